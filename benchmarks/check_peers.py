@@ -1,0 +1,89 @@
+"""Check that all peers do the same work: same batch, same weights, same losses.
+
+    python -m benchmarks.check_peers
+
+Two implementations whose losses agree over several updates have the same forward pass, the same gradient,
+the same clipping and the same optimizer. A comparison of their speed means something only then.
+"""
+
+import sys
+from collections.abc import Callable, Mapping
+
+from . import harness, ours
+
+STEPS = 5
+TOLERANCE = 1e-4
+
+
+def losses_agree(title: str, makers: Mapping[str, Callable[[], harness.Work]]) -> bool:
+    """Run each peer for `STEPS` updates and compare with the first of them."""
+    curves = {name: [float(step()) for _ in range(STEPS)] for name, step in harness.gather(makers).items()}
+    if len(curves) < 2:
+        print(f"{title}: nothing to compare with")
+        return True
+    (reference, expected), *others = curves.items()
+    agree = True
+    for name, curve in others:
+        difference = max(abs(a - b) for a, b in zip(expected, curve, strict=True))
+        agree &= difference <= TOLERANCE
+        verdict = "agree" if difference <= TOLERANCE else "DIFFER"
+        print(f"{title}: {reference} and {name} {verdict}, {difference:.1e} over {STEPS} steps")
+    print(f"    {reference}: " + " ".join(f"{loss:.6f}" for loss in expected))
+    return agree
+
+
+def products_agree() -> bool:
+    """Every layout of a product against float64, relative to the size of the sum."""
+    import numpy as np
+
+    from . import gemm
+    from .peers import problem
+
+    agree = True
+    for shape in ((64, 60, 128, False, True), (37, 29, 53, True, True), *gemm.model_shapes(16)):
+        a, b = problem.gemm_operands(*shape, seed=0)
+        a, b = (x.T if transposed else x for x, transposed in ((a, shape[3]), (b, shape[4])))
+        expected = a.astype(np.float64) @ b
+        makers = {
+            "numpy": lambda shape=shape: gemm.numpy_product(shape),
+            "torch": lambda shape=shape: gemm.torch_product(shape),
+            harness.OURS: lambda shape=shape: ours.gemm(*shape),
+        }
+        for name in list(makers):
+            try:
+                product = np.asarray(makers[name]()())
+            except (ImportError, NotImplementedError):
+                continue
+            error = np.abs(product - expected).max() / np.sqrt(shape[2])
+            if not error <= 1e-5:
+                agree = False
+                print(f"gemm {shape}: {name} is wrong by {error:.1e}")
+    print(f"gemm: {'all layouts agree' if agree else 'DIFFER'}")
+    return agree
+
+
+def main() -> int:
+    harness.arguments(__doc__.splitlines()[0])
+    from . import bahdanau, ntm
+
+    agree = True
+    for batch in (64, 16):
+        makers = {
+            "torch": lambda batch=batch: bahdanau.torch_step(batch),
+            "torch, fused": lambda batch=batch: bahdanau.torch_step(batch, implementation="fused"),
+            "jax": lambda batch=batch: bahdanau.jax_step(batch),
+            harness.OURS: lambda batch=batch: ours.bahdanau_step(batch),
+        }
+        agree &= losses_agree(f"Bahdanau, batch {batch}", makers)
+    for batch in (1, 16):
+        makers = {
+            "torch": lambda batch=batch: ntm.torch_step(batch),
+            "jax": lambda batch=batch: ntm.jax_step(batch),
+            harness.OURS: lambda batch=batch: ours.ntm_step(batch),
+        }
+        agree &= losses_agree(f"NTM, batch {batch}", makers)
+    return 0 if products_agree() and agree else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The same works in PyTorch, JAX and NumPy, each as its users would write it."""

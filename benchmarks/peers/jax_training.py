@@ -1,0 +1,99 @@
+"""What both JAX peers share: optimizers with PyTorch's formulas, and a step compiled whole.
+
+Parameters, optimizer state and gradients are dicts of arrays with the same keys. The old buffers are donated
+to the compiled step, which therefore updates in place.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from . import problem
+
+Parameters = dict[str, jax.Array]
+State = dict[str, Parameters | jax.Array]
+
+
+def clip_norm(gradients: Parameters, limit: float) -> Parameters:
+    """Scale all gradients by min(1, limit / norm), where norm is that of all of them together."""
+    norm = jnp.sqrt(sum(jnp.sum(jnp.square(gradient)) for gradient in gradients.values()))
+    scale = jnp.minimum(1.0, limit / (norm + 1e-6))
+    return jax.tree.map(lambda gradient: gradient * scale, gradients)
+
+
+def adam_state(parameters: Parameters) -> State:
+    """Zero moments and step 0."""
+    zeros = jax.tree.map(jnp.zeros_like, parameters)
+    return {
+        "mean": zeros,
+        "square": jax.tree.map(jnp.zeros_like, parameters),
+        "step": jnp.zeros((), jnp.int32),
+    }
+
+
+def adam(
+    parameters: Parameters, gradients: Parameters, state: State, rate: float
+) -> tuple[Parameters, State]:
+    """Kingma and Ba (2015), algorithm 1, with beta 0.9 and 0.999 and epsilon 1e-8."""
+    step = state["step"] + 1
+    mean = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, state["mean"], gradients)
+    square = jax.tree.map(lambda v, g: 0.999 * v + 0.001 * g * g, state["square"], gradients)
+    scale, correction = rate / (1 - 0.9**step), jnp.sqrt(1 - 0.999**step)
+    updated = jax.tree.map(
+        lambda p, m, v: p - scale * m / (jnp.sqrt(v) / correction + 1e-8), parameters, mean, square
+    )
+    return updated, {"mean": mean, "square": square, "step": step}
+
+
+def rmsprop_state(parameters: Parameters) -> State:
+    """Zero mean square and zero momentum."""
+    return {
+        "square": jax.tree.map(jnp.zeros_like, parameters),
+        "momentum": jax.tree.map(jnp.zeros_like, parameters),
+    }
+
+
+def rmsprop(
+    parameters: Parameters, gradients: Parameters, state: State, rate: float
+) -> tuple[Parameters, State]:
+    """torch.optim.RMSprop(alpha=0.95, momentum=0.9, eps=1e-8), not centred."""
+    square = jax.tree.map(lambda v, g: 0.95 * v + 0.05 * g * g, state["square"], gradients)
+    momentum = jax.tree.map(
+        lambda b, g, v: 0.9 * b + g / (jnp.sqrt(v) + 1e-8), state["momentum"], gradients, square
+    )
+    updated = jax.tree.map(lambda p, b: p - rate * b, parameters, momentum)
+    return updated, {"square": square, "momentum": momentum}
+
+
+class Step:
+    """One training step on a fixed batch; calling it waits for the end and returns the loss before it."""
+
+    def __init__(
+        self,
+        weights: problem.Arrays,
+        batch: problem.Arrays,
+        loss: Callable[[Parameters, Parameters], jax.Array],
+        start: Callable[[Parameters], State],
+        update: Callable[[Parameters, Parameters, State], tuple[Parameters, State]],
+    ) -> None:
+        def step(
+            parameters: Parameters, state: State, data: Parameters
+        ) -> tuple[jax.Array, Parameters, State]:
+            value, gradients = jax.value_and_grad(loss)(parameters, data)
+            return value, *update(parameters, gradients, state)
+
+        self._parameters = jax.tree.map(jnp.array, weights)
+        self._state = start(self._parameters)
+        self._batch = jax.tree.map(jnp.asarray, batch)
+        self._step = jax.jit(step, donate_argnums=(0, 1))
+
+    def __call__(self) -> float:
+        value, self._parameters, self._state = self._step(self._parameters, self._state, self._batch)
+        jax.block_until_ready((value, self._parameters, self._state))
+        return float(value)
+
+    def parameters(self) -> dict[str, np.ndarray]:
+        """A copy of the weights, by name."""
+        return {name: np.array(array) for name, array in self._parameters.items()}

@@ -1,0 +1,34 @@
+"""The errors a user of tinyattn can meet.
+
+Every message has the same shape, so that it can be read at a glance and searched for: the name of the
+operation in brackets, what must hold, and what was got, then one suggestion:
+
+    [take] indices must lie in 0..9, but 12 was got.
+    Check the vocabulary that made the ids.
+
+Each class is also the built-in error a Python reader would expect, so `except ValueError` keeps working.
+"""
+
+
+class TinyattnError(Exception):
+    """Base class: catches every error that tinyattn raises for a user's mistake."""
+
+
+class ShapeError(TinyattnError, ValueError):
+    """Shapes do not fit the operation, or each other."""
+
+
+class DTypeError(TinyattnError, TypeError):
+    """An element type is not supported by the operation, or two of them do not mix."""
+
+
+class DataError(TinyattnError, ValueError):
+    """A data file, a task or one of its options is missing, damaged, or not what it should be."""
+
+
+class CheckpointError(TinyattnError, ValueError):
+    """A checkpoint is missing, damaged, or belongs to another run."""
+
+
+class GradcheckError(TinyattnError, ValueError):
+    """A derivative differs from its finite difference."""

@@ -1,0 +1,185 @@
+"""Reverse-mode differentiation, as a function from graphs to graphs.
+
+For a scalar y the cotangent of a node v is v̄ = ∂y/∂v. One walk from y to the leaves applies the chain rule
+
+    v̄  =  Σ over users u of v:   ū · ∂u/∂v
+
+where each operation contributes its vector-Jacobian product ū ↦ ū·∂u/∂v, written with Tensor operators. The result is made of ordinary nodes, so it can be
+printed, drawn, run and differentiated again.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from tinyattn import errors
+from tinyattn.graph import scope
+from tinyattn.graph.op import ZERO, NotDifferentiable
+from tinyattn.graph.tensor import Tensor, constant, make
+from tinyattn.graph.traverse import depends_on, topological
+from tinyattn.graph.types import fail, is_float
+
+
+def zeros_like(node: Tensor) -> Tensor:
+    """Zeros of a node's shape and type."""
+    return make("broadcast_to", constant(0, node.dtype), shape=node.shape)
+
+
+def ones_like(node: Tensor) -> Tensor:
+    """Ones of a node's shape and type."""
+    return make("broadcast_to", constant(1, node.dtype), shape=node.shape)
+
+
+def sum_to(cotangent: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Undo broadcasting: sum over the axes along which a value of ``shape`` was repeated."""
+    if cotangent.shape == shape:
+        return cotangent
+    extra = cotangent.ndim - len(shape)
+    axes = tuple(range(extra)) + tuple(
+        extra + axis for axis, size in enumerate(shape) if size == 1 and cotangent.shape[extra + axis] != 1
+    )
+    if axes:
+        cotangent = make("sum", cotangent, axes=axes, keepdims=False)
+    return cotangent if cotangent.shape == shape else make("reshape", cotangent, shape=shape)
+
+
+def _add(total: Tensor | None, term: Tensor) -> Tensor:
+    return term if total is None else make("add", total, term)
+
+
+def _apply(node: Tensor, cotangent) -> Sequence[Tensor | None]:
+    """The row of the derivative table for ``node``: one cotangent for each input."""
+    rule = node.op.derivative
+    if rule is ZERO:
+        return (None,) * len(node.inputs)
+    if isinstance(rule, NotDifferentiable):
+        fail(
+            errors.TinyattnError, "grad", f"every operation between output and leaf must be differentiable",
+            f"{node.op.name!r} is not: {rule}", "Use ta.stop_gradient on its input if it should count as a constant.",
+        )  # fmt: skip
+    return rule(cotangent, node)
+
+
+def pull_back(seeds: Mapping[Tensor, Tensor], leaves: Sequence[Tensor]) -> list[Tensor | None]:
+    """Cotangents of ``leaves``, given those of some outputs (``seeds``); None where no path leads to a leaf."""
+    wanted = depends_on(seeds, leaves)
+    cotangents: dict[Tensor, Tensor | dict] = {}
+    for node, seed in seeds.items():
+        cotangents[node] = _add(cotangents.get(node), seed)
+    order = topological(seeds)
+    stop = set(leaves)
+    for node in reversed(order):
+        cotangent = cotangents.get(node)
+        if cotangent is None or node not in wanted or not node.inputs:
+            continue
+        if node in stop and not wanted.intersection(node.inputs):
+            continue
+        with scope.on_behalf_of(node, node):
+            if node.op.name == "output":
+                # Gather what reaches the outputs of one node, by their keys.
+                parts = cotangents.setdefault(node.inputs[0], {})
+                key = node.attrs["key"]
+                parts[key] = _add(parts.get(key), cotangent)
+                continue
+            contributions = _apply(node, cotangent)
+            for source, contribution in zip(node.inputs, contributions, strict=True):
+                if contribution is None or contribution is ZERO or source not in wanted:
+                    continue
+                cotangents[source] = _add(cotangents.get(source), sum_to(contribution, source.shape))
+    return [cotangents.get(leaf) for leaf in leaves]
+
+
+def grad(y: Tensor, xs):
+    """Gradient of the scalar ``y`` with respect to ``xs`` (a Tensor, or a list or tuple of them), as Tensors of the same shapes.
+
+    Where ``y`` doesn't depend on an x the gradient is zeros. Raises ShapeError if ``y`` isn't a scalar, DTypeError for integer tensors, and
+    TinyattnError if an operation on the way has no derivative. Second and higher orders: apply ``grad`` to the result.
+    """
+    single = isinstance(xs, Tensor)
+    leaves = [xs] if single else list(xs)
+    if y.shape != ():
+        fail(
+            errors.ShapeError, "grad", "the output must be a scalar", f"shape {y.shape} was got",
+            "Reduce it with .sum() or .mean(), or use ta.vjp with a cotangent of that shape.",
+        )  # fmt: skip
+    for value in (y, *leaves):
+        _check_float("grad", value)
+    found = pull_back({y: constant(1, y.dtype)}, leaves)
+    result = [zeros_like(leaf) if g is None else g for leaf, g in zip(leaves, found, strict=True)]
+    return result[0] if single else type(xs)(result) if isinstance(xs, (list, tuple)) else result
+
+
+def _check_float(op: str, value: Tensor) -> None:
+    if not isinstance(value, Tensor) or not is_float(value.dtype):
+        fail(
+            errors.DTypeError, op, "derivatives are taken of and with respect to floating-point tensors",
+            f"{value!r} was got",
+        )  # fmt: skip
+
+
+def backward(y: Tensor) -> None:
+    """Set ``.grad`` (a symbolic Tensor) of every parameter and named leaf tensor that ``y`` depends on."""
+    leaves = [n for n in topological([y]) if n.op.name in ("parameter", "tensor") and is_float(n.dtype)]
+    for leaf, cotangent in zip(leaves, grad(y, leaves), strict=True):
+        leaf.grad = cotangent
+
+
+def vjp(fn: Callable, inputs: Sequence[Tensor], cotangents):
+    """``(outputs, cotangents pulled back to the inputs)`` of ``fn(*inputs)``: v ↦ vᵀJ."""
+    result = fn(*inputs)
+    many = isinstance(result, (list, tuple))
+    results = list(result) if many else [result]
+    seeds = list(cotangents) if isinstance(cotangents, (list, tuple)) else [cotangents]
+    for value, seed in zip(results, seeds, strict=True):
+        _check_like("vjp", "cotangent", seed, value)
+    pulled = _pull(results, seeds, inputs)
+    return result, pulled
+
+
+def _pull(results, seeds, inputs) -> list[Tensor]:
+    total: dict[Tensor, Tensor] = {}
+    for value, seed in zip(results, seeds, strict=True):
+        total[value] = _add(total.get(value), seed)
+    found = pull_back(total, list(inputs))
+    return [zeros_like(x) if g is None else g for x, g in zip(inputs, found, strict=True)]
+
+
+def _check_like(op: str, what: str, value: Tensor, like: Tensor) -> None:
+    if value.shape != like.shape or value.dtype != like.dtype:
+        fail(
+            errors.ShapeError, op, f"a {what} must have the type {like.type} of what it belongs to", f"{value.type} was got"
+        )  # fmt: skip
+
+
+def jvp(fn: Callable, inputs: Sequence[Tensor], tangents: Sequence[Tensor]):
+    """``(outputs, their tangents)`` of ``fn(*inputs)``: v ↦ Jv.
+
+    The pull-back u ↦ uᵀJ is linear in u, so pulling ``tangents`` back through *it* gives Jv: one table of rules serves both modes.
+    """
+    for x, v in zip(inputs, tangents, strict=True):
+        _check_like("jvp", "tangent", v, x)
+    result = fn(*inputs)
+    many = isinstance(result, (list, tuple))
+    results = list(result) if many else [result]
+    dummies = [zeros_like(value) + _dummy(value, k) for k, value in enumerate(results)]
+    pulled = _pull(results, dummies, inputs)
+    pushed = _pull(pulled, list(tangents), dummies)
+    return result, (type(result)(pushed) if many else pushed[0])
+
+
+def _dummy(value: Tensor, index: int) -> Tensor:
+    """A zero that is a node of its own: something to differentiate by."""
+    import numpy as np
+
+    from tinyattn.graph.tensor import tensor
+
+    return tensor(np.zeros(value.shape, value.dtype), name=f"cotangent{index}")
+
+
+def hvp(fn: Callable, inputs: Sequence[Tensor], vectors: Sequence[Tensor]):
+    """``(value, H·v)`` for the scalar function ``fn``: the gradient of ⟨∇f, v⟩."""
+    y = fn(*inputs)
+    gradients = grad(y, list(inputs))
+    inner = None
+    for g, v in zip(gradients, vectors, strict=True):
+        _check_like("hvp", "vector", v, g)
+        inner = _add(inner, make("sum", make("mul", g, v), axes=tuple(range(g.ndim)), keepdims=False))
+    return y, grad(inner, list(inputs))

@@ -1,0 +1,74 @@
+"""Operations: the rows of the table that everything else is driven by.
+
+An :class:`Op` knows the type of its result, its derivative, a NumPy reference, the kernels that compute it and its formula. The ops
+themselves are in ``tinyattn/ops``; the graph below knows them only by name, which keeps the floors apart.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+
+class NotDifferentiable(str):
+    """A derivative that doesn't exist, and the reason."""
+
+
+class _Zero:
+    """The derivative of what is constant almost everywhere (a comparison, floor, an index)."""
+
+    def __repr__(self) -> str:
+        return "ZERO"
+
+
+ZERO = _Zero()
+
+
+@dataclass(frozen=True, eq=False)
+class Op:
+    """One operation.
+
+    ``infer(*inputs, **attrs)``
+        the result's :class:`~tinyattn.graph.types.Type`; for an op of several outputs, a tuple of them. Raises the user's errors.
+    ``derivative``
+        ``(cotangent, node) -> one cotangent, None or ZERO for each input``, written with Tensor operators; ``None`` where an input is an
+        index or mask. Or ``ZERO``, or ``NotDifferentiable(reason)``. For several outputs, ``cotangent`` maps an output's key to its cotangent.
+    ``reference``
+        ``(*arrays, **attrs) -> array or tuple of arrays`` in NumPy.
+    ``lower``
+        ``(node, emit)``: the kernels that compute it (see ``tinyattn/runtime/lower.py``). Views lower to no kernel.
+    ``definition``
+        for a hand-derived op, ``(*inputs, **attrs) -> Tensor(s)``: the same value as a composition of other ops.
+    ``formula``, ``vjp_formula``
+        mathematics as text, with ``{0}``, ``{1}`` … for the inputs.
+    ``output_type``
+        for an op whose outputs are named by other things than 0, 1, …: ``(node, key) -> Type``.
+    """
+
+    name: str
+    infer: Callable[..., Any]
+    derivative: Any
+    reference: Callable[..., Any] | None = None
+    lower: Callable[..., None] | None = None
+    definition: Callable[..., Any] | None = None
+    formula: str = ""
+    vjp_formula: str = ""
+    elementwise: str = ""
+    """The vector machine's name for it, if it works element by element; such ops are fused."""
+    view: Callable[..., Any] | None = None
+    """``(reference to the input, node) -> reference to the same memory seen differently, or None``."""
+    impure: bool = False
+    output_type: Callable[..., Any] | None = None
+    kinks: Callable[..., Any] | None = field(default=None)
+    """``(*arrays, **attrs) -> array`` of distances to the nearest point where the derivative jumps (for gradcheck)."""
+
+
+OPS: dict[str, Op] = {}
+"""Every operation by name."""
+
+
+def register(op: Op) -> Op:
+    """Put a row in the table."""
+    if op.name in OPS:
+        raise ValueError(f"operation {op.name} is defined twice")
+    OPS[op.name] = op
+    return op

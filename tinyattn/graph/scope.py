@@ -1,0 +1,73 @@
+"""Where a node comes from: the module path it was built in and the user's line of source.
+
+Both are kept by derivatives and rewrites, so that a picture can be grouped by module and an error or a NaN can name the line that caused it.
+"""
+
+import contextlib
+import os
+import sys
+import threading
+from typing import NamedTuple
+
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+_MODELS = _PACKAGE + "models" + os.sep
+
+
+class Line(NamedTuple):
+    """A place in source code."""
+
+    file: str
+    number: int
+
+    def __str__(self) -> str:
+        return f"{os.path.relpath(self.file) if self.file.startswith(os.getcwd()) else self.file}:{self.number}"
+
+
+class _State(threading.local):
+    scope: tuple[str, ...] = ()
+    line: Line | None = None  # set while nodes are made on behalf of another one
+    origin = None  # the forward node that backward nodes belong to
+
+
+state = _State()
+
+
+@contextlib.contextmanager
+def scope(name: str):
+    """Nodes made inside belong to the module path extended by ``name``."""
+    before = state.scope
+    state.scope = before + (name,)
+    try:
+        yield
+    finally:
+        state.scope = before
+
+
+@contextlib.contextmanager
+def on_behalf_of(node, origin=None):
+    """Nodes made inside take the scope and line of ``node``; ``origin`` marks them as the derivative of that node."""
+    before = state.scope, state.line, state.origin
+    state.scope, state.line = node.scope, node.line
+    if origin is not None:
+        state.origin = origin
+    try:
+        yield
+    finally:
+        state.scope, state.line, state.origin = before
+
+
+def user_line() -> Line | None:
+    """The innermost line outside the package; failing that, the innermost line of a model."""
+    if state.line is not None:
+        return state.line
+    frame = sys._getframe(1)
+    model = None
+    while frame is not None:
+        file = frame.f_code.co_filename
+        if not file.startswith(_PACKAGE):
+            if not file.startswith("<frozen"):
+                return Line(file, frame.f_lineno)
+        elif model is None and file.startswith(_MODELS):
+            model = Line(file, frame.f_lineno)
+        frame = frame.f_back
+    return model

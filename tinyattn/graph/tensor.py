@@ -1,0 +1,313 @@
+"""The node of the graph. A Tensor *is* an expression: an operation, its inputs, its attributes, and the type they imply.
+
+Nodes are immutable and hash-consed: building the same expression twice gives the same object, so common subexpressions cost nothing
+and ``is`` compares expressions. Operators read like NumPy; nothing is computed until a value is asked for.
+"""
+
+from typing import Any
+from weakref import WeakValueDictionary
+
+import numpy as np
+
+from tinyattn import errors
+from tinyattn.graph import scope
+from tinyattn.graph.op import OPS, Op
+from tinyattn.graph.types import DTYPES, SHORT, Shape, Type, as_dtype, fail, is_float
+
+
+class Storage:
+    """Memory that a leaf owns: a C-contiguous array and a count of how often it was overwritten."""
+
+    __slots__ = ("array", "version", "__weakref__")
+
+    def __init__(self, array: np.ndarray):
+        self.array = array
+        self.version = 0
+
+    def assign(self, value: np.ndarray) -> None:
+        self.array[...] = value
+        self.version += 1
+
+
+class Tensor:
+    """A node. Attributes: ``op``, ``inputs``, ``attrs``, ``shape``, ``dtype``, ``name``, ``scope`` (module path), ``line`` (user's source line) and,
+    in a derivative, ``origin``: the forward node that it belongs to. Make leaves with ``ta.tensor`` and ``ta.parameter``."""
+
+    __slots__ = (
+        "op", "inputs", "attrs", "shape", "dtype", "name", "scope", "line", "origin",
+        "storage", "grad", "_memo", "__weakref__",
+    )  # fmt: skip
+    __array_priority__ = 1000
+    __array_ufunc__ = None  # NumPy arrays leave mixed expressions to us
+
+    op: Op
+    inputs: "tuple[Tensor, ...]"
+    attrs: dict[str, Any]
+    shape: Shape
+    dtype: np.dtype
+    name: str | None
+    storage: Storage | None
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        return int(np.prod(self.shape, dtype=np.int64))
+
+    @property
+    def type(self) -> Type:
+        return Type(self.shape, self.dtype)
+
+    @property
+    def T(self) -> "Tensor":
+        """All axes reversed."""
+        return self.transpose()
+
+    def __len__(self) -> int:
+        if not self.shape:
+            fail(errors.ShapeError, "len", "a tensor must have an axis to have a length", "a scalar was got")
+        return self.shape[0]
+
+    def __iter__(self):
+        return (self[i] for i in range(len(self)))
+
+    __hash__ = object.__hash__
+
+    # Values.
+    def numpy(self) -> np.ndarray:
+        """The value, computed now (and remembered): compile the expression, run it, copy the result."""
+        return evaluator(self).copy()
+
+    def item(self) -> float | int | bool:
+        """The value of a tensor of one element as a Python number."""
+        if self.size != 1:
+            fail(
+                errors.ShapeError, "item", "the tensor must hold one element",
+                f"shape {self.shape} was got", "Reduce it first, for instance with .sum() or .mean().",
+            )  # fmt: skip
+        return evaluator(self).reshape(()).item()
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __bool__(self) -> bool:
+        if any(node.op.name in ("input", "argument") for node in _ancestors(self)):
+            fail(
+                errors.TinyattnError, "bool", "a condition inside a compiled function must not depend on its inputs",
+                "a traced tensor was got", "Use ta.where(condition, a, b), which chooses element by element.",
+            )  # fmt: skip
+        return bool(self.item())
+
+    def __array__(self, dtype=None, copy=None) -> np.ndarray:
+        value = self.numpy()
+        return value if dtype is None else value.astype(dtype)
+
+    def __repr__(self) -> str:
+        label = f" {self.name!r}" if self.name else ""
+        return f"<Tensor{label} {self.type if self.dtype is not None else 'tuple'} = {self.op.name}>"
+
+    def __str__(self) -> str:
+        if any(node.op.name in ("input", "argument") for node in _ancestors(self)):
+            return repr(self)
+        return str(evaluator(self))
+
+    # Mutation is refused with the replacement.
+    def __setitem__(self, index, value):
+        fail(
+            errors.TinyattnError, "setitem", "tensors are immutable", "an assignment to a part was got",
+            "Use ta.index_update(x, index, value), ta.where(mask, value, x) or ta.concat([...]).",
+        )  # fmt: skip
+
+    def backward(self) -> None:
+        """Set ``.grad`` of every parameter that this scalar depends on (a convenience over ``ta.grad``)."""
+        from tinyattn.graph.grad import backward
+
+        backward(self)
+
+    def assign(self, value) -> None:
+        """Overwrite the value of a leaf."""
+        if self.storage is None:
+            fail(
+                errors.TinyattnError, "assign", "only a leaf made by ta.tensor or ta.parameter owns memory",
+                f"the result of {self.op.name!r} was got",
+            )  # fmt: skip
+        array = np.asarray(value)
+        if array.shape != self.shape:
+            fail(
+                errors.ShapeError, "assign", f"the value must have the leaf's shape {self.shape}",
+                f"{array.shape} was got",
+            )  # fmt: skip
+        self.storage.assign(array.astype(self.dtype, copy=False))
+
+
+def evaluator(node: Tensor) -> np.ndarray:
+    """Compute a node's value. The runtime, a floor above, puts itself here when it is imported."""
+    raise errors.TinyattnError("[numpy] the runtime must be imported first, but it was not: import tinyattn.")
+
+
+def set_evaluator(function) -> None:
+    """Give the graph its way to compute values."""
+    global evaluator
+    evaluator = function
+
+
+_nodes: "WeakValueDictionary[tuple, Tensor]" = WeakValueDictionary()
+
+
+def _ancestors(node: Tensor):
+    seen, stack = {node}, [node]
+    while stack:
+        current = stack.pop()
+        yield current
+        for source in current.inputs:
+            if source not in seen:
+                seen.add(source)
+                stack.append(source)
+
+
+def _fresh(op: Op, inputs, attrs, kind: Type | None, name=None, storage=None) -> Tensor:
+    node = object.__new__(Tensor)
+    node.op, node.inputs, node.attrs = op, inputs, attrs
+    node.shape, node.dtype = kind if kind is not None else (None, None)
+    node.name, node.storage, node.grad, node._memo = name, storage, None, None
+    node.scope, node.line, node.origin = scope.state.scope, scope.user_line(), scope.state.origin
+    return node
+
+
+def make(name: str, *inputs: Tensor, **attrs) -> Tensor:
+    """The node ``name(*inputs, **attrs)``: the existing one if this expression has been built before. Attributes must be hashable."""
+    op = OPS[name]
+    key = (name, *map(id, inputs), *attrs.items())
+    node = _nodes.get(key)
+    if node is None:
+        kind = op.infer(*inputs, **attrs)
+        node = _fresh(op, inputs, attrs, kind if isinstance(kind, Type) else None)
+        _nodes[key] = node
+    return node
+
+
+def output(node: Tensor, key) -> Tensor:
+    """One output of a node that has several; ``key`` is its number, or what the op calls it."""
+    return make("output", node, key=key)
+
+
+def outputs(node: Tensor, count: int) -> tuple[Tensor, ...]:
+    """The first ``count`` outputs of a node."""
+    return tuple(output(node, k) for k in range(count))
+
+
+def _infer_output(node: Tensor, key) -> Type:
+    if node.op.output_type is not None:
+        return node.op.output_type(node, key)
+    return node.op.infer(*node.inputs, **node.attrs)[key]
+
+
+def _array(data, dtype, op: str) -> np.ndarray:
+    if isinstance(data, Tensor):
+        data = data.numpy()
+    was_array = isinstance(data, (np.ndarray, np.generic))
+    try:
+        array = np.asarray(data)
+    except ValueError:
+        array = np.asarray(None)
+    if array.dtype.kind not in "fiub" or (dtype is None and was_array and array.dtype not in DTYPES):
+        fail(
+            errors.DTypeError, op, "the data must be numbers of type float32, float64, int32, int64 or bool",
+            f"an array of {array.dtype} was got" if array.dtype != object else f"{type(data).__name__} was got",
+            "Nested lists must be rectangular; other arrays can be converted with astype.",
+        )  # fmt: skip
+    if dtype is not None:
+        array = array.astype(as_dtype(dtype, op), copy=False)
+    elif not was_array and array.dtype.kind == "f":
+        array = array.astype(np.float32)  # Python numbers have no width of their own; training is in float32
+    return np.require(array, requirements=["C", "A"])
+
+
+def tensor(data, dtype=None, name: str | None = None) -> Tensor:
+    """A leaf with a value.
+
+    ``data``: NumPy array (used as it is, not copied, when C-contiguous), nested lists or a number. Element type: that of the array;
+    float32 for lists of Python floats; or ``dtype``. Raises DTypeError for what isn't numbers.
+    """
+    array = _array(data, dtype, "tensor")
+    return _fresh(OPS["tensor"], (), {}, Type(array.shape, array.dtype), name, Storage(array))
+
+
+def parameter(data, dtype=None, name: str | None = None) -> Tensor:
+    """A trainable leaf: like :func:`tensor`, with memory of its own (the data is copied) that optimizers overwrite."""
+    array = _array(data, dtype, "parameter").copy()
+    if not is_float(array.dtype):
+        fail(errors.DTypeError, "parameter", "a parameter must be floating-point", f"{SHORT[array.dtype]} was got")
+    return _fresh(OPS["parameter"], (), {}, Type(array.shape, array.dtype), name, Storage(array))
+
+
+def placeholder(kind: Type, name: str | None = None) -> Tensor:
+    """A leaf whose value is given at each call of a compiled function."""
+    return _fresh(OPS["input"], (), {}, kind, name)
+
+
+def constant(value, dtype) -> Tensor:
+    """A number, or small array of numbers, known when the graph is built; equal ones are the same node."""
+    array = np.asarray(value, dtype)
+    return make("constant", data=array.tobytes(), shape=array.shape, dtype=array.dtype)
+
+
+def as_tensor(value, like: "Tensor | None" = None) -> Tensor:
+    """``value`` as a Tensor; a Python number takes the element type of ``like``."""
+    if isinstance(value, Tensor):
+        return value
+    if isinstance(value, (bool, np.bool_)):
+        return constant(value, np.bool_)
+    if isinstance(value, (int, float)) and not isinstance(value, np.generic):
+        if like is not None and (is_float(like.dtype) or (isinstance(value, int) and like.dtype.kind == "i")):
+            return constant(value, like.dtype)
+        return constant(value, np.int64 if isinstance(value, int) else np.float32)
+    array = _array(value, None, "tensor")
+    return constant(array, array.dtype) if array.size <= 64 else tensor(array)
+
+
+def promote_operands(*values) -> list[Tensor]:
+    """Operands as Tensors, Python numbers taking their element type from the Tensors beside them."""
+    like = None
+    for value in values:
+        if isinstance(value, (Tensor, np.ndarray, np.generic)):
+            dtype = value.dtype
+            if like is None or DTYPES.index(dtype) > DTYPES.index(like.dtype):
+                like = Type((), dtype)
+    return [as_tensor(value, like) for value in values]
+
+
+def _leaf_type(*, data, shape, dtype) -> Type:
+    return Type(shape, dtype)
+
+
+def constant_value(node: Tensor) -> np.ndarray:
+    """The value of a constant node."""
+    return np.frombuffer(node.attrs["data"], node.dtype).reshape(node.shape)
+
+
+def _register_leaves() -> None:
+    from tinyattn.graph.op import ZERO, register
+
+    def no_value(*inputs, **attrs):
+        raise errors.TinyattnError("a traced input has no value")
+
+    register(Op("tensor", no_value, ZERO, formula="x"))
+    register(Op("parameter", no_value, ZERO, formula="w"))
+    register(Op("input", no_value, ZERO, formula="x"))
+    register(Op("argument", lambda *, index, shape, dtype: Type(shape, dtype), ZERO, formula="x"))
+    register(
+        Op(
+            "constant", _leaf_type, ZERO,
+            reference=lambda *, data, shape, dtype: np.frombuffer(data, dtype).reshape(shape), formula="c",
+        )  # fmt: skip
+    )
+    register(Op("output", _infer_output, lambda g, node: (g,), formula="{0}"))
+
+
+_register_leaves()

@@ -1,0 +1,96 @@
+"""What a trace collects besides its result: updates of leaves, and the state of randomness.
+
+While a function is traced, ``assign`` records "after the step this leaf holds that expression" instead of doing it. Every read in the step sees the value
+from before the step.
+"""
+
+import contextlib
+import threading
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tinyattn import errors
+from tinyattn.graph.tensor import Tensor, constant, make, tensor
+from tinyattn.graph.types import fail
+
+RANDOM_STATE = "random state"
+_STEP = np.array([0, 1 << 32], np.int64)
+"""Added to (seed, counter) after each step: 2³² counters belong to one step."""
+
+
+@dataclass
+class Trace:
+    """Updates (leaf → new value) of one traced function, and how many random nodes it has."""
+
+    updates: dict[Tensor, Tensor] = field(default_factory=dict)
+    draws: int = 0
+    guards: list[tuple[object, str, object]] = field(default_factory=list)
+    """(object, attribute, value): Python state that the trace read; another value means another trace."""
+
+
+class _State(threading.local):
+    trace: Trace | None = None
+
+
+state = _State()
+
+
+def current() -> Trace | None:
+    """The trace being recorded, if any."""
+    return state.trace
+
+
+@contextlib.contextmanager
+def recording():
+    """Collect what is traced inside."""
+    before, state.trace = state.trace, Trace()
+    try:
+        yield state.trace
+    finally:
+        state.trace = before
+
+
+def assign(leaf: Tensor, value: Tensor) -> None:
+    """``leaf`` holds ``value`` after this step: recorded while tracing, done at once otherwise."""
+    if leaf.storage is None or value.type != leaf.type:
+        fail(errors.ShapeError, "assign", f"a leaf of type {leaf.type} takes a value of its own type", f"{value.type} was got")
+    if state.trace is None:
+        leaf.assign(value.numpy())
+    else:
+        state.trace.updates[leaf] = value
+
+
+def guard(thing: object, attribute: str, value: object) -> None:
+    """Note that the trace being recorded, if any, read a Python attribute."""
+    if state.trace is not None:
+        state.trace.guards.append((thing, attribute, value))
+
+
+class Generator:
+    """A source of randomness: the words (seed, counter) in a leaf that programs read and advance."""
+
+    def __init__(self, seed: int):
+        self.state = tensor(np.array([seed, 0], np.int64), name=RANDOM_STATE)
+
+    def snapshot(self) -> Tensor:
+        """The state now, as a leaf of its own; the generator moves on."""
+        now = self.state.storage.array.copy()
+        self.state.storage.assign(now + _STEP)
+        return tensor(now, name=RANDOM_STATE)
+
+    def advanced(self) -> Tensor:
+        """The state after a step, as an expression."""
+        return make("add", self.state, constant(_STEP, np.int64))
+
+    def seed(self, seed: int) -> None:
+        """Start again from a seed."""
+        self.state.storage.assign(np.array([seed, 0], np.int64))
+
+
+default_generator = Generator(0)
+
+
+def manual_seed(seed: int) -> None:
+    """Seed the global source of randomness (dropout, random tensors, initialisers): same seed, same bits."""
+    default_generator.seed(int(seed))

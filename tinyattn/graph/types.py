@@ -1,0 +1,110 @@
+"""Element types and shapes: what a node is before anything runs.
+
+Five element types exist: float32, float64, int32, int64 and bool. Shapes are tuples of integers and broadcast as in NumPy. When element types mix, the
+wider of a kind wins, a floating-point type wins over an integer, an integer over bool, and a Python number takes the type of what it meets.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from tinyattn import errors
+from tinyattn.graph import scope
+
+Shape = tuple[int, ...]
+
+FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
+INT32, INT64, BOOL = np.dtype(np.int32), np.dtype(np.int64), np.dtype(np.bool_)
+DTYPES = (BOOL, INT32, INT64, FLOAT32, FLOAT64)
+SHORT = {FLOAT32: "f32", FLOAT64: "f64", INT32: "i32", INT64: "i64", BOOL: "bool"}
+_RANK = {dtype: rank for rank, dtype in enumerate(DTYPES)}
+
+
+class Type(NamedTuple):
+    """Shape and element type of a value."""
+
+    shape: Shape
+    dtype: np.dtype
+
+    def __str__(self) -> str:
+        return f"{SHORT[self.dtype]}[{', '.join(map(str, self.shape))}]"
+
+
+def fail(error: type[errors.TinyattnError], op: str, must: str, got: str, suggestion: str = ""):
+    """Raise ``[op] what must hold, but what was got``, with the user's line and one suggestion."""
+    line = scope.user_line()
+    rows = [f"[{op}] {must}, but {got}."]
+    if line is not None:
+        rows.append(f"  at {line}")
+    if suggestion:
+        rows.append(f"  {suggestion}")
+    raise error("\n".join(rows))
+
+
+def as_dtype(dtype, op: str = "dtype") -> np.dtype:
+    """Check that ``dtype`` is one of the five element types."""
+    try:
+        found = np.dtype(dtype)
+    except TypeError:
+        found = None
+    if found not in _RANK:
+        fail(
+            errors.DTypeError,
+            op,
+            "the element type must be float32, float64, int32, int64 or bool",
+            f"{dtype!r} was got",
+            "Convert the data first, for instance with data.astype(np.float32).",
+        )
+    return found
+
+
+def is_float(dtype: np.dtype) -> bool:
+    return dtype.kind == "f"
+
+
+def promote(*dtypes: np.dtype) -> np.dtype:
+    """The element type of an operation on values of these types."""
+    return max(dtypes, key=_RANK.__getitem__)
+
+
+def broadcast(op: str, *shapes: Shape) -> Shape:
+    """The shape that all of ``shapes`` broadcast to, by NumPy's rules."""
+    if all(shape == shapes[0] for shape in shapes):
+        return shapes[0]
+    rank = max(map(len, shapes))
+    result = []
+    for axis in range(-rank, 0):
+        sizes = {shape[axis] for shape in shapes if len(shape) >= -axis} - {1}
+        if len(sizes) > 1:
+            fail(
+                errors.ShapeError,
+                op,
+                "the shapes must broadcast together (each axis equal, or 1)",
+                f"{' and '.join(map(str, shapes))} were got: axis {axis} is {' against '.join(map(str, sorted(sizes)))}",
+                "Insert axes of size 1 with reshape or x[:, None], or transpose one of them.",
+            )
+        result.append(sizes.pop() if sizes else 1)
+    return tuple(result)
+
+
+def normalize_axis(op: str, axis: int, rank: int) -> int:
+    """``axis`` counted from the front; an error names what was allowed."""
+    if not isinstance(axis, (int, np.integer)) or not -rank <= axis < max(rank, 1):
+        fail(
+            errors.ShapeError,
+            op,
+            f"the axis must be an integer from {-rank} to {rank - 1}" if rank else "a scalar has no axes",
+            f"{axis!r} was got",
+        )
+    return int(axis) % rank if rank else 0
+
+
+def normalize_axes(op: str, axis, rank: int) -> tuple[int, ...]:
+    """All axes for None, else the given ones, sorted, counted from the front, each once."""
+    if axis is None:
+        return tuple(range(rank))
+    axes = axis if isinstance(axis, (tuple, list)) else (axis,)
+    found = tuple(sorted(normalize_axis(op, a, rank) for a in axes))
+    if len(set(found)) != len(found):
+        fail(errors.ShapeError, op, "each axis must be named once", f"{tuple(axes)} was got")
+    return found

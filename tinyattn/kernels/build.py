@@ -1,0 +1,143 @@
+"""From a kernel's name to the address of its machine code, by way of a cache on disk.
+
+Numba compiles each kernel once; the object code is kept in a directory of its own, keyed on everything it depends on: the text of every file
+in ``tinyattn/kernels``, the versions of numba and llvmlite, and the processor's name and features. Later processes link
+the stored objects with llvmlite alone and never import Numba. The directory is private (mode 0700) and is believed only when this user owns it and
+nobody else can write to it; when it cannot be used, kernels are compiled in memory and nothing else changes.
+"""
+
+import contextlib
+import ctypes
+import functools
+import hashlib
+import importlib
+import importlib.metadata
+import os
+import stat
+import sys
+import tempfile
+import threading
+from pathlib import Path
+
+import llvmlite.binding as llvm
+
+_MAGIC = b"tinyattn-kernel\n"
+_lock = threading.RLock()
+_addresses: dict[str, int] = {}
+compiled: list[str] = []
+"""Kernels compiled (not loaded) by this process, in order."""
+
+
+@functools.cache
+def _engine():
+    """The linker that makes object code executable, one a process."""
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    machine = llvm.Target.from_default_triple().create_target_machine(jit=True)
+    return llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
+
+
+@functools.cache
+def fingerprint() -> str:
+    """Digest of all that a kernel's machine code depends on."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    for package in ("numba", "llvmlite"):
+        digest.update(importlib.metadata.version(package).encode() + b"\0")
+    digest.update(llvm.get_host_cpu_name().encode() + llvm.get_host_cpu_features().flatten().encode())
+    digest.update(sys.platform.encode())
+    return digest.hexdigest()[:24]
+
+
+def cache_root() -> Path:
+    """``$TINYATTN_CACHE``, or the user's cache directory."""
+    if "TINYATTN_CACHE" in os.environ:
+        return Path(os.environ["TINYATTN_CACHE"])
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "tinyattn"
+
+
+def _is_private(path: Path) -> bool:
+    """Whether only this user can have written ``path``."""
+    status = path.lstat()
+    if not hasattr(os, "geteuid"):  # Windows: the user's profile is private by its access list
+        return True
+    return status.st_uid == os.geteuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+
+
+def cache_directory() -> Path | None:
+    """The directory of this fingerprint's objects, made if need be; None when it cannot be trusted or written."""
+    root = cache_root()
+    directory = root / fingerprint()
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        trusted = all(not p.is_symlink() and p.is_dir() and _is_private(p) for p in (root, directory))
+    except (OSError, RuntimeError):
+        return None
+    return directory if trusted else None
+
+
+def _read(path: Path) -> bytes | None:
+    """The object code in ``path``, or None if it is absent, foreign, truncated or corrupt."""
+    try:
+        if path.is_symlink() or not _is_private(path):
+            return None
+        data = path.read_bytes()
+    except OSError:
+        return None
+    head = len(_MAGIC) + 32
+    body = data[head:]
+    intact = data.startswith(_MAGIC) and data[len(_MAGIC) : head] == hashlib.sha256(body).digest()
+    return body if intact else None
+
+
+def _write(path: Path, code: bytes) -> None:
+    """Store object code in one atomic step; a full or read-only disk is not an error."""
+    with contextlib.suppress(OSError):
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(_MAGIC + hashlib.sha256(code).digest() + code)
+            os.replace(temporary, path)
+        except OSError:
+            os.unlink(temporary)
+            raise
+
+
+def _symbol(name: str, dtype: str) -> str:
+    return f"tinyattn_{name.replace('.', '_')}_{dtype}"
+
+
+def _link(code: bytes, symbol: str) -> int:
+    engine = _engine()
+    engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+    engine.finalize_object()
+    return engine.get_function_address(symbol)
+
+
+def address(name: str, dtype: str = "f32") -> int:
+    """Address of the kernel ``name`` (``"module.factory"``) for ``dtype`` (``"f32"`` or ``"f64"``): loaded, or else compiled and stored."""
+    symbol = _symbol(name, dtype)
+    found = _addresses.get(symbol)
+    if found is not None:
+        return found
+    with _lock:
+        if symbol not in _addresses:
+            directory = cache_directory()
+            path = directory / f"{name}-{dtype}.o" if directory else None
+            code = _read(path) if path else None
+            if code is None:
+                from tinyattn.kernels import compiler
+
+                code = compiler.object_code(name, dtype, symbol)
+                compiled.append(symbol)
+                if path:
+                    _write(path, code)
+            _addresses[symbol] = _link(code, symbol)
+        return _addresses[symbol]
+
+
+def function(name: str, dtype: str = "f32"):
+    """The kernel as a Python callable of four integers; the call releases the interpreter lock."""
+    return ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 4)(address(name, dtype))

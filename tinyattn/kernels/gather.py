@@ -1,0 +1,195 @@
+"""Rows picked by index, and rows put back by index: embeddings, pointers into a sequence, and their derivatives.
+
+An array is seen as ``x[outer, n, inner]`` where the index runs over the middle axis. ``take`` reads y[o, i, :] = x[o, index[i], :]; its
+transpose ``scatter_add`` is dx[o, index[i], :] += dy[o, i, :], where several i may meet in one row. To keep the sum's order (that
+of i) without locks, a tile owns a band of *result* rows and walks over all indices.
+
+A negative index counts from the end, once. A wrong index never leads outside an array: the row is skipped, or filled, and 1 is stored at the
+address ``error`` (unless that is 0), for the caller to report. Indices are 32-bit (kind 0) or 64-bit (kind 1).
+
+The kernels only move numbers, except ``scatter_add``, so 32- and 64-bit integers go through those for f32 and f64.
+"""
+
+from tinyattn.kernels.real import inline
+from tinyattn.kernels.simd import i32, i64
+from tinyattn.kernels.tiling import GATHER_COLUMNS, bands_of_scatter, rows_of_take
+
+_bands_of_scatter, _rows_of_take = inline(bands_of_scatter), inline(rows_of_take)
+
+
+@inline
+def index_at(indices, kind, i, n):
+    """Index i of ``indices``, where 0 <= index < n; −1 when it is wrong."""
+    index = i64(indices)[i] if kind == 1 else i32(indices)[i] + 0
+    if index < 0:
+        index += n
+    return index if 0 <= index < n else -1
+
+
+@inline
+def _report(error):
+    """Leave word of a wrong index. Threads may meet here, all with the same number."""
+    if error != 0:
+        i64(error)[0] = 1
+
+
+def take(real):
+    """``y[o, i, :] = x[o, index[i], :]``.
+
+    ===== ============================================================
+    0     address of x (outer, n, inner)
+    1     outer
+    2     n
+    3     inner
+    4     address of the indices (count)
+    5     kind of the indices: 0 for i32, 1 for i64
+    6     count
+    7     address of y (outer, count, inner)
+    8     bits of the number that fills y where an index is wrong
+    9     address of the error word, or 0
+    ===== ============================================================
+    """
+    pointer, size, most_columns, rows_of = real.pointer, real.size, GATHER_COLUMNS, _rows_of_take
+
+    def kernel(arguments, first, last, scratch):
+        word = i64(arguments)
+        n, inner, indices, kind, count = word[2], word[3], word[4], word[5], word[6]
+        filler = pointer(arguments + 8 * 8)[0]
+        rows, bands = rows_of(inner), (inner + most_columns - 1) // most_columns
+        for tile in range(first, last):
+            column = tile % bands * most_columns
+            columns = min(most_columns, inner - column)
+            start = tile // bands * rows
+            past = min(start + rows, word[1] * count)
+            outer, i = start // max(count, 1), start % max(count, 1)
+            for row in range(start, past):
+                index = index_at(indices, kind, i, n)
+                y = pointer(word[7] + (row * inner + column) * size)
+                if index >= 0:
+                    x = pointer(word[0] + ((outer * n + index) * inner + column) * size)
+                    for j in range(columns):
+                        y[j] = x[j]
+                else:
+                    _report(word[9])
+                    for j in range(columns):
+                        y[j] = filler
+                i += 1
+                if i == count:
+                    outer, i = outer + 1, 0
+
+    return kernel
+
+
+def one_hot(real):
+    """``y[i, j] = 1 if index[i] == j else 0``; a row of zeros for a wrong index.
+
+    ===== ============================================================
+    0     address of the indices (count)
+    1     kind of the indices: 0 for i32, 1 for i64
+    2     count
+    3     depth: the length of a row
+    4     address of y (count, depth)
+    5     address of the error word, or 0
+    ===== ============================================================
+    """
+    pointer, rows_of = real.pointer, _rows_of_take
+    zero, one = real.type(0), real.type(1)
+
+    def kernel(arguments, first, last, scratch):
+        word = i64(arguments)
+        count, depth, y = word[2], word[3], pointer(word[4])
+        rows = rows_of(depth)
+        for j in range(first * rows * depth, min(last * rows, count) * depth):
+            y[j] = zero
+        for row in range(first * rows, min(last * rows, count)):
+            index = index_at(word[0], word[1], row, depth)
+            if index >= 0:
+                y[row * depth + index] = one
+            else:
+                _report(word[5])
+
+    return kernel
+
+
+def scatter_add(real):
+    """``dx[o, k, :]`` = the sum of ``dy[o, i, :]`` over all i with ``index[i] == k``, in the order of i.
+
+    ===== ============================================================
+    0     address of dy (outer, count, inner)
+    1     outer
+    2     n
+    3     inner
+    4     address of the indices (count)
+    5     kind of the indices: 0 for i32, 1 for i64
+    6     count
+    7     address of dx (outer, n, inner)
+    8     1: add to what is in dx; 0: to zero
+    9     address of the error word, or 0
+    ===== ============================================================
+    """
+    pointer, size, bands_of, zero = real.pointer, real.size, _bands_of_scatter, real.type(0)
+
+    def kernel(arguments, first, last, scratch):
+        word = i64(arguments)
+        n, inner, indices, kind, count = word[2], word[3], word[4], word[5], word[6]
+        bands = bands_of(n, inner, count)
+        for tile in range(first, last):
+            outer, band = tile // bands, tile % bands
+            low, high = band * n // bands, (band + 1) * n // bands
+            if word[8] == 0:
+                dx = pointer(word[7] + outer * n * inner * size)
+                for j in range(low * inner, high * inner):
+                    dx[j] = zero
+            for i in range(count):
+                index = index_at(indices, kind, i, n)
+                if low <= index < high:
+                    dx = pointer(word[7] + (outer * n + index) * inner * size)
+                    dy = pointer(word[0] + (outer * count + i) * inner * size)
+                    for j in range(inner):
+                        dx[j] += dy[j]
+                elif index < 0:
+                    _report(word[9])
+
+    return kernel
+
+
+def put(real):
+    """``y = x``, but ``y[o, index[i], :] = value[o, i, :]``; of several i with the same index the last one wins.
+
+    ===== ============================================================
+    0     address of the values (outer, count, inner)
+    1     outer
+    2     n
+    3     inner
+    4     address of the indices (count)
+    5     kind of the indices: 0 for i32, 1 for i64
+    6     count
+    7     address of y (outer, n, inner)
+    8     address of x (outer, n, inner); may be y itself
+    9     address of the error word, or 0
+    ===== ============================================================
+    """
+    pointer, size, bands_of = real.pointer, real.size, _bands_of_scatter
+
+    def kernel(arguments, first, last, scratch):
+        word = i64(arguments)
+        n, inner, indices, kind, count = word[2], word[3], word[4], word[5], word[6]
+        bands = bands_of(n, inner, count)
+        for tile in range(first, last):
+            outer, band = tile // bands, tile % bands
+            low, high = band * n // bands, (band + 1) * n // bands
+            if word[7] != word[8]:
+                x, y = pointer(word[8] + outer * n * inner * size), pointer(word[7] + outer * n * inner * size)
+                for j in range(low * inner, high * inner):
+                    y[j] = x[j]
+            for i in range(count):
+                index = index_at(indices, kind, i, n)
+                if low <= index < high:
+                    y = pointer(word[7] + (outer * n + index) * inner * size)
+                    value = pointer(word[0] + (outer * count + i) * inner * size)
+                    for j in range(inner):
+                        y[j] = value[j]
+                elif index < 0:
+                    _report(word[9])
+
+    return kernel

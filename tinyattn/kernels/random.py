@@ -1,0 +1,153 @@
+"""Random numbers without a state: the counter-based generator Philox-4x32-10.
+
+A bijection of 128-bit counters, keyed with 64 bits, turns the counters 0, 1, 2, … into independent uniform bits:
+
+    counter = base + block  (low 64 bits),  stream  (high 64 bits);      words[4 * block : 4 * block + 4] = philox(counter, key)
+
+so number i can be made at any time, by any thread, in any order, and made again in a backward pass instead of being stored.
+Every random op of a program has a stream of its own; a program that adds 2³² (or the blocks it used) to the counter base after each
+step never sees a counter twice. The key and the base are read from memory, so that a program can advance them by itself.
+
+Source: Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3" (2011), section 3.3.
+"""
+
+import numpy as np
+
+from tinyattn.kernels.real import inline
+from tinyattn.kernels.simd import i32, i64
+from tinyattn.kernels.tiling import RANDOM_TILE
+
+ROUNDS = 10
+MULTIPLIERS = 0xD2511F53, 0xCD9E8D57
+WEYL = 0x9E3779B9, 0xBB67AE85
+"""What a round adds to the two halves of the key: the golden ratio and √3 − 1."""
+
+
+def _words_of_tile(real):
+    """``(argument words, tile, n, words a number, scratch) -> (first, past)``: random 32-bit words for a tile's numbers, in scratch.
+
+    Whole blocks are made whatever the size, so that there is one loop and no tail; the caller uses the words it needs.
+    """
+    mask, rounds, tile_size = 0xFFFFFFFF, ROUNDS, RANDOM_TILE
+    multiplier0, multiplier1 = MULTIPLIERS
+    weyl0, weyl1 = WEYL
+
+    @inline
+    def fill(word, tile, n, words_a_number, scratch):
+        out = i32(scratch)
+        first = tile * tile_size
+        past = min(first + tile_size, n)
+        key, stream = i64(word[0])[0], word[2]
+        start = i64(word[1])[0] + first * words_a_number // 4
+        for block in range(((past - first) * words_a_number + 3) // 4):
+            # 32-bit quantities, held in 64 bits because the products need them.
+            c0, c1 = (start + block) & mask, ((start + block) >> 32) & mask
+            c2, c3 = stream & mask, (stream >> 32) & mask
+            k0, k1 = key & mask, (key >> 32) & mask
+            for _ in range(rounds):
+                product0, product1 = multiplier0 * c0, multiplier1 * c2
+                c0, c2 = ((product1 >> 32) & mask) ^ c1 ^ k0, ((product0 >> 32) & mask) ^ c3 ^ k1
+                c1, c3 = product1 & mask, product0 & mask
+                k0, k1 = (k0 + weyl0) & mask, (k1 + weyl1) & mask
+            out[4 * block] = c0
+            out[4 * block + 1] = c1
+            out[4 * block + 2] = c2
+            out[4 * block + 3] = c3
+        return first, past
+
+    return fill
+
+
+def _uniform_of_words(real):
+    """``(words, i) -> `` number ``i`` of a tile, uniform in [0, 1): a multiple of 2⁻²⁴ (f32) or 2⁻⁵³ (f64, of two words)."""
+    int32, number = np.int32, real.type
+    if real.size == 4:
+        unit = real.type(2.0**-24)
+
+        @inline
+        def uniform(words, i):
+            return number(int32((words[i] >> 8) & 0xFFFFFF)) * unit
+    else:
+        unit, half = real.type(2.0**-53), real.type(2.0**26)
+
+        @inline
+        def uniform(words, i):
+            high, low = (words[2 * i] >> 5) & 0x7FFFFFF, (words[2 * i + 1] >> 6) & 0x3FFFFFF
+            return (number(int32(high)) * half + number(int32(low))) * unit
+
+    return uniform
+
+
+def uniform(real):
+    """``y[i]`` uniform in [0, 1).
+
+    ===== ============================================================
+    0     address of the key (64 bits: the seed)
+    1     address of the counter base (64 bits)
+    2     stream (a number, 64 bits)
+    3     n
+    4     address of y: n numbers
+    ===== ============================================================
+    """
+    pointer, words_a_number = real.pointer, real.size // 4
+    fill, number = _words_of_tile(real), _uniform_of_words(real)
+
+    def kernel(arguments, first, last, scratch):
+        word, words = i64(arguments), i32(scratch)
+        for tile in range(first, last):
+            start, past = fill(word, tile, word[3], words_a_number, scratch)
+            y = pointer(word[4] + start * words_a_number * 4)
+            for i in range(past - start):
+                y[i] = number(words, i)
+
+    return kernel
+
+
+def bits(real):
+    """``y[i]``: raw bits, 32 (f32) or 64 (f64) a number, in the order of the generator's words, the first word lowest.
+
+    Words 0 to 3 as in :func:`uniform`; word 4: address of y, n 32- or 64-bit integers.
+    """
+    words_a_number = real.size // 4
+    fill = _words_of_tile(real)
+
+    def kernel(arguments, first, last, scratch):
+        word, words = i64(arguments), i32(scratch)
+        for tile in range(first, last):
+            start, past = fill(word, tile, word[3], words_a_number, scratch)
+            y = i32(word[4] + start * words_a_number * 4)
+            for i in range((past - start) * words_a_number):
+                y[i] = words[i]
+
+    return kernel
+
+
+def dropout(real):
+    """``y[i] = x[i] / (1 - p)`` where the uniform number ``u[i] >= p``, else 0.
+
+    ``u`` is what :func:`uniform` gives for the same key, counter and stream, so that the backward pass is this kernel on the
+    cotangent. A dropped element is 0 even where x is NaN or infinite.
+
+    Words 0 to 3 as in :func:`uniform`, then
+
+    ===== ============================================================
+    4     address of x: n numbers
+    5     address of y: n numbers (may be x)
+    6     p: the bits of a number in [0, 1]
+    ===== ============================================================
+    """
+    pointer, words_a_number = real.pointer, real.size // 4
+    fill, number = _words_of_tile(real), _uniform_of_words(real)
+    zero, one = real.type(0), real.type(1)
+
+    def kernel(arguments, first, last, scratch):
+        word, words = i64(arguments), i32(scratch)
+        p = pointer(arguments + 8 * 6)[0]
+        scale = one / (one - p) if p < one else zero
+        for tile in range(first, last):
+            start, past = fill(word, tile, word[3], words_a_number, scratch)
+            x, y = pointer(word[4] + start * words_a_number * 4), pointer(word[5] + start * words_a_number * 4)
+            for i in range(past - start):
+                y[i] = x[i] * scale if number(words, i) >= p else zero
+
+    return kernel

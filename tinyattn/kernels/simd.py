@@ -1,0 +1,264 @@
+"""The few machine operations that Python has no word for, as LLVM instructions behind Numba intrinsics.
+
+Typed pointers made from an address, bit casts, a call through a function's address, and the atomic operations that threads
+meet on. Kernels are plain Python over these. With ``NUMBA_DISABLE_JIT=1`` each of them has a pure Python twin, so that a kernel can be
+stepped through in a debugger.
+"""
+
+import ctypes
+import struct
+
+from llvmlite import ir
+from numba import types
+from numba.core import config
+from numba.extending import intrinsic
+
+PURE = bool(config.DISABLE_JIT)
+_I64 = ir.IntType(64)
+
+
+def _pointer(numba_type, llvm_type, c_type):
+    """An intrinsic that turns an address into a typed pointer: ``p = f32(address); p[i]``."""
+    if PURE:
+        return lambda address: ctypes.cast(int(address), ctypes.POINTER(c_type))
+
+    @intrinsic
+    def pointer(typing, address):
+        def generate(context, builder, signature, arguments):
+            return builder.inttoptr(arguments[0], llvm_type.as_pointer())
+
+        return types.CPointer(numba_type)(types.int64), generate
+
+    return pointer
+
+
+f32 = _pointer(types.float32, ir.FloatType(), ctypes.c_float)
+f64 = _pointer(types.float64, ir.DoubleType(), ctypes.c_double)
+i32 = _pointer(types.int32, ir.IntType(32), ctypes.c_int32)
+i64 = _pointer(types.int64, _I64, ctypes.c_int64)
+u8 = _pointer(types.uint8, ir.IntType(8), ctypes.c_uint8)
+
+
+def _bitcast(source, target, llvm_target, codes):
+    """An intrinsic that reads the bits of a number as a number of another type."""
+    if PURE:
+        import numpy as np
+
+        source_type, target_type = (np.dtype(code).type for code in codes)
+        return lambda value: np.frombuffer(source_type(value).tobytes(), target_type)[0]
+
+    @intrinsic
+    def cast(typing, value):
+        def generate(context, builder, signature, arguments):
+            return builder.bitcast(arguments[0], llvm_target)
+
+        return target(source), generate
+
+    return cast
+
+
+f32_from_bits = _bitcast(types.int32, types.float32, ir.FloatType(), ("i4", "f4"))
+f32_to_bits = _bitcast(types.float32, types.int32, ir.IntType(32), ("f4", "i4"))
+f64_from_bits = _bitcast(types.int64, types.float64, ir.DoubleType(), ("i8", "f8"))
+f64_to_bits = _bitcast(types.float64, types.int64, _I64, ("f8", "i8"))
+
+if PURE:
+    _KERNEL = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 4)
+
+    def call(function, arguments, first, last, scratch):
+        _KERNEL(function)(arguments, first, last, scratch)
+
+    def atomic_load(address):
+        return i64(address)[0]
+
+    def atomic_store(address, value):
+        i64(address)[0] = value
+
+    def atomic_add(address, value):
+        before = i64(address)[0]
+        i64(address)[0] = before + value
+        return before
+
+    def atomic_swap_if(address, expected, value):
+        equal = i64(address)[0] == expected
+        if equal:
+            i64(address)[0] = value
+        return equal
+
+    def pause():
+        pass
+
+    def cycles():
+        import time
+
+        return time.perf_counter_ns()
+
+    def call_void(function):
+        ctypes.CFUNCTYPE(None)(function)()
+
+else:
+
+    @intrinsic
+    def call(typing, function, arguments, first, last, scratch):
+        """Call the kernel at address ``function``."""
+
+        def generate(context, builder, signature, values):
+            kernel = ir.FunctionType(ir.VoidType(), [_I64] * 4)
+            builder.call(builder.inttoptr(values[0], kernel.as_pointer()), list(values[1:]))
+            return context.get_dummy_value()
+
+        return types.void(*[types.int64] * 5), generate
+
+    @intrinsic
+    def call_void(typing, function):
+        """Call a C function of no arguments (``sched_yield``) at an address."""
+
+        def generate(context, builder, signature, values):
+            builder.call(builder.inttoptr(values[0], ir.FunctionType(ir.VoidType(), []).as_pointer()), [])
+            return context.get_dummy_value()
+
+        return types.void(types.int64), generate
+
+    @intrinsic
+    def atomic_load(typing, address):
+        def generate(context, builder, signature, values):
+            return builder.load_atomic(builder.inttoptr(values[0], _I64.as_pointer()), "acquire", 8)
+
+        return types.int64(types.int64), generate
+
+    @intrinsic
+    def atomic_store(typing, address, value):
+        def generate(context, builder, signature, values):
+            builder.store_atomic(values[1], builder.inttoptr(values[0], _I64.as_pointer()), "release", 8)
+            return context.get_dummy_value()
+
+        return types.void(types.int64, types.int64), generate
+
+    @intrinsic
+    def atomic_add(typing, address, value):
+        """Add, and return what was there before."""
+
+        def generate(context, builder, signature, values):
+            return builder.atomic_rmw(
+                "add", builder.inttoptr(values[0], _I64.as_pointer()), values[1], "acq_rel"
+            )
+
+        return types.int64(types.int64, types.int64), generate
+
+    @intrinsic
+    def atomic_swap_if(typing, address, expected, value):
+        """Store ``value`` if ``expected`` is there; say whether it was."""
+
+        def generate(context, builder, signature, values):
+            pointer = builder.inttoptr(values[0], _I64.as_pointer())
+            return builder.extract_value(
+                builder.cmpxchg(pointer, values[1], values[2], "acq_rel", "acquire"), 1
+            )
+
+        return types.boolean(types.int64, types.int64, types.int64), generate
+
+    @intrinsic
+    def pause(typing):
+        """Tell the processor that this is a spin loop (nothing on processors without the hint)."""
+
+        def generate(context, builder, signature, values):
+            if context.codegen()._data_layout and "x86" in ir_triple(context):
+                name = "llvm.x86.sse2.pause"
+                function = builder.module.globals.get(name) or ir.Function(
+                    builder.module, ir.FunctionType(ir.VoidType(), []), name
+                )
+                builder.call(function, [])
+            return context.get_dummy_value()
+
+        return types.void(), generate
+
+    @intrinsic
+    def cycles(typing):
+        """The processor's time-stamp counter."""
+
+        def generate(context, builder, signature, values):
+            name = "llvm.readcyclecounter"
+            function = builder.module.globals.get(name) or ir.Function(
+                builder.module, ir.FunctionType(_I64, []), name
+            )
+            return builder.call(function, [])
+
+        return types.int64(), generate
+
+
+def polynomial(*coefficients: float):
+    """``x -> c0 + c1 x + c2 x² + …`` by Horner's rule, in the type of ``x`` (float32 or float64), with fused multiply-adds where there are any."""
+    if PURE:
+
+        def evaluate(x):
+            value = type(x)(coefficients[-1])
+            for coefficient in coefficients[-2::-1]:
+                value = value * x + type(x)(coefficient)
+            return value
+
+        return evaluate
+
+    @intrinsic
+    def evaluate(typing, x):
+        def generate(context, builder, signature, values):
+            (argument,) = values
+            result = ir.Constant(argument.type, coefficients[-1])
+            for coefficient in coefficients[-2::-1]:
+                result = builder.fadd(
+                    builder.fmul(result, argument), ir.Constant(argument.type, coefficient)
+                )
+            return result
+
+        return x(x), generate
+
+    return evaluate
+
+
+def _rounding(name, pure):
+    """A one-operand LLVM intrinsic that is one instruction on vectors: ``name`` of a float32 or float64."""
+    if PURE:
+        return lambda x: type(x)(pure(x))
+
+    @intrinsic
+    def function(typing, x):
+        def generate(context, builder, signature, values):
+            return builder.call(builder.module.declare_intrinsic(f"llvm.{name}", [values[0].type]), values)
+
+        return x(x), generate
+
+    return function
+
+
+if PURE:
+    import numpy as _np
+
+    sqrt, absolute = _rounding("sqrt", _np.sqrt), _rounding("fabs", _np.abs)
+    floor, ceil, round_even = _rounding("floor", _np.floor), _rounding("ceil", _np.ceil), _rounding("rint", _np.rint)
+
+    def select(condition, yes, no):
+        return yes if condition else no
+
+else:
+    sqrt, absolute = _rounding("sqrt", None), _rounding("fabs", None)
+    floor, ceil, round_even = _rounding("floor", None), _rounding("ceil", None), _rounding("rint", None)
+
+    @intrinsic
+    def select(typing, condition, yes, no):
+        """``yes if condition else no`` without a branch; both have one type."""
+
+        def generate(context, builder, signature, values):
+            return builder.select(*values)
+
+        return yes(types.boolean, yes, yes), generate
+
+
+def ir_triple(context):
+    """The target triple that ``context`` generates code for."""
+    return context.codegen()._tm.triple
+
+
+def scalar_bytes(value: float, dtype: str) -> int:
+    """The bits of a number as the integer that fits a word of an argument block."""
+    if dtype == "f32":
+        return struct.unpack("<i", struct.pack("<f", value))[0]
+    return struct.unpack("<q", struct.pack("<d", value))[0]

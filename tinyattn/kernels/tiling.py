@@ -1,0 +1,85 @@
+"""Into how many tiles the work of each kernel falls.
+
+A tile is what one thread does at a time. Its size is fixed by the arguments alone, so that results don't depend on who does it. Kernels
+import their tile sizes from here; callers ask the functions here how many tiles to announce. This module needs neither Numba nor NumPy.
+"""
+
+
+def ceiling(size: int, tile: int) -> int:
+    """How many tiles of ``tile`` cover ``size``."""
+    return -(-size // tile)
+
+
+# random.py
+
+RANDOM_TILE = 4096
+"""Random numbers in a tile."""
+
+
+def tiles_of_random(n: int) -> int:
+    """Tiles of ``random.uniform``, ``random.bits`` and ``random.dropout`` for n numbers."""
+    return ceiling(n, RANDOM_TILE)
+
+
+# gather.py
+
+GATHER_COLUMNS = 4096
+"""Most columns in a tile of ``gather.take``."""
+GATHER_TILE = 8192
+"""About how many numbers a tile of ``gather.take`` and ``gather.one_hot`` holds."""
+SCATTER_TILE = 65536
+"""About how many numbers a tile of ``gather.scatter_add`` and ``gather.put`` reads or writes."""
+
+
+def rows_of_take(inner: int) -> int:
+    """Rows in a tile of ``gather.take`` and ``gather.one_hot``, given the length of a row."""
+    return max(1, GATHER_TILE // max(1, min(inner, GATHER_COLUMNS)))
+
+
+def tiles_of_take(outer: int, count: int, inner: int) -> int:
+    """Tiles of ``gather.take``: blocks of rows times blocks of columns."""
+    return ceiling(outer * count, rows_of_take(inner)) * ceiling(inner, GATHER_COLUMNS)
+
+
+def tiles_of_one_hot(count: int, depth: int) -> int:
+    """Tiles of ``gather.one_hot``: blocks of rows."""
+    return ceiling(count, rows_of_take(depth))
+
+
+def bands_of_scatter(n: int, inner: int, count: int) -> int:
+    """How many tiles share the n result rows of one outer slice.
+
+    Each of them reads all indices and picks its own. This must cost little beside the additions, hence few tiles for short rows.
+    """
+    return max(1, min(n, 16, inner // 16, -(-max(n, count) * inner // SCATTER_TILE)))
+
+
+def tiles_of_scatter(outer: int, n: int, inner: int, count: int) -> int:
+    """Tiles of ``gather.scatter_add`` and ``gather.put``: bands of result rows of each outer slice."""
+    return outer * bands_of_scatter(n, inner, count)
+
+# cells.py
+
+CELL_COLUMNS = 512
+"""Most hidden units in a tile of a recurrent cell."""
+CELL_TILE = 2048
+"""About how many numbers of the hidden state a tile of a recurrent cell holds."""
+
+
+def rows_of_cell(hidden: int) -> int:
+    """Rows of the batch in a tile of a recurrent cell."""
+    return max(1, CELL_TILE // max(1, min(hidden, CELL_COLUMNS)))
+
+
+def tiles_of_cell(batch: int, hidden: int) -> int:
+    """Tiles of every kernel of a recurrent cell: blocks of rows times blocks of hidden units."""
+    return ceiling(batch, rows_of_cell(hidden)) * ceiling(hidden, CELL_COLUMNS)
+
+
+MAXOUT_TILE = 8192
+"""Results in a tile of ``cells.maxout_forward`` and ``cells.maxout_backward``."""
+
+
+def tiles_of_maxout(rows: int, pairs: int) -> int:
+    """Tiles of ``cells.maxout_forward`` and ``cells.maxout_backward``."""
+    return ceiling(rows * pairs, MAXOUT_TILE)

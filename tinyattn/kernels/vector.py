@@ -1,0 +1,202 @@
+"""Formulas: mathematics written once in Python operators, for single numbers, for machine vectors and for NumPy arrays.
+
+A *formula* is an ordinary Python function, such as ``lambda x: x * x + 1``, that uses only operators, comparisons and the functions of
+this module (:func:`select`, :func:`to_bits`, :func:`sqrt`, …) and has no branches. Called with a :class:`Value` it writes LLVM instructions,
+and the Value can be a number or a vector of them; called with NumPy numbers or arrays it computes. :func:`scalar` makes
+a formula a function that kernels can call.
+"""
+
+import math
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from tinyattn.kernels.simd import PURE
+
+LLVM = {
+    "f32": ir.FloatType(),
+    "f64": ir.DoubleType(),
+    "i32": ir.IntType(32),
+    "i64": ir.IntType(64),
+    "bool": ir.IntType(1),
+}
+NUMPY = {"f32": np.float32, "f64": np.float64, "i32": np.int32, "i64": np.int64, "bool": np.bool_}
+_NUMBA = {
+    "f32": types.float32,
+    "f64": types.float64,
+    "i32": types.int32,
+    "i64": types.int64,
+    "bool": types.boolean,
+}
+_FLAGS = ("contract", "nsz")
+_SAME_BITS = {"f32": "i32", "f64": "i64", "i32": "f32", "i64": "f64"}
+
+
+def _arithmetic(real, whole):
+    """An operator: the names of the LLVM instruction for real and for whole numbers."""
+
+    def operator(self, other):
+        other = self.like(other)
+        if self.is_real:
+            result = getattr(self.builder, real)(self.value, other, flags=_FLAGS)
+        else:
+            result = getattr(self.builder, whole)(self.value, other)
+        return Value(self.builder, result)
+
+    return operator
+
+
+def _comparison(symbol):
+    def operator(self, other):
+        other = self.like(other)
+        if not self.is_real:
+            result = self.builder.icmp_signed(symbol, self.value, other)
+        elif symbol == "!=":
+            result = self.builder.fcmp_unordered(symbol, self.value, other)
+        else:
+            result = self.builder.fcmp_ordered(symbol, self.value, other)
+        return Value(self.builder, result)
+
+    return operator
+
+
+class Value:
+    """An LLVM value (a number or a vector of numbers) with Python's operators; comparisons with NaN are as in Python."""
+
+    __array_ufunc__ = None  # NumPy's numbers leave operators to this class
+    __hash__ = None
+
+    def __init__(self, builder, value):
+        self.builder, self.value = builder, value
+        self.lanes = value.type.count if isinstance(value.type, ir.VectorType) else None
+        element = value.type.element if self.lanes else value.type
+        self.kind = next(kind for kind, kind_type in LLVM.items() if kind_type == element)
+        self.is_real = self.kind in ("f32", "f64")
+
+    def like(self, other):
+        """``other`` as an LLVM value of this type; Python and NumPy numbers become constants."""
+        if isinstance(other, Value):
+            return other.value
+        other = (float if self.is_real else int)(other)
+        return ir.Constant(self.value.type, [other] * self.lanes if self.lanes else other)
+
+    def type(self, kind):
+        """The LLVM type of as many numbers of another kind."""
+        return ir.VectorType(LLVM[kind], self.lanes) if self.lanes else LLVM[kind]
+
+    __add__ = __radd__ = _arithmetic("fadd", "add")
+    __mul__ = __rmul__ = _arithmetic("fmul", "mul")
+    __sub__ = _arithmetic("fsub", "sub")
+    __truediv__ = _arithmetic("fdiv", None)
+    __and__ = _arithmetic(None, "and_")
+    __or__ = _arithmetic(None, "or_")
+    __xor__ = _arithmetic(None, "xor")
+    __lshift__ = _arithmetic(None, "shl")
+    __rshift__ = _arithmetic(None, "lshr")
+    """To the right, zeros move in."""
+    __lt__, __le__, __gt__ = _comparison("<"), _comparison("<="), _comparison(">")
+    __ge__, __eq__, __ne__ = _comparison(">="), _comparison("=="), _comparison("!=")
+
+    def __rsub__(self, other):
+        return Value(self.builder, self.like(other)) - self
+
+    def __rtruediv__(self, other):
+        return Value(self.builder, self.like(other)) / self
+
+    def __neg__(self):
+        if self.is_real:
+            return Value(self.builder, self.builder.fneg(self.value, flags=_FLAGS))
+        return 0 - self
+
+    def __invert__(self):
+        return Value(self.builder, self.builder.not_(self.value))
+
+
+def select(condition, yes, no):
+    """``yes if condition else no``, element by element. At least one of ``yes`` and ``no`` is not a constant."""
+    if not isinstance(condition, Value):
+        return np.where(condition, yes, no)[()]
+    like = (yes if isinstance(yes, Value) else no).like
+    return Value(condition.builder, condition.builder.select(condition.value, like(yes), like(no)))
+
+
+def convert(x, kind):
+    """``x`` as numbers of another kind: reals are cut off to whole numbers, anything but 0 is True."""
+    if not isinstance(x, Value):
+        return np.asarray(x).astype(NUMPY[kind])[()]
+    if x.kind == kind:
+        return x
+    if kind == "bool":
+        return x != 0
+    build, target = x.builder, x.type(kind)
+    size = {"f32": 32, "f64": 64, "i32": 32, "i64": 64, "bool": 1}
+    if kind in ("f32", "f64"):
+        if x.is_real:
+            cast = build.fpext if kind == "f64" else build.fptrunc
+        else:
+            cast = build.uitofp if x.kind == "bool" else build.sitofp
+    elif x.is_real:
+        cast = build.fptosi
+    elif size[kind] < size[x.kind]:
+        cast = build.trunc
+    else:
+        cast = build.zext if x.kind == "bool" else build.sext
+    return Value(build, cast(x.value, target))
+
+
+def bits(x):
+    """The bits of reals as whole numbers, and the other way round."""
+    if isinstance(x, Value):
+        return Value(x.builder, x.builder.bitcast(x.value, x.type(_SAME_BITS[x.kind])))
+    x = np.asarray(x)
+    return x.view({"f4": np.int32, "f8": np.int64, "i4": np.float32, "i8": np.float64}[x.dtype.str[1:]])[()]
+
+
+def _instruction(name, pure):
+    """A function that is one instruction on vectors, too: the name of LLVM's and NumPy's function."""
+
+    def function(x):
+        if not isinstance(x, Value):
+            return pure(x)
+        suffix = (f"v{x.lanes}" if x.lanes else "") + x.kind
+        full, module = f"llvm.{name}.{suffix}", x.builder.module
+        callee = module.globals.get(full) or ir.Function(
+            module, ir.FunctionType(x.value.type, [x.value.type]), full
+        )
+        return Value(x.builder, x.builder.call(callee, [x.value], fastmath=_FLAGS))
+
+    return function
+
+
+sqrt, absolute = _instruction("sqrt", np.sqrt), _instruction("fabs", np.abs)
+floor, ceil, round_even = _instruction("floor", np.floor), _instruction("ceil", np.ceil), _instruction("rint", np.rint)
+
+
+def polynomial(coefficients, x):
+    """c₀ + c₁ x + c₂ x² + … by Horner's rule, in the type of ``x``."""
+    number = (lambda c: c) if isinstance(x, Value) else x.dtype.type
+    result = number(coefficients[-1])
+    for coefficient in coefficients[-2::-1]:
+        result = result * x + number(coefficient)
+    return result
+
+
+def scalar(formula, result, *arguments):
+    """A formula as a function that kernels can call, with the kinds (``"f32"``, …) of its result and of its arguments."""
+    if PURE:
+
+        def function(*values):
+            with np.errstate(all="ignore"):
+                return formula(*(NUMPY[kind](value) for kind, value in zip(arguments, values, strict=True)))
+
+        return function
+    signature = _NUMBA[result](*(_NUMBA[kind] for kind in arguments))
+
+    def generate(context, builder, signature, values):
+        return formula(*(Value(builder, value) for value in values)).value
+
+    names = ", ".join("xyzw"[: len(arguments)])
+    function = eval(f"lambda typing, {names}: (signature, generate)", {"signature": signature, "generate": generate})
+    return intrinsic(function)

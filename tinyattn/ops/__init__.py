@@ -1,0 +1,30 @@
+"""Floor 3: the op table. Each row is an operation: definition, types, derivative, formula and kernels, one file a family.
+
+``PUBLIC`` is what users see as ``ta.name``.
+"""
+
+
+from tinyattn.graph.op import OPS
+from tinyattn.ops import attention, cells, elementwise, index, linalg, maxout, random, reduce, shape, softmax
+from tinyattn.ops import methods as _methods  # noqa: F401  (binds operators to Tensor)
+
+_NAMES = {
+    elementwise: "add sub mul div neg abs sign square sqrt exp expm1 log log1p tanh sin cos sigmoid erf relu softplus maximum minimum power floor "
+    "ceil round floor_divide mod less less_equal greater greater_equal equal not_equal isfinite logical_and logical_or logical_xor "
+    "logical_not where clip stop_gradient cast",
+    shape: "reshape transpose broadcast_to concat expand_dims squeeze stack split flip pad arange full zeros ones",
+    reduce: "sum prod max min mean var any all logsumexp argmax argmin cumsum",
+    linalg: "matmul dot einsum",
+    index: "take take_along_axis embedding one_hot index_update",
+    softmax: "softmax log_softmax cross_entropy cross_entropy_rows",
+    attention: "dot_score scaled_dot_score general_score additive_score additive_alignment concat_score",
+    cells: "lstm_cell gru_cell",
+    maxout: "maxout",
+    random: "random_uniform random_normal bernoulli dropout",
+}
+PUBLIC = {name: getattr(module, name) for module, names in _NAMES.items() for name in names.split()}
+
+for _name, _op in OPS.items():
+    if _op.derivative is None:
+        raise TypeError(f"operation {_name} needs a derivative, or a reason why it has none")
+

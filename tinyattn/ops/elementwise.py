@@ -1,0 +1,217 @@
+"""Operations that work element by element: arithmetic, functions, comparisons, choice and casts.
+
+Each is one row: name, NumPy reference, derivative, formula. Inputs broadcast; the engine undoes the broadcasting of cotangents itself. In a derivative,
+``g`` is the cotangent of the result ``y`` and ``a``, ``b`` are the inputs. All rows are fused by the compiler into chains that run tile by tile.
+"""
+
+import math
+
+import numpy as np
+
+from tinyattn import errors
+from tinyattn.graph.op import ZERO, Op, register
+from tinyattn.graph.tensor import Tensor, as_tensor, make, promote_operands
+from tinyattn.graph.types import BOOL, FLOAT32, INT64, Type, as_dtype, broadcast, fail, is_float, promote
+
+_FORMULAS: dict[str, tuple[str, str]] = {}
+
+
+def _row(name, reference, derivative, formula, vjp="", *, result="same", needs="number", kinks=None):
+    """One row of the table. ``result``: "same" element type as the operands, or "bool"; ``needs``: "float", "number", "bool" or "any"."""
+
+    def infer(*inputs):
+        dtype = inputs[0].dtype
+        for other in inputs[1:]:
+            if other.dtype != dtype:
+                fail(errors.DTypeError, name, "operands must have one element type", f"{[str(i.type) for i in inputs]} were got")
+        return Type(broadcast(name, *(i.shape for i in inputs)), BOOL if result == "bool" else dtype)
+
+    register(
+        Op(
+            name, infer, derivative, reference=reference, formula=formula, vjp_formula=vjp, elementwise=name, kinks=kinks
+        )  # fmt: skip
+    )
+
+    def function(*operands) -> Tensor:
+        values = promote_operands(*operands)
+        dtype = promote(*(v.dtype for v in values))
+        if needs == "float" and not is_float(dtype):
+            dtype = FLOAT32
+        if needs == "number" and dtype == BOOL:
+            dtype = INT64
+        if needs == "bool" and dtype != BOOL:
+            fail(errors.DTypeError, name, "operands must be bool", f"{[str(v.type) for v in values]} were got",
+                 "Compare first, for instance x > 0.")  # fmt: skip
+        return make(name, *(cast(v, dtype) for v in values))
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = f"Elementwise ``{formula.format('x', 'y', 'z')}``; shapes broadcast as in NumPy."
+    return function
+
+
+def cast(x, dtype) -> Tensor:
+    """``x`` with another element type (float to integer truncates); the gradient passes through between floating-point types."""
+    x, dtype = as_tensor(x), as_dtype(dtype, "cast")
+    return x if x.dtype == dtype else make("cast", x, dtype=dtype)
+
+
+register(
+    Op(
+        "cast",
+        lambda x, *, dtype: Type(x.shape, dtype),
+        lambda g, node: (cast(g, node.inputs[0].dtype) if is_float(node.inputs[0].dtype) else None,),
+        reference=lambda x, *, dtype: x.astype(dtype),
+        formula="{0}",
+        vjp_formula="ḡ",
+        elementwise="cast",
+    )
+)
+
+
+def _rule(function):
+    """A derivative written as ``function(g, y, *inputs)``."""
+    return lambda g, node: function(g, node, *node.inputs)
+
+
+def _is_half(y, a, b):
+    """1 where a alone is chosen, 1/2 on ties, 0 elsewhere, in the type of a."""
+    chosen, tied = cast(equal(y, a), a.dtype), cast(equal(a, b), a.dtype)
+    return chosen - 0.5 * tied
+
+
+_two_over_sqrt_pi = 2 / math.sqrt(math.pi)
+
+add = _row("add", np.add, _rule(lambda g, y, a, b: (g, g)), "{0} + {1}", "ḡ, ḡ")
+sub = _row("sub", np.subtract, _rule(lambda g, y, a, b: (g, -g)), "{0} − {1}", "ḡ, −ḡ")
+mul = _row("mul", np.multiply, _rule(lambda g, y, a, b: (g * b, g * a)), "{0} · {1}", "ḡ·{1}, ḡ·{0}")
+div = _row("div", np.divide, _rule(lambda g, y, a, b: (g / b, -g * y / b)), "{0} / {1}", "ḡ/{1}, −ḡ·y/{1}", needs="float")
+neg = _row("neg", np.negative, _rule(lambda g, y, a: (-g,)), "−{0}", "−ḡ")
+abs = _row("abs", np.abs, _rule(lambda g, y, a: (g * sign(a),)), "|{0}|", "ḡ·sign({0})", kinks=lambda a: a)
+sign = _row("sign", np.sign, ZERO, "sign({0})", kinks=lambda a: a)
+square = _row("square", np.square, _rule(lambda g, y, a: (2 * g * a,)), "{0}²", "2ḡ·{0}")
+sqrt = _row("sqrt", np.sqrt, _rule(lambda g, y, a: (g * 0.5 / y,)), "√{0}", "ḡ/(2y)", needs="float")
+exp = _row("exp", np.exp, _rule(lambda g, y, a: (g * y,)), "exp({0})", "ḡ·y", needs="float")
+expm1 = _row("expm1", np.expm1, _rule(lambda g, y, a: (g * (y + 1),)), "exp({0}) − 1", "ḡ·(y + 1)", needs="float")
+log = _row("log", np.log, _rule(lambda g, y, a: (g / a,)), "log({0})", "ḡ/{0}", needs="float")
+log1p = _row("log1p", np.log1p, _rule(lambda g, y, a: (g / (1 + a),)), "log(1 + {0})", "ḡ/(1 + {0})", needs="float")
+tanh = _row("tanh", np.tanh, _rule(lambda g, y, a: (g * (1 - y * y),)), "tanh({0})", "ḡ·(1 − y²)", needs="float")
+sin = _row("sin", np.sin, _rule(lambda g, y, a: (g * cos(a),)), "sin({0})", "ḡ·cos({0})", needs="float")
+cos = _row("cos", np.cos, _rule(lambda g, y, a: (-g * sin(a),)), "cos({0})", "−ḡ·sin({0})", needs="float")
+
+
+def _sigmoid(a):
+    positive = a >= 0
+    e = np.exp(np.where(positive, -a, a))
+    return np.where(positive, 1 / (1 + e), e / (1 + e)).astype(a.dtype)
+
+
+sigmoid = _row("sigmoid", _sigmoid, _rule(lambda g, y, a: (g * (y * (1 - y)),)), "σ({0})", "ḡ·y·(1 − y)", needs="float")
+
+
+def _erf(a):
+    return np.vectorize(math.erf, otypes=[a.dtype])(a) if a.size else a
+
+
+erf = _row("erf", _erf, _rule(lambda g, y, a: (g * (_two_over_sqrt_pi * exp(-(a * a))),)), "erf({0})", "ḡ·2/√π·exp(−{0}²)", needs="float")
+relu = _row(
+    "relu", lambda a: np.maximum(a, 0), _rule(lambda g, y, a: (g * cast(a > 0, a.dtype),)), "max({0}, 0)", "ḡ·[{0} > 0]", needs="float",
+    kinks=lambda a: a,
+)  # fmt: skip
+softplus = _row(
+    "softplus", lambda a: np.logaddexp(a, 0).astype(a.dtype), _rule(lambda g, y, a: (g * sigmoid(a),)), "log(1 + exp({0}))", "ḡ·σ({0})", needs="float"
+)  # fmt: skip
+
+
+def _maximum_rule(g, y, a, b):
+    share = _is_half(y, a, b)
+    return g * share, g * (1 - share)
+
+
+maximum = _row(
+    "maximum", np.maximum, _rule(_maximum_rule), "max({0}, {1})", "ḡ·[{0} > {1}], ḡ·[{1} > {0}], half on ties", kinks=lambda a, b: a - b
+)  # fmt: skip
+minimum = _row(
+    "minimum", np.minimum, _rule(_maximum_rule), "min({0}, {1})", "ḡ·[{0} < {1}], ḡ·[{1} < {0}], half on ties", kinks=lambda a, b: a - b
+)  # fmt: skip
+
+
+def _power_rule(g, y, a, b):
+    log_a = log(where(greater(a, 0), a, 1))
+    # At exponent 0 the derivative is 0 even at a = 0, where a^(b−1) is not finite.
+    da = where(equal(b, 0), 0, b * power(a, where(equal(b, 0), 1, b - 1)))
+    return g * da, g * y * log_a
+
+
+power = _row("pow", np.power, _rule(_power_rule), "{0}^{1}", "ḡ·{1}·{0}^({1} − 1), ḡ·y·log {0}", needs="float")
+floor = _row("floor", np.floor, ZERO, "⌊{0}⌋", needs="float", kinks=lambda a: a - np.round(a))
+ceil = _row("ceil", np.ceil, ZERO, "⌈{0}⌉", needs="float", kinks=lambda a: a - np.round(a))
+round = _row("round", np.round, ZERO, "round({0})", needs="float", kinks=lambda a: a - np.floor(a) - 0.5)
+
+
+def _floor_divide(a, b):
+    return np.floor_divide(a, np.where(b == 0, 1, b)) * (b != 0)
+
+
+def _mod(a, b):
+    return np.mod(a, np.where(b == 0, 1, b)) * (b != 0)
+
+
+floor_divide = _row("floor_divide", _floor_divide, ZERO, "⌊{0} / {1}⌋")
+mod = _row("mod", _mod, ZERO, "{0} mod {1}")
+
+less = _row("lt", np.less, ZERO, "{0} < {1}", result="bool")
+less_equal = _row("le", np.less_equal, ZERO, "{0} ≤ {1}", result="bool")
+greater = _row("gt", np.greater, ZERO, "{0} > {1}", result="bool")
+greater_equal = _row("ge", np.greater_equal, ZERO, "{0} ≥ {1}", result="bool")
+equal = _row("eq", np.equal, ZERO, "{0} = {1}", result="bool")
+not_equal = _row("ne", np.not_equal, ZERO, "{0} ≠ {1}", result="bool")
+isfinite = _row("isfinite", np.isfinite, ZERO, "finite({0})", result="bool", needs="float")
+logical_and = _row("and", np.logical_and, ZERO, "{0} ∧ {1}", needs="bool")
+logical_or = _row("or", np.logical_or, ZERO, "{0} ∨ {1}", needs="bool")
+logical_xor = _row("xor", np.logical_xor, ZERO, "{0} ⊕ {1}", needs="bool")
+logical_not = _row("not", np.logical_not, ZERO, "¬{0}", needs="bool")
+
+
+def where(condition, x, y) -> Tensor:
+    """``x`` where ``condition`` (bool) holds, else ``y``; the gradient of each reaches it only where it was chosen."""
+    condition = as_tensor(condition)
+    if condition.dtype != BOOL:
+        fail(errors.DTypeError, "where", "the condition must be bool", f"{condition.type} was got", "Compare first, for instance x > 0.")
+    x, y = promote_operands(x, y)
+    dtype = promote(x.dtype, y.dtype)
+    return make("where", condition, cast(x, dtype), cast(y, dtype))
+
+
+def _where_type(condition, x, y):
+    return Type(broadcast("where", condition.shape, x.shape, y.shape), x.dtype)
+
+
+register(
+    Op(
+        "where",
+        _where_type,
+        lambda g, node: (None, where(node.inputs[0], g, 0), where(node.inputs[0], 0, g)),
+        reference=np.where,
+        formula="{0} ? {1} : {2}",
+        vjp_formula="{0} ? ḡ : 0, {0} ? 0 : ḡ",
+        elementwise="where",
+    )
+)
+
+
+def clip(x, low=None, high=None) -> Tensor:
+    """``x`` limited to [``low``, ``high``]."""
+    x = as_tensor(x)
+    if low is not None:
+        x = maximum(x, low)
+    return x if high is None else minimum(x, high)
+
+
+def stop_gradient(x) -> Tensor:
+    """``x`` as a constant: no gradient passes."""
+    return make("stop_gradient", as_tensor(x))
+
+
+register(
+    Op("stop_gradient", lambda x: x.type, ZERO, reference=lambda x: x, formula="stop({0})", view=lambda ref, node: ref)
+)  # fmt: skip

@@ -1,0 +1,61 @@
+"""Hand-derived operations: a definition, a derivative and kernels side by side.
+
+The *definition* is a composition of other operations; it gives the picture when the op is opened, the value in the reference interpreter, and derivatives of
+any order. The *derivative* is in closed form, usually another op with a definition of its own. The *kernels* compute the same value fast.
+``tests/test_proof.py`` checks for every such op that the gradient of the definition equals the hand-derived one.
+"""
+
+from collections.abc import Callable, Mapping
+
+from tinyattn.graph.grad import pull_back
+from tinyattn.graph.op import Op, register
+from tinyattn.graph.tensor import Tensor, make, outputs, placeholder
+from tinyattn.graph.traverse import substitute
+from tinyattn.graph.types import Type, is_float
+
+
+def by_definition(cotangent, node: Tensor):
+    """The derivative of an op obtained by differentiating its definition."""
+    variables = [placeholder(source.type) for source in node.inputs]
+    values = node.op.definition(*variables, **node.attrs)
+    results = values if isinstance(values, tuple) else (values,)
+    parts = cotangent if isinstance(cotangent, Mapping) else {0: cotangent}
+    seeds: dict[Tensor, Tensor] = {}
+    for key, g in parts.items():
+        value = results[key]
+        seeds[value] = make("add", seeds[value], g) if value in seeds else g
+    pulled = pull_back(seeds, variables)
+    mapping = dict(zip(variables, node.inputs, strict=True))
+    found = [k for k, p in enumerate(pulled) if p is not None and is_float(variables[k].dtype)]
+    moved = iter(substitute([pulled[k] for k in found], mapping))
+    return [next(moved) if k in found else None for k in range(len(variables))]
+
+
+def hand_derived(
+    name: str,
+    infer: Callable,
+    definition: Callable,
+    derivative=by_definition,
+    *,
+    lower: Callable | None = None,
+    formula: str = "",
+    vjp_formula: str = "",
+    kinks: Callable | None = None,
+) -> Op:
+    """Register an op that owns its definition. Without ``lower`` it is compiled as its definition."""
+    return register(
+        Op(
+            name, infer, derivative, lower=lower, definition=definition, formula=formula, vjp_formula=vjp_formula, kinks=kinks,
+        )  # fmt: skip
+    )
+
+
+def like_first(*inputs, **attrs) -> Type:
+    """The type of the first input."""
+    return inputs[0].type
+
+
+def call(name: str, *inputs, count: int | None = None, **attrs):
+    """Apply an op; with ``count``, return that many outputs."""
+    node = make(name, *inputs, **attrs)
+    return node if count is None else outputs(node, count)

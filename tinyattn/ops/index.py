@@ -1,0 +1,224 @@
+"""Reading and writing by position: basic and advanced indexing, take, one-hot, embedding, and their transposes.
+
+Advanced indexing x[i, j, …] becomes one ``take`` along a joined axis; its derivative adds cotangents up where positions repeat:
+x̄[k] = Σ over i with index_i = k of ḡ_i.
+"""
+
+import builtins
+import math
+
+import numpy as np
+
+from tinyattn import errors
+from tinyattn.graph.op import Op, register
+from tinyattn.graph.tensor import Tensor, as_tensor, make, promote_operands
+from tinyattn.graph.types import BOOL, INT64, Type, as_dtype, broadcast, fail, normalize_axis
+from tinyattn.ops.elementwise import cast, equal, where
+from tinyattn.ops.shape import arange, broadcast_to, reshape, slice_, transpose
+
+
+def take(x, indices, axis: int = 0) -> Tensor:
+    """Entries of ``x`` along ``axis`` at integer ``indices`` (any shape, negative from the end): shape x[:axis] + indices + x[axis+1:].
+
+    Out of range: an error for constant indices; NaN (0 for integers) for indices known only at run time.
+    """
+    x, indices = as_tensor(x), as_tensor(indices)
+    axis = normalize_axis("take", axis, x.ndim)
+    if indices.dtype.kind != "i":
+        fail(errors.DTypeError, "take", "indices must be int32 or int64", f"{indices.type} was got")
+    _check_range("take", indices, x.shape[axis])
+    return make("take", x, indices, axis=axis)
+
+
+def _check_range(op: str, indices: Tensor, size: int) -> None:
+    if indices.op.name == "constant" or (indices.storage is not None and indices.op.name == "tensor"):
+        from tinyattn.graph.tensor import constant_value
+
+        value = constant_value(indices) if indices.storage is None else indices.storage.array
+        if value.size and (value.min() < -size or value.max() >= size):
+            bad = value[(value < -size) | (value >= size)].flat[0]
+            fail(errors.ShapeError, op, f"indices must lie in 0..{size - 1} (or −{size}..−1)", f"{bad} was got")
+
+
+def _reference_take(x, indices, *, axis):
+    size = x.shape[axis]
+    wrapped = np.where(indices < 0, indices + size, indices)
+    valid = (wrapped >= 0) & (wrapped < size)
+    if size == 0:
+        result = np.zeros((*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :]), x.dtype)
+    else:
+        result = np.take(x, np.where(valid, wrapped, 0), axis=axis)
+    fill = np.array(np.nan if x.dtype.kind == "f" else 0, x.dtype)
+    mask = valid.reshape((1,) * axis + valid.shape + (1,) * (x.ndim - axis - 1))
+    return np.where(mask, result, fill)
+
+
+register(
+    Op(
+        "take",
+        lambda x, indices, *, axis: Type((*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :]), x.dtype),
+        lambda g, node: (
+            make("scatter_add", g, node.inputs[1], axis=node.attrs["axis"], size=node.inputs[0].shape[node.attrs["axis"]]), None,
+        ),
+        reference=_reference_take,
+        lower=lambda node, emit: emit.take(*map(emit.value, node.inputs), node.attrs["axis"], emit.result(node)),
+        formula="{0}[{1}]", vjp_formula="Σ ḡ at {1}",
+    )  # fmt: skip
+)
+
+
+def _infer_scatter(g, indices, *, axis, size):
+    return Type((*g.shape[:axis], size, *g.shape[axis + indices.ndim :]), g.dtype)
+
+
+def _reference_scatter(g, indices, *, axis, size):
+    moved = np.moveaxis(g.reshape(*g.shape[:axis], indices.size, *g.shape[axis + indices.ndim :]), axis, 0)
+    result = np.zeros((size, *moved.shape[1:]), g.dtype)
+    flat = np.where(indices < 0, indices + size, indices).ravel()
+    valid = (flat >= 0) & (flat < size)
+    np.add.at(result, flat[valid], moved[valid])
+    return np.moveaxis(result, 0, axis)
+
+
+register(
+    Op(
+        "scatter_add", _infer_scatter,
+        lambda g, node: (make("take", g, node.inputs[1], axis=node.attrs["axis"]), None),
+        reference=_reference_scatter,
+        lower=lambda node, emit: emit.scatter_add(*map(emit.value, node.inputs), node.attrs["axis"], emit.result(node)),
+        formula="Σ {0} at {1}", vjp_formula="ḡ[{1}]",
+    )  # fmt: skip
+)
+
+
+def embedding(table, indices) -> Tensor:
+    """Rows of ``table`` (V, d) at integer ``indices`` (…): (…, d)."""
+    return take(table, indices, axis=0)
+
+
+def one_hot(indices, size: int, dtype=np.float32) -> Tensor:
+    """(…) integers → (…, size) with 1 at each index and 0 elsewhere (all 0 when out of range)."""
+    indices = as_tensor(indices)
+    return cast(equal(reshape(indices, (*indices.shape, 1)), cast(arange(size), indices.dtype)), as_dtype(dtype))
+
+
+def take_along_axis(x, indices, axis: int) -> Tensor:
+    """``np.take_along_axis``: for each position along the other axes, entries of ``x`` at ``indices``."""
+    x, indices = as_tensor(x), as_tensor(indices)
+    axis = normalize_axis("take_along_axis", axis, x.ndim)
+    grid = [
+        reshape(arange(size), tuple(-1 if b == a else 1 for b in range(x.ndim))) if a != axis else indices
+        for a, size in enumerate(x.shape)
+    ]
+    return x[tuple(grid)]
+
+
+def _normalize(x: Tensor, index) -> list:
+    """An index as a list over the axes of ``x``: slices, integers, None for new axes, and index tensors."""
+    items = list(index) if isinstance(index, tuple) else [index]
+    expanded: list = []
+    for item in items:
+        if isinstance(item, (list, np.ndarray)):
+            item = as_tensor(np.asarray(item))
+        if isinstance(item, (bool, np.bool_)) or (isinstance(item, Tensor) and item.dtype == BOOL):
+            fail(
+                errors.DTypeError, "index", "the shape of a result must not depend on values", "a bool mask was got",
+                "Use ta.where(mask, x, 0), or compute integer positions beforehand with np.nonzero.",
+            )  # fmt: skip
+        if isinstance(item, np.integer):
+            item = int(item)
+        if isinstance(item, Tensor) and item.dtype.kind != "i" or isinstance(item, (float, str)):
+            fail(errors.DTypeError, "index", "indices must be integers, slices, ..., None or integer tensors", f"{item!r} was got")
+        expanded.append(item)
+    used = sum(1 for item in expanded if item is not None and item is not Ellipsis)
+    if used > x.ndim:
+        fail(errors.ShapeError, "index", f"a tensor of shape {x.shape} takes at most {x.ndim} indices", f"{used} were got")
+    position = next((k for k, item in enumerate(expanded) if item is Ellipsis), None)
+    if position is None:
+        return expanded + [slice(None)] * (x.ndim - used)
+    return expanded[:position] + [slice(None)] * (x.ndim - used) + expanded[position + 1 :]
+
+
+def getitem(x: Tensor, index) -> Tensor:
+    """``x[index]`` with NumPy's basic and advanced indexing (bool masks excepted: their result's shape would depend on values)."""
+    items = _normalize(x, index)
+    starts, steps, sizes, shape, advanced = [], [], [], [], []
+    axis = 0
+    for item in items:
+        if item is None:
+            shape.append(1)
+            continue
+        size = x.shape[axis]
+        if isinstance(item, slice):
+            start, stop, step = item.indices(size)
+            count = len(range(start, stop, step))
+            starts.append(start if count else 0), steps.append(step), sizes.append(count)
+            shape.append(count)
+        elif isinstance(item, Tensor):
+            starts.append(0), steps.append(1), sizes.append(size)
+            advanced.append((len(shape), item))
+            shape.append(size)
+        else:
+            if not isinstance(item, int) or not -size <= item < size:
+                fail(
+                    errors.ShapeError, "index", f"an index of axis {axis} must lie in 0..{size - 1} (or −{size}..−1)",
+                    f"{item!r} was got",
+                )  # fmt: skip
+            starts.append(item % size), steps.append(1), sizes.append(1)
+        axis += 1
+    result = reshape(slice_(x, starts, steps, sizes), tuple(shape))
+    return _advanced(result, advanced, items) if advanced else result
+
+
+def _advanced(x: Tensor, advanced: list[tuple[int, Tensor]], items: list) -> Tensor:
+    """Index the given axes of ``x`` with index tensors that broadcast together."""
+    axes = [a for a, _ in advanced]
+    for axis, index in advanced:
+        _check_range("index", index, x.shape[axis])
+    shape = broadcast("index", *(i.shape for _, i in advanced))
+    if len(advanced) == 1:
+        return take(x, advanced[0][1], axis=axes[0])
+    # NumPy puts the joined axes first when slices or new axes stand between the index arrays (an integer counts as an index array).
+    kinds = [not (i is None or isinstance(i, slice)) for i in items]
+    first, last = kinds.index(True), len(kinds) - 1 - kinds[::-1].index(True)
+    adjacent = builtins.all(kinds[first : last + 1])
+    target = axes[0] if adjacent else 0
+    rest = [a for a in range(x.ndim) if a not in axes]
+    before = rest[: len([a for a in rest if a < axes[0]])] if adjacent else []
+    order = (*before, *axes, *(a for a in rest if a not in before))
+    sizes = [x.shape[a] for a in axes]
+    linear = None
+    for (_, index), size in zip(advanced, sizes, strict=True):
+        index = cast(index, INT64)
+        index = where(index < 0, index + size, index)
+        linear = index if linear is None else linear * size + index
+    joined = transpose(x, order)
+    flat = reshape(joined, (*joined.shape[:target], math.prod(sizes), *joined.shape[target + len(axes) :]))
+    return take(flat, broadcast_to(linear, shape), axis=target)
+
+
+def index_update(x, index, value) -> Tensor:
+    """``x`` with ``x[index] = value`` (basic indexing: integers, slices, ellipsis), as a new tensor."""
+    x, value = promote_operands(x, value)
+    inside = getitem(reshape(arange(x.size), x.shape), index)
+    if inside.op.name == "take":
+        fail(errors.ShapeError, "index_update", "the index must be made of integers and slices", f"{index!r} was got",
+             "For index arrays, combine ta.one_hot and ta.where.")  # fmt: skip
+    value = broadcast_to(cast(value, x.dtype), inside.shape)
+    starts, steps, shape = _basic(x, index)
+    spread = make("unslice", reshape(value, shape), starts=starts, steps=steps, shape=x.shape)
+    mask = make("unslice", broadcast_to(as_tensor(True), shape), starts=starts, steps=steps, shape=x.shape)
+    return where(mask, spread, x)
+
+
+def _basic(x: Tensor, index):
+    starts, steps, shape, axis = [], [], [], 0
+    for item in _normalize(x, index):
+        if item is None:
+            continue
+        size = x.shape[axis]
+        first, stop, step = (item if isinstance(item, slice) else slice(item % size, item % size + 1)).indices(size)
+        count = len(range(first, stop, step))
+        starts.append(first if count else 0), steps.append(step), shape.append(count)
+        axis += 1
+    return tuple(starts), tuple(steps), tuple(shape)

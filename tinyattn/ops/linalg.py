@@ -1,0 +1,143 @@
+"""Matrix products: ``matmul`` and ``einsum``.
+
+C = A·B has the cotangents Ā = C̄·Bᵀ and B̄ = Aᵀ·C̄. Leading axes are a batch and broadcast; transposes cost nothing, as the kernel takes any strides.
+"""
+
+import math
+
+import numpy as np
+
+from tinyattn import errors
+from tinyattn.graph.op import Op, register
+from tinyattn.graph.tensor import Tensor, as_tensor, make, promote_operands
+from tinyattn.graph.types import FLOAT32, Type, broadcast, fail, is_float, promote
+from tinyattn.ops.elementwise import cast
+from tinyattn.ops.reduce import sum
+from tinyattn.ops.shape import reshape, swap_last, transpose
+
+
+def matmul(a, b) -> Tensor:
+    """The matrix product over the last two axes, (…, n, k) @ (…, k, m) → (…, n, m); 1-D operands are vectors as in NumPy; batch axes broadcast."""
+    a, b = promote_operands(a, b)
+    if not a.shape or not b.shape:
+        fail(errors.ShapeError, "matmul", "both operands must have an axis", f"{a.shape} and {b.shape} were got", "Use * for scalars.")
+    dtype = promote(a.dtype, b.dtype)
+    if not is_float(dtype):
+        dtype = FLOAT32
+    a, b = cast(a, dtype), cast(b, dtype)
+    if a.shape[-1] != b.shape[-2 if b.ndim > 1 else 0]:
+        fail(
+            errors.ShapeError, "matmul", "the inner axes must agree, (…, n, k) @ (…, k, m)",
+            f"{a.shape} @ {b.shape} was got: {a.shape[-1]} against {b.shape[-2 if b.ndim > 1 else 0]}",
+            "Transpose one operand (x.T) or reshape it.",
+        )  # fmt: skip
+    left, right = a.ndim == 1, b.ndim == 1
+    if left:
+        a = reshape(a, (1, *a.shape))
+    if right:
+        b = reshape(b, (*b.shape, 1))
+    if b.ndim == 2 and a.ndim > 2:  # one matrix for the whole batch: a single large product
+        rows = reshape(a, (math.prod(a.shape[:-1]), a.shape[-1]))
+        c = reshape(make("matmul", rows, b), (*a.shape[:-1], b.shape[-1]))
+    else:
+        c = make("matmul", a, b)
+    if left:
+        c = reshape(c, (*c.shape[:-2], c.shape[-1]))
+    return reshape(c, c.shape[:-1]) if right else c
+
+
+def _infer(a, b):
+    return Type((*broadcast("matmul", a.shape[:-2], b.shape[:-2]), a.shape[-2], b.shape[-1]), a.dtype)
+
+
+def _derivative(g, node):
+    a, b = node.inputs
+    return make("matmul", g, swap_last(b)), make("matmul", swap_last(a), g)
+
+
+register(
+    Op(
+        "matmul", _infer, _derivative, reference=np.matmul,
+        lower=lambda node, emit: emit.matmul(*map(emit.value, node.inputs), emit.result(node)),
+        formula="{0}·{1}", vjp_formula="ḡ·{1}ᵀ, {0}ᵀ·ḡ",
+    )  # fmt: skip
+)
+
+
+def dot(a, b) -> Tensor:
+    """Inner product of two vectors."""
+    return matmul(a, b)
+
+
+def einsum(subscripts: str, *operands) -> Tensor:
+    """Einstein summation over one or more operands, e.g. ``einsum("bik,bjk->bij", q, k)``; explicit or implicit output, no ellipsis.
+
+    Computed pairwise from the left, each pair as a transposed matrix product.
+    """
+    tensors = promote_operands(*operands)
+    text = subscripts.replace(" ", "")
+    inputs, arrow, result = text.partition("->")
+    terms = inputs.split(",")
+    if "." in text or len(terms) != len(tensors) or any(len(t) != x.ndim for t, x in zip(terms, tensors, strict=False)):
+        fail(
+            errors.ShapeError, "einsum", "there must be one group of letters for each operand and one letter for each axis",
+            f"{subscripts!r} for shapes {[x.shape for x in tensors]} was got",
+        )  # fmt: skip
+    if not arrow:
+        result = "".join(sorted(c for c in set(inputs) - {","} if inputs.count(c) == 1))
+    sizes: dict[str, int] = {}
+    for term, x in zip(terms, tensors, strict=True):
+        for letter, size in zip(term, x.shape, strict=True):
+            if sizes.setdefault(letter, size) != size:
+                fail(
+                    errors.ShapeError, "einsum", f"axis {letter!r} must have one size in all operands",
+                    f"{sizes[letter]} and {size} were got",
+                )  # fmt: skip
+    if any(c not in sizes for c in result) or len(set(result)) != len(result):
+        fail(errors.ShapeError, "einsum", "each output letter must be an input letter, once", f"{result!r} was got")
+    parts = [_diagonals(x, t) for x, t in zip(tensors, terms, strict=True)]
+    x, term = parts[0]
+    for k, (y, other) in enumerate(parts[1:], start=1):
+        later = set(result).union(*(t for _, t in parts[k + 1 :]))
+        x, term = _contract(x, term, y, other, later)
+    gone = tuple(i for i, c in enumerate(term) if c not in result)
+    x, term = sum(x, gone) if gone else x, "".join(c for c in term if c in result)
+    return transpose(x, tuple(term.index(c) for c in result)) if term != result else x
+
+
+def _diagonals(x: Tensor, term: str) -> tuple[Tensor, str]:
+    """Replace a letter that repeats within one operand by the diagonal."""
+    for letter in dict.fromkeys(term):
+        while term.count(letter) > 1:
+            i = term.index(letter)
+            j = term.index(letter, i + 1)
+            size = x.shape[i]
+            shape = tuple(size if a in (i, j) else 1 for a in range(x.ndim))
+            x = sum(x * reshape(cast(as_tensor(np.eye(size)), x.dtype), shape), axis=j)
+            term = term[:j] + term[j + 1 :]
+    return x, term
+
+
+def _contract(x: Tensor, left: str, y: Tensor, right: str, keep: set[str]) -> tuple[Tensor, str]:
+    """Σ over the letters that both have and nobody needs later, as one batched matrix product."""
+    only_x = [c for c in left if c not in right and c not in keep]
+    only_y = [c for c in right if c not in left and c not in keep]
+    if only_x:
+        x, left = sum(x, tuple(left.index(c) for c in only_x)), "".join(c for c in left if c not in only_x)
+    if only_y:
+        y, right = sum(y, tuple(right.index(c) for c in only_y)), "".join(c for c in right if c not in only_y)
+    batch = [c for c in left if c in right and c in keep]
+    inner = [c for c in left if c in right and c not in keep]
+    rows, columns = [c for c in left if c not in right], [c for c in right if c not in left]
+    size = dict(zip(left + right, x.shape + y.shape, strict=True))
+
+    def group(*letters):
+        return math.prod(size[c] for c in letters)
+
+    a = transpose(x, tuple(left.index(c) for c in batch + rows + inner))
+    b = transpose(y, tuple(right.index(c) for c in batch + inner + columns))
+    a = reshape(a, (group(*batch), group(*rows), group(*inner)))
+    b = reshape(b, (group(*batch), group(*inner), group(*columns)))
+    c = make("matmul", a, b) if inner else a * b
+    letters = "".join(batch + rows + columns)
+    return reshape(c, tuple(size[c] for c in letters)), letters

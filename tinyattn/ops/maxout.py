@@ -1,0 +1,38 @@
+"""Maxout: the larger of each pair of neighbours, y_j = max(x_2j, x_2j+1); the cotangent goes to the winner (Goodfellow et al. 2013)."""
+
+from tinyattn import errors
+from tinyattn.graph.tensor import Tensor, as_tensor
+from tinyattn.graph.types import Type, fail
+from tinyattn.ops.elementwise import greater_equal, where
+from tinyattn.ops.hand import call, hand_derived
+from tinyattn.ops.shape import reshape, stack
+
+
+def _definition(x):
+    first, second = x[..., 0::2], x[..., 1::2]
+    return where(greater_equal(first, second), first, second)
+
+
+def _backward_definition(x, g):
+    first_wins = greater_equal(x[..., 0::2], x[..., 1::2])
+    return reshape(stack([where(first_wins, g, 0), where(first_wins, 0, g)], -1), x.shape)
+
+
+hand_derived(
+    "maxout", lambda x: Type((*x.shape[:-1], x.shape[-1] // 2), x.dtype), _definition,
+    lambda g, node: (call("maxout_backward", node.inputs[0], g),),
+    lower=lambda node, emit: emit.maxout("cells.maxout_forward", node), formula="max of pairs of {0}", vjp_formula="ḡ to the winner",
+    kinks=lambda x: x[..., 0::2] - x[..., 1::2],
+)  # fmt: skip
+hand_derived(
+    "maxout_backward", lambda x, g: x.type, _backward_definition,
+    lower=lambda node, emit: emit.maxout("cells.maxout_backward", node), formula="{1} to the winners of {0}",
+)  # fmt: skip
+
+
+def maxout(x) -> Tensor:
+    """The larger of each pair of neighbours along the last axis: (…, 2L) → (…, L); the first on ties. Bahdanau et al. 2015, appendix A.2.2."""
+    x = as_tensor(x)
+    if x.ndim == 0 or x.shape[-1] % 2:
+        fail(errors.ShapeError, "maxout", "the last axis must have an even size", f"shape {x.shape} was got")
+    return call("maxout", x)

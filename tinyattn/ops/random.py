@@ -1,0 +1,119 @@
+"""Randomness as a function of a counter: the same seed gives the same bits, whatever the number of threads and the order of evaluation.
+
+Philox-4x32-10 (Salmon et al. 2011) maps (seed, counter) to random words. A random node reads a *state* (seed, counter) and has a position of its own, so that two nodes never
+share numbers; a compiled function moves the counter on at every call. Dropout needs to keep no mask: its derivative draws the same numbers again.
+"""
+
+import math
+
+import numpy as np
+
+from tinyattn import errors
+from tinyattn.graph import trace
+from tinyattn.graph.op import ZERO, Op, register
+from tinyattn.graph.tensor import Tensor, as_tensor, make
+from tinyattn.graph.types import FLOAT32, Type, as_dtype, fail
+from tinyattn.ops.elementwise import cast, cos, log, sqrt
+
+_MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
+_WEYL = (0x9E3779B9, 0xBB67AE85)
+
+
+def philox(counters: np.ndarray, key: tuple[int, int]) -> np.ndarray:
+    """Philox-4x32-10: counters (n, 4) uint32 and a key of two words → (n, 4) uint32."""
+    c = [counters[:, k].astype(np.uint64) for k in range(4)]
+    k0, k1 = key
+    low = np.uint64(0xFFFFFFFF)
+    for _ in range(10):
+        p0, p1 = c[0] * np.uint64(_MULTIPLIERS[0]), c[2] * np.uint64(_MULTIPLIERS[1])
+        c = [(p1 >> np.uint64(32)) ^ c[1] ^ np.uint64(k0), p1 & low, (p0 >> np.uint64(32)) ^ c[3] ^ np.uint64(k1), p0 & low]
+        k0, k1 = (k0 + _WEYL[0]) & 0xFFFFFFFF, (k1 + _WEYL[1]) & 0xFFFFFFFF
+    return np.stack(c, axis=1).astype(np.uint32)
+
+
+def random_words(state: np.ndarray, stream: int, count: int) -> np.ndarray:
+    """The first ``count`` 32-bit words of a stream: block b is philox((counter + b, stream), seed)."""
+    seed, counter = int(state[0]), int(state[1])
+    blocks = np.arange(-(-count // 4), dtype=np.uint64) + np.uint64(counter & (1 << 64) - 1)
+    low = np.uint64(0xFFFFFFFF)
+    counters = np.stack(
+        [blocks & low, blocks >> np.uint64(32), *(np.full_like(blocks, w) for w in (stream & 0xFFFFFFFF, stream >> 32))], axis=1
+    )  # fmt: skip
+    return philox(counters.astype(np.uint32), (seed & 0xFFFFFFFF, (seed >> 32) & 0xFFFFFFFF)).ravel()[:count]
+
+
+def uniform_numbers(state, stream: int, shape, dtype) -> np.ndarray:
+    """Uniform numbers in [0, 1): multiples of 2⁻²⁴ in float32, of 2⁻⁵³ in float64."""
+    count = math.prod(shape)
+    if dtype == FLOAT32:
+        words = random_words(state, stream, count)
+        return ((words >> np.uint32(8)).astype(np.float32) * np.float32(2.0**-24)).reshape(shape)
+    words = random_words(state, stream, 2 * count).astype(np.uint64).reshape(-1, 2)
+    value = (words[:, 0] >> np.uint64(5)) * float(1 << 26) + (words[:, 1] >> np.uint64(6))
+    return (value * 2.0**-53).reshape(shape)
+
+
+def draw() -> tuple[Tensor, int]:
+    """State and stream for one random node."""
+    tracing = trace.current()
+    generator = trace.default_generator
+    if tracing is None:
+        return generator.snapshot(), 0
+    tracing.updates.setdefault(generator.state, generator.advanced())
+    tracing.draws += 1
+    return generator.state, tracing.draws
+
+
+register(
+    Op(
+        "uniform", lambda state, *, shape, dtype, stream: Type(shape, dtype), ZERO, impure=True,
+        reference=lambda state, *, shape, dtype, stream: uniform_numbers(state, stream, shape, dtype),
+        lower=lambda node, emit: emit.uniform(node), formula="U[0, 1)",
+    )  # fmt: skip
+)
+
+
+def random_uniform(shape, low: float = 0.0, high: float = 1.0, dtype=np.float32) -> Tensor:
+    """Numbers uniform in [low, high); new ones at every use outside, and at every call inside, a compiled function."""
+    state, stream = draw()
+    dtype = as_dtype(dtype, "random_uniform")
+    u = make("uniform", state, shape=tuple(map(int, shape)), dtype=dtype, stream=stream)
+    return u if (low, high) == (0.0, 1.0) else u * (high - low) + low
+
+
+def random_normal(shape, mean: float = 0.0, std: float = 1.0, dtype=np.float32) -> Tensor:
+    """Normal numbers, by Box and Muller's transformation √(−2 log u) cos 2πv."""
+    u, v = random_uniform(shape, dtype=dtype), random_uniform(shape, dtype=dtype)
+    return sqrt(-2.0 * log(1.0 - u)) * cos(2 * math.pi * v) * std + mean
+
+
+def bernoulli(p, shape, dtype=np.float32) -> Tensor:
+    """1 with probability ``p`` (a number or a Tensor that broadcasts to ``shape``), else 0."""
+    return cast(random_uniform(shape) < p, dtype)
+
+
+def _dropout_definition(x, state, *, p, stream):
+    u = make("uniform", state, shape=x.shape, dtype=FLOAT32, stream=stream)
+    return x * cast(u >= p, x.dtype) * (1 / (1 - p))
+
+
+register(
+    Op(
+        "dropout", lambda x, state, *, p, stream: x.type,
+        lambda g, node: (make("dropout", g, node.inputs[1], **node.attrs), None), impure=True,
+        definition=_dropout_definition,
+        formula="{0} ⊙ z / (1 − p), z ~ Bernoulli(1 − p)", vjp_formula="ḡ ⊙ z / (1 − p)",
+    )  # fmt: skip
+)
+
+
+def dropout(x, p: float = 0.5) -> Tensor:
+    """Each element set to 0 with probability ``p``, the others divided by 1 − p (Srivastava et al. 2014); ``p`` = 0 gives ``x``."""
+    x = as_tensor(x)
+    if not 0 <= p < 1:
+        fail(errors.ShapeError, "dropout", "p must lie in [0, 1)", f"{p} was got")
+    if p == 0:
+        return x
+    state, stream = draw()
+    return make("dropout", x, state, p=float(p), stream=stream)
+

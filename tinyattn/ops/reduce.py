@@ -1,0 +1,185 @@
+"""Reductions: sum, mean, maximum, minimum, product, positions of extremes, logsumexp, variance, and running sums."""
+
+import builtins
+import math
+
+import numpy as np
+
+from tinyattn import errors
+from tinyattn.graph.op import ZERO, Op, register
+from tinyattn.graph.tensor import Tensor, as_tensor, make
+from tinyattn.graph.types import BOOL, FLOAT32, INT64, Type, fail, is_float, normalize_axes, normalize_axis
+from tinyattn.ops.elementwise import cast, equal, exp, isfinite, log, stop_gradient, where
+from tinyattn.ops.shape import broadcast_to, reshape
+
+
+def _reduced_shape(shape, axes, keepdims):
+    return tuple(1 if a in axes else s for a, s in enumerate(shape) if keepdims or a not in axes)
+
+
+def _keep(value: Tensor, node: Tensor) -> Tensor:
+    """A reduced value (or its cotangent) with the reduced axes put back as 1, so that it broadcasts against the input."""
+    return reshape(value, _reduced_shape(node.inputs[0].shape, node.attrs["axes"], True))
+
+
+def _spread(value: Tensor, node: Tensor) -> Tensor:
+    return broadcast_to(_keep(value, node), node.inputs[0].shape)
+
+
+def _infer(name, empty_ok):
+    def infer(x, *, axes, keepdims):
+        if not empty_ok and builtins.any(x.shape[a] == 0 for a in axes):
+            fail(errors.ShapeError, name, "the reduced axes must not be empty", f"shape {x.shape} was got")
+        return Type(_reduced_shape(x.shape, axes, keepdims), x.dtype)
+
+    return infer
+
+
+def _lower(kind):
+    def lower(node, emit):
+        emit.reduce(kind, emit.value(node.inputs[0]), node.attrs["axes"], emit.result(node))
+
+    return lower
+
+
+def _row(name, reference, derivative, formula, vjp, *, empty_ok=False, kinks=None):
+    register(
+        Op(
+            name, _infer(name, empty_ok), derivative,
+            reference=lambda x, *, axes, keepdims: reference(x, axis=axes, keepdims=keepdims).astype(x.dtype),
+            lower=_lower(name), formula=formula, vjp_formula=vjp, kinks=kinks,
+        )  # fmt: skip
+    )
+
+    def function(x, axis=None, keepdims: bool = False) -> Tensor:
+        x = as_tensor(x)
+        if x.dtype == BOOL and name in ("sum", "prod"):
+            x = cast(x, INT64)
+        return make(name, x, axes=normalize_axes(name, axis, x.ndim), keepdims=bool(keepdims))
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = f"``{formula.format('x')}`` over ``axis`` (an integer, a tuple, or all axes)."
+    return function
+
+
+def _extreme_rule(g, node):
+    x = node.inputs[0]
+    hits = cast(equal(x, _keep(node, node)), x.dtype)
+    return (hits * _keep(g, node) / sum(hits, node.attrs["axes"], keepdims=True),)
+
+
+def _gap(largest):
+    """Distance of the extreme from the runner-up: zero means a tie, where the derivative jumps."""
+
+    def kinks(x, *, axes, keepdims):
+        kept = [a for a in range(x.ndim) if a not in axes]
+        rows = np.sort((x if largest else -x).transpose(*kept, *axes).reshape(*(x.shape[a] for a in kept), -1), axis=-1)
+        return rows[..., -1] - rows[..., -2] if rows.shape[-1] > 1 else np.ones(rows.shape[:-1])
+
+    return kinks
+
+
+def _prod_rule(g, node):
+    # The product of the others: y/x where no factor is 0; the product of the rest where x is the only 0.
+    x, axes = node.inputs[0], node.attrs["axes"]
+    is_zero = equal(x, 0)
+    safe = where(is_zero, 1, x)
+    zeros = sum(cast(is_zero, x.dtype), axes, keepdims=True)
+    rest = prod(safe, axes, keepdims=True)
+    others = where(equal(zeros, 0), rest / safe, where(equal(zeros, cast(is_zero, x.dtype)), rest, 0))
+    return (_keep(g, node) * others,)
+
+
+sum = _row("sum", np.sum, lambda g, node: (_spread(g, node),), "Σ {0}", "ḡ repeated", empty_ok=True)
+prod = _row("prod", np.prod, _prod_rule, "Π {0}", "ḡ·Π of the others", empty_ok=True)
+max = _row("max", np.max, _extreme_rule, "max {0}", "ḡ at the maximum, shared on ties", kinks=_gap(True))
+min = _row("min", np.min, _extreme_rule, "min {0}", "ḡ at the minimum, shared on ties", kinks=_gap(False))
+
+
+def mean(x, axis=None, keepdims: bool = False) -> Tensor:
+    """The mean over ``axis``."""
+    x = as_tensor(x)
+    if not is_float(x.dtype):
+        x = cast(x, FLOAT32)
+    count = math.prod(x.shape[a] for a in normalize_axes("mean", axis, x.ndim))
+    if count == 0:
+        fail(errors.ShapeError, "mean", "the reduced axes must not be empty", f"shape {x.shape} was got")
+    return sum(x, axis, keepdims) * (1 / count)
+
+
+def var(x, axis=None, keepdims: bool = False, ddof: int = 0) -> Tensor:
+    """The variance over ``axis``, the sum of squares divided by (count − ddof)."""
+    x = as_tensor(x)
+    centred = x - mean(x, axis, keepdims=True)
+    count = math.prod(x.shape[a] for a in normalize_axes("var", axis, x.ndim))
+    return sum(centred * centred, axis, keepdims) * (1 / (count - ddof))
+
+
+def any(x, axis=None, keepdims: bool = False) -> Tensor:
+    """Whether any element is True."""
+    return make("max", as_tensor(x), axes=normalize_axes("any", axis, as_tensor(x).ndim), keepdims=bool(keepdims))
+
+
+def all(x, axis=None, keepdims: bool = False) -> Tensor:
+    """Whether every element is True."""
+    return make("min", as_tensor(x), axes=normalize_axes("all", axis, as_tensor(x).ndim), keepdims=bool(keepdims))
+
+
+def logsumexp(x, axis=None, keepdims: bool = False) -> Tensor:
+    """``log Σ exp x`` over ``axis``, without overflow: the maximum is taken out first."""
+    x = as_tensor(x)
+    top = stop_gradient(max(x, axis, keepdims=True))
+    top = where(isfinite(top), top, 0)
+    result = log(sum(exp(x - top), axis, keepdims=True)) + top
+    return result if keepdims else reshape(result, _reduced_shape(x.shape, normalize_axes("logsumexp", axis, x.ndim), False))
+
+
+def _arg_row(name, reference):
+    def infer(x, *, axis):
+        if x.shape[axis] == 0:
+            fail(errors.ShapeError, name, "the axis must not be empty", f"shape {x.shape} was got")
+        return Type((*x.shape[:axis], *x.shape[axis + 1 :]), INT64)
+
+    register(
+        Op(
+            name, infer, ZERO, reference=lambda x, *, axis: np.asarray(reference(x, axis)), formula=name + " {0}",
+            lower=lambda node, emit: emit.reduce(name, emit.value(node.inputs[0]), (node.attrs["axis"],), emit.result(node)),
+        )  # fmt: skip
+    )
+
+    def function(x, axis: int | None = None) -> Tensor:
+        x = as_tensor(x)
+        if axis is None:
+            x, axis = reshape(x, -1), 0
+        return make(name, x, axis=normalize_axis(name, axis, x.ndim))
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = f"Position of the extreme along ``axis`` (int64; the first on ties; a NaN counts as the extreme), as np.{name}."
+    return function
+
+
+argmax = _arg_row("argmax", np.argmax)
+argmin = _arg_row("argmin", np.argmin)
+
+
+def cumsum(x, axis: int = 0, reverse: bool = False) -> Tensor:
+    """Running sums along ``axis``; with ``reverse``, from the end."""
+    x = as_tensor(x)
+    return make("cumsum", x, axis=normalize_axis("cumsum", axis, x.ndim), reverse=bool(reverse))
+
+
+def _reference_cumsum(x, *, axis, reverse):
+    return np.flip(np.cumsum(np.flip(x, axis), axis), axis) if reverse else np.cumsum(x, axis, dtype=x.dtype)
+
+
+register(
+    Op(
+        "cumsum", lambda x, *, axis, reverse: x.type,
+        lambda g, node: (cumsum(g, node.attrs["axis"], not node.attrs["reverse"]),),
+        reference=lambda x, **attrs: _reference_cumsum(x, **attrs).astype(x.dtype),
+        lower=lambda node, emit: emit.cumsum(
+            emit.value(node.inputs[0]), node.attrs["axis"], node.attrs["reverse"], emit.result(node)
+        ),
+        formula="Σ_(j≤i) {0}_j", vjp_formula="Σ_(i≥j) ḡ_i",
+    )  # fmt: skip
+)

@@ -1,0 +1,250 @@
+"""Softmax, log-softmax and cross-entropy over the last axis, with masks.
+
+For a row of scores s and p = softmax(s), the Jacobian is ∂p_i/∂s_j = p_i (δ_ij − p_j), so
+
+    s̄ = p ⊙ (p̄ − ⟨p, p̄⟩),      log-softmax:  s̄ = ȳ − p Σȳ,      cross-entropy −log p_t:  s̄ = p − onehot(t).
+
+A mask is bool (True = may attend) or added to the scores (−∞ = masked). Masked entries have p = 0; a fully masked row is all zeros, with gradient zero; what
+stands behind a mask, be it NaN or ∞, never reaches a result. (Bridle 1990; the derivative as in 6.1 of the project's equations.)
+"""
+
+import math
+
+import numpy as np
+
+from tinyattn import errors
+from tinyattn.graph.tensor import Tensor, as_tensor
+from tinyattn.graph.types import BOOL, FLOAT32, Type, broadcast, fail, is_float, normalize_axis
+from tinyattn.ops.elementwise import cast, equal, exp, log, logical_and, not_equal, stop_gradient, where
+from tinyattn.ops.hand import call, hand_derived
+from tinyattn.ops.index import one_hot
+from tinyattn.ops.reduce import max, sum
+from tinyattn.ops.shape import broadcast_to, expand_dims, reshape, transpose
+
+
+def _masked_scores(scores: Tensor, mask: Tensor | None) -> Tensor:
+    """Scores with −∞ wherever the mask forbids attention."""
+    if mask is None:
+        return scores
+    if mask.dtype == BOOL:
+        return where(mask, scores, -math.inf)
+    return where(equal(mask, -math.inf), -math.inf, scores + mask)
+
+
+def _top(scores: Tensor) -> Tensor:
+    """The largest score of each row (0 where there is none), taken out before exp; the result doesn't depend on it, so no gradient."""
+    top = stop_gradient(max(scores, -1, keepdims=True))
+    return where(equal(top, -math.inf), 0, top)
+
+
+def _softmax_definition(scores, mask=None):
+    scores = _masked_scores(scores, mask)
+    weights = exp(scores - _top(scores))
+    total = sum(weights, -1, keepdims=True)
+    return weights / where(equal(total, 0), 1, total)
+
+
+def _softmax_backward_definition(p, g):
+    g = where(equal(p, 0), 0, g)
+    return p * (g - sum(p * g, -1, keepdims=True))
+
+
+def _softmax_derivative(g, node):
+    scores = call("softmax_backward", node, g)
+    return (scores, *(scores if is_float(m.dtype) else None for m in node.inputs[1:]))
+
+
+def _infer(scores, *mask):
+    return Type(scores.shape, scores.dtype)
+
+
+def _lower_forward(kernel):
+    def lower(node, emit):
+        emit.softmax(kernel, emit.value(node.inputs[0]), [emit.value(m) for m in node.inputs[1:]], emit.result(node))
+
+    return lower
+
+
+def _lower_backward(kernel):
+    def lower(node, emit):
+        emit.rows(kernel, [emit.value(v) for v in node.inputs], emit.result(node))
+
+    return lower
+
+
+hand_derived(
+    "softmax", _infer, _softmax_definition, _softmax_derivative, lower=_lower_forward("softmax.forward"),
+    formula="softmax({0})", vjp_formula="y ⊙ (ḡ − ⟨y, ḡ⟩)",
+)  # fmt: skip
+hand_derived(
+    "softmax_backward", _infer, _softmax_backward_definition, lower=_lower_backward("softmax.backward"), formula="{0} ⊙ ({1} − ⟨{0}, {1}⟩)"
+)  # fmt: skip
+
+
+def _log_softmax_definition(scores, mask=None):
+    scores = _masked_scores(scores, mask)
+    shifted = scores - _top(scores)
+    total = sum(exp(shifted), -1, keepdims=True)
+    return shifted - log(where(equal(total, 0), 1, total))
+
+
+def _log_softmax_backward_definition(y, g):
+    g = where(equal(y, -math.inf), 0, g)
+    return g - exp(y) * sum(g, -1, keepdims=True)
+
+
+def _log_softmax_derivative(g, node):
+    scores = call("log_softmax_backward", node, g)
+    return (scores, *(scores if is_float(m.dtype) else None for m in node.inputs[1:]))
+
+
+hand_derived(
+    "log_softmax", _infer, _log_softmax_definition, _log_softmax_derivative, lower=_lower_forward("softmax.log_forward"),
+    formula="log softmax({0})", vjp_formula="ḡ − exp(y)·Σḡ",
+)  # fmt: skip
+hand_derived(
+    "log_softmax_backward", _infer, _log_softmax_backward_definition, lower=_lower_backward("softmax.log_backward"),
+    formula="{1} − exp({0})·Σ{1}",
+)  # fmt: skip
+
+
+def _prepare(op: str, x, axis: int, mask):
+    """The operand with the axis last, the mask aligned with it, and the axis order that undoes it."""
+    x = as_tensor(x)
+    x = x if is_float(x.dtype) else cast(x, FLOAT32)
+    if x.ndim == 0:
+        fail(errors.ShapeError, op, "the operand must have an axis", "a scalar was got")
+    axis = normalize_axis(op, axis, x.ndim)
+    if mask is not None:
+        mask = as_tensor(mask, x)
+        mask = mask if mask.dtype == BOOL else cast(mask, x.dtype)
+        if broadcast(op, x.shape, mask.shape) != x.shape:
+            fail(errors.ShapeError, op, f"the mask must broadcast to {x.shape}", f"{mask.shape} was got")
+    order = tuple(a for a in range(x.ndim) if a != axis) + (axis,)
+    undo = tuple(int(a) for a in np.argsort(order))
+    if axis != x.ndim - 1:
+        x = transpose(x, order)
+        mask = None if mask is None else transpose(broadcast_to(mask, (1,) * (len(order) - mask.ndim) + mask.shape), order)
+    return x, () if mask is None else (mask,), undo
+
+
+def softmax(x, axis: int = -1, mask=None) -> Tensor:
+    """``exp x / Σ exp x`` along ``axis``, without overflow. ``mask``: bool (True = may attend) or additive, broadcast to x's shape.
+
+    A fully masked row gives zeros. Same shape and type as ``x`` (integers become float32).
+    """
+    x, masks, undo = _prepare("softmax", x, axis, mask)
+    return transpose(call("softmax", x, *masks), undo)
+
+
+def log_softmax(x, axis: int = -1, mask=None) -> Tensor:
+    """``x − log Σ exp x`` along ``axis``; masked entries are −∞ (and a fully masked row is all −∞), their gradients zero."""
+    x, masks, undo = _prepare("log_softmax", x, axis, mask)
+    return transpose(call("log_softmax", x, *masks), undo)
+
+
+# Cross-entropy: −Σ q log p, with q the target's one-hot row, smoothed.
+
+
+def _target_rows(logits, targets, ignore, smoothing):
+    classes = logits.shape[-1]
+    hot = one_hot(targets, classes, logits.dtype)
+    q = hot * (1 - smoothing) + smoothing / classes
+    counted = not_equal(targets, ignore) if ignore is not None else None
+    return q, counted
+
+
+def _in_range(targets, classes):
+    return logical_and(targets >= 0, targets < classes)
+
+
+def _cross_entropy_definition(logits, targets, *, ignore, smoothing):
+    top = _top(logits)
+    shifted = logits - top
+    log_sum = log(sum(exp(shifted), -1, keepdims=True))
+    q, counted = _target_rows(logits, targets, ignore, smoothing)
+    # q·log p only where q > 0, so that a class of probability 0 costs nothing unless it is the target.
+    loss = -sum(where(equal(q, 0), 0, q * (shifted - log_sum)), -1)
+    loss = where(_in_range(targets, logits.shape[-1]), loss, math.nan)
+    if counted is not None:
+        loss = where(counted, loss, 0)
+    return loss, reshape(log_sum + top, loss.shape)
+
+
+def _cross_entropy_backward_definition(logits, targets, log_sum, g, *, ignore, smoothing):
+    q, counted = _target_rows(logits, targets, ignore, smoothing)
+    rows = (exp(logits - expand_dims(log_sum, -1)) - q) * expand_dims(g, -1)
+    return rows if counted is None else where(expand_dims(counted, -1), rows, 0)
+
+
+def _infer_cross_entropy(logits, targets, *, ignore, smoothing):
+    return Type(targets.shape, logits.dtype), Type(targets.shape, logits.dtype)
+
+
+def _cross_entropy_derivative(cotangents, node):
+    from tinyattn.graph.tensor import output
+
+    logits, targets = node.inputs
+    log_sum = output(node, 1)
+    if 1 in cotangents:  # somebody differentiates the log-sum-exp itself
+        from tinyattn.ops.hand import by_definition
+
+        return by_definition(cotangents, node)
+    return call("cross_entropy_backward", logits, targets, log_sum, cotangents[0], **node.attrs), None
+
+
+hand_derived(
+    "cross_entropy", _infer_cross_entropy, _cross_entropy_definition, _cross_entropy_derivative,
+    lower=lambda node, emit: emit.cross_entropy(node), formula="−log softmax({0})[{1}]", vjp_formula="(softmax({0}) − onehot({1}))·ḡ",
+)  # fmt: skip
+hand_derived(
+    "cross_entropy_backward", lambda logits, *rest, **attrs: logits.type, _cross_entropy_backward_definition,
+    lower=lambda node, emit: emit.cross_entropy_backward(node), formula="(softmax({0}) − onehot({1}))·{3}",
+)  # fmt: skip
+
+
+def cross_entropy_rows(logits, targets, ignore_index: int | None = None, label_smoothing: float = 0.0) -> Tensor:
+    """``−log softmax(logits)[target]`` of each row: logits (…, C), integer targets (…) → (…); 0 where the target is ``ignore_index``."""
+    logits, targets = as_tensor(logits), as_tensor(targets)
+    if not is_float(logits.dtype) or targets.dtype.kind != "i":
+        fail(
+            errors.DTypeError, "cross_entropy", "logits must be floating-point and targets integer class numbers",
+            f"{logits.type} and {targets.type} were got", "Convert targets with .astype(np.int64).",
+        )  # fmt: skip
+    if logits.ndim < 1 or logits.shape[:-1] != targets.shape:
+        fail(
+            errors.ShapeError, "cross_entropy", "logits (…, C) and targets (…) must agree but for the class axis",
+            f"{logits.shape} and {targets.shape} were got",
+        )  # fmt: skip
+    if not 0 <= label_smoothing < 1:
+        fail(errors.ShapeError, "cross_entropy", "label_smoothing must lie in [0, 1)", f"{label_smoothing} was got")
+    classes = logits.shape[-1]
+    value = targets.storage.array if targets.storage is not None else None
+    if value is not None and value.size:
+        wrong = value[((value < 0) | (value >= classes)) & (value != (ignore_index if ignore_index is not None else -1 << 62))]
+        if wrong.size:
+            fail(
+                errors.ShapeError, "cross_entropy", f"targets must lie in 0..{classes - 1}", f"{wrong.flat[0]} was got",
+                "Set ignore_index= for padding.",
+            )  # fmt: skip
+    rows = reshape(logits, (-1, classes)) if logits.ndim != 2 else logits
+    loss, _ = call(
+        "cross_entropy", rows, reshape(targets, (-1,)) if targets.ndim != 1 else targets, count=2,
+        ignore=ignore_index, smoothing=float(label_smoothing),
+    )  # fmt: skip
+    return reshape(loss, targets.shape)
+
+
+def cross_entropy(logits, targets, ignore_index: int | None = None, label_smoothing: float = 0.0) -> Tensor:
+    """Mean cross-entropy, a scalar in nats: logits (…, C), integer targets (…), the mean over targets other than ``ignore_index``.
+
+    ``label_smoothing`` ε mixes the target with the uniform distribution, (1 − ε)·onehot + ε/C. Raises ShapeError or DTypeError for what doesn't fit;
+    targets out of range known only at run time give NaN.
+    """
+    rows = cross_entropy_rows(logits, targets, ignore_index, label_smoothing)
+    if ignore_index is None:
+        return sum(rows) * (1 / rows.size) if rows.size else sum(rows)
+    counted = sum(cast(not_equal(as_tensor(targets), ignore_index), rows.dtype))
+    return sum(rows) / where(equal(counted, 0), 1, counted)
+
+

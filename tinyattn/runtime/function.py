@@ -1,0 +1,144 @@
+"""Compiled functions: trace once for each input signature, then one native call a step.
+
+``@ta.function`` calls the Python function with traced inputs; what it returns, and every update that optimizers ask for on the way, become one graph, one program. Arrays (and
+Tensors) among the arguments, in any tree of tuples, lists and dicts, are inputs; Python floats are inputs too (float32 scalars); integers, bools, strings and None are part of the
+signature, so another value means another trace.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from tinyattn import errors
+from tinyattn.graph import trace
+from tinyattn.graph.scan import flatten
+from tinyattn.graph.tensor import Tensor, placeholder
+from tinyattn.graph.types import DTYPES, Type, fail
+from tinyattn.runtime.program import Program
+
+
+def _is_input(value) -> bool:
+    return isinstance(value, (np.ndarray, np.generic, Tensor, float)) and not isinstance(value, (bool, np.bool_))
+
+
+def _split(tree, arrays: list[np.ndarray]):
+    """Collect the arrays of an argument tree; return its signature: the tree with types in their place."""
+    if isinstance(tree, dict):
+        return ("dict", tuple((key, _split(value, arrays)) for key, value in tree.items()))
+    if isinstance(tree, (tuple, list)):
+        return (type(tree), tuple(_split(value, arrays) for value in tree))
+    if _is_input(tree):
+        array = tree.numpy() if isinstance(tree, Tensor) else np.asarray(tree, np.float32 if type(tree) is float else None)
+        if array.dtype not in DTYPES:
+            fail(
+                errors.DTypeError, "function", "arguments must be float32, float64, int32, int64 or bool arrays",
+                f"an array of {array.dtype} was got", "Convert it with astype.",
+            )  # fmt: skip
+        arrays.append(array)
+        return Type(array.shape, array.dtype)
+    try:
+        hash(tree)
+    except TypeError:
+        fail(
+            errors.DTypeError, "function", "arguments must be arrays, Tensors, numbers, strings, None, or trees of them",
+            f"{type(tree).__name__} was got", "Close over other objects instead of passing them.",
+        )  # fmt: skip
+    return ("static", tree)
+
+
+def _rebuild(signature, leaves):
+    if isinstance(signature, Type):
+        return next(leaves)
+    kind, value = signature
+    if kind == "static":
+        return value
+    if kind == "dict":
+        return {key: _rebuild(part, leaves) for key, part in value}
+    built = [_rebuild(part, leaves) for part in value]
+    return kind(*built) if hasattr(kind, "_fields") else kind(built)
+
+
+def _types(signature):
+    if isinstance(signature, Type):
+        yield signature
+    elif signature[0] == "dict":
+        for _, part in signature[1]:
+            yield from _types(part)
+    elif signature[0] != "static":
+        for part in signature[1]:
+            yield from _types(part)
+
+
+class Compiled:
+    """One signature of a function: its graph and its program."""
+
+    def __init__(self, fn: Callable, signature):
+        self.inputs = [placeholder(kind, f"input{k}") for k, kind in enumerate(_types(signature))]
+        args, kwargs = _rebuild(signature, iter(self.inputs))
+        with trace.recording() as record:
+            self.result = fn(*args, **kwargs)
+        self.outputs = flatten(self.result)
+        self.updates = record.updates
+        self.guards = record.guards
+        self.program = Program(self.outputs, self.inputs, self.updates)
+
+    def holds(self) -> bool:
+        """Whether the modes that the trace depended on (training or not) are still the same."""
+        return all(getattr(thing, name) == value for thing, name, value in self.guards)
+
+    def __call__(self, arrays: list[np.ndarray]):
+        return unflatten_arrays(self.result, iter(self.program.run(arrays)))
+
+
+def unflatten_arrays(tree, arrays):
+    """The tree a traced function returned, with arrays in the place of Tensors (NumPy scalars in the place of 0-d ones)."""
+    if isinstance(tree, dict):
+        return {key: unflatten_arrays(value, arrays) for key, value in tree.items()}
+    if isinstance(tree, (tuple, list)):
+        built = [unflatten_arrays(value, arrays) for value in tree]
+        return type(tree)(*built) if hasattr(tree, "_fields") else type(tree)(built)
+    return None if tree is None else next(arrays)[()]
+
+
+class Function:
+    """A Python function compiled for each signature of its arguments. Call it with arrays; it returns arrays."""
+
+    def __init__(self, fn: Callable):
+        self.fn = fn
+        self._compiled: dict[Any, list[Compiled]] = {}
+        functools.update_wrapper(self, fn)
+
+    def _find(self, args, kwargs) -> tuple[Compiled, list[np.ndarray]]:
+        arrays: list[np.ndarray] = []
+        signature = (tuple, (_split(args, arrays), _split(kwargs, arrays)))
+        entries = self._compiled.setdefault(signature, [])
+        for entry in entries:
+            if entry.holds():
+                return entry, arrays
+        entries.append(Compiled(self.fn, signature))
+        return entries[-1], arrays
+
+    def __call__(self, *args, **kwargs):
+        if trace.current() is not None:  # called while another function is traced: part of its graph
+            return self.fn(*args, **kwargs)
+        entry, arrays = self._find(args, kwargs)
+        return entry(arrays)
+
+    def program(self, *args, **kwargs) -> Program:
+        """The program for arguments like these (compiled if need be, not run)."""
+        return self._find(args, kwargs)[0].program
+
+    def graph(self, *args, **kwargs) -> Compiled:
+        """The traced graph for arguments like these: ``.inputs``, ``.outputs``, ``.updates``."""
+        return self._find(args, kwargs)[0]
+
+    def __get__(self, instance, owner):
+        return self if instance is None else functools.partial(self, instance)
+
+
+def function(fn: Callable) -> Function:
+    """Compile ``fn``: one native program for each input signature. See the module's docstring for what counts as an input."""
+    return Function(fn)
+
