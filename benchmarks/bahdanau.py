@@ -3,12 +3,14 @@
 python -m benchmarks.bahdanau [--batch 64] [--threads 2] [--compile] [--json]
 """
 
+from typing import Any
+
 from . import harness, ours
 
 GOALS = {64: {"torch": 2.2, "jax": 1.5}, 16: {"torch": 3.0, "jax": 1.6}}
 
 
-def torch_step(batch: int, **options: object) -> harness.Work:
+def torch_step(batch: int, **options: Any) -> harness.Work:
     """Imported only now: the number of threads has to be fixed before."""
     from .peers import torch_bahdanau
 

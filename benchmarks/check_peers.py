@@ -2,8 +2,9 @@
 
     python -m benchmarks.check_peers
 
-Two implementations whose losses agree over several updates have the same forward pass, the same gradient,
-the same clipping and the same optimizer. A comparison of their speed means something only then.
+Two implementations whose losses agree over several updates have the same forward pass, the same gradient and
+the same optimizer; a comparison of their speed means something only then. (What the losses cannot show is a
+constant factor on the gradient: Adam does not see it. That clipping is there must be read in the code.)
 """
 
 import sys
@@ -12,7 +13,7 @@ from collections.abc import Callable, Mapping
 from . import harness, ours
 
 STEPS = 5
-TOLERANCE = 1e-4
+TOLERANCE = 1e-5  # float32 rounding gives 1e-6; a decay of 0.949 in RMSprop instead of 0.95 gives 2.6e-5
 
 
 def losses_agree(title: str, makers: Mapping[str, Callable[[], harness.Work]]) -> bool:

@@ -5,15 +5,15 @@ the implementations take turns in one process, A B C A B C ..., and what counts 
 
     ratio = median(peer) / median(tinyattn)      ratio > 1: tinyattn is faster, ratio < 1: the peer is faster
 
-A turn is: a pause, in which the previous library's worker threads stop spinning and go to sleep; one call
-that is not timed, which wakes one's own threads and refills the caches; then timed calls for at least
-`min_seconds`. Calls shorter than a millisecond are timed in groups, so that the clock itself costs nothing.
+A turn is: a pause, in which the previous library's worker threads stop spinning and go to sleep; calls that are
+not timed, until the caches are full and one's own threads awake and spread over the processors; then timed
+calls for at least `min_seconds`. Calls shorter than a millisecond are timed in groups, so that the clock itself
+costs nothing.
 
 A machine that is busy with something else ruins the figures, and not evenly: two threads that wait for each
 other may lose whole time slices of the operating system (a product of 0.5 ms then takes 16 or 24 ms). So the
-processor time that other processes take is watched; a round that they disturb is repeated, at most twice as
-often as rounds were asked for, and the least disturbed rounds are kept. Which rounds those are depends on the
-other processes only, never on the times measured.
+processor time that other processes take is watched; up to twice as many rounds are run as were asked for, and
+the least disturbed are kept. Which those are depends on the other processes only, never on the times measured.
 
 Every library gets the same number of threads. That has to be settled before the first of them is imported;
 so this module imports nothing but the standard library, and a script calls `arguments` before all else.
@@ -29,6 +29,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
 OURS = "tinyattn"
 THREAD_VARIABLES = (
@@ -39,13 +40,14 @@ THREAD_VARIABLES = (
     "NPROC",  # the size of XLA's thread pool
 )
 PAUSE_SECONDS = 0.03  # OpenBLAS' workers spin for 2^26 cycles, about 25 ms, before they sleep
+WARM_SECONDS = 0.05  # after a pause, two OpenMP threads can share one processor for 30 ms before one is moved
 GROUP_SECONDS = 0.001
 DISTURBANCE = 0.05  # processors that others may take in a round that counts as quiet
 TICKS_SECONDS = 0.02  # the operating system counts in ticks of 10 ms
-REPEATS = 3
+REPEATS = 2
 UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns"))
 
-Work = Callable[[], object]
+Work = Callable[[], Any]
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,7 @@ def arguments(description: str, argv: list[str] | None = None, **defaults: float
     return options
 
 
-def environment(threads: int) -> dict[str, object]:
+def environment(threads: int) -> dict[str, Any]:
     """What a reader must know to repeat the run: processor, versions, threads, load."""
     versions = {}
     for name in ("tinyattn", "numpy", "numba", "torch", "jax"):
@@ -184,8 +186,10 @@ def busy_seconds() -> float:
 def take_turn(work: Work, calls: int, min_seconds: float) -> list[float]:
     """Seconds a call, measured over groups of `calls`."""
     time.sleep(PAUSE_SECONDS)
-    work()
-    samples = []
+    start = time.perf_counter()
+    while time.perf_counter() - start < WARM_SECONDS:
+        work()
+    samples: list[float] = []
     begin = end = time.perf_counter()
     while not samples or end - begin < min_seconds:
         start = time.perf_counter()

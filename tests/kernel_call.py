@@ -21,7 +21,9 @@ def _function(name, dtype):
 
 def real_bits(value, dtype):
     """A number as a word of an argument block."""
-    return struct.unpack("<q", struct.pack("<d", value) if dtype == "f64" else struct.pack("<fi", value, 0))[0]
+    return struct.unpack("<q", struct.pack("<d", value) if dtype == "f64" else struct.pack("<fi", value, 0))[
+        0
+    ]
 
 
 def run(name, dtype, words, tiles, order=None):

@@ -12,12 +12,15 @@ INDEX_TYPES = [np.int32, np.int64]
 
 
 def problem(shape, dtype, index_type, wrong=False):
-    """``x (outer, n, inner), values (outer, count, inner), index (count)``; negative indices among them, and wrong ones if asked."""
+    """``x (outer, n, inner), values (outer, count, inner), index (count)``; negative indices among them, and
+    wrong ones if asked."""
     outer, n, inner, count = shape
     rng = np.random.default_rng([*shape])
     index = rng.integers(-n, n, count).astype(index_type)
     if wrong:
-        index[::2] = rng.choice([n, -n - 1, n + 100, np.iinfo(index_type).min, np.iinfo(index_type).max], len(index[::2]))
+        index[::2] = rng.choice(
+            [n, -n - 1, n + 100, np.iinfo(index_type).min, np.iinfo(index_type).max], len(index[::2])
+        )
     x, values = rng.standard_normal((outer, n, inner)), rng.standard_normal((outer, count, inner))
     return x.astype(TYPES[dtype]), values.astype(TYPES[dtype]), index
 

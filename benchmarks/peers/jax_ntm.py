@@ -10,6 +10,8 @@ from jax import lax
 from . import jax_training, problem
 from .jax_training import Parameters
 
+Carry = tuple[jax.Array, jax.Array, jax.Array, jax.Array, jax.Array, jax.Array]
+
 
 def lstm(
     parameters: Parameters, x: jax.Array, state: jax.Array, cell: jax.Array
@@ -50,7 +52,7 @@ def logits(parameters: Parameters, inputs: jax.Array, answers: int, memory_rows:
     width = parameters["output.weight"].shape[1] - controller
     start = jnp.zeros((batch, memory_rows)).at[:, 0].set(1.0)
 
-    def step(carry: tuple[jax.Array, ...], x: jax.Array) -> tuple[tuple[jax.Array, ...], jax.Array]:
+    def step(carry: Carry, x: jax.Array) -> tuple[Carry, jax.Array]:
         state, cell, memory, read, read_weights, write_weights = carry
         state, cell = lstm(parameters, jnp.concatenate([x, read], axis=-1), state, cell)
         read_weights, _ = address(parameters, "read_head", state, memory, read_weights)

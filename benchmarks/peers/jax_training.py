@@ -5,6 +5,7 @@ to the compiled step, which therefore updates in place.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +14,7 @@ import numpy as np
 from . import problem
 
 Parameters = dict[str, jax.Array]
-State = dict[str, Parameters | jax.Array]
+State = dict[str, Any]  # moments by name, as the parameters; and the number of steps
 
 
 def clip_norm(gradients: Parameters, limit: float) -> Parameters:

@@ -2,7 +2,7 @@
 
 All implementations of a work begin with the same numbers, so their loss curves must agree; `check_peers.py`
 asserts it. That is the proof that they do the same work. Weights have PyTorch's names and shapes: a linear
-map is (out, in), the gates of a GRU are stacked in the order r, z, n, those of an LSTM in the order i, f, g, o.
+map is (out, in), the gates of a GRU are stacked in the order r, z, n, those of an LSTM in i, f, g, o.
 """
 
 import numpy as np

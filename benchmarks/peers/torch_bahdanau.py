@@ -10,6 +10,8 @@ PyTorch's own GRU (reset gate after the product) in encoder and decoder:
 The encoder is the fused `nn.GRU`; the keys U h_j are projected once; so is the output of all steps together.
 """
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import nn
@@ -70,8 +72,8 @@ class Step:
         if (
             compiled
         ):  # only the decoder: torch.compile does not see through nn.GRU and would give up on the whole
-            model.decode = torch.compile(model.decode)
-        switches = {} if implementation == "default" else {implementation: True}
+            model.decode = torch.compile(model.decode)  # type: ignore[method-assign]
+        switches: dict[str, Any] = {} if implementation == "default" else {implementation: True}
         self.optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, **switches)
 
     def __call__(self) -> float:

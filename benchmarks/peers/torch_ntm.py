@@ -20,18 +20,18 @@ from torch.nn import functional as F
 from . import problem
 
 
-class Address(nn.Linear):
-    """A head: a linear map from the controller's state to an address (and to `extra` further values)."""
+class Head(nn.Linear):
+    """A linear map from the controller's state to an address (and to `extra` further values)."""
 
     def __init__(self, controller: int, width: int, extra: int = 0) -> None:
         super().__init__(controller, width + 6 + extra)
         self.sizes = [width, 1, 1, 3, 1, extra]
 
-    def forward(
+    def address(
         self, state: torch.Tensor, memory: torch.Tensor, previous: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """State (B, C), memory (B, N, W), previous weights (B, N) to new weights (B, N) and extra values."""
-        key, strength, gate, shift, sharpening, extra = super().forward(state).split(self.sizes, dim=-1)
+        key, strength, gate, shift, sharpening, extra = self(state).split(self.sizes, dim=-1)
         cosine = F.cosine_similarity(key.unsqueeze(1), memory, dim=-1)  # (B, N)
         content = torch.softmax(F.softplus(strength) * cosine, dim=-1)
         gate = torch.sigmoid(gate)
@@ -50,8 +50,8 @@ class NTM(nn.Module):
         super().__init__()
         self.rows, self.width = rows, width
         self.controller = nn.LSTMCell(problem.BITS + 1 + width, controller)
-        self.read_head = Address(controller, width)
-        self.write_head = Address(controller, width, extra=2 * width)
+        self.read_head = Head(controller, width)
+        self.write_head = Head(controller, width, extra=2 * width)
         self.output = nn.Linear(controller + width, problem.BITS)
 
     def forward(self, inputs: torch.Tensor, answers: int) -> torch.Tensor:
@@ -66,8 +66,8 @@ class NTM(nn.Module):
         features = []
         for x in inputs:
             state, cell = self.controller(torch.cat([x, read], dim=-1), (state, cell))
-            read_weights, _ = self.read_head(state, memory, read_weights)
-            write_weights, values = self.write_head(state, memory, write_weights)
+            read_weights, _ = self.read_head.address(state, memory, read_weights)
+            write_weights, values = self.write_head.address(state, memory, write_weights)
             read = torch.matmul(read_weights.unsqueeze(1), memory).squeeze(1)
             erase, add = values.chunk(2, dim=-1)
             places = write_weights.unsqueeze(-1)  # (B, N, 1)

@@ -1,4 +1,4 @@
-"""The pointwise halves of recurrent cells: gates, new states and their derivatives. The matrix products are made elsewhere.
+"""The pointwise halves of recurrent cells: gates, new states and derivatives, without the matrix products.
 
 With σ the logistic function and all products elementwise,
 
@@ -6,16 +6,17 @@ With σ the logistic function and all products elementwise,
     GRU               r, z = σ(x + h parts);    n = tanh(x_n + r h_n);    h′ = (1 − z) n + z h
     GRU, reset before r, z = σ(x + h parts);    n = tanh(x_n + (r h) U);  h′ = (1 − z) h + z n
 
-The first two are torch's; the third is that of Cho et al. (2014) and Bahdanau et al. (2015), where the reset gate acts before the
-product with U, so that the cell comes in two stages with that product between, and z has the opposite sense.
+The first two are torch's; the third is that of Cho et al. (2014) and Bahdanau et al. (2015), where the reset
+gate acts before the product with U, so that the cell comes in two stages with that product between, and z has
+the opposite sense.
 
-Backward kernels compute the gates again rather than read them from memory: a transcendental function costs a quarter of a nanosecond, and
-nothing but the inputs needs to be kept.
+Backward kernels compute the gates again rather than read them from memory: a transcendental function costs a
+quarter of a nanosecond, and nothing but the inputs needs to be kept.
 
-Common to all: B rows of H hidden units. Every array has the stride of its rows (in numbers) in the word after its address, so that a
-slice of a longer array will do. ``mask`` is the address of B bytes, or 0. Where the byte of a row is 0, that row's sequence has ended:
-the state passes through unchanged, its gradient passes back unchanged, and gates get gradient 0 whatever is in them. Results may not
-overlap with anything.
+Common to all: B rows of H hidden units. Every array has the stride of its rows (in numbers) in the word after
+its address, so that a slice of a longer array will do. ``mask`` is the address of B bytes, or 0. Where the
+byte of a row is 0, that row's sequence has ended: the state passes through unchanged, its gradient passes
+back unchanged, and gates get gradient 0 whatever is in them. Results may not overlap with anything.
 """
 
 from tinyattn.kernels import vecmath
@@ -42,7 +43,7 @@ def _runs(word, row):
 
 
 def _part(real):
-    """``(argument words, k, row, column)``: pointer into the array whose address is word k and whose stride is word k + 1."""
+    """``(argument words, k, row, column)``: pointer into the array of word k (address) and k + 1 (stride)."""
     pointer, size = real.pointer, real.size
 
     @inline
@@ -95,7 +96,8 @@ def lstm_backward(real):
     9 10   dc′ (B, H)
     11 12  result: dgates (B, 4H)
     13 14  result: dc (B, H)
-    15 16  result: dh (B, H), which is dh′ where the mask is 0 and otherwise 0 (the rest comes through the gates). Address 0: not wanted
+    15 16  result: dh (B, H), without what comes through the gates: dh′ where the mask is 0, and otherwise 0.
+           Address 0: not wanted
     ====== ============================================================
     """
     part, sigmoid, tanh = _part(real), vecmath.sigmoid(real), vecmath.tanh(real)
@@ -204,7 +206,8 @@ def gru_backward(real):
 
 
 def gru_before_reset(real):
-    """First stage of a GRU that resets before the product: ``r h``, which is then multiplied by U. Rows at an end give 0.
+    """First stage of a GRU that resets before the product: ``r h``, which is then multiplied by U. Rows at an
+    end give 0.
 
     ====== ============================================================
     0 1 2  B, H, mask
@@ -297,7 +300,8 @@ def gru_before_update_backward(real):
 
 
 def gru_before_reset_backward(real):
-    """Gradients of the first stage, joined with those of the second: all of xp's, whose first two thirds are also hp's.
+    """Gradients of the first stage, joined with those of the second: all of xp's, whose first two thirds are
+    also hp's.
 
     ====== ============================================================
     0 1 2  B, H, mask
@@ -338,7 +342,8 @@ def gru_before_reset_backward(real):
 
 
 def maxout_forward(real):
-    """``y[i, j] = max(x[i, 2j], x[i, 2j + 1])`` (Goodfellow et al. 2013, with two pieces); NaN where either is.
+    """``y[i, j] = max(x[i, 2j], x[i, 2j + 1])`` (Goodfellow et al. 2013, with two pieces); NaN where either
+    is.
 
     ===== ============================================================
     0     rows

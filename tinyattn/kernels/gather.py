@@ -1,13 +1,17 @@
-"""Rows picked by index, and rows put back by index: embeddings, pointers into a sequence, and their derivatives.
+"""Rows picked by index, and rows put back by index: embeddings, pointers into a sequence, and their
+derivatives.
 
-An array is seen as ``x[outer, n, inner]`` where the index runs over the middle axis. ``take`` reads y[o, i, :] = x[o, index[i], :]; its
-transpose ``scatter_add`` is dx[o, index[i], :] += dy[o, i, :], where several i may meet in one row. To keep the sum's order (that
-of i) without locks, a tile owns a band of *result* rows and walks over all indices.
+An array is seen as ``x[outer, n, inner]`` where the index runs over the middle axis. ``take`` reads y[o, i,
+:] = x[o, index[i], :]; its transpose ``scatter_add`` is dx[o, index[i], :] += dy[o, i, :], where several i
+may meet in one row. To keep the sum's order (that of i) without locks, a tile owns a band of *result* rows
+and walks over all indices.
 
-A negative index counts from the end, once. A wrong index never leads outside an array: the row is skipped, or filled, and 1 is stored at the
-address ``error`` (unless that is 0), for the caller to report. Indices are 32-bit (kind 0) or 64-bit (kind 1).
+A negative index counts from the end, once. A wrong index never leads outside an array: the row is skipped, or
+filled, and 1 is stored at the address ``error`` (unless that is 0), for the caller to report. Indices are
+32-bit (kind 0) or 64-bit (kind 1).
 
-The kernels only move numbers, except ``scatter_add``, so 32- and 64-bit integers go through those for f32 and f64.
+The kernels only move numbers, except ``scatter_add``, so 32- and 64-bit integers go through those for f32 and
+f64.
 """
 
 from tinyattn.kernels.real import inline
@@ -18,9 +22,15 @@ _bands_of_scatter, _rows_of_take = inline(bands_of_scatter), inline(rows_of_take
 
 
 @inline
+def read_index(indices, kind, i):
+    """Number i of 32-bit (kind 0) or 64-bit (kind 1) integers."""
+    return i64(indices)[i] if kind == 1 else i32(indices)[i] + 0
+
+
+@inline
 def index_at(indices, kind, i, n):
     """Index i of ``indices``, where 0 <= index < n; −1 when it is wrong."""
-    index = i64(indices)[i] if kind == 1 else i32(indices)[i] + 0
+    index = read_index(indices, kind, i)
     if index < 0:
         index += n
     return index if 0 <= index < n else -1
@@ -154,7 +164,8 @@ def scatter_add(real):
 
 
 def put(real):
-    """``y = x``, but ``y[o, index[i], :] = value[o, i, :]``; of several i with the same index the last one wins.
+    """``y = x``, but ``y[o, index[i], :] = value[o, i, :]``; of several i with the same index the last one
+    wins.
 
     ===== ============================================================
     0     address of the values (outer, count, inner)
@@ -179,7 +190,10 @@ def put(real):
             outer, band = tile // bands, tile % bands
             low, high = band * n // bands, (band + 1) * n // bands
             if word[7] != word[8]:
-                x, y = pointer(word[8] + outer * n * inner * size), pointer(word[7] + outer * n * inner * size)
+                x, y = (
+                    pointer(word[8] + outer * n * inner * size),
+                    pointer(word[7] + outer * n * inner * size),
+                )
                 for j in range(low * inner, high * inner):
                     y[j] = x[j]
             for i in range(count):

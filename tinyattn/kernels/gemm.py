@@ -1,111 +1,251 @@
-import numpy as np
+"""Matrix products, C = f(α A B + D), for a whole batch of matrices of any strides.
+
+A product is cut into tiles of C, a tile into micro-tiles that stay in registers (:mod:`tinyattn.kernels.simd_gemm`), and k into stretches of
+at most ``DEPTH``, so that the panel of B in use (two vectors wide) stays in the first-level cache while all rows of the tile pass by:
+
+    for each stretch of k:  for each panel of B's columns:  for each block of A's rows:  one micro-tile
+
+A is read where it lies, with any strides: a micro-tile reads one number of A at a time, and a transposed A costs nothing. B's rows are read as
+vectors, so its columns should be contiguous; a panel whose columns aren't is first transposed into scratch memory, where it serves all rows
+of the tile. For one or two rows of A that wouldn't pay, and :func:`dot` reads each column of such a B once instead.
+
+D is anything that is added: a bias (row stride 0), a residual, or C itself, which accumulates. f is another kernel's address. Arithmetic is
+plain IEEE, and k = 0 gives f(D). The order of additions depends on k only: the bits are the same for any tiles, threads and vector width.
+"""
+
 from numba import njit
-from tinyattn.kernels import blocking
-from tinyattn.kernels import simd_gemm
-from tinyattn.kernels.real import inline,FLAGS
-from tinyattn.kernels.simd import call,i64
-PACK_A, PACK_B = 1, 2
-B_SCRATCH = 3 << 18
 
-def _pack_panel(real):
-    pointer, size, lanes = real.pointer, real.size, blocking.lanes(real.name)
-    copy, transpose = simd_gemm.copy_vector(real), simd_gemm.transpose_block(real)
-    one, zero = real.size, real.type(0)
+from tinyattn.kernels import SCRATCH_BYTES, blocking, lanes, simd_gemm, vecmath
+from tinyattn.kernels.real import FLAGS, inline
+from tinyattn.kernels.simd import call, i64, select
 
-    @njit(fastmath=FLAGS, error_model="numpy", boundscheck=False)
-    def pack_panel(source, count, stride, depth, step, target, width):
-        if stride == one:
-            for k in range(depth):
-                for j in range(0, width, lanes):
-                    copy(source + k * step + j * size, target + (k * width + j) * size, min(max(count - j, 0), lanes))
-        elif step == one and depth >= lanes:
-            for j in range(0, width, lanes):
-                here = min(j, count - 1)
-                for first in range(0, depth, lanes):
-                    k = min(first, depth - lanes)
-                    transpose(source + here * stride + k * size, stride, min(max(count - j, 1), lanes), target + (k * width + j) * size, width * size)
-        else:
-            for k in range(depth):
-                to = pointer(target + k * width * size)
-                for j in range(width):
-                    to[j] = pointer(source + min(j, count - 1) * stride + k * step)[0]
-    return pack_panel
+_DEPTH = blocking.DEPTH
+_ROWS = blocking.ROWS
+_HALF = SCRATCH_BYTES // 2
 
 
 @inline
-def next_height(rows):
-    height = (rows + 13) // 14
-    height = (rows + height - 1)//height
-    if height > 8 and height & 1:
-        height = height + 1 if height < rows else (height + 1) // 2
+def _place(word, unit):
+    """``(outer batch index, inner batch index, first row, first column, rows, columns)`` of a unit of work: one tile of one C."""
+    tile_rows, tile_columns = word[24], word[25]
+    across, down = -(-word[5] // tile_columns), -(-word[4] // tile_rows)
+    matrix = unit // (across * down)
+    tile = unit - matrix * (across * down)
+    row = tile // across * tile_rows
+    column = tile % across * tile_columns
+    outer = matrix // word[13]
+    rows, columns = min(tile_rows, word[4] - row), min(tile_columns, word[5] - column)
+    return outer, matrix - outer * word[13], row, column, rows, columns
+
+
+@inline
+def _block_rows(rows):
+    """Rows in the next block of the ``rows`` that are left: even shares, of heights that there is a micro-tile for."""
+    height = -(-rows // -(-rows // _ROWS))
+    if height > 4 and height & 1:
+        height = height + 1 if height < rows else height - 3
     return height
 
+
+def _pack(real):
+    """``(source, column stride, columns, k stride, depth, target, target stride)``: copy a panel of B so that its rows are contiguous.
+
+    Strides are in bytes. Whole vectors are written; what is beyond ``columns`` in the last is of no importance.
+    """
+    pointer, size, lanes = real.pointer, real.size, blocking.lanes(real.name)
+    copy, transpose = simd_gemm.copy_vector(real), simd_gemm.transpose_block(real)
+
+    # Not forced inline: multiply's own loop is better off without it.
+    @njit(fastmath=FLAGS, error_model="numpy", boundscheck=False)
+    def pack(source, column_stride, columns, step, depth, target, target_step):
+        for j in range(0, columns, lanes):
+            here, to, count = source + j * column_stride, target + j * size, min(columns - j, lanes)
+            if column_stride == size:
+                for k in range(depth):
+                    copy(here + k * step, to + k * target_step, count)
+            elif step == size and depth >= lanes:
+                for start in range(0, depth, lanes):
+                    k = min(start, depth - lanes)
+                    transpose(here + k * size, column_stride, count, to + k * target_step, target_step)
+            else:
+                for k in range(depth):
+                    row = pointer(to + k * target_step)
+                    for i in range(count):
+                        row[i] = pointer(here + i * column_stride + k * step)[0]
+
+    return pack
+
+
 def multiply(real):
-    pointer, size, lanes = real.pointer, real.size, np.int64(blocking.lanes(real.name))
-    micro = simd_gemm.micro_tile(real)
-    pack = _pack_panel(real)
-    block_rows, padded, panel = blocking.ROWS, np.int64(blocking.padded_rows(real.name)), blocking.panel_columns(real.name)
+    """C = f(α A B + D) for m × k matrices A and k × n matrices B in a two-level batch.
+
+    ===== ==========================================================================================================
+    0–3   addresses of A, B, C and D (0: no D; that of C: accumulate)
+    4–6   m, n, k
+    7 8   A: stride of rows, of k
+    9 10  B: stride of k, of columns
+    11 12 stride of the rows of C, of D (0: D is a bias); their columns are contiguous
+    13    size of the inner batch dimension
+    14–21 strides of the outer and the inner batch dimension: of A, of B, of C, of D
+    22    bits of α, in the type of the numbers
+    23    address of f, or 0: a kernel ``(address, stride of rows in bytes, rows, columns)`` that changes numbers in place
+    24 25 rows and columns of a unit of work (columns: a multiple of 128 bytes, or all)
+    26 27 units of work in all, and in a tile: unit = (matrix · units down + unit row) · units across + unit column
+    28    whether to copy panels of B to scratch memory first; must be set if the columns of B aren't contiguous
+    ===== ==========================================================================================================
+
+    Strides are in numbers. C must not overlap A or B. Made by :func:`tinyattn.kernels.blocking.plan`.
+    """
+    pointer, size, lanes = real.pointer, real.size, blocking.lanes(real.name)
+    micro, pack = simd_gemm.micro_tile(real), _pack(real)
+    partial = 0 if blocking.MASKED_LOADS else lanes - 1
+    wide_rows, single, wide, narrow = blocking.WIDE_ROWS, *(blocking.panel_vectors(rows) for rows in (1, 2, _ROWS))
 
     def kernel(arguments, first, last, scratch):
         word = i64(arguments)
-        m, n, k = word[4], word[5], word[6]
-        a_row, a_step, b_step, b_column = word[7] * size, word[8] * size, word[9] * size, word[10] * size
-        panel_step, c_row, d_row_given = word[11] * size, word[12] * size, word[13] * size
-        alpha = pointer(arguments + 8 * 24)[0]
-        epilogue = word[25]
-        tile_rows, tile_columns, group, depth_step, packing, width = word[26], word[27], word[28], word[29], word[30], word[31] * lanes
-        across = (n + tile_columns - 1) // tile_columns
-        down = (m + tile_rows - 1) // tile_rows
-        b_scratch = scratch + B_SCRATCH
-        for unit in range(first * group, min(last * group, word[15])):
-            matrix = unit // (across * down)
-            place = unit - matrix * (across * down)
-            m0 = place // across
-            n0 = (place - m0 * across) * tile_columns
-            m0 = m0 * tile_rows
-            outer = matrix // word[14]
-            inner = matrix - outer * word[14]
-            rows, columns = min(tile_rows, m - m0), min(tile_columns, n - n0)
-            a = word[0] + (outer * word[16] + inner * word[17]) * size + m0 * a_row
-            b = word[1] + (outer * word[18] + inner * word[19]) * size
-            c = word[2] + (outer * word[20] + inner * word[21] + n0) * size + m0 * c_row
-            d, d_row = word[3], d_row_given
+        k, a_row, a_step, b_step, b_column = word[6], word[7] * size, word[8] * size, word[9] * size, word[10] * size
+        c_row, alpha, epilogue = word[11] * size, pointer(arguments + 8 * 22)[0], word[23]
+        deepest = -(-k // max(1, -(-k // _DEPTH)))
+        for unit in range(first * word[27], min(last * word[27], word[26])):
+            outer, inner, row, column, rows, columns = _place(word, unit)
+            a = word[0] + (outer * word[14] + inner * word[15]) * size + row * a_row
+            b = word[1] + (outer * word[16] + inner * word[17]) * size + column * b_column
+            c = word[2] + (outer * word[18] + inner * word[19] + column) * size + row * c_row
+            d, d_row = word[3], word[12] * size
             if d != 0:
-                d += (outer * word[22] + inner * word[23] + n0) * size + m0 * d_row
-            k0 = 0
+                d += (outer * word[20] + inner * word[21] + column) * size + row * d_row
+            width = lanes * (single if rows == 1 else wide if rows <= wide_rows else narrow)
+            start = 0
             while True:
-                depth = min(depth_step, k - k0)
-                panel_bytes = padded * depth * size
-                if packing & PACK_A:
-                    r, target = 0, scratch
-                    while r < rows:
-                        height = next_height(rows - r)
-                        pack(a + r * a_row + k0 * a_step, height, a_row, depth, a_step, target, padded)
-                        r += height
-                        target += panel_bytes
+                depth = min(deepest, k - start)
                 for j in range(0, columns, width):
-                    wide = min(width, columns - j)
-                    vectors = (wide + lanes - 1) // lanes
-                    tail = wide - (vectors - 1) * lanes
-                    b_here, b_here_step = b + (n0 + j) // panel * panel_step + k0 * b_step, b_step
-                    if packing & PACK_B:
-                        pack(b_here, wide, b_column, depth, b_step, b_scratch, width)
-                        b_here, b_here_step = b_scratch, width * size
-                    r, panel_of_a = 0, scratch
+                    here = min(width, columns - j)
+                    vectors = -(-here // lanes)
+                    panel, panel_step = b + j * b_column, b_step
+                    if word[28] != 0 or here & partial:
+                        pack(panel, b_column, here, b_step, depth, scratch, width * size)
+                        panel, panel_step = scratch, width * size
+                    r = 0
                     while r < rows:
-                        height = next_height(rows - r)
-                        a_here, a_here_row, a_here_step = a + r * a_row + k0 * a_step, a_row, a_step
-                        if packing & PACK_A:
-                            a_here, a_here_row, a_here_step = panel_of_a, size, padded * size
-                            panel_of_a += panel_bytes
+                        height = _block_rows(rows - r)
                         d_here = d + r * d_row + j * size if d != 0 else 0
-                        micro(height, vectors, tail, depth, alpha, a_here, a_here_row, a_here_step,
-                                  b_here, b_here_step, c + r * c_row + j * size, c_row, d_here, d_row)
+                        micro(
+                            *(height, vectors, here - (vectors - 1) * lanes, depth, alpha),
+                            *(a + r * a_row, a_row, a_step, panel, panel_step),
+                            *(c + r * c_row + j * size, c_row, d_here, d_row),
+                        )
                         r += height
-                    if epilogue != 0 and k0 + depth >= k:
-                        call(epilogue, c + j*size, c_row, rows, wide)
-                k0 += depth
-                if k0 >= k:
+                    if epilogue != 0 and start + depth >= k:
+                        call(epilogue, c + j * size, c_row, rows, here)
+                start += depth
+                if start >= k:
                     break
-                d, d_row = c, c_row
+                # The next stretch of k adds to what is in C now.
+                a, b, d, d_row = a + depth * a_step, b + depth * b_step, c, c_row
+
     return kernel
+
+
+def dot(real):
+    """C = f(α A B + D) by dot products of A's rows with B's columns, whose numbers are contiguous: the words of :func:`multiply`.
+
+    Word 28 says whether the numbers of A's rows have a stride; each row is then copied to scratch memory.
+    """
+    pointer, size = real.pointer, real.size
+    product = lanes.dot
+    zero = real.type(0)
+
+    def kernel(arguments, first, last, scratch):
+        word = i64(arguments)
+        k, a_row, a_step, b_column = word[6], word[7] * size, word[8], word[10] * size
+        alpha, epilogue = pointer(arguments + 8 * 22)[0], word[23]
+        sums = pointer(scratch)
+        for unit in range(first * word[27], min(last * word[27], word[26])):
+            outer, inner, row, column, rows, columns = _place(word, unit)
+            b = word[1] + (outer * word[16] + inner * word[17]) * size + column * b_column
+            c = word[2] + (outer * word[18] + inner * word[19] + column) * size
+            d = word[3] + (outer * word[20] + inner * word[21] + column) * size
+            for r in range(row, row + rows):
+                a = word[0] + (outer * word[14] + inner * word[15]) * size + r * a_row
+                if word[28]:
+                    copied, strided = pointer(scratch + _HALF), pointer(a)
+                    for i in range(k):
+                        copied[i] = strided[i * a_step]
+                    a = scratch + _HALF
+                for j in range(columns):
+                    sums[j] = product(pointer(a), pointer(b + j * b_column), k)
+                out, added = pointer(c + r * word[11] * size), pointer(d + r * word[12] * size)
+                if word[3] != 0:
+                    for j in range(columns):
+                        out[j] = alpha * sums[j] + added[j]
+                else:
+                    for j in range(columns):
+                        out[j] = alpha * sums[j]
+                if epilogue != 0:
+                    call(epilogue, c + r * word[11] * size, 0, 1, columns)
+
+    return kernel
+
+
+def pack(real):
+    """Copy k × n matrices of any strides to matrices with contiguous rows; a tile is some columns of one matrix.
+
+    ===== ============================================================================================
+    0 1   addresses of the source and of the target
+    2 3   k, n
+    4 5   source: stride of k, of columns
+    6     target: stride of k; at least n rounded up to a multiple of 64 bytes
+    7     size of the inner batch dimension
+    8 9   source: strides of the outer and of the inner batch dimension
+    10    target: stride of matrices
+    11    columns in a tile: a multiple of 64 bytes
+    ===== ============================================================================================
+    """
+    size, copy_panel = real.size, _pack(real)
+
+    def kernel(arguments, first, last, scratch):
+        word = i64(arguments)
+        across = -(-word[3] // word[11])
+        for tile in range(first, last):
+            matrix, column = tile // across, tile % across * word[11]
+            outer = matrix // word[7]
+            source = word[0] + (outer * word[8] + (matrix - outer * word[7]) * word[9] + column * word[5]) * size
+            target = word[1] + (matrix * word[10] + column) * size
+            columns = min(word[11], word[3] - column)
+            copy_panel(source, word[5] * size, columns, word[4] * size, word[2], target, word[6] * size)
+
+    return kernel
+
+
+def _in_place(real, function):
+    """The kernel ``(address, stride of rows in bytes, rows, columns)`` that applies a function to numbers where they are."""
+    pointer = real.pointer
+
+    def kernel(address, stride, rows, columns):
+        for r in range(rows):
+            row = pointer(address + r * stride)
+            for j in range(columns):
+                row[j] = function(row[j])
+
+    return kernel
+
+
+def relu(real):
+    """f(x) = max(x, 0), and NaN where x is NaN."""
+    zero = real.type(0)
+
+    @inline
+    def function(x):
+        return select(x < zero, zero, x)
+
+    return _in_place(real, function)
+
+
+def tanh(real):
+    """f(x) = tanh x."""
+    return _in_place(real, vecmath.tanh(real))
+
+
+def sigmoid(real):
+    """f(x) = 1 / (1 + e⁻ˣ)."""
+    return _in_place(real, vecmath.sigmoid(real))

@@ -1,12 +1,14 @@
 """Sums, dot products and maxima of runs of numbers, with an order of operations that no machine changes.
 
-Adding a run up from left to right is slow (each addition waits for the one before) and inexact (the error grows with the length). Here
-a run is laid out in rows of L numbers, 128 bytes; the columns are added up side by side, and then folded in halves:
+Adding a run up from left to right is slow (each addition waits for the one before) and inexact (the error
+grows with the length). Here a run is laid out in rows of L numbers, 128 bytes; the columns are added up side
+by side, and then folded in halves:
 
     a₀ … a_{L−1} | a_L … a_{2L−1} | …  →  L partial sums  →  L/2  →  …  →  1
 
-L doesn't depend on the width of the machine's vectors, so neither do the bits of the result. A last row that isn't full is read under
-a mask. :data:`total`, :data:`largest` and :data:`dot` take typed pointers (see :mod:`tinyattn.kernels.simd`) and a length.
+L doesn't depend on the width of the machine's vectors, so neither do the bits of the result. A last row that
+isn't full is read under a mask. :data:`total`, :data:`largest` and :data:`dot` take typed pointers (see
+:mod:`tinyattn.kernels.simd`) and a length.
 """
 
 import math
@@ -51,8 +53,9 @@ def _load(builder, pointer, vector, mask):
 def _fold(pointers, start, step, merge):
     """An intrinsic of ``pointers`` pointers and a length.
 
-    ``step(builder, partial, *vectors)`` takes the next row in; ``merge(builder, a, b)`` joins partial results; ``start`` is a partial
-    result that changes nothing. A row that isn't full is filled up with zeros, or with ``start`` if there is one pointer.
+    ``step(builder, partial, *vectors)`` takes the next row in; ``merge(builder, a, b)`` joins partial
+    results; ``start`` is a partial result that changes nothing. A row that isn't full is filled up with
+    zeros, or with ``start`` if there is one pointer.
     """
 
     def generate(context, builder, signature, values):
@@ -105,7 +108,10 @@ def _fold(pointers, start, step, merge):
             low, high = (
                 ir.Constant(ir.VectorType(_I32, lanes), list(range(k, k + lanes))) for k in (0, lanes)
             )
-            low, high = builder.shuffle_vector(result, result, low), builder.shuffle_vector(result, result, high)
+            low, high = (
+                builder.shuffle_vector(result, result, low),
+                builder.shuffle_vector(result, result, high),
+            )
             result = merge(builder, low, high)
         return builder.extract_element(result, ir.Constant(_I32, 0))
 

@@ -1,12 +1,14 @@
 """Random numbers without a state: the counter-based generator Philox-4x32-10.
 
-A bijection of 128-bit counters, keyed with 64 bits, turns the counters 0, 1, 2, … into independent uniform bits:
+A bijection of 128-bit counters, keyed with 64 bits, turns the counters 0, 1, 2, … into independent uniform
+bits:
 
-    counter = base + block  (low 64 bits),  stream  (high 64 bits);      words[4 * block : 4 * block + 4] = philox(counter, key)
+    words[4 block : 4 block + 4] = philox(counter, key),   counter = base + block (low 64 bits), stream (high)
 
-so number i can be made at any time, by any thread, in any order, and made again in a backward pass instead of being stored.
-Every random op of a program has a stream of its own; a program that adds 2³² (or the blocks it used) to the counter base after each
-step never sees a counter twice. The key and the base are read from memory, so that a program can advance them by itself.
+so number i can be made at any time, by any thread, in any order, and made again in a backward pass instead of
+being stored. Every random op of a program has a stream of its own; a program that adds 2³² (or the blocks it
+used) to the counter base after each step never sees a counter twice. The key and the base are read from
+memory, so that a program can advance them by itself.
 
 Source: Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3" (2011), section 3.3.
 """
@@ -24,9 +26,11 @@ WEYL = 0x9E3779B9, 0xBB67AE85
 
 
 def _words_of_tile(real):
-    """``(argument words, tile, n, words a number, scratch) -> (first, past)``: random 32-bit words for a tile's numbers, in scratch.
+    """``(argument words, tile, n, words a number, scratch) -> (first, past)``: a tile's random 32-bit words.
 
-    Whole blocks are made whatever the size, so that there is one loop and no tail; the caller uses the words it needs.
+    They go to scratch, for the numbers ``first <= i < past``.
+    Whole blocks are made whatever the size, so that there is one loop and no tail; the caller uses the words
+    it needs.
     """
     mask, rounds, tile_size = 0xFFFFFFFF, ROUNDS, RANDOM_TILE
     multiplier0, multiplier1 = MULTIPLIERS
@@ -59,7 +63,7 @@ def _words_of_tile(real):
 
 
 def _uniform_of_words(real):
-    """``(words, i) -> `` number ``i`` of a tile, uniform in [0, 1): a multiple of 2⁻²⁴ (f32) or 2⁻⁵³ (f64, of two words)."""
+    """``(words, i) -> `` a tile's number i in [0, 1): a multiple of 2⁻²⁴ (f32) or, of two words, 2⁻⁵³."""
     int32, number = np.int32, real.type
     if real.size == 4:
         unit = real.type(2.0**-24)
@@ -104,7 +108,8 @@ def uniform(real):
 
 
 def bits(real):
-    """``y[i]``: raw bits, 32 (f32) or 64 (f64) a number, in the order of the generator's words, the first word lowest.
+    """``y[i]``: raw bits, 32 (f32) or 64 (f64) a number, in the order of the generator's words, the first
+    word lowest.
 
     Words 0 to 3 as in :func:`uniform`; word 4: address of y, n 32- or 64-bit integers.
     """
@@ -125,8 +130,8 @@ def bits(real):
 def dropout(real):
     """``y[i] = x[i] / (1 - p)`` where the uniform number ``u[i] >= p``, else 0.
 
-    ``u`` is what :func:`uniform` gives for the same key, counter and stream, so that the backward pass is this kernel on the
-    cotangent. A dropped element is 0 even where x is NaN or infinite.
+    ``u`` is what :func:`uniform` gives for the same key, counter and stream, so that the backward pass is
+    this kernel on the cotangent. A dropped element is 0 even where x is NaN or infinite.
 
     Words 0 to 3 as in :func:`uniform`, then
 
@@ -136,18 +141,25 @@ def dropout(real):
     6     p: the bits of a number in [0, 1]
     ===== ============================================================
     """
-    pointer, words_a_number = real.pointer, real.size // 4
+    pointer, words_a_number, tile_size = real.pointer, real.size // 4, RANDOM_TILE
     fill, number = _words_of_tile(real), _uniform_of_words(real)
     zero, one = real.type(0), real.type(1)
 
     def kernel(arguments, first, last, scratch):
         word, words = i64(arguments), i32(scratch)
+        kept = pointer(scratch + tile_size * words_a_number * 4)
         p = pointer(arguments + 8 * 6)[0]
         scale = one / (one - p) if p < one else zero
         for tile in range(first, last):
             start, past = fill(word, tile, word[3], words_a_number, scratch)
-            x, y = pointer(word[4] + start * words_a_number * 4), pointer(word[5] + start * words_a_number * 4)
+            x, y = (
+                pointer(word[4] + start * words_a_number * 4),
+                pointer(word[5] + start * words_a_number * 4),
+            )
+            # By way of scratch, because LLVM's vector loops need to see that x and what is written are apart.
             for i in range(past - start):
-                y[i] = x[i] * scale if number(words, i) >= p else zero
+                kept[i] = x[i] * scale if number(words, i) >= p else zero
+            for i in range(past - start):
+                y[i] = kept[i]
 
     return kernel

@@ -252,6 +252,27 @@ else:
         return yes(types.boolean, yes, yes), generate
 
 
+if PURE:
+
+    def copy_bytes(destination, source, count):
+        ctypes.memmove(int(destination), int(source), int(count))
+
+else:
+
+    @intrinsic
+    def copy_bytes(typing, destination, source, count):
+        """Copy ``count`` bytes between addresses; the ranges don't overlap."""
+
+        def generate(context, builder, signature, values):
+            byte = ir.IntType(8).as_pointer()
+            to, of = (builder.inttoptr(value, byte) for value in values[:2])
+            copy = builder.module.declare_intrinsic("llvm.memcpy", [byte, byte, _I64])
+            builder.call(copy, [to, of, values[2], ir.Constant(ir.IntType(1), 0)])
+            return context.get_dummy_value()
+
+        return types.void(*[types.int64] * 3), generate
+
+
 def ir_triple(context):
     """The target triple that ``context`` generates code for."""
     return context.codegen()._tm.triple

@@ -20,10 +20,8 @@ from numba.extending import intrinsic
 from tinyattn.kernels import blocking
 from tinyattn.kernels.simd import PURE
 
-_I1, _I8, _I32, _I64 = (ir.IntType(bits) for bits in (1, 8, 32, 64))
+_I8, _I32, _I64 = (ir.IntType(bits) for bits in (8, 32, 64))
 _WORD = types.int64
-DOT_COLUMNS = 4
-"""Columns of B that :func:`dot_columns` multiplies at once."""
 
 
 class _Vectors:
@@ -115,8 +113,8 @@ def _micro_function(module, v, rows, vectors):
     function = ir.Function(module, kind, name)
     function.linkage = "internal"
     # Inlined into its caller, the optimiser would work out that a_row3 is 3 a_row, and keep 14 pointers instead of 5 numbers.
-    function.attributes.add("noinline")
-    function.attributes.add("nounwind")
+    for attribute in ("noinline", "nounwind", "optsize"):
+        function.attributes.add(attribute)
     named = dict(zip(_MICRO_ARGUMENTS, function.args, strict=False))
     depth, a_row, a_step, b_step = (named[key] for key in ("depth", "a_row", "a_step", "b_step"))
     entry, loop, done = (function.append_basic_block(label) for label in ("entry", "step", "done"))
@@ -146,7 +144,7 @@ def _micro_function(module, v, rows, vectors):
     sums = [[carried(v.zero) for _ in range(vectors)] for _ in range(rows)]
     row_of_b = [v.load(builder, v.pointer(builder, b, j * v.lanes * v.size)) for j in range(vectors - 1)]
     last = v.pointer(builder, b, (vectors - 1) * v.lanes * v.size)
-    row_of_b.append(v.masked_load(builder, last, mask) if blocking.MASKED else v.load(builder, last))
+    row_of_b.append(v.masked_load(builder, last, mask) if blocking.MASKED_LOADS else v.load(builder, last))
     added = []
     for r in range(rows):
         element = v.pointer(builder, groups[r // _GROUP], offsets[r % _GROUP])
@@ -323,110 +321,6 @@ def _swap_halves(lanes, half):
     return [ir.Constant(ir.VectorType(_I32, lanes), places) for places in (low, high)]
 
 
-# ---- dot products ----
-
-
-@functools.cache
-def dot_columns(real):
-    """``(depth, a, b, b_column, count, target) -> None``: dot products of the vector a with ``DOT_COLUMNS`` columns of B.
-
-    Numbers of a and of a column are contiguous; column j is at ``b + min(j, count - 1) * b_column``. Sums have ``real.lanes``
-    partial sums, added in halves at the end: the same order on every machine.
-    """
-    if PURE:
-        return _pure_dot_columns(real)
-    v = _Vectors(real)
-    parts = real.lanes // v.lanes
-    width = real.lanes * real.size
-
-    @intrinsic
-    def dot(typing, depth, a, b, b_column, count, target):
-        def generate(context, builder, signature, values):
-            depth, a, b, b_column, count, target = values
-            last = builder.sub(count, _constant(1))
-            columns = []
-            for j in range(DOT_COLUMNS):
-                column = builder.select(
-                    builder.icmp_signed("<", _constant(j), count), _constant(j), last
-                )
-                columns.append(v.pointer(builder, _at(builder, b), builder.mul(column, b_column)))
-            a = _at(builder, a)
-            before = builder.block
-            loop, rest, end = (builder.append_basic_block(label) for label in ("dot", "rest", "end"))
-            bytes_whole = builder.mul(builder.sdiv(depth, _constant(real.lanes)), _constant(width))
-            builder.cbranch(builder.icmp_signed(">", bytes_whole, _constant(0)), loop, rest)
-
-            def step(sums, offset, load):
-                """All sums, with the next ``real.lanes`` products added."""
-                result = []
-                for p in range(parts):
-                    place = builder.add(offset, _constant(p * v.lanes * v.size))
-                    x = load(v.pointer(builder, a, place), p)
-                    for j in range(DOT_COLUMNS):
-                        y = load(v.pointer(builder, columns[j], place), p)
-                        result.append(v.multiply_add(builder, x, y, sums[p * DOT_COLUMNS + j]))
-                return result
-
-            builder.position_at_end(loop)
-            offset = builder.phi(_I64)
-            offset.add_incoming(_constant(0), before)
-            sums = [builder.phi(v.vector) for _ in range(parts * DOT_COLUMNS)]
-            added = step(sums, offset, lambda pointer, p: v.load(builder, pointer))
-            following = builder.add(offset, _constant(width))
-            offset.add_incoming(following, loop)
-            for total, new in zip(sums, added, strict=True):
-                total.add_incoming(v.zero, before)
-                total.add_incoming(new, loop)
-            builder.cbranch(builder.icmp_signed("<", following, bytes_whole), loop, rest)
-
-            builder.position_at_end(rest)
-            totals = [builder.phi(v.vector) for _ in sums]
-            for total, new in zip(totals, added, strict=True):
-                total.add_incoming(v.zero, before)
-                total.add_incoming(new, loop)
-            left = builder.srem(depth, _constant(real.lanes))
-            tail = builder.append_basic_block("tail")
-            builder.cbranch(builder.icmp_signed(">", left, _constant(0)), tail, end)
-            builder.position_at_end(tail)
-            masks = [v.mask(builder, builder.sub(left, _constant(p * v.lanes))) for p in range(parts)]
-            finished = step(totals, bytes_whole, lambda pointer, p: v.masked_load(builder, pointer, masks[p]))
-            builder.branch(end)
-
-            builder.position_at_end(end)
-            final = [builder.phi(v.vector) for _ in sums]
-            for total, without, new in zip(final, totals, finished, strict=True):
-                total.add_incoming(without, rest)
-                total.add_incoming(new, tail)
-            builder.position_at_end(end)
-            results = builder.bitcast(_at(builder, target), v.number.as_pointer())
-            for j in range(DOT_COLUMNS):
-                total = _halved(builder, final[j::DOT_COLUMNS], v.lanes)
-                builder.store(total, builder.gep(results, [_constant(j)]))
-            return context.get_dummy_value()
-
-        return types.void(*[_WORD] * 6), generate
-
-    return dot
-
-
-def _halved(builder, vectors, lanes):
-    """The sum of all lanes: the upper half added to the lower half, until one number is left."""
-    while len(vectors) > 1:
-        half = len(vectors) // 2
-        vectors = [builder.fadd(x, y) for x, y in zip(vectors[:half], vectors[half:], strict=True)]
-    (total,) = vectors
-    while lanes > 1:
-        lanes //= 2
-        low, high = (
-            ir.Constant(ir.VectorType(_I32, lanes), [start + i for i in range(lanes)]) for start in (0, lanes)
-        )
-        undefined = ir.Constant(total.type, ir.Undefined)
-        total = builder.fadd(
-            builder.shuffle_vector(total, undefined, low), builder.shuffle_vector(total, undefined, high)
-        )
-    return builder.extract_element(total, ir.Constant(_I32, 0))
-
-
 # ---- the same in plain Python ----
 
 
@@ -466,19 +360,3 @@ def _pure_transpose_block(real):
                 pointer(target + k * step)[r] = pointer(source + min(r, count - 1) * stride)[k]
 
     return transpose
-
-
-def _pure_dot_columns(real):
-    pointer, lanes = real.pointer, real.lanes
-
-    def dot(depth, a, b, b_column, count, target):
-        for j in range(DOT_COLUMNS):
-            column, sums = pointer(b + min(j, count - 1) * b_column), [real.type(0)] * lanes
-            for k in range(depth):
-                sums[k % lanes] += real.type(pointer(a)[k]) * real.type(column[k])
-            while len(sums) > 1:
-                half = len(sums) // 2
-                sums = [x + y for x, y in zip(sums[:half], sums[half:], strict=True)]
-            pointer(target)[j] = sums[0]
-
-    return dot

@@ -1,7 +1,8 @@
 """Into how many tiles the work of each kernel falls.
 
-A tile is what one thread does at a time. Its size is fixed by the arguments alone, so that results don't depend on who does it. Kernels
-import their tile sizes from here; callers ask the functions here how many tiles to announce. This module needs neither Numba nor NumPy.
+A tile is what one thread does at a time. Its size is fixed by the arguments alone, so that results don't
+depend on who does it. Kernels import their tile sizes from here; callers ask the functions here how many
+tiles to announce. This module needs neither Numba nor NumPy.
 """
 
 
@@ -49,7 +50,8 @@ def tiles_of_one_hot(count: int, depth: int) -> int:
 def bands_of_scatter(n: int, inner: int, count: int) -> int:
     """How many tiles share the n result rows of one outer slice.
 
-    Each of them reads all indices and picks its own. This must cost little beside the additions, hence few tiles for short rows.
+    Each of them reads all indices and picks its own. This must cost little beside the additions, hence few
+    tiles for short rows.
     """
     return max(1, min(n, 16, inner // 16, -(-max(n, count) * inner // SCATTER_TILE)))
 
@@ -57,6 +59,7 @@ def bands_of_scatter(n: int, inner: int, count: int) -> int:
 def tiles_of_scatter(outer: int, n: int, inner: int, count: int) -> int:
     """Tiles of ``gather.scatter_add`` and ``gather.put``: bands of result rows of each outer slice."""
     return outer * bands_of_scatter(n, inner, count)
+
 
 # cells.py
 
@@ -83,3 +86,59 @@ MAXOUT_TILE = 8192
 def tiles_of_maxout(rows: int, pairs: int) -> int:
     """Tiles of ``cells.maxout_forward`` and ``cells.maxout_backward``."""
     return ceiling(rows * pairs, MAXOUT_TILE)
+
+
+# softmax.py
+
+SOFTMAX_TILE = 2048
+"""Most numbers in a tile of a softmax kernel, unless one row has more."""
+
+
+def rows_of_softmax(columns: int) -> int:
+    """Rows in a tile of a softmax kernel."""
+    return max(1, SOFTMAX_TILE // max(1, columns))
+
+
+def tiles_of_softmax(rows: int, columns: int) -> int:
+    """Tiles of every kernel in softmax.py."""
+    return ceiling(rows, rows_of_softmax(columns))
+
+
+# score.py
+
+SCORE_COLUMNS = 512
+"""Most hidden units of the additive score that are handled at once."""
+SCORE_TILE = 16384
+"""About how many tanh a tile of ``score.additive_forward`` takes."""
+
+
+def scores_in_tile(width: int) -> int:
+    """Scores in a tile of ``score.additive_forward``."""
+    return max(1, SCORE_TILE // max(1, width))
+
+
+def tiles_of_additive_forward(batch: int, queries: int, keys: int, width: int) -> int:
+    """Tiles of ``score.additive_forward``: runs of scores."""
+    return ceiling(batch * queries * keys, scores_in_tile(width))
+
+
+def columns_of_score(batch: int, width: int) -> int:
+    """Hidden units in a tile of ``score.additive_backward``: fewer if the batch alone makes few tiles."""
+    return SCORE_COLUMNS if batch >= 8 else 64
+
+
+def tiles_of_additive_backward(batch: int, width: int) -> int:
+    """Tiles of ``score.additive_backward``: batch entries times blocks of hidden units."""
+    return batch * ceiling(width, columns_of_score(batch, width))
+
+
+# elementwise.py
+
+ELEMENTWISE_TILE = 1024
+"""Elements that the vector machine takes at a time."""
+
+
+def tiles_of_elementwise(n: int) -> int:
+    """Tiles of ``elementwise.run`` for n elements."""
+    return ceiling(n, ELEMENTWISE_TILE)
+

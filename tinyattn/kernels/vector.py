@@ -115,7 +115,7 @@ class Value:
 
 
 def select(condition, yes, no):
-    """``yes if condition else no``, element by element. At least one of ``yes`` and ``no`` is not a constant."""
+    """``yes if condition else no``, element by element. One of ``yes`` and ``no`` at least is not a constant."""
     if not isinstance(condition, Value):
         return np.where(condition, yes, no)[()]
     like = (yes if isinstance(yes, Value) else no).like
@@ -172,6 +172,13 @@ def _instruction(name, pure):
 
 sqrt, absolute = _instruction("sqrt", np.sqrt), _instruction("fabs", np.abs)
 floor, ceil, round_even = _instruction("floor", np.floor), _instruction("ceil", np.ceil), _instruction("rint", np.rint)
+
+
+def quotient(a, b):
+    """Of whole numbers, cut off."""
+    if not isinstance(a, Value):
+        return a // b + ((a % b != 0) & ((a < 0) != (b < 0)))
+    return Value(a.builder, a.builder.sdiv(a.value, b.value))
 
 
 def polynomial(coefficients, x):

@@ -17,9 +17,10 @@ import math
 from tinyattn import errors
 from tinyattn.graph.tensor import Tensor, as_tensor, make
 from tinyattn.graph.types import Type, broadcast, fail
+from tinyattn.kernels import tiling
 from tinyattn.ops.elementwise import tanh
 from tinyattn.ops.hand import call, hand_derived
-from tinyattn.ops.linalg import matmul
+from tinyattn.ops.linalg import lower_product, matmul
 from tinyattn.ops.reduce import sum
 from tinyattn.ops.shape import broadcast_to, expand_dims, reshape, swap_last, transpose
 
@@ -43,8 +44,8 @@ def _infer_dot(query, keys, *, scale):
 
 hand_derived(
     "dot_score", _infer_dot, _dot_definition, _dot_derivative,
-    lower=lambda node, emit: emit.matmul(
-        emit.value(node.inputs[0]), emit.value(node.inputs[1]).swapped(), emit.result(node), scale=node.attrs["scale"]
+    lower=lambda node, emit: lower_product(
+        emit, emit.value(node.inputs[0]), emit.value(node.inputs[1]).swapped(), emit.result(node), scale=node.attrs["scale"]
     ),
     formula="{0}·{1}ᵀ·τ", vjp_formula="τ·ḡ·{1}, τ·ḡᵀ·{0}",
 )  # fmt: skip
@@ -134,13 +135,50 @@ def _infer_additive_backward(q, k, v, g):
     return q.type, k.type, Type((q.shape[0], v.shape[0]), v.dtype)
 
 
+_TANH_COST = 0.5
+"""Rough nanoseconds a tanh in the additive score."""
+
+
+def _rows(ref):
+    """A (B, T, a) reference whose rows are contiguous: address, batch stride, row stride."""
+    return [ref, ref.strides[0], ref.strides[1]]
+
+
+def _unit_rows(emit, ref):
+    return ref if ref.strides[2] == 1 or ref.shape[2] == 1 else emit.contiguous(ref)
+
+
+def _lower_additive(node, emit):
+    q, k, v = (emit.value(s) for s in node.inputs)
+    q, k, v = _unit_rows(emit, q), _unit_rows(emit, k), emit.contiguous(v)
+    e = emit.result(node)
+    (batch, queries, width), keys = q.shape, k.shape[1]
+    emit.kernel(
+        "score.additive_forward", [*_rows(q), *_rows(k), v, e, batch, queries, keys, width],
+        tiling.tiles_of_additive_forward(batch, queries, keys, width), reads=[q, k, v], writes=[e], cost=e.size * width * _TANH_COST,
+        flops=12.0 * e.size * width,
+    )  # fmt: skip
+
+
+def _lower_additive_backward(node, emit):
+    q, k, v, g = (emit.value(s) for s in node.inputs)
+    q, k, v, g = _unit_rows(emit, q), _unit_rows(emit, k), emit.contiguous(v), emit.contiguous(g)
+    dq, dk, dv = (emit.result(node, i) for i in range(3))
+    (batch, queries, width), keys = q.shape, k.shape[1]
+    emit.kernel(
+        "score.additive_backward", [*_rows(q), *_rows(k), v, g, batch, queries, keys, width, dq, dk, 0, dv, 0],
+        tiling.tiles_of_additive_backward(batch, width), reads=[q, k, v, g], writes=[dq, dk, dv],
+        cost=1.5 * g.size * width * _TANH_COST, flops=20.0 * g.size * width,
+    )  # fmt: skip
+
+
 hand_derived(
-    "additive_score", _infer_additive, _additive_definition, _additive_derivative, lower=lambda node, emit: emit.additive_score(node),
+    "additive_score", _infer_additive, _additive_definition, _additive_derivative, lower=_lower_additive,
     formula="{2}ᵀ tanh({0}_i + {1}_j)", vjp_formula="Σ_j Γ_ij, Σ_i Γ_ij, Σ_ij ḡ_ij t_ij with Γ = ḡ·{2} ⊙ (1 − t²)",
 )  # fmt: skip
 hand_derived(
     "additive_score_backward", _infer_additive_backward, _additive_backward_definition,
-    lower=lambda node, emit: emit.additive_score_backward(node), formula="the derivative of the additive score",
+    lower=_lower_additive_backward, formula="the derivative of the additive score",
 )  # fmt: skip
 
 

@@ -17,6 +17,7 @@ elementwise operations around its two products. A step mask (B, 1) of bools pass
 from tinyattn import errors
 from tinyattn.graph.tensor import Tensor, as_tensor
 from tinyattn.graph.types import Type, fail
+from tinyattn.kernels import tiling
 from tinyattn.ops.elementwise import sigmoid, tanh, where
 from tinyattn.ops.hand import call, hand_derived
 from tinyattn.ops.linalg import matmul
@@ -51,14 +52,51 @@ def _lstm_backward_definition(gates, c, dh, dc, mask=None):
     return (d_gates, d_c) if mask is None else (where(mask, d_gates, 0), where(mask, d_c, dc))
 
 
+def _lower_cell(kernel: str, gates: int):
+    """Kernel rows of a cell: sizes and mask, then address and row stride of every operand and result."""
+
+    def lower(node, emit):
+        *operands, mask = _operands(node)
+        refs = [_unit_rows(emit, emit.value(s)) for s in operands]
+        batch, width = operands[0].shape[0], operands[0].shape[1] // gates
+        held = emit.contiguous(emit.value(mask)) if mask is not None else 0
+        kinds = node.op.infer(*node.inputs)
+        many = not isinstance(kinds, Type)
+        results = [emit.result(node, k) for k in range(len(kinds))] if many else [emit.result(node)]
+        words = [batch, width, held]
+        for ref in (*refs, *results):
+            words += [ref, ref.strides[0]]
+        if kernel == "cells.lstm_backward":
+            words += [0, 0]  # the part of dh' that passes a masked step is added by the graph
+        emit.kernel(
+            kernel, words, tiling.tiles_of_cell(batch, width), reads=[*refs, *([held] if mask is not None else [])], writes=results,
+            cost=batch * width * gates * 1.0, flops=float(batch * width * gates * 20),
+        )  # fmt: skip
+
+    return lower
+
+
+def _operands(node):
+    """The operands in the kernel's order, and the mask or None."""
+    if node.op.name == "lstm_cell":
+        gates, c, *masking = node.inputs
+        return [gates, c, masking[0] if masking else c, masking[1] if masking else None]
+    count = {"lstm_cell_backward": 4, "gru_cell": 3, "gru_cell_backward": 4}[node.op.name]
+    return [*node.inputs[:count], node.inputs[count] if len(node.inputs) > count else None]
+
+
+def _unit_rows(emit, ref):
+    return ref if ref.strides[1] == 1 or ref.shape[1] == 1 else emit.contiguous(ref)
+
+
 hand_derived(
     "lstm_cell", lambda gates, c, *masking: (c.type, c.type), _lstm_definition, _lstm_derivative,
-    lower=lambda node, emit: emit.cell("lstm", node), formula="LSTM({0}, {1})",
+    lower=_lower_cell("cells.lstm_forward", 4), formula="LSTM({0}, {1})",
     vjp_formula="c̄' f, and c̄' g i(1−i), c̄' c f(1−f), c̄' i(1−g²), h̄' tanh(c') o(1−o) for the gates",
 )  # fmt: skip
 hand_derived(
     "lstm_cell_backward", lambda gates, c, dh, dc, *mask: (gates.type, c.type), _lstm_backward_definition,
-    lower=lambda node, emit: emit.cell("lstm_backward", node), formula="the derivative of the LSTM cell",
+    lower=_lower_cell("cells.lstm_backward", 4), formula="the derivative of the LSTM cell",
 )  # fmt: skip
 
 
@@ -92,12 +130,12 @@ def _gru_backward_definition(xp, hp, h, g, mask=None):
 
 hand_derived(
     "gru_cell", lambda xp, hp, h, *mask: h.type, _gru_definition, _gru_derivative,
-    lower=lambda node, emit: emit.cell("gru", node), formula="GRU({0}, {1}, {2})",
+    lower=_lower_cell("cells.gru_forward", 3), formula="GRU({0}, {1}, {2})",
     vjp_formula="n̄ = ḡ(1−z)(1−n²), z̄ = ḡ(h−n)z(1−z), r̄ = n̄ h_n r(1−r), h̄ = ḡ z",
 )  # fmt: skip
 hand_derived(
     "gru_cell_backward", lambda xp, hp, h, g, *mask: (xp.type, hp.type, h.type), _gru_backward_definition,
-    lower=lambda node, emit: emit.cell("gru_backward", node), formula="the derivative of the GRU cell",
+    lower=_lower_cell("cells.gru_backward", 3), formula="the derivative of the GRU cell",
 )  # fmt: skip
 
 

@@ -7,6 +7,8 @@ any order. The *derivative* is in closed form, usually another op with a definit
 
 from collections.abc import Callable, Mapping
 
+import numpy as np
+
 from tinyattn.graph.grad import pull_back
 from tinyattn.graph.op import Op, register
 from tinyattn.graph.tensor import Tensor, make, outputs, placeholder
@@ -53,6 +55,11 @@ def hand_derived(
 def like_first(*inputs, **attrs) -> Type:
     """The type of the first input."""
     return inputs[0].type
+
+
+def bits(value: float, dtype) -> int:
+    """A number as a word of a kernel's argument block: its bits in the kernel's type."""
+    return int(np.asarray(value, dtype).view(np.int32 if np.dtype(dtype).itemsize == 4 else np.int64))
 
 
 def call(name: str, *inputs, count: int | None = None, **attrs):

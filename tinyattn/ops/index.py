@@ -12,8 +12,10 @@ import numpy as np
 from tinyattn import errors
 from tinyattn.graph.op import Op, register
 from tinyattn.graph.tensor import Tensor, as_tensor, make, promote_operands
-from tinyattn.graph.types import BOOL, INT64, Type, as_dtype, broadcast, fail, normalize_axis
+from tinyattn.graph.types import BOOL, FLOAT32, FLOAT64, INT32, INT64, Type, as_dtype, broadcast, fail, normalize_axis
+from tinyattn.kernels import tiling
 from tinyattn.ops.elementwise import cast, equal, where
+from tinyattn.ops.hand import bits
 from tinyattn.ops.shape import arange, broadcast_to, reshape, slice_, transpose
 
 
@@ -27,6 +29,8 @@ def take(x, indices, axis: int = 0) -> Tensor:
     if indices.dtype.kind != "i":
         fail(errors.DTypeError, "take", "indices must be int32 or int64", f"{indices.type} was got")
     _check_range("take", indices, x.shape[axis])
+    if x.dtype == BOOL:  # the kernel moves numbers
+        return cast(make("take", cast(x, INT32), indices, axis=axis), BOOL)
     return make("take", x, indices, axis=axis)
 
 
@@ -53,6 +57,30 @@ def _reference_take(x, indices, *, axis):
     return np.where(mask, result, fill)
 
 
+def _carrier(dtype):
+    """The kernel variant that moves elements of this size."""
+    return FLOAT64 if dtype.itemsize == 8 else FLOAT32
+
+
+def _lower_take(node, emit):
+    x, indices = (emit.contiguous(emit.value(s)) for s in node.inputs)
+    axis, result = node.attrs["axis"], emit.result(node)
+    outer, inner = math.prod(x.shape[:axis]), math.prod(x.shape[axis + 1 :])
+    filler = bits(math.nan, x.dtype) if x.dtype.kind == "f" else 0
+    words = [x, outer, x.shape[axis], inner, indices, int(indices.dtype == INT64), indices.size, result, filler, 0]
+    tiles = tiling.tiles_of_take(outer, indices.size, inner) if result.size else 0
+    emit.kernel("gather.take", words, tiles, reads=[x, indices], writes=[result], dtype=_carrier(x.dtype), cost=result.size * 0.3)
+
+
+def _lower_scatter(node, emit):
+    g, indices = (emit.contiguous(emit.value(s)) for s in node.inputs)
+    axis, result = node.attrs["axis"], emit.result(node)
+    outer, inner = math.prod(node.shape[:axis]), math.prod(node.shape[axis + 1 :])
+    words = [g, outer, node.attrs["size"], inner, indices, int(indices.dtype == INT64), indices.size, result, 0, 0]
+    tiles = tiling.tiles_of_scatter(outer, node.attrs["size"], inner, indices.size) if result.size else 0
+    emit.kernel("gather.scatter_add", words, tiles, reads=[g, indices], writes=[result], cost=(g.size + result.size) * 0.3)
+
+
 register(
     Op(
         "take",
@@ -61,7 +89,7 @@ register(
             make("scatter_add", g, node.inputs[1], axis=node.attrs["axis"], size=node.inputs[0].shape[node.attrs["axis"]]), None,
         ),
         reference=_reference_take,
-        lower=lambda node, emit: emit.take(*map(emit.value, node.inputs), node.attrs["axis"], emit.result(node)),
+        lower=_lower_take,
         formula="{0}[{1}]", vjp_formula="Σ ḡ at {1}",
     )  # fmt: skip
 )
@@ -85,7 +113,7 @@ register(
         "scatter_add", _infer_scatter,
         lambda g, node: (make("take", g, node.inputs[1], axis=node.attrs["axis"]), None),
         reference=_reference_scatter,
-        lower=lambda node, emit: emit.scatter_add(*map(emit.value, node.inputs), node.attrs["axis"], emit.result(node)),
+        lower=_lower_scatter,
         formula="Σ {0} at {1}", vjp_formula="ḡ[{1}]",
     )  # fmt: skip
 )

@@ -8,12 +8,15 @@ import math
 import numpy as np
 
 from tinyattn import errors
-from tinyattn.graph.op import Op, register
+from tinyattn.graph.op import NotDifferentiable, Op, register
 from tinyattn.graph.tensor import Tensor, as_tensor, make, promote_operands
-from tinyattn.graph.types import FLOAT32, Type, broadcast, fail, is_float, promote
+from tinyattn.graph.types import FLOAT32, SHORT, Type, broadcast, fail, is_float, promote
+from tinyattn.kernels import blocking
 from tinyattn.ops.elementwise import cast
+from tinyattn.ops.hand import bits
 from tinyattn.ops.reduce import sum
 from tinyattn.ops.shape import reshape, swap_last, transpose
+from tinyattn.runtime.moves import coalesce
 
 
 def matmul(a, b) -> Tensor:
@@ -58,8 +61,77 @@ def _derivative(g, node):
 register(
     Op(
         "matmul", _infer, _derivative, reference=np.matmul,
-        lower=lambda node, emit: emit.matmul(*map(emit.value, node.inputs), emit.result(node)),
+        lower=lambda node, emit: lower_product(emit, *map(emit.value, node.inputs), emit.result(node)),
         formula="{0}·{1}", vjp_formula="ḡ·{1}ᵀ, {0}ᵀ·ḡ",
+    )  # fmt: skip
+)
+
+
+def lower_product(emit, a, b, c, scale: float = 1.0, added=None) -> None:
+    """Emit ``c = scale · a b (+ added)`` for references (…, n, k), (…, k, m) → (…, n, m); ``added`` broadcasts to c.
+
+    A matrix that stays the same while a loop runs is packed once, before the loop, if it needs packing at all.
+    """
+    if c.size == 0:
+        return
+    if a.shape[-1] == 0:
+        emit.copy(added if added is not None else emit.constant(np.zeros((), c.dtype)), c)
+        return
+    batch = c.shape[:-2]
+    a, b = a.broadcast((*batch, *a.shape[-2:])), b.broadcast((*batch, *b.shape[-2:]))
+    d = None if added is None else added.broadcast(c.shape)
+    if d is not None and d.strides[-1] != 1 and c.shape[-1] > 1:
+        d = emit.contiguous(added).broadcast(c.shape)
+    extents, strides = coalesce(batch, *(r.strides[:-2] for r in (a, b, c, *((d,) if d is not None else ()))))
+    if len(extents) > 2:
+        return lower_product(emit, emit.contiguous(a), emit.contiguous(b), c, scale, None if d is None else emit.contiguous(d))
+    if len(extents) == 1:
+        extents, strides = [1, *extents], [[0, *s] for s in strides]
+    rows, inner, columns = a.shape[-2], a.shape[-1], c.shape[-1]
+
+    def layout(ref, steps):
+        return (*steps, ref.strides[-2], 1 if ref is not a and ref is not b and columns == 1 else ref.strides[-1])
+
+    kept = a if columns == 1 and rows > 1 else b
+    reuse, region = 1, emit.region
+    while region is not kept.region and region.parent is not None:
+        reuse, region = reuse * region.length, region.parent
+    short = SHORT[c.dtype]
+    plan = blocking.plan(
+        rows, columns, inner, layout(a, strides[0]), layout(b, strides[1]), layout(c, strides[2]), short,
+        None if d is None else layout(d, strides[3]), extents, reuse,
+    )  # fmt: skip
+    left, right = a, b
+    if plan.pack is not None:
+        packed = emit.once(("pack", kept, plan.pack.words), kept.region, lambda home: _packed(emit, kept, plan.pack, c.dtype, home))
+        left, right = (packed, b) if plan.swapped else (a, packed)
+    words = list(plan.words)
+    places = plan.places
+    words[places["a"]], words[places["b"]], words[places["c"]] = left, right, c
+    words[places["alpha"]] = bits(scale, c.dtype)
+    if d is not None:
+        words[places["d"]] = d
+    flops = 2.0 * c.size * inner
+    reads = [left, right] + ([d] if d is not None else [])
+    emit.kernel(plan.kernel, words, plan.tiles, reads=reads, writes=[c], cost=flops / 40, flops=flops)
+
+
+def _packed(emit, source, pack, dtype, home):
+    """The copy of a matrix with rows on cache lines that the product kernel reads."""
+    target = emit.new((pack.size // dtype.itemsize,), dtype, home)
+    words = pack.arguments(source, target)
+    emit.kernel(pack.kernel, words, pack.tiles, reads=[source], writes=[target], cost=pack.size * 0.2, region=home)
+    return target
+
+
+register(
+    Op(
+        "affine", lambda a, b, d: _infer(a, b), NotDifferentiable("it exists only in compiled programs"),
+        reference=lambda a, b, d: np.matmul(a, b) + d, definition=lambda a, b, d: make("matmul", a, b) + d,
+        lower=lambda node, emit: lower_product(
+            emit, *map(emit.value, node.inputs[:2]), emit.result(node), added=emit.value(node.inputs[2])
+        ),
+        formula="{0}·{1} + {2}",
     )  # fmt: skip
 )
 

@@ -3,6 +3,7 @@
 from tinyattn import errors
 from tinyattn.graph.tensor import Tensor, as_tensor
 from tinyattn.graph.types import Type, fail
+from tinyattn.kernels import tiling
 from tinyattn.ops.elementwise import greater_equal, where
 from tinyattn.ops.hand import call, hand_derived
 from tinyattn.ops.shape import reshape, stack
@@ -18,15 +19,29 @@ def _backward_definition(x, g):
     return reshape(stack([where(first_wins, g, 0), where(first_wins, 0, g)], -1), x.shape)
 
 
+def _lower(kernel):
+    def lower(node, emit):
+        operands = [emit.contiguous(emit.value(s)) for s in node.inputs]
+        result = emit.result(node)
+        x = operands[0]
+        pairs = x.shape[-1] // 2
+        rows = x.size // max(x.shape[-1], 1)
+        emit.kernel(
+            kernel, [rows, pairs, *operands, result], tiling.tiles_of_maxout(rows, pairs), reads=operands, writes=[result], cost=x.size * 0.2
+        )  # fmt: skip
+
+    return lower
+
+
 hand_derived(
     "maxout", lambda x: Type((*x.shape[:-1], x.shape[-1] // 2), x.dtype), _definition,
     lambda g, node: (call("maxout_backward", node.inputs[0], g),),
-    lower=lambda node, emit: emit.maxout("cells.maxout_forward", node), formula="max of pairs of {0}", vjp_formula="ḡ to the winner",
+    lower=_lower("cells.maxout_forward"), formula="max of pairs of {0}", vjp_formula="ḡ to the winner",
     kinks=lambda x: x[..., 0::2] - x[..., 1::2],
 )  # fmt: skip
 hand_derived(
     "maxout_backward", lambda x, g: x.type, _backward_definition,
-    lower=lambda node, emit: emit.maxout("cells.maxout_backward", node), formula="{1} to the winners of {0}",
+    lower=_lower("cells.maxout_backward"), formula="{1} to the winners of {0}",
 )  # fmt: skip
 
 

@@ -13,7 +13,9 @@ from tinyattn.graph import trace
 from tinyattn.graph.op import ZERO, Op, register
 from tinyattn.graph.tensor import Tensor, as_tensor, make
 from tinyattn.graph.types import FLOAT32, Type, as_dtype, fail
+from tinyattn.kernels import tiling
 from tinyattn.ops.elementwise import cast, cos, log, sqrt
+from tinyattn.ops.hand import bits
 
 _MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 _WEYL = (0x9E3779B9, 0xBB67AE85)
@@ -64,11 +66,26 @@ def draw() -> tuple[Tensor, int]:
     return generator.state, tracing.draws
 
 
+def _lower_uniform(node, emit):
+    state, result = emit.contiguous(emit.value(node.inputs[0])), emit.result(node)
+    counter = state.sliced((1,), (1,), (1,))
+    words = [state, counter, node.attrs["stream"], node.size, result]
+    emit.kernel("random.uniform", words, tiling.tiles_of_random(node.size), reads=[state], writes=[result], cost=node.size * 2.0)
+
+
+def _lower_dropout(node, emit):
+    x, state = (emit.contiguous(emit.value(s)) for s in node.inputs)
+    result = emit.result(node)
+    counter = state.sliced((1,), (1,), (1,))
+    words = [state, counter, node.attrs["stream"], node.size, x, result, bits(node.attrs["p"], node.dtype)]
+    emit.kernel("random.dropout", words, tiling.tiles_of_random(node.size), reads=[x, state], writes=[result], cost=node.size * 2.0, in_place=[(result, x)])
+
+
 register(
     Op(
         "uniform", lambda state, *, shape, dtype, stream: Type(shape, dtype), ZERO, impure=True,
         reference=lambda state, *, shape, dtype, stream: uniform_numbers(state, stream, shape, dtype),
-        lower=lambda node, emit: emit.uniform(node), formula="U[0, 1)",
+        lower=_lower_uniform, formula="U[0, 1)",
     )  # fmt: skip
 )
 
@@ -93,7 +110,7 @@ def bernoulli(p, shape, dtype=np.float32) -> Tensor:
 
 
 def _dropout_definition(x, state, *, p, stream):
-    u = make("uniform", state, shape=x.shape, dtype=FLOAT32, stream=stream)
+    u = make("uniform", state, shape=x.shape, dtype=x.dtype, stream=stream)
     return x * cast(u >= p, x.dtype) * (1 / (1 - p))
 
 
@@ -101,7 +118,7 @@ register(
     Op(
         "dropout", lambda x, state, *, p, stream: x.type,
         lambda g, node: (make("dropout", g, node.inputs[1], **node.attrs), None), impure=True,
-        definition=_dropout_definition,
+        definition=_dropout_definition, lower=_lower_dropout,
         formula="{0} ⊙ z / (1 − p), z ~ Bernoulli(1 − p)", vjp_formula="ḡ ⊙ z / (1 − p)",
     )  # fmt: skip
 )

@@ -13,10 +13,11 @@ import math
 import numpy as np
 
 from tinyattn import errors
-from tinyattn.graph.tensor import Tensor, as_tensor
-from tinyattn.graph.types import BOOL, FLOAT32, Type, broadcast, fail, is_float, normalize_axis
+from tinyattn.graph.tensor import Tensor, as_tensor, output
+from tinyattn.graph.types import BOOL, FLOAT32, INT64, Type, broadcast, fail, is_float, normalize_axis
+from tinyattn.kernels import tiling
 from tinyattn.ops.elementwise import cast, equal, exp, log, logical_and, not_equal, stop_gradient, where
-from tinyattn.ops.hand import call, hand_derived
+from tinyattn.ops.hand import bits, by_definition, call, hand_derived
 from tinyattn.ops.index import one_hot
 from tinyattn.ops.reduce import max, sum
 from tinyattn.ops.shape import broadcast_to, expand_dims, reshape, transpose
@@ -58,16 +59,42 @@ def _infer(scores, *mask):
     return Type(scores.shape, scores.dtype)
 
 
+_COST = 0.8
+"""Rough nanoseconds a number of a softmax row."""
+
+
 def _lower_forward(kernel):
     def lower(node, emit):
-        emit.softmax(kernel, emit.value(node.inputs[0]), [emit.value(m) for m in node.inputs[1:]], emit.result(node))
+        x, y = emit.contiguous(emit.value(node.inputs[0])), emit.result(node)
+        columns = node.shape[-1]
+        rows = node.size // max(columns, 1)
+        words = [x, y, rows, columns, bits(1.0, node.dtype)]
+        reads = [x]
+        if len(node.inputs) > 1:
+            mask = emit.value(node.inputs[1]).broadcast(node.shape)
+            if node.ndim > 5:
+                mask = emit.contiguous(mask).reshaped((rows, columns))
+            pad = 5 - mask.ndim
+            words += [1 if mask.dtype == BOOL else 2, mask, mask.strides[-1]]
+            words += [*(1,) * pad, *mask.shape[:-1], *(0,) * pad, *mask.strides[:-1]]
+            reads.append(mask)
+        else:
+            words += [0] * 11
+        emit.kernel(kernel, words, tiling.tiles_of_softmax(rows, columns), reads=reads, writes=[y], cost=node.size * _COST, in_place=[(y, x)])
 
     return lower
 
 
 def _lower_backward(kernel):
     def lower(node, emit):
-        emit.rows(kernel, [emit.value(v) for v in node.inputs], emit.result(node))
+        p, g = (emit.contiguous(emit.value(v)) for v in node.inputs)
+        dx = emit.result(node)
+        columns = node.shape[-1]
+        rows = node.size // max(columns, 1)
+        words = [p, g, dx, rows, columns, bits(1.0, node.dtype)]
+        emit.kernel(
+            kernel, words, tiling.tiles_of_softmax(rows, columns), reads=[p, g], writes=[dx], cost=node.size * _COST, in_place=[(dx, g)]
+        )  # fmt: skip
 
     return lower
 
@@ -182,24 +209,48 @@ def _infer_cross_entropy(logits, targets, *, ignore, smoothing):
 
 
 def _cross_entropy_derivative(cotangents, node):
-    from tinyattn.graph.tensor import output
-
     logits, targets = node.inputs
     log_sum = output(node, 1)
     if 1 in cotangents:  # somebody differentiates the log-sum-exp itself
-        from tinyattn.ops.hand import by_definition
-
         return by_definition(cotangents, node)
     return call("cross_entropy_backward", logits, targets, log_sum, cotangents[0], **node.attrs), None
 
 
+def _lower_cross_entropy(node, emit):
+    logits, targets = (emit.contiguous(emit.value(v)) for v in node.inputs)
+    loss, log_sum = emit.result(node, 0), emit.result(node, 1)
+    rows, columns = logits.shape
+    words = [logits, targets, int(targets.dtype == INT64), loss, log_sum, rows, columns, *_cross_entropy_words(node, logits.dtype)]
+    emit.kernel(
+        "softmax.cross_entropy_forward", words, tiling.tiles_of_softmax(rows, columns), reads=[logits, targets], writes=[loss, log_sum],
+        cost=logits.size * _COST,
+    )  # fmt: skip
+
+
+def _cross_entropy_words(node, dtype):
+    ignore = node.attrs["ignore"]
+    return [-(1 << 62) if ignore is None else ignore, bits(node.attrs["smoothing"], dtype)]
+
+
+def _lower_cross_entropy_backward(node, emit):
+    logits, targets, log_sum = (emit.contiguous(emit.value(v)) for v in node.inputs[:3])
+    g = emit.value(node.inputs[3])
+    dx = emit.result(node)
+    rows, columns = logits.shape
+    words = [logits, targets, int(targets.dtype == INT64), log_sum, g, g.strides[0], dx, rows, columns]
+    emit.kernel(
+        "softmax.cross_entropy_backward", [*words, *_cross_entropy_words(node, logits.dtype)], tiling.tiles_of_softmax(rows, columns),
+        reads=[logits, targets, log_sum, g], writes=[dx], cost=logits.size * _COST, in_place=[(dx, logits)],
+    )  # fmt: skip
+
+
 hand_derived(
     "cross_entropy", _infer_cross_entropy, _cross_entropy_definition, _cross_entropy_derivative,
-    lower=lambda node, emit: emit.cross_entropy(node), formula="−log softmax({0})[{1}]", vjp_formula="(softmax({0}) − onehot({1}))·ḡ",
+    lower=_lower_cross_entropy, formula="−log softmax({0})[{1}]", vjp_formula="(softmax({0}) − onehot({1}))·ḡ",
 )  # fmt: skip
 hand_derived(
     "cross_entropy_backward", lambda logits, *rest, **attrs: logits.type, _cross_entropy_backward_definition,
-    lower=lambda node, emit: emit.cross_entropy_backward(node), formula="(softmax({0}) − onehot({1}))·{3}",
+    lower=_lower_cross_entropy_backward, formula="(softmax({0}) − onehot({1}))·{3}",
 )  # fmt: skip
 
 

@@ -1,16 +1,93 @@
-"""INTERIM: runs on the reference interpreter; the lead replaces this with the native program."""
+"""A program: one graph, compiled. Rewritten, lowered, planned, assembled; then one native call a step."""
 
-from tinyattn.runtime import reference
+from collections.abc import Sequence
+
+import numpy as np
+
+from tinyattn.graph.tensor import Tensor
+from tinyattn.kernels import build
+from tinyattn.rewrite.absorb import absorb
+from tinyattn.rewrite.fuse import fuse
+from tinyattn.rewrite.rule import Log, Rewriter
+from tinyattn.runtime import nans
+from tinyattn.runtime.assemble import Assembly
+from tinyattn.runtime.lower import lower_graph
+from tinyattn.runtime.plan import plan_memory
+from tinyattn.runtime.threads import pool
 
 
 class Program:
-    def __init__(self, outputs, inputs, updates):
-        self.outputs, self.inputs, self.updates = outputs, inputs, updates
+    """The native program of a graph: ``outputs`` as functions of ``inputs`` (and of the leaves), with ``updates`` of leaves.
 
-    def run(self, arrays):
-        given = dict(zip(self.inputs, arrays, strict=True))
-        found = reference.evaluate([*self.outputs, *self.updates.values()], given)
-        n = len(self.outputs)
-        for leaf, value in zip(self.updates, found[n:], strict=True):
-            leaf.storage.assign(value)
-        return [v.copy() for v in found[:n]]
+    Compiled when it is made; ``run`` then costs one native call. ``rewriting=False`` leaves out all rules but the ones needed to find kernels.
+    """
+
+    def __init__(
+        self, outputs: Sequence[Tensor], inputs: Sequence[Tensor] = (), updates: dict[Tensor, Tensor] | None = None, rewriting: bool = True
+    ):
+        self.outputs, self.inputs, self.updates = list(outputs), list(inputs), dict(updates or {})
+        self.log = Log()
+        roots = [*self.outputs, *self.updates.values()]
+        self.graph = optimize(roots, self.log, rewriting)
+        count = len(self.outputs)
+        new_updates = dict(zip(self.updates, self.graph[count:], strict=True))
+        self.lowered = lower_graph(self.graph[:count], self.inputs, new_updates)
+        self.plan = plan_memory(self.lowered)
+        self.assembly = Assembly(self.lowered, self.plan.peak)
+        self._run = build.function("executor.program")
+        self._table = self.assembly.table.ctypes.data
+        self._shared = bool((self.assembly.table[:, 4][self.assembly.kernel_rows()] == 1).any())
+        self._input_arrays = [buffer.array for buffer in self.lowered.inputs]
+        self._output_views = [self.assembly.view(ref) for ref in self.lowered.outputs]
+        self._stored = [leaf.storage for leaf in self.updates]
+
+    @property
+    def peak_bytes(self) -> int:
+        """Bytes of the arena: all intermediate values of a step."""
+        return self.plan.peak
+
+    def run(self, arrays: Sequence[np.ndarray] = ()) -> list[np.ndarray]:
+        """One step: new arrays for the outputs; leaves are updated."""
+        if nans.enabled:
+            return nans.run(self, arrays)
+        return self.run_native(arrays)
+
+    def run_native(self, arrays: Sequence[np.ndarray], profile: bool = False) -> list[np.ndarray]:
+        """``run`` without looking for NaNs; with ``profile``, cycles are added up in the table."""
+        for memory, array in zip(self._input_arrays, arrays, strict=True):
+            np.copyto(memory, array)
+        if self._shared and pool.threads > 1 and pool.lock.acquire(blocking=False):
+            try:
+                self._run(self._table, int(profile), pool.wake(), pool.scratch.ctypes.data)
+            finally:
+                pool.lock.release()
+        else:
+            self._run(self._table, int(profile), 0, pool.own_scratch())
+        for storage in self._stored:
+            storage.version += 1
+        return [view.copy() for view in self._output_views]
+
+    # What a user can ask.
+    def explain(self, limit: int | None = None) -> str:
+        """Each rewriting step: the rule that fired, before and after."""
+        return self.log.explain(limit)
+
+    def summary(self) -> str:
+        """Kernels, bytes, peak memory, floating-point operations and rewrites of the program, as text."""
+        from tinyattn.runtime.summary import summary
+
+        return summary(self)
+
+
+def optimize(roots: Sequence[Tensor], log: Log, rewriting: bool = True) -> list[Tensor]:
+    """The rewriting phases. Without ``rewriting`` only definitions are opened and chains made into (single) kernels."""
+    from tinyattn.rewrite import rules
+
+    if rewriting:
+        rewriter = Rewriter(log=log)
+        result = absorb(rewriter(roots, "simplify"), log)
+    else:
+        result = Rewriter([r for r in rules.RULES if r.name == "expand"], log=log)(roots, "expand")
+    return fuse(result, log, alone=not rewriting)
+
+

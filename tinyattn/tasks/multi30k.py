@@ -10,9 +10,9 @@ a line,
 and checks that line i of one language can be the translation of line i of the other.
 
 Tokens are lower-cased words and single punctuation marks, in Unicode's composed form (NFC), with two habits
-of the languages respected: the English clitic is a token that begins with its apostrophe ("dog's" is dog 's),
-the French elision one that ends with it ("l'herbe" is l' herbe). Vocabularies come from the training split
-alone.
+of the languages respected: a clitic of English or German is a token that begins with its apostrophe ("dog's"
+is dog 's), a French elision one that ends with it ("l'herbe" is l' herbe). Vocabularies come from the
+training split alone.
 """
 
 import gzip
@@ -38,7 +38,7 @@ LENGTHS = (12, 16, 24)  # padded lengths, source and target alike; the longest s
 
 _WORD = r"\w+|[^\w\s]"
 _TOKEN = {
-    "de": re.compile(_WORD),
+    "de": re.compile(rf"(?<=\w)'\w+|{_WORD}"),
     "en": re.compile(rf"(?<=\w)'\w+|{_WORD}"),
     "fr": re.compile(rf"\w+'(?=\w)|{_WORD}"),
 }
@@ -101,9 +101,8 @@ def detokenize(tokens: Sequence[str]) -> str:
     text, glued, quoted = "", True, False
     for token in tokens:
         closing = token in _CLOSING or (token == '"' and quoted)
-        clitic = token[0] == "'" and len(token) > 1
+        clitic, elision = len(token) > 1 and token[0] == "'", len(token) > 1 and token[-1] == "'"
         text += token if glued or closing or clitic else " " + token
-        elision = token[-1] == "'"
         glued = elision or token in _OPENING or (token == '"' and not quoted)
         quoted ^= token == '"'
     return text
@@ -127,8 +126,8 @@ def read_lines(path: Path) -> list[str]:
     except zlib.error as error:
         refuse("be a gzip file", f"its data is corrupt ({error})")
     except UnicodeDecodeError as error:
-        place = f"in line {error.object.count(b'\n', 0, error.start) + 1}"
-        refuse("be UTF-8 text", f"byte 0x{error.object[error.start]:02x} was got {place}")
+        before, byte = error.object[: error.start], error.object[error.start]
+        refuse("be UTF-8 text", f"byte 0x{byte:02x} was got in line {before.count(10) + 1}")
     except OSError as error:
         refuse("be readable", f"it is not ({error.strerror})")
     if not text:

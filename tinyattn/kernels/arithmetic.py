@@ -1,0 +1,117 @@
+"""What each instruction of the vector machine computes, as formulas (see :mod:`tinyattn.kernels.vector`)."""
+
+import math
+
+import numpy as np
+
+from tinyattn.kernels.opcodes import OPCODES
+from tinyattn.kernels.vecmath import Elementary
+from tinyattn.kernels.vector import absolute, ceil, convert, floor, quotient, round_even, select, sqrt
+
+
+def _maximum(a, b):
+    # a > b is False if b is NaN; a != a if a is.
+    return select(a != a, a, select(a > b, a, b))
+
+
+def _minimum(a, b):
+    return select(a != a, a, select(a < b, a, b))
+
+
+def _sign(x):
+    return select(x > 0, x * 0 + 1, select(x < 0, x * 0 - 1, x))
+
+
+def _safe(divisor):
+    """Divisors that trap replaced by 1: 0, and −1, by which the least number can't be divided."""
+    return select((divisor == 0) | (divisor == -1), 1, divisor)
+
+
+def _floor_divide(a, b):
+    """a / b rounded down, like Python; 0 for b = 0."""
+    safe = _safe(b)
+    q = quotient(a, safe)
+    remainder = a - q * safe
+    q = select((remainder != 0) & ((remainder ^ safe) < 0), q - 1, q)
+    return select(b == 0, 0, select(b == -1, -a, q))
+
+
+def _mod(a, b):
+    """What floor division leaves, of the sign of b; 0 for b = 0."""
+    safe = _safe(b)
+    remainder = a - quotient(a, safe) * safe
+    return select((remainder != 0) & ((remainder ^ safe) < 0), remainder + safe, remainder)
+
+
+def _floor_divide_i32(a, b):
+    """Float64 holds the quotient of 32-bit numbers exactly enough, and is a vector instruction."""
+    q = convert(floor(convert(a, "f64") / convert(_safe(b), "f64")), "i32")
+    return select(b == 0, 0, select(b == -1, -a, q))
+
+
+def _mod_i32(a, b):
+    safe = _safe(b)
+    return a - convert(floor(convert(a, "f64") / convert(safe, "f64")), "i32") * safe
+
+
+_COMMON = {
+    "copy": lambda x: x,
+    "add": lambda a, b: a + b,
+    "sub": lambda a, b: a - b,
+    "mul": lambda a, b: a * b,
+    "maximum": _maximum,
+    "minimum": _minimum,
+    "neg": lambda x: -x,
+    "abs": lambda x: select(x < 0, -x, x),
+    "sign": _sign,
+    "square": lambda x: x * x,
+    "lt": lambda a, b: a < b,
+    "le": lambda a, b: a <= b,
+    "gt": lambda a, b: a > b,
+    "ge": lambda a, b: a >= b,
+    "eq": lambda a, b: a == b,
+    "ne": lambda a, b: a != b,
+    "floor_divide": _floor_divide,
+    "mod": _mod,
+    "and": lambda a, b: a & b,
+    "or": lambda a, b: a | b,
+    "xor": lambda a, b: a ^ b,
+    "not": lambda x: ~x,
+    "div": lambda a, b: a / b,
+    "sqrt": sqrt,
+    "rsqrt": lambda x: 1 / sqrt(x),
+    "reciprocal": lambda x: 1 / x,
+    "floor": floor,
+    "ceil": ceil,
+    "round": round_even,
+    "relu": lambda x: select(x <= 0, 0, x),
+    "isfinite": lambda x: absolute(x) < math.inf,
+    "multiply_add": lambda a, b, c: a * b + c,
+    "dtanh": lambda a, b: a * (1 - b * b),
+    "dsigmoid": lambda a, b: a * (b * (1 - b)),
+    "where": select,
+}
+
+
+def formulas(name: str) -> dict:
+    """``{(operation, kind): formula}`` for every opcode, with reals of the type ``name``, ``"f32"`` or ``"f64"``."""
+    elementary = Elementary(name)
+    special = {
+        ("abs", "real"): absolute,
+        ("floor_divide", "i32"): _floor_divide_i32,
+        ("mod", "i32"): _mod_i32,
+        ("step", "real"): lambda x: convert(x > 0, name),
+        ("to_f32", "real"): lambda x: convert(convert(x, "f32"), name),
+    }
+
+    def formula(operation, kind):
+        if (operation, kind) in special:
+            return special[operation, kind]
+        if operation in _COMMON:
+            return _COMMON[operation]
+        if operation.startswith("to_"):
+            target = operation.removeprefix("to_")
+            return lambda x: convert(x, name if target == "real" else target)
+        return getattr(elementary, operation)
+
+    return {key: formula(*key) for key in OPCODES}

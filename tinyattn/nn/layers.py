@@ -1,0 +1,106 @@
+"""Layers without recurrence: Linear, Embedding, Dropout."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from tinyattn import errors
+from tinyattn.graph.tensor import Tensor, as_tensor, parameter
+from tinyattn.graph.types import fail
+from tinyattn.nn import init
+from tinyattn.nn.module import Module
+from tinyattn.ops.elementwise import equal, stop_gradient, where
+from tinyattn.ops.index import embedding
+from tinyattn.ops.linalg import matmul
+from tinyattn.ops.random import dropout
+from tinyattn.ops.shape import expand_dims, transpose
+
+
+class Linear(Module):
+    """y = x Wᵀ + b over the last axis: (…, in) → (…, out).
+
+    Parameters: ``weight`` (out, in) and ``bias`` (out,), both uniform in ±1/√in as in torch.
+    """
+
+    def __init__(self, in_features: int, out_features: int, bias: bool = True, dtype: Any = np.float32):
+        check_sizes("Linear", in_features=in_features, out_features=out_features)
+        self.in_features, self.out_features = in_features, out_features
+        bound = 1 / math.sqrt(in_features)
+        self.weight = parameter(init.uniform((out_features, in_features), -bound, bound), dtype)
+        self.bias = parameter(init.uniform(out_features, -bound, bound), dtype) if bias else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(…, in) → (…, out). Raises ShapeError when the last axis is not ``in_features`` long."""
+        x = as_tensor(x)
+        if not x.shape or x.shape[-1] != self.in_features:
+            must = f"the last axis of x must have in_features = {self.in_features} elements"
+            fail(errors.ShapeError, "Linear", must, f"shape {x.shape} was got")
+        y = matmul(x, transpose(self.weight))
+        return y if self.bias is None else y + self.bias
+
+    def extra_repr(self) -> str:
+        sizes = f"in_features={self.in_features}, out_features={self.out_features}"
+        return f"{sizes}, bias={self.bias is not None}"
+
+
+class Embedding(Module):
+    """A vector for each of ``num_embeddings`` ids: integers (…) → (…, embedding_dim).
+
+    Parameter: ``weight`` (num_embeddings, embedding_dim), standard normal. The row ``padding_idx`` starts as
+    0 and has no gradient.
+    """
+
+    def __init__(
+        self, num_embeddings: int, embedding_dim: int, padding_idx: int | None = None, dtype: Any = np.float32
+    ):
+        check_sizes("Embedding", num_embeddings=num_embeddings, embedding_dim=embedding_dim)
+        self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
+        table = init.normal((num_embeddings, embedding_dim))
+        if padding_idx is not None:
+            if not -num_embeddings <= padding_idx < num_embeddings:
+                must = f"padding_idx must lie in 0..{num_embeddings - 1}"
+                fail(errors.ShapeError, "Embedding", must, f"{padding_idx} was got")
+            padding_idx %= num_embeddings
+            table[padding_idx] = 0
+        self.padding_idx = padding_idx
+        self.weight = parameter(table, dtype)
+
+    def forward(self, indices: Tensor) -> Tensor:
+        """Integers (…) → (…, embedding_dim)."""
+        indices = as_tensor(indices)
+        rows = embedding(self.weight, indices)
+        if self.padding_idx is None:
+            return rows
+        return where(expand_dims(equal(indices, self.padding_idx), -1), stop_gradient(rows), rows)
+
+    def extra_repr(self) -> str:
+        padding = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"
+        return f"{self.num_embeddings}, {self.embedding_dim}{padding}"
+
+
+class Dropout(Module):
+    """While training, each element is 0 with probability ``p``, the others are divided by 1 − p (Srivastava et al. 2014)."""
+
+    def __init__(self, p: float = 0.5):
+        self.p = check_probability("Dropout", p)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return dropout(x, self.p) if self.training else as_tensor(x)
+
+    def extra_repr(self) -> str:
+        return f"p={self.p}"
+
+
+def check_probability(op: str, p: float) -> float:
+    """``p``, which must lie in [0, 1)."""
+    if not 0 <= p < 1:
+        fail(errors.ShapeError, op, "the probability of dropping must lie in [0, 1)", f"{p} was got")
+    return float(p)
+
+
+def check_sizes(op: str, **sizes: int) -> None:
+    """Raise ShapeError unless all of the named sizes are positive integers."""
+    for name, size in sizes.items():
+        if not isinstance(size, (int, np.integer)) or size < 1:
+            fail(errors.ShapeError, op, f"{name} must be a positive integer", f"{size!r} was got")

@@ -1,0 +1,264 @@
+"""Module: something with parameters that can be called.
+
+A module holds its parameters and its parts as plain attributes, in the order in which they are defined, and
+says in ``forward`` what it computes from them. Everything else follows from the attributes: the list of
+parameters, the state dict with its dotted names, the printed tree, and the module path that every node of the
+graph carries.
+
+    class Scorer(nn.Module):
+        def __init__(self, width):
+            self.hidden = nn.Linear(width, width)
+            self.v = ta.parameter(nn.init.normal(width))
+
+        def forward(self, x):
+            return ta.tanh(self.hidden(x)) @ self.v
+
+What an attribute is depends on what it holds: a leaf made by ``ta.parameter`` is a parameter, one made by
+``ta.tensor`` a buffer (saved with the parameters, but not trained; not saved if its name begins with an
+underscore), a Module is a part.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from typing import Any
+
+import numpy as np
+
+from tinyattn import errors
+from tinyattn.graph import scope, trace
+from tinyattn.graph.tensor import Tensor, parameter, tensor
+from tinyattn.graph.types import as_dtype, fail, is_float
+from tinyattn.nn import state
+
+
+class Module:
+    """Base class of everything with parameters. Subclasses define ``forward``; calling the module calls it."""
+
+    _path: tuple[str, ...] = ()
+    """The attributes that lead from the outermost module to this one. The first parent a module is given to decides."""
+    _training = True
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """What the module computes."""
+        name = type(self).__name__
+        fail(errors.TinyattnError, name, "a module must define forward to be called", f"{name} does not")
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        with ExitStack() as stack:
+            for name in self._path[_overlap(scope.state.scope, self._path) :]:
+                stack.enter_context(scope.scope(name))
+            return self.forward(*args, **kwargs)
+
+    # Parts and leaves.
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if isinstance(value, (list, tuple, dict)):
+            _refuse_hidden_parts(self, name, value)
+        object.__setattr__(self, name, value)
+        if isinstance(value, Module):
+            if not value._path:
+                value._place((*self._path, name))
+        elif _is_leaf(value) and value.name is None:
+            value.name = ".".join((*self._path, name))
+
+    def _place(self, path: tuple[str, ...]) -> None:
+        """Take a new path, and pass it on to the parts and leaves that were named after the old one."""
+        old, self._path = self._path, path
+        for name, part in self._parts():
+            if part._path == (*old, name):
+                part._place((*path, name))
+        for name, value in vars(self).items():
+            if _is_leaf(value) and value.name == ".".join((*old, name)):
+                value.name = ".".join((*path, name))
+
+    def _parts(self) -> list[tuple[str, "Module"]]:
+        return [(name, value) for name, value in vars(self).items() if isinstance(value, Module)]
+
+    def _leaves(self) -> list[tuple[str, Tensor]]:
+        """The module's own parameters, then its buffers."""
+        own = vars(self).items()
+        buffers = [(name, leaf) for name, leaf in own if _is_leaf(leaf, "tensor") and name[0] != "_"]
+        return [(name, leaf) for name, leaf in own if _is_leaf(leaf, "parameter")] + buffers
+
+    def named_modules(self) -> list[tuple[str, "Module"]]:
+        """(dotted path, module) of this module, whose path is empty, and of all modules in it; each module once."""
+        found: dict[Module, str] = {}
+        waiting: list[tuple[tuple[str, ...], Module]] = [((), self)]
+        while waiting:
+            path, module = waiting.pop()
+            if module not in found:
+                found[module] = ".".join(path)
+                waiting.extend(((*path, name), part) for name, part in reversed(module._parts()))
+        return [(path, module) for module, path in found.items()]
+
+    def modules(self) -> list["Module"]:
+        """This module and all modules in it, each once."""
+        return [module for _, module in self.named_modules()]
+
+    def _named_leaves(self) -> Iterator[tuple[str, Tensor]]:
+        # Not by named_modules: a part that is held twice has all its leaves under both names.
+        waiting: list[tuple[tuple[str, ...], Module]] = [((), self)]
+        while waiting:
+            path, module = waiting.pop()
+            for name, leaf in module._leaves():
+                yield ".".join((*path, name)), leaf
+            waiting.extend(((*path, name), part) for name, part in reversed(module._parts()))
+
+    def named_parameters(self) -> list[tuple[str, Tensor]]:
+        """(dotted name, parameter) in the order of definition; a parameter used in several places once, by its first name."""
+        first: dict[Tensor, str] = {}
+        for name, leaf in self._named_leaves():
+            if leaf.op.name == "parameter":
+                first.setdefault(leaf, name)
+        return [(name, leaf) for leaf, name in first.items()]
+
+    def parameters(self) -> list[Tensor]:
+        """The trainable leaves, in the order of definition, each once."""
+        return [leaf for _, leaf in self.named_parameters()]
+
+    def num_parameters(self) -> int:
+        """How many numbers training can change."""
+        return sum(leaf.size for leaf in self.parameters())
+
+    # State.
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Copies of all parameters and buffers by dotted name, with torch's keys."""
+        return state.save(dict(self._named_leaves()))
+
+    def load_state_dict(self, given: Mapping[str, Any], strict: bool = True) -> state.Loaded:
+        """Overwrite parameters and buffers with arrays by the names of ``state_dict``.
+
+        Each array is converted to the element type of its leaf. Raises CheckpointError, before anything is
+        written, when a shape differs or, if ``strict``, when a name is missing or unexpected. Returns the
+        missing and unexpected names.
+        """
+        return state.load(type(self).__name__, dict(self._named_leaves()), given, strict)
+
+    def to(self, dtype: Any) -> "Module":
+        """Replace every floating-point parameter and buffer by a new leaf of another element type (float32 or
+        float64).
+
+        Parameters are new objects afterwards: make optimizers later.
+        """
+        wanted = as_dtype(dtype, "to")
+        if not is_float(wanted):
+            fail(errors.DTypeError, "to", "parameters must be float32 or float64", f"{wanted} was got")
+        changed: dict[Tensor, Tensor] = {}
+        for module in self.modules():
+            for name, value in list(vars(module).items()):
+                if _is_leaf(value) and is_float(value.dtype):
+                    if value not in changed:
+                        make = parameter if value.op.name == "parameter" else tensor
+                        changed[value] = make(value.storage.array.astype(wanted), name=value.name)
+                    object.__setattr__(module, name, changed[value])
+        return self
+
+    # Modes.
+
+    @property
+    def training(self) -> bool:
+        """Whether the module trains (dropout drops) or is used. A compiled function that reads it is traced once for each mode."""
+        trace.guard(self, "_training", self._training)
+        return self._training
+
+    def train(self, mode: bool = True) -> "Module":
+        """Put this module and all modules in it into training mode."""
+        for module in self.modules():
+            object.__setattr__(module, "_training", bool(mode))
+        return self
+
+    def eval(self) -> "Module":
+        """Leave training mode."""
+        return self.train(False)
+
+    # Text.
+
+    def extra_repr(self) -> str:
+        """The settings shown in the printed tree."""
+        return ""
+
+    def _shown(self) -> list[tuple[str, Any]]:
+        """What stands below the module in the printed tree."""
+        return self._parts()
+
+    def __repr__(self) -> str:
+        title, below = type(self).__name__, self._shown()
+        if not below:
+            return f"{title}({self.extra_repr()})"
+        lines = [self.extra_repr()] if self.extra_repr() else []
+        lines += [f"({name}): {part if isinstance(part, Module) else part.__name__}" for name, part in below]
+        return "\n  ".join([f"{title}(", *"\n".join(lines).split("\n")]) + "\n)"
+
+
+def _is_leaf(value: Any, *kinds: str) -> bool:
+    return isinstance(value, Tensor) and value.op.name in (kinds or ("parameter", "tensor"))
+
+
+def _overlap(current: tuple[str, ...], path: tuple[str, ...]) -> int:
+    """How much of ``path`` the current scope ends with."""
+    longest = min(len(current), len(path))
+    return next(k for k in range(longest, -1, -1) if current[len(current) - k :] == path[:k])
+
+
+def _refuse_hidden_parts(module: Module, name: str, value: Any) -> None:
+    held = value.values() if isinstance(value, dict) else value
+    if any(isinstance(part, Module) or _is_leaf(part, "parameter") for part in held):
+        must = f"the attribute {name!r} must show its modules and parameters"
+        got = f"a {type(value).__name__} of them was got"
+        hint = "Use nn.ModuleList([...]), or one attribute for each."
+        fail(errors.TinyattnError, type(module).__name__, must, got, hint)
+
+
+class ModuleList(Module):
+    """Modules in a list. Their names are their positions."""
+
+    def __init__(self, modules: Iterable[Module] = ()):
+        for module in modules:
+            self.append(module)
+
+    def append(self, module: Module) -> "ModuleList":
+        """Add a module at the end."""
+        if not isinstance(module, Module):
+            got = f"{type(module).__name__} was got"
+            fail(errors.TinyattnError, "ModuleList", "the items must be modules", got)
+        setattr(self, str(len(self)), module)
+        return self
+
+    def __len__(self) -> int:
+        return len(self._parts())
+
+    def __iter__(self) -> Iterator[Module]:
+        return iter([part for _, part in self._parts()])
+
+    def __getitem__(self, index: int) -> Module:
+        return list(self)[index]
+
+
+class Sequential(Module):
+    """Steps one after the other, y = f_n(… f_2(f_1(x))): modules, or functions of one tensor such as ``ta.tanh``."""
+
+    def __init__(self, *steps: Module | Callable[[Tensor], Tensor]):
+        for position, step in enumerate(steps):
+            if not callable(step):
+                got = f"{type(step).__name__} was got"
+                fail(errors.TinyattnError, "Sequential", "each step must be a module or a function", got)
+            setattr(self, str(position), step)
+
+    def _shown(self) -> list[tuple[str, Any]]:
+        return [(name, value) for name, value in vars(self).items() if name.isdigit()]
+
+    def __len__(self) -> int:
+        return len(self._shown())
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter([step for _, step in self._shown()])
+
+    def __getitem__(self, index: int) -> Any:
+        return list(self)[index]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """All steps in order."""
+        for step in self:
+            x = step(x)
+        return x

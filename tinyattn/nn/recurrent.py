@@ -1,0 +1,274 @@
+"""Recurrent layers: LSTM and GRU, over whole sequences or one step at a time.
+
+    LSTM   i, f, g, o = σ, σ, tanh, σ (W_ih x + b_ih + W_hh h + b_hh);   c' = f ⊙ c + i ⊙ g;   h' = o ⊙ tanh
+    c' GRU    r, z = σ(W_ih x + b_ih + W_hh h + b_hh);   n = tanh(W_in x + b_in + r ⊙ (W_hn h + b_hn));   h' =
+    (1 − z) ⊙ n + z ⊙ h
+
+(Hochreiter & Schmidhuber 1997; Cho et al. 2014.) What depends on the input alone, W_ih x for all steps, is
+one large product before the loop; inside it only the state is multiplied. Sequences of different lengths are
+padded, and a step mask lets the state pass through padding unchanged: so a final state is that of a
+sequence's last real step, and the backward direction, which runs through the padding first, begins at it.
+Names, shapes and results are those of torch with ``pack_padded_sequence``.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from tinyattn import errors
+from tinyattn.graph.scan import scan
+from tinyattn.graph.scope import scope
+from tinyattn.graph.tensor import Tensor, as_tensor, parameter
+from tinyattn.graph.types import SHORT, fail
+from tinyattn.nn import init
+from tinyattn.nn.layers import check_probability, check_sizes
+from tinyattn.nn.module import Module
+from tinyattn.ops.cells import gru_cell, gru_gates, gru_gates_before, lstm_cell, lstm_gates
+from tinyattn.ops.elementwise import cast, where
+from tinyattn.ops.linalg import matmul
+from tinyattn.ops.random import dropout
+from tinyattn.ops.shape import arange, concat, reshape, stack, transpose, zeros
+
+State = Any
+"""GRU: h. LSTM: the pair (h, c). Of a layer, (num_layers · directions, B, H); of a cell, (B, H)."""
+
+
+def _affine(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    y = matmul(x, transpose(weight))
+    return y if bias is None else y + bias
+
+
+class _Recurrent(Module):
+    """What LSTM and GRU have in common: parameters, layers, directions, lengths. They add what happens in one direction of one layer."""
+
+    gates: int
+    states: int
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        dtype: Any = np.float32,
+    ):
+        sizes = {"input_size": input_size, "hidden_size": hidden_size}
+        check_sizes(type(self).__name__, **sizes, num_layers=num_layers)
+        self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
+        self.bias, self.batch_first, self.bidirectional = bias, batch_first, bidirectional
+        self.dropout = check_probability(type(self).__name__, dropout)
+        bound = 1 / math.sqrt(hidden_size)
+        rows, width = self.gates * hidden_size, input_size
+        for layer in range(num_layers):
+            for suffix in self._suffixes(layer):
+                shapes = {"weight_ih": (rows, width), "weight_hh": (rows, hidden_size)}
+                shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)} if bias else {}
+                for name, shape in shapes.items():
+                    setattr(self, f"{name}_{suffix}", parameter(init.uniform(shape, -bound, bound), dtype))
+            width = hidden_size * self.directions
+
+    @property
+    def directions(self) -> int:
+        return 2 if self.bidirectional else 1
+
+    def _suffixes(self, layer: int) -> list[str]:
+        return [f"l{layer}", f"l{layer}_reverse"][: self.directions]
+
+    def _weights(self, suffix: str) -> list[Tensor | None]:
+        """weight_ih, weight_hh, bias_ih, bias_hh of one direction of one layer."""
+        names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        return [getattr(self, f"{name}_{suffix}", None) for name in names]
+
+    def _run(self, x, initial: tuple, weights, mask, reverse: bool) -> tuple[Tensor, tuple]:
+        """One direction of one layer: x (T, B, I), initial states (B, H), mask (T, B, 1) → states of all steps (T, B, H), last states."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor, state: State = None, lengths: Any = None) -> tuple[Tensor, State]:
+        """Run over whole sequences.
+
+        x: (T, B, input_size), or (B, T, input_size) with ``batch_first``. ``state``: initial states
+        (num_layers · directions, B, H), zeros if None. ``lengths``: (B,) integers, the real steps of each
+        sequence; all T if None. Returns the last layer's states at all steps, (T, B, directions · H) (batch
+        first likewise), 0 past the end, and the final states, (num_layers · directions, B, H). Raises
+        ShapeError and DTypeError for what does not fit.
+        """
+        x = self._check_input(as_tensor(x))
+        steps, batch = x.shape[:2]
+        initial = self._check_state(state, batch, x.dtype)
+        mask = None if lengths is None else self._mask(lengths, steps, batch)
+        final: list[tuple] = []
+        for layer in range(self.num_layers):
+            if layer and self.dropout and self.training:
+                x = dropout(x, self.dropout)
+            outputs = []
+            for suffix in self._suffixes(layer):
+                with scope(suffix):
+                    first = tuple(part[len(final)] for part in initial)
+                    reverse = suffix.endswith("_reverse")
+                    y, last = self._run(x, first, self._weights(suffix), mask, reverse)
+                outputs.append(y)
+                final.append(last)
+            x = concat(outputs, axis=-1)
+            if mask is not None:
+                x = where(mask, x, 0)
+        result = tuple(stack(parts) for parts in zip(*final, strict=True))
+        return transpose(x, (1, 0, 2)) if self.batch_first else x, result if self.states > 1 else result[0]
+
+    def _check_input(self, x: Tensor) -> Tensor:
+        name = type(self).__name__
+        if x.ndim != 3 or x.shape[-1] != self.input_size:
+            layout = "(B, T, {})" if self.batch_first else "(T, B, {})"
+            must = f"x must have the shape {layout.format(self.input_size)}"
+            fail(errors.ShapeError, name, must, f"{x.shape} was got")
+        dtype = self.weight_hh_l0.dtype
+        if x.dtype != dtype:
+            must = f"x must be {SHORT[dtype]} as the weights"
+            hint = f"Convert x with x.astype(np.{dtype}), or the module with .to(…)."
+            fail(errors.DTypeError, name, must, f"{x.type} was got", hint)
+        return transpose(x, (1, 0, 2)) if self.batch_first else x
+
+    def _check_state(self, state: State, batch: int, dtype: np.dtype) -> tuple[Tensor, ...]:
+        shape = (self.num_layers * self.directions, batch, self.hidden_size)
+        if state is None:
+            return (zeros(shape, dtype),) * self.states
+        parts = state if isinstance(state, (tuple, list)) else (state,)
+        parts = tuple(as_tensor(part) for part in parts)
+        if [part.shape for part in parts] != [shape] * self.states:
+            what = "the state (h, c) must be two tensors" if self.states > 1 else "the state must be a tensor"
+            must = f"{what} of shape {shape} (num_layers · directions, B, H)"
+            got = " and ".join(str(part.shape) for part in parts)
+            fail(errors.ShapeError, type(self).__name__, must, f"{got} was got")
+        return tuple(cast(part, dtype) for part in parts)
+
+    def _mask(self, lengths: Any, steps: int, batch: int) -> Tensor:
+        """(T, B, 1) bool: whether a step is a real one."""
+        lengths = lengths if isinstance(lengths, Tensor) else np.asarray(lengths)
+        name = type(self).__name__
+        if lengths.shape != (batch,) or lengths.dtype.kind != "i":
+            must = f"lengths must be {batch} integers, one for each sequence"
+            fail(errors.ShapeError, name, must, f"{lengths.dtype} of shape {lengths.shape} was got")
+        known = lengths if isinstance(lengths, np.ndarray) else getattr(lengths.storage, "array", None)
+        if known is not None and known.size and not 0 <= known.min() <= known.max() <= steps:
+            bad = known.max() if known.max() > steps else known.min()
+            fail(errors.ShapeError, name, f"lengths must lie in 0..{steps}, the steps of x", f"{bad} was got")
+        lengths = as_tensor(lengths)
+        return reshape(arange(steps, dtype=lengths.dtype), (steps, 1, 1)) < reshape(lengths, (1, batch, 1))
+
+    def extra_repr(self) -> str:
+        text = f"{self.input_size}, {self.hidden_size}"
+        defaults = {"num_layers": 1, "bias": True, "batch_first": False, "dropout": 0.0, "bidirectional":
+        False} defaults |= {"reset_after": True} shown = [f"{k}={getattr(self, k)}" for k, v in
+        defaults.items() if getattr(self, k, v) != v] return ", ".join([text, *shown])
+
+
+class LSTM(_Recurrent):
+    """A long short-term memory, ``num_layers`` deep, in one or both directions.
+
+    Parameters of layer k, in torch's gate order i, f, g, o: ``weight_ih_lk`` (4H, I), ``weight_hh_lk`` (4H,
+    H), ``bias_ih_lk`` and ``bias_hh_lk`` (4H,); the backward direction's end in ``_reverse``; all uniform in
+    ±1/√H. ``dropout``: probability of dropping between layers. Call with (x, (h, c), lengths): see
+    ``forward``.
+    """
+
+    gates, states = 4, 2
+
+    def _run(self, x, initial, weights, mask, reverse):
+        w_ih, w_hh, b_ih, b_hh = weights
+        projected = _affine(x, w_ih, None if b_ih is None else b_ih + b_hh)
+
+        def step(carry, inputs):
+            h, c = carry
+            gates, real = inputs
+            new = lstm_gates(gates + matmul(h, transpose(w_hh)), h, c, real)
+            return new, new[0]
+
+        last, states = scan(step, initial, (projected, mask), reverse=reverse)
+        return states, last
+
+
+class GRU(_Recurrent):
+    """A gated recurrent network, ``num_layers`` deep, in one or both directions.
+
+    Parameters of layer k, in torch's gate order r, z, n: ``weight_ih_lk`` (3H, I), ``weight_hh_lk`` (3H, H),
+    ``bias_ih_lk`` and ``bias_hh_lk`` (3H,); the backward direction's end in ``_reverse``; all uniform in
+    ±1/√H. ``dropout``: probability of dropping between layers. Call with (x, h, lengths): see ``forward``.
+
+    ``reset_after=False`` is the form of Bahdanau et al. 2015: the reset gate acts before the product, n =
+    tanh(W_in x + U_n (r ⊙ h) + b), and z chooses the new value, h' = (1 − z) ⊙ h + z ⊙ n; the two biases are
+    added up.
+    """
+
+    gates, states = 3, 1
+
+    def __init__(self, *args: Any, reset_after: bool = True, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.reset_after = reset_after
+
+    def _run(self, x, initial, weights, mask, reverse):
+        w_ih, w_hh, b_ih, b_hh = weights
+        joined = None if b_ih is None else (b_ih if self.reset_after else b_ih + b_hh)
+        projected = _affine(x, w_ih, joined)
+
+        def step(h, inputs):
+            part, real = inputs
+            if self.reset_after:
+                new = gru_gates(part, _affine(h, w_hh, b_hh), h, real)
+            else:
+                new = gru_gates_before(part, h, w_hh, real)
+            return new, new
+
+        last, states = scan(step, initial[0], (projected, mask), reverse=reverse)
+        return states, (last,)
+
+
+class _Cell(Module):
+    """What LSTMCell and GRUCell have in common."""
+
+    gates: int
+
+    def __init__(self, input_size: int, hidden_size: int, bias: bool = True, dtype: Any = np.float32):
+        check_sizes(type(self).__name__, input_size=input_size, hidden_size=hidden_size)
+        self.input_size, self.hidden_size = input_size, hidden_size
+        bound, rows = 1 / math.sqrt(hidden_size), self.gates * hidden_size
+        self.weight_ih = parameter(init.uniform((rows, input_size), -bound, bound), dtype)
+        self.weight_hh = parameter(init.uniform((rows, hidden_size), -bound, bound), dtype)
+        self.bias_ih = parameter(init.uniform(rows, -bound, bound), dtype) if bias else None
+        self.bias_hh = parameter(init.uniform(rows, -bound, bound), dtype) if bias else None
+
+    def _zeros(self, x: Tensor) -> Tensor:
+        return zeros((x.shape[0], self.hidden_size), self.weight_hh.dtype)
+
+    def extra_repr(self) -> str:
+        return f"{self.input_size}, {self.hidden_size}" + ("" if self.bias_ih is not None else ", bias=False")
+
+
+class LSTMCell(_Cell):
+    """One step of an LSTM. Parameters: ``weight_ih`` (4H, I), ``weight_hh`` (4H, H), ``bias_ih``, ``bias_hh`` (4H,)."""
+
+    gates = 4
+
+    def forward(self, x: Tensor, state: State = None) -> tuple[Tensor, Tensor]:
+        """x (B, I) and the states (h, c) of (B, H) each, zeros if None → new (h, c)."""
+        x = as_tensor(x)
+        state = (self._zeros(x),) * 2 if state is None else state
+        return lstm_cell(x, state, self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
+
+
+class GRUCell(_Cell):
+    """One step of a GRU. Parameters: ``weight_ih`` (3H, I), ``weight_hh`` (3H, H), ``bias_ih``, ``bias_hh`` (3H,); ``reset_after`` as in GRU."""
+
+    gates = 3
+
+    def __init__(self, *args: Any, reset_after: bool = True, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.reset_after = reset_after
+
+    def forward(self, x: Tensor, state: State = None) -> Tensor:
+        """x (B, I) and the state h (B, H), zeros if None → new h."""
+        x = as_tensor(x)
+        h = self._zeros(x) if state is None else state
+        return gru_cell(x, h, self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh, self.reset_after)

@@ -1,0 +1,65 @@
+"""Sums absorbed by matrix products: x·w + b, and a recurrent step's x_t + h·u, are one kernel, C = A·B + D.
+
+The product must have no other user, or it would be made twice. A bias that is added after a reshape is moved inside it.
+"""
+
+from collections.abc import Sequence
+
+from tinyattn.graph.tensor import Tensor, make, output
+from tinyattn.graph.traverse import consumers, rebuild, topological, transform
+from tinyattn.rewrite.rule import Log, Rule, asked_stacks, rebuild_scan
+
+ABSORB = Rule("absorb-sum", "a·b + d → affine(a, b, d)", "exact", ("add",), lambda node: None)
+
+
+def absorb(roots: Sequence[Tensor], log: Log) -> list[Tensor]:
+    """``roots`` with sums absorbed, inside bodies too."""
+    order = topological(roots)
+    users = consumers(order)
+    roots_set = set(roots)
+    asked = asked_stacks(roots)
+    scans: dict[Tensor, tuple[Tensor, dict]] = {}
+
+    def alone(node: Tensor) -> bool:
+        return node not in roots_set and len(users[node]) == 1
+
+    def product_below(node: Tensor) -> bool:
+        """Whether ``node`` is a product, or a reshape of one, that only its user needs."""
+        if node.op.name == "reshape" and node.shape[-1:] == node.inputs[0].shape[-1:]:
+            return alone(node) and product_below(node.inputs[0])
+        return node.op.name == "matmul" and alone(node)
+
+    def change(node: Tensor, inputs: list[Tensor]) -> Tensor:
+        if node.op.name == "scan":
+            scans[node] = rebuild_scan(node, inputs, asked.get(node, []), lambda r: absorb(r, log))
+            return scans[node][0]
+        if node.op.name == "output" and node.inputs[0] in scans:
+            new, keys = scans[node.inputs[0]]
+            return output(new, keys[node.attrs["key"]])
+        if node.op.name == "add":
+            for k in (0, 1):
+                if product_below(node.inputs[k]):
+                    better = _affine(inputs[k], inputs[1 - k], node)
+                    if better is not None:
+                        log.steps.append(("absorb", ABSORB, node, better))
+                        return better
+        return rebuild(node, inputs)
+
+    return transform(roots, change)
+
+
+def _affine(product: Tensor, added: Tensor, total: Tensor) -> Tensor | None:
+    if product.shape != total.shape:
+        return None
+    if product.op.name == "reshape":
+        inner = product.inputs[0]
+        if added.ndim == 1 or all(s == 1 for s in added.shape[:-1]):
+            row = added if added.ndim == 1 else make("reshape", added, shape=(added.shape[-1],))
+        elif added.shape == product.shape:
+            row = make("reshape", added, shape=inner.shape)
+        else:
+            return None
+        if inner.op.name != "matmul" or row.shape[-1] not in (1, inner.shape[-1]):
+            return None
+        return make("reshape", make("affine", *inner.inputs, row), shape=product.shape)
+    return make("affine", *product.inputs, added) if product.op.name == "matmul" else None

@@ -1,0 +1,147 @@
+"""Elementwise fusion: chains of elementwise operations become one ``fused`` node, run tile by tile without going through memory.
+
+One walk in topological order keeps *open* groups: sets of elementwise nodes of one shape whose values nobody else has needed yet. A node joins the open groups of its
+inputs (merging them: open groups never depend on each other), and a group is closed, that is, put into the schedule, as soon as something outside needs one of its
+values. The result has no cycles by construction, and the walk is linear.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from tinyattn.graph import scope
+from tinyattn.graph.body import Body
+from tinyattn.graph.op import NotDifferentiable, Op, register
+from tinyattn.graph.tensor import Tensor, make, output
+from tinyattn.graph.traverse import rebuild, topological
+from tinyattn.graph.types import FLOAT32, FLOAT64
+from tinyattn.rewrite.rule import Log, Rule, asked_stacks, rebuild_scan
+
+MAX_MEMBERS = 40
+"""Most operations in one fused kernel: their registers should stay in the first-level cache."""
+
+FUSION = Rule("fuse-elementwise", "elementwise chain → one fused kernel", "exact", (), lambda node: None)
+
+def _reference(*arrays, body: Body):
+    from tinyattn.runtime.reference import evaluate
+
+    return tuple(evaluate(body.outputs, dict(zip(body.arguments, arrays, strict=True))))
+
+
+def _lower(node: Tensor, emit) -> None:
+    from tinyattn.runtime.elementwise import lower_fused
+
+    lower_fused(node, emit)
+
+
+register(
+    Op(
+        "fused", lambda *inputs, body: tuple(y.type for y in body.outputs), NotDifferentiable("it exists only in compiled programs"),
+        reference=_reference, lower=_lower, formula="fused",
+    )  # fmt: skip
+)
+
+
+class _Group:
+    __slots__ = ("members", "real", "shape")
+
+    def __init__(self, shape, real):
+        self.shape, self.real, self.members = shape, real, []
+
+
+def _real(node: Tensor) -> np.dtype | None:
+    """The floating-point type that a node computes in (None for integers and bools)."""
+    kinds = {d.dtype for d in (node, *node.inputs)}
+    return FLOAT64 if FLOAT64 in kinds else FLOAT32 if FLOAT32 in kinds else None
+
+
+def _mixes_floats(node: Tensor) -> bool:
+    return {FLOAT32, FLOAT64} <= {d.dtype for d in (node, *node.inputs)}
+
+
+def fuse(roots: Sequence[Tensor], log: Log, alone: bool = False) -> list[Tensor]:
+    """``roots`` with elementwise chains fused, inside bodies too; with ``alone`` every operation is a kernel of its own."""
+    order = topological(roots)
+    groups: dict[Tensor, _Group] = {}  # members of open groups
+    schedule: list[Tensor | _Group] = []
+
+    def close(group: _Group) -> None:
+        if group.members and groups.get(group.members[0]) is group:
+            schedule.append(group)
+            for member in group.members:
+                del groups[member]
+
+    for node in order:
+        if not node.op.elementwise:
+            for source in node.inputs:
+                if source in groups:
+                    close(groups[source])
+            schedule.append(node)
+            continue
+        real, single = _real(node), alone or _mixes_floats(node)
+        joined: list[_Group] = []
+        for source in node.inputs:
+            group = groups.get(source)
+            if group is None or group in joined:
+                continue
+            fits = group.shape == node.shape and (real is None or group.real is None or group.real == real) and not single
+            if fits and len(group.members) + sum(len(g.members) for g in joined) < MAX_MEMBERS:
+                joined.append(group)
+            else:
+                close(group)
+        group = joined[0] if joined else _Group(node.shape, real)
+        for other in joined[1:]:
+            group.members += other.members
+            group.real = group.real or other.real
+            for member in other.members:
+                groups[member] = group
+        group.real = group.real or real
+        group.members.append(node)
+        groups[node] = group
+        if single:
+            close(group)
+    for group in list(dict.fromkeys(groups.values())):
+        close(group)
+    return _rebuild(roots, order, schedule, log, alone)
+
+
+def _rebuild(roots, order, schedule, log: Log, alone: bool) -> list[Tensor]:
+    outside: set[Tensor] = set(roots)  # values needed outside of the group that makes them
+    group_of = {m: unit for unit in schedule if isinstance(unit, _Group) for m in unit.members}
+    for node in order:
+        for source in node.inputs:
+            if group_of.get(source) is not group_of.get(node) or node not in group_of:
+                outside.add(source)
+    asked = asked_stacks(roots)
+    scans: dict[Tensor, tuple[Tensor, dict]] = {}
+    new: dict[Tensor, Tensor] = {}
+    for unit in schedule:
+        if isinstance(unit, _Group):
+            _fuse_group(unit, outside, new, log)
+            continue
+        inputs = [new[s] for s in unit.inputs]
+        if unit.op.name == "scan":
+            scans[unit] = rebuild_scan(unit, inputs, asked.get(unit, []), lambda r: fuse(r, log, alone))
+            new[unit] = scans[unit][0]
+        elif unit.op.name == "output" and unit.inputs[0] in scans:
+            scan, keys = scans[unit.inputs[0]]
+            new[unit] = output(scan, keys[unit.attrs["key"]])
+        else:
+            new[unit] = rebuild(unit, inputs)
+    return [new[root] for root in roots]
+
+
+def _fuse_group(group: _Group, outside: set[Tensor], new: dict[Tensor, Tensor], log: Log) -> None:
+    members = set(group.members)
+    # Single numbers stay inside, where a reader sees them.
+    externals = [s for m in group.members for s in m.inputs if s not in members]
+    externals = [s for s in dict.fromkeys(externals) if not (s.op.name == "constant" and s.size == 1)]
+    results = [m for m in group.members if m in outside]
+    body, _ = Body.closing(externals, results)
+    last = group.members[-1]
+    with scope.on_behalf_of(last, last.origin):
+        node = make("fused", *(new[s] for s in externals), body=body)
+        for k, member in enumerate(results):
+            new[member] = output(node, k)
+    if len(members) > 1:
+        log.steps.append(("fuse", FUSION, last, new[results[-1]]))

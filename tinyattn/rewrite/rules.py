@@ -1,0 +1,251 @@
+"""The rules: constant folding, algebra that is exact, and forms that are numerically stable."""
+
+import numpy as np
+
+from tinyattn.graph.body import Body
+from tinyattn.graph.tensor import Tensor, constant, constant_value, make
+from tinyattn.rewrite.rule import RULES, rule
+
+_FOLD_LIMIT = 4096
+"""Largest result, in elements, of constant folding."""
+
+
+def number(node: Tensor) -> float | None:
+    """The number that every element of a node is known to be, if there is one."""
+    while node.op.name in ("broadcast_to", "reshape", "transpose", "slice", "stop_gradient"):
+        node = node.inputs[0]
+    if node.op.name != "constant" or node.size == 0:
+        return None
+    value = constant_value(node)
+    first = value.flat[0]
+    return first.item() if value.size == 1 or (value == first).all() else None
+
+
+def _spread(node: Tensor, like: Tensor) -> Tensor:
+    return node if node.shape == like.shape else make("broadcast_to", node, shape=like.shape)
+
+
+@rule("fold-constants", "f(constants) → constant", "exact")
+def fold_constants(node: Tensor) -> Tensor | None:
+    if not node.inputs or node.op.impure or node.dtype is None or node.op.name in ("constant", "broadcast_to", "output"):
+        return None
+    if node.size > _FOLD_LIMIT or any(s.op.name != "constant" for s in node.inputs) or node.op.reference is None:
+        return None
+    if any(isinstance(v, Body) for v in node.attrs.values()):
+        return None
+    with np.errstate(all="ignore"):
+        value = node.op.reference(*map(constant_value, node.inputs), **node.attrs)
+    return constant(np.ascontiguousarray(value), node.dtype)
+
+
+@rule("add-zero", "x + 0 → x", "exact", "add")
+def add_zero(node: Tensor) -> Tensor | None:
+    a, b = node.inputs
+    for x, other in ((a, b), (b, a)):
+        if number(other) == 0:
+            return _spread(x, node)
+    return None
+
+
+@rule("subtract-zero", "x − 0 → x", "exact", "sub")
+def subtract_zero(node: Tensor) -> Tensor | None:
+    a, b = node.inputs
+    return _spread(a, node) if number(b) == 0 else None
+
+
+@rule("zero-minus", "0 − x → −x", "exact", "sub")
+def zero_minus(node: Tensor) -> Tensor | None:
+    a, b = node.inputs
+    return make("neg", _spread(b, node)) if number(a) == 0 else None
+
+
+@rule("multiply-one", "x · 1 → x", "exact", "mul")
+def multiply_one(node: Tensor) -> Tensor | None:
+    a, b = node.inputs
+    for x, other in ((a, b), (b, a)):
+        if number(other) == 1:
+            return _spread(x, node)
+    return None
+
+
+@rule("multiply-minus-one", "x · −1 → −x", "exact", "mul")
+def multiply_minus_one(node: Tensor) -> Tensor | None:
+    a, b = node.inputs
+    for x, other in ((a, b), (b, a)):
+        if number(other) == -1:
+            return make("neg", _spread(x, node))
+    return None
+
+
+@rule("divide-one", "x / 1 → x", "exact", "div")
+def divide_one(node: Tensor) -> Tensor | None:
+    a, b = node.inputs
+    return _spread(a, node) if number(b) == 1 else None
+
+
+@rule("multiply-square", "x · x → x²", "exact", "mul")
+def multiply_square(node: Tensor) -> Tensor | None:
+    a, b = node.inputs
+    return make("square", a) if a is b else None
+
+
+@rule("double-negation", "−(−x) → x", "exact", "neg")
+def double_negation(node: Tensor) -> Tensor | None:
+    inner = node.inputs[0]
+    return inner.inputs[0] if inner.op.name == "neg" else None
+
+
+@rule("add-negation", "a + (−b) → a − b", "exact", "add")
+def add_negation(node: Tensor) -> Tensor | None:
+    a, b = node.inputs
+    if b.op.name == "neg":
+        return make("sub", a, b.inputs[0])
+    return make("sub", b, a.inputs[0]) if a.op.name == "neg" else None
+
+
+@rule("subtract-negation", "a − (−b) → a + b", "exact", "sub")
+def subtract_negation(node: Tensor) -> Tensor | None:
+    a, b = node.inputs
+    return make("add", a, b.inputs[0]) if b.op.name == "neg" else None
+
+
+@rule("merge-views", "view(view(x)) → view(x)", "exact", "reshape", "broadcast_to", "transpose")
+def merge_views(node: Tensor) -> Tensor | None:
+    inner = node.inputs[0]
+    if node.op.name == inner.op.name == "reshape":
+        return inner.inputs[0] if inner.inputs[0].shape == node.shape else make("reshape", inner.inputs[0], shape=node.shape)
+    if node.op.name == inner.op.name == "broadcast_to":
+        return make("broadcast_to", inner.inputs[0], shape=node.shape)
+    if node.op.name == inner.op.name == "transpose":
+        axes = tuple(inner.attrs["axes"][a] for a in node.attrs["axes"])
+        return inner.inputs[0] if axes == tuple(range(len(axes))) else make("transpose", inner.inputs[0], axes=axes)
+    return None
+
+
+@rule("identity-view", "a view that changes nothing → x", "exact", "reshape", "broadcast_to", "transpose", "slice", "cast")
+def identity_view(node: Tensor) -> Tensor | None:
+    inner = node.inputs[0]
+    if inner.shape != node.shape or inner.dtype != node.dtype:
+        return None
+    if node.op.name == "transpose" and node.attrs["axes"] != tuple(range(node.ndim)):
+        return None
+    if node.op.name == "slice" and (any(node.attrs["starts"]) or any(s != 1 for s in node.attrs["steps"])):
+        return None
+    return inner
+
+
+@rule("sum-of-one-element-axes", "Σ over axes of size 1 → reshape", "exact", "sum", "max", "min", "prod")
+def sum_unit_axes(node: Tensor) -> Tensor | None:
+    x = node.inputs[0]
+    if all(x.shape[a] == 1 for a in node.attrs["axes"]):
+        return x if x.shape == node.shape else make("reshape", x, shape=node.shape)
+    return None
+
+
+def _parts(node: Tensor) -> list[Tensor] | None:
+    """The terms of a sum of ``unslice`` nodes."""
+    found, stack = [], [node]
+    while stack:
+        term = stack.pop()
+        if term.op.name == "add" and all(s.shape == term.shape for s in term.inputs):
+            stack.extend(reversed(term.inputs))
+        elif term.op.name == "unslice" and all(s == 1 for s in term.attrs["steps"]):
+            found.append(term)
+        elif term.op.name == "concat" and term.attrs["axis"] == term.ndim - 1:
+            return None
+        else:
+            return None
+    return found
+
+
+@rule("join-parts", "parts laid into zeros and added → concat", "exact", "add")
+def join_parts(node: Tensor) -> Tensor | None:
+    parts = _parts(node)
+    if not parts or len(parts) < 2:
+        return None
+    axes = {a for p in parts for a, (n, m) in enumerate(zip(p.inputs[0].shape, p.shape, strict=True)) if n != m}
+    if len(axes) != 1:
+        return None
+    axis = axes.pop()
+    parts.sort(key=lambda p: p.attrs["starts"][axis])
+    pieces, position = [], 0
+    for part in parts:
+        start, size = part.attrs["starts"][axis], part.inputs[0].shape[axis]
+        if start < position:
+            return None
+        if start > position:
+            gap = (*node.shape[:axis], start - position, *node.shape[axis + 1 :])
+            pieces.append(make("broadcast_to", constant(0, node.dtype), shape=gap))
+        pieces.append(part.inputs[0])
+        position = start + size
+    if position < node.shape[axis]:
+        gap = (*node.shape[:axis], node.shape[axis] - position, *node.shape[axis + 1 :])
+        pieces.append(make("broadcast_to", constant(0, node.dtype), shape=gap))
+    return make("concat", *pieces, axis=axis)
+
+
+@rule("log-softmax", "log softmax(x) → log_softmax(x)", "stabilising", "log")
+def log_softmax(node: Tensor) -> Tensor | None:
+    inner = node.inputs[0]
+    return make("log_softmax", *inner.inputs) if inner.op.name == "softmax" else None
+
+
+@rule("log1p", "log(1 + x) → log1p(x)", "stabilising", "log")
+def log1p(node: Tensor) -> Tensor | None:
+    inner = node.inputs[0]
+    if inner.op.name == "add":
+        a, b = inner.inputs
+        for x, other in ((a, b), (b, a)):
+            if number(other) == 1:
+                return make("log1p", _spread(x, node))
+    return None
+
+
+@rule("softplus", "log1p(exp(x)) → softplus(x)", "stabilising", "log1p")
+def softplus(node: Tensor) -> Tensor | None:
+    inner = node.inputs[0]
+    return make("softplus", inner.inputs[0]) if inner.op.name == "exp" else None
+
+
+@rule("log-sigmoid", "log σ(x) → −softplus(−x)", "stabilising", "log")
+def log_sigmoid(node: Tensor) -> Tensor | None:
+    inner = node.inputs[0]
+    return make("neg", make("softplus", make("neg", inner.inputs[0]))) if inner.op.name == "sigmoid" else None
+
+
+@rule("expm1", "exp(x) − 1 → expm1(x)", "stabilising", "sub")
+def expm1(node: Tensor) -> Tensor | None:
+    a, b = node.inputs
+    return make("expm1", a.inputs[0]) if a.op.name == "exp" and number(b) == 1 and a.shape == node.shape else None
+
+
+@rule("logsumexp", "log Σ exp(x) → max + log Σ exp(x − max)", "stabilising", "log")
+def logsumexp(node: Tensor) -> Tensor | None:
+    total = node.inputs[0]
+    if total.op.name != "sum" or total.inputs[0].op.name != "exp":
+        return None
+    x, axes = total.inputs[0].inputs[0], total.attrs["axes"]
+    if not axes or x.size == 0:
+        return None
+    if x.op.name == "sub" and number(x.inputs[1]) is None and x.inputs[1].shape != x.shape:
+        return None  # something, most likely the maximum, has been taken out already
+    kept = tuple(1 if a in axes else s for a, s in enumerate(x.shape))
+    top = make("reshape", make("max", x, axes=axes, keepdims=False), shape=kept)
+    zero = constant(0, x.dtype)
+    top = make("where", make("isfinite", top), top, zero)
+    shifted = make("sum", make("exp", make("sub", x, top)), axes=axes, keepdims=total.attrs["keepdims"])
+    return make("add", make("log", shifted), make("reshape", top, shape=node.shape))
+
+
+def expand_definition(node: Tensor) -> Tensor | None:
+    """Ops without kernels of their own are compiled as their definition."""
+    op = node.op
+    if op.lower is not None or op.definition is None or op.elementwise:
+        return None
+    result = op.definition(*node.inputs, **node.attrs)
+    return result if isinstance(result, Tensor) else None
+
+
+rule("expand", "an op without kernels → its definition", "exact")(expand_definition)
+
+__all__ = ["RULES"]

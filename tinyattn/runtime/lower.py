@@ -1,0 +1,307 @@
+"""Lowering: from a rewritten graph to rows of kernels over buffers.
+
+Each op's ``lower(node, emit)`` asks the :class:`Emitter` where its inputs are (``emit.value``) and where its result goes (``emit.result``), and adds kernels
+(``emit.kernel``). Views cost nothing. A scan becomes a region whose rows are its body once; what doesn't change from step to step (copies, packed
+matrices) is placed before the loop.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from tinyattn.graph.tensor import Tensor, constant_value
+from tinyattn.graph.traverse import consumers, topological
+from tinyattn.graph.types import SHORT
+from tinyattn.runtime.elementwise import may_overwrite
+from tinyattn.runtime.memory import Buffer, Moving, Ref, Region, full_ref
+
+
+@dataclass(eq=False)
+class Row:
+    """One kernel call. ``words`` is its argument block: integers, Refs (their address) and nested lists (the address of a table)."""
+
+    kernel: str
+    dtype: str
+    words: list[Any]
+    tiles: int
+    reads: list[Ref]
+    writes: list[Ref]
+    cost: float
+    """Rough nanoseconds on one thread, to decide whether sharing pays."""
+    node: Tensor | None = None
+    in_place: tuple[tuple[Ref, Ref], ...] = ()
+    """(output, input) pairs that may share memory."""
+    region: Region | None = None
+    flops: float = 0.0
+
+
+SHARE_ABOVE = 4000.0
+"""Kernels estimated to take longer than this many nanoseconds are shared between threads."""
+
+
+@dataclass(eq=False)
+class Lowered:
+    """The result of lowering: the whole program as a region, and where the outputs are."""
+
+    main: Region
+    outputs: list[Ref]
+    inputs: list[Buffer]
+    stores: list[Row] = field(default_factory=list)
+    """Copies of new values into the leaves they update, at the end of the program."""
+
+
+class Emitter:
+    """What an op's ``lower`` sees of the compiler."""
+
+    def __init__(self):
+        self.main = self.region = Region()
+        self.node: Tensor | None = None
+        self._values: dict[Tensor, Any] = {}
+        self._placed: dict[Tensor, Ref] = {}
+        self._asked: dict[Tensor, list] = {}
+        self._leaves: dict[int, Buffer] = {}
+
+    # Where things are.
+    def value(self, node: Tensor) -> Ref:
+        """Where a node's value is."""
+        return self._values[node]
+
+    def result(self, node: Tensor, key: int | None = None) -> Ref:
+        """Where a node's value (or one of its several) is to be written: contiguous memory."""
+        if key is None:
+            target = self._placed.get(node) or self.new(node.shape, node.dtype)
+            self._values[node] = target
+            return target
+        outputs = self._values.setdefault(node, {})
+        asked = {n.attrs["key"]: n for n in self._asked.get(node, ())}
+        kind = node.op.infer(*node.inputs, **node.attrs)[key]
+        target = self._placed.get(asked[key]) if key in asked else None
+        outputs[key] = target or self.new(kind.shape, kind.dtype)
+        return outputs[key]
+
+    def is_asked(self, node: Tensor, key: int) -> bool:
+        """Whether output ``key`` of a node is used."""
+        return any(n.attrs["key"] == key for n in self._asked.get(node, ()))
+
+    def new(self, shape: Sequence[int], dtype, region: Region | None = None) -> Ref:
+        """Memory for a value, owned by the current region."""
+        dtype = np.dtype(dtype)
+        buffer = Buffer(int(np.prod(shape, dtype=np.int64)) * dtype.itemsize, region or self.region)
+        return full_ref(buffer, shape, dtype)
+
+    def constant(self, array: np.ndarray) -> Ref:
+        """Memory that holds fixed numbers."""
+        array = np.ascontiguousarray(array)
+        return full_ref(Buffer(array.nbytes, self.main, array=array), array.shape, array.dtype)
+
+    def _leaf(self, node: Tensor) -> Ref:
+        array = node.storage.array
+        buffer = self._leaves.get(id(array))
+        if buffer is None:
+            buffer = self._leaves[id(array)] = Buffer(array.nbytes, self.main, array=array, label=node.name or node.op.name)
+        return full_ref(buffer, node.shape, node.dtype)
+
+    # What is done.
+    def kernel(
+        self, name: str, words: list, tiles: int, *, reads: Sequence[Ref], writes: Sequence[Ref], dtype=None,
+        cost: float = 0.0, flops: float = 0.0, in_place=(), region: Region | None = None,
+    ) -> None:  # fmt: skip
+        """Add a kernel. ``dtype`` picks its float32 or float64 variant (default: that of the first write, float32 if that isn't a float)."""
+        if tiles <= 0:
+            return
+        variant = np.dtype(dtype if dtype is not None else writes[0].dtype)
+        row = Row(
+            name, "f64" if SHORT[variant] == "f64" else "f32", words, tiles, list(reads), list(writes), cost, self.node, tuple(in_place),
+            region or self.region, flops,
+        )  # fmt: skip
+        row.region.items.append(row)
+
+    def contiguous(self, ref: Ref) -> Ref:
+        """The same elements in row-major order: ``ref`` itself, or a copy made as far out of the loops as it can be."""
+        if ref.contiguous:
+            return ref
+        return self.once(("copy", ref), ref.region, lambda region: self._copied(ref, region))
+
+    def once(self, key, region: Region, build: Callable[[Region], Ref]) -> Ref:
+        """The result of ``build(region)``, made once for each key, in a region that encloses the current one."""
+        found = region.copies.get(key)
+        if found is None:
+            found = region.copies[key] = build(region)
+        return found
+
+    def _copied(self, ref: Ref, region: Region) -> Ref:
+        target = self.new(ref.shape, ref.dtype, region)
+        self.copy(ref, target, region)
+        return target
+
+    def copy(self, source: Ref, target: Ref, region: Region | None = None) -> None:
+        """Copy elements between any strides."""
+        from tinyattn.runtime.moves import emit_copy
+
+        emit_copy(self, source, target, region)
+
+    def fill(self, target: Ref, value: float) -> None:
+        """Set contiguous memory to one number."""
+        from tinyattn.runtime.moves import emit_fill
+
+        emit_fill(self, target, value)
+
+    # The walk.
+    def lower(self, roots: Sequence[Tensor], values: dict[Tensor, Ref], placed: dict[Tensor, Ref]) -> None:
+        """Emit the kernels that compute ``roots`` in the current region; ``values`` are known, ``placed`` says where some results must go."""
+        outer = self._values, self._placed, self._asked
+        self._values, self._placed = values, placed
+        order = topological(roots, values)
+        self._asked = {}
+        for node in order:
+            if node.op.name == "output":
+                self._asked.setdefault(node.inputs[0], []).append(node)
+        for node in order:
+            if node not in values:
+                self.node = node
+                self._lower_node(node)
+        self._values, self._placed, self._asked = outer
+
+    def _lower_node(self, node: Tensor) -> None:
+        values = self._values
+        if node.storage is not None:
+            values[node] = self._leaf(node)
+        elif node.op.name == "constant":
+            values[node] = self.constant(constant_value(node))
+        elif node.op.name == "output":
+            values[node] = values[node.inputs[0]][node.attrs["key"]]
+        elif node.op.name == "scan":
+            self._lower_scan(node)
+        elif node.op.view is not None:
+            seen = node.op.view(values[node.inputs[0]], node)
+            if seen is None:  # a reshape that strides cannot express
+                seen = self.contiguous(values[node.inputs[0]]).reshaped(node.shape)
+            values[node] = seen
+        elif node.op.lower is not None:
+            node.op.lower(node, self)
+        else:
+            raise NotImplementedError(f"operation {node.op.name} has no kernel")
+
+    # Loops.
+    def _lower_scan(self, node: Tensor) -> None:
+        attrs = node.attrs
+        body, length, reverse = attrs["body"], attrs["length"], attrs["reverse"]
+        n_carries, n_xs = attrs["carries"], attrs["sequences"]
+        stacks = [n.attrs["key"][1] for n in self._asked.get(node, ()) if n.attrs["key"][0] == "stack"]
+        stacks = list(dict.fromkeys(stacks))
+        inputs = [self._values[s] for s in node.inputs]
+        result = self._values[node] = {}
+        region = Region(self.region, length)
+        if length == 0:
+            result.update({("final", k): ref for k, ref in enumerate(inputs[:n_carries])})
+            result.update({("stack", v): self.new((0, *v.shape), v.dtype) for v in stacks})
+            return
+        arguments = body.arguments
+        known: dict[Tensor, Ref] = dict(zip(arguments[n_carries + n_xs :], inputs[n_carries + n_xs :], strict=True))
+        for argument, ref in zip(arguments[n_carries : n_carries + n_xs], inputs[n_carries:], strict=False):
+            known[argument] = ref.at(region, reverse, length)
+        placed: dict[Tensor, Ref] = {}
+        late: list[tuple[Tensor, Ref]] = []  # values to copy at the end of each step, not written in place
+
+        def place(value: Tensor, target: Ref) -> None:
+            produced = value.inputs and value.op.view is None and value not in placed and value not in known
+            if value.op.name == "output" and value.inputs[0].op.name == "scan":
+                produced = False
+            if produced:
+                placed[value] = target
+            else:
+                late.append((value, target))
+
+        body_order = topological([*body.outputs, *stacks])
+        users = consumers(body_order)
+        for k in range(n_carries):
+            self._lower_carry(k, node, inputs[k], region, stacks, users, known, place, result)
+        for value in stacks:
+            if ("stack", value) not in result:
+                whole = self.new((length, *value.shape), value.dtype)
+                result["stack", value] = whole
+                if value in known and value not in arguments[:n_carries]:
+                    late.append((value, whole.at(region, reverse, length)))
+                else:
+                    place(value, whole.at(region, reverse, length))
+        outer = self.region
+        self.region = region
+        roots = [*body.outputs, *stacks]
+        values = dict(known)
+        self.lower(roots, values, placed)
+        for value, target in late:
+            source = values[value]
+            if source != target:
+                self.copy(source, target)
+        self.region = outer
+        outer.items.append(region)
+
+    def _lower_carry(self, k, node, init: Ref, region, stacks, users, known, place, result) -> None:
+        """Decide where carry ``k`` lives: in a stack that is asked for anyway, in one place, or in two places by turns."""
+        body, length, reverse = node.attrs["body"], node.attrs["length"], node.attrs["reverse"]
+        argument, following = body.arguments[k], body.outputs[k]
+        shape, dtype = argument.shape, argument.dtype
+        size = int(np.prod(shape, dtype=np.int64))
+        fresh = following.inputs and following.op.view is None and following not in known
+        unique = all(following is not other for j, other in enumerate(body.outputs) if j != k)
+        if (argument in stacks or following in stacks) and fresh and unique:
+            # A stack of length + 1: slot t holds the carry before step t, slot t + 1 the one after it (mirrored when the loop runs backwards).
+            whole = self.new((length + 1, *shape), dtype)
+            before = whole.sliced((1 if reverse else 0, *(0 for _ in shape)), (1,) * (len(shape) + 1), (length, *shape))
+            after = whole.sliced((0 if reverse else 1, *(0 for _ in shape)), (1,) * (len(shape) + 1), (length, *shape))
+            known[argument] = before.at(region, reverse, length)
+            place(following, after.at(region, reverse, length))
+            if argument in stacks:
+                result["stack", argument] = before
+            if following in stacks:
+                result["stack", following] = after
+            start = length if reverse else 0
+            end = 0 if reverse else length
+            slot = lambda i: whole.sliced((i, *(0 for _ in shape)), (1,) * (len(shape) + 1), (1, *shape)).reshaped(shape)  # noqa: E731
+            self.copy(init, slot(start))
+            result["final", k] = slot(end)
+            return
+        readers = users[argument] if argument in users else []
+        maker = following.inputs[0] if following.op.name == "output" else following
+        if following is argument or (
+            fresh and unique and len(readers) == 1 and readers[0] is maker and maker.op.name == "fused" and may_overwrite(maker, argument, following.attrs["key"])
+        ):
+            # Read only by the elementwise kernel that writes the next one: one place, updated in place.
+            whole = self.new(shape, dtype)
+            self.copy(init, whole)
+            here = Ref(whole.buffer, 0, whole.shape, whole.strides, dtype, (Moving(region, 0),))
+            known[argument] = here
+            if following is not argument:
+                place(following, here)
+            result["final", k] = whole
+            return
+        whole = self.new((2, *shape), dtype)
+        flat = Ref(whole.buffer, 0, shape, whole.strides[1:], dtype)
+        self.copy(init, flat)
+        known[argument] = Ref(whole.buffer, 0, shape, whole.strides[1:], dtype, (Moving(region, size, 0, 2),))
+        place(following, Ref(whole.buffer, 0, shape, whole.strides[1:], dtype, (Moving(region, size, 1, 2),)))
+        result["final", k] = Ref(whole.buffer, (length % 2) * size, shape, whole.strides[1:], dtype)
+
+
+def lower_graph(outputs: Sequence[Tensor], inputs: Sequence[Tensor], updates: dict[Tensor, Tensor]) -> Lowered:
+    """Lower a whole rewritten graph: its outputs, and the leaves it updates."""
+    emit = Emitter()
+    values: dict[Tensor, Ref] = {}
+    buffers = []
+    for node in inputs:
+        array = np.zeros(node.shape, node.dtype)
+        buffers.append(Buffer(array.nbytes, emit.main, array=array, label=node.name or "input"))
+        values[node] = full_ref(buffers[-1], node.shape, node.dtype)
+    # Updates come last, so that nothing still needs the old value and it can be overwritten in place.
+    before = [s for value in updates.values() for s in (value.inputs[0].inputs if value.op.name == "output" else value.inputs)]
+    emit.lower([*outputs, *before, *updates.values()], values, {})
+    result = Lowered(emit.main, [values[y] for y in outputs], buffers)
+    for leaf, value in updates.items():
+        target, source = emit._leaf(leaf), values[value]
+        if source != target:
+            count = len(emit.main.items)
+            emit.copy(source, target)
+            result.stores += emit.main.items[count:]
+    return result

@@ -1,0 +1,191 @@
+"""The memory plan: every intermediate value gets its place in one arena before anything runs.
+
+Rows have positions in program order. A buffer lives from its first to its last touch; one that belongs outside a loop but is touched inside lives through the whole loop. Buffers whose
+lives don't overlap share addresses (best fit into the gaps that are free), a value may overwrite an input that dies where it is made, and new values of
+parameters are made right where the old ones were. Peak bytes are known before the first step.
+"""
+
+import bisect
+import heapq
+from dataclasses import dataclass
+
+from tinyattn.runtime.lower import Lowered, Row
+from tinyattn.runtime.memory import Buffer, Region
+
+ALIGNMENT = 64
+
+
+@dataclass
+class Life:
+    """First and last position at which a buffer is touched."""
+
+    first: int
+    last: int
+
+
+@dataclass
+class MemoryPlan:
+    """Bytes of the arena, and what it would take without sharing."""
+
+    peak: int
+    total: int
+    buffers: int
+    in_place: int
+
+
+def rows_of(region: Region):
+    """All rows of a region and the loops inside it, in order."""
+    for item in region.items:
+        if isinstance(item, Region):
+            yield from rows_of(item)
+        else:
+            yield item
+
+
+def _spans(main: Region) -> dict[Region, tuple[int, int]]:
+    """Positions of the first row and past the last row of each region."""
+    spans: dict[Region, tuple[int, int]] = {}
+
+    def walk(region: Region, position: int) -> int:
+        start = position
+        for item in region.items:
+            position = walk(item, position) if isinstance(item, Region) else position + 1
+        spans[region] = (start, position)
+        return position
+
+    walk(main, 0)
+    return spans
+
+
+def _touch(lives: dict[Buffer, Life], spans, buffer: Buffer, region: Region, position: int) -> None:
+    if buffer.array is not None:
+        first = last = position
+    else:
+        # Outside its own region a buffer is alive for the whole of the loop that touches it.
+        first = last = position
+        while region is not buffer.home and region is not None:
+            start, end = spans[region]
+            first, last = min(first, start), max(last, end - 1)
+            region = region.parent
+    life = lives.get(buffer)
+    if life is None:
+        lives[buffer] = Life(first, last)
+    else:
+        life.first, life.last = min(life.first, first), max(life.last, last)
+
+
+def plan_memory(lowered: Lowered) -> MemoryPlan:
+    """Give every arena buffer its offset."""
+    rows = list(rows_of(lowered.main))
+    spans = _spans(lowered.main)
+    lives: dict[Buffer, Life] = {}
+    for position, row in enumerate(rows):
+        for ref in (*row.reads, *row.writes):
+            _touch(lives, spans, ref.buffer, row.region, position)
+    for ref in lowered.outputs:
+        _touch(lives, spans, ref.buffer, lowered.main, len(rows))
+    removed = _store_in_leaves(lowered, rows, lives)
+    shared = _reuse_inputs(rows, lives) + removed
+    groups: dict[Buffer, Life] = {}
+    for buffer, life in lives.items():
+        root = buffer.root()
+        if root.array is None:
+            whole = groups.setdefault(root, Life(life.first, life.last))
+            whole.first, whole.last = min(whole.first, life.first), max(whole.last, life.last)
+    peak = _assign(groups)
+    return MemoryPlan(peak, sum(_aligned(b.nbytes) for b in lives if b.array is None), len(groups), shared)
+
+
+def _store_in_leaves(lowered: Lowered, rows: list[Row], lives: dict[Buffer, Life]) -> int:
+    """Let the new value of a leaf be made where the leaf is, when nothing reads the old value later; drops the copy at the end."""
+    position = {row: k for k, row in enumerate(rows)}
+    readers: dict[Buffer, list[Row]] = {}
+    writers: dict[Buffer, list[Row]] = {}
+    for row in rows:
+        for ref in row.reads:
+            readers.setdefault(ref.buffer, []).append(row)
+        for ref in row.writes:
+            writers.setdefault(ref.buffer, []).append(row)
+    count = 0
+    for store in lowered.stores:
+        source, target = store.reads[0], store.writes[0]
+        buffer, leaf = source.buffer, target.buffer
+        if not (source.whole and target.whole) or buffer.array is not None or buffer.alias is not None or buffer.home is not lowered.main:
+            continue
+        made = writers.get(buffer, [])
+        if len(made) != 1 or made[0].region is not lowered.main:
+            continue
+        maker = made[0]
+        same = any(out.buffer is buffer and into.buffer is leaf for out, into in maker.in_place)
+        late = [r for r in readers.get(leaf, []) if position[r] > position[maker] or (r is maker and not same) or r.region is not lowered.main and position[r] >= position[maker]]
+        if late or len(writers.get(leaf, [])) != 1 or any(o.buffer is leaf for o in lowered.outputs):
+            continue
+        buffer.alias = leaf
+        lowered.main.items.remove(store)
+        count += 1
+    return count
+
+
+def _reuse_inputs(rows: list[Row], lives: dict[Buffer, Life]) -> int:
+    """Let a kernel overwrite an input that dies there."""
+    ends: dict[Buffer, int] = {}
+    for buffer, life in lives.items():
+        root = buffer.root()
+        ends[root] = max(ends.get(root, -1), life.last)
+    count = 0
+    for position, row in enumerate(rows):
+        taken: set[Buffer] = set()
+        for out, source in row.in_place:
+            target, victim = out.buffer, source.buffer.root()
+            if target.alias is not None or target.array is not None or victim.array is not None or not (out.whole and source.whole):
+                continue
+            if target.home is not row.region or victim.home is not row.region or target.nbytes != victim.nbytes:
+                continue
+            if ends[victim] == position and lives[target].first == position and victim not in taken and target is not victim:
+                target.alias = victim
+                ends[victim] = max(ends[victim], lives[target].last)
+                taken.add(victim)
+                count += 1
+    return count
+
+
+def _aligned(size: int) -> int:
+    return -(-size // ALIGNMENT) * ALIGNMENT
+
+
+def _assign(groups: dict[Buffer, Life]) -> int:
+    """Offsets by best fit: take the smallest free gap that is large enough, else grow."""
+    order = sorted(groups, key=lambda b: (groups[b].first, -b.nbytes))
+    busy: list[tuple[int, int, int, Buffer]] = []  # (last position, number, offset, buffer), a heap
+    free: list[tuple[int, int]] = []  # (offset, size), sorted by offset, merged
+    top = 0
+    for number, buffer in enumerate(order):
+        life, size = groups[buffer], _aligned(max(buffer.nbytes, 1))
+        while busy and busy[0][0] < life.first:
+            _, _, offset, done = heapq.heappop(busy)
+            _release(free, offset, _aligned(max(done.nbytes, 1)))
+        best = min((k for k in range(len(free)) if free[k][1] >= size), key=lambda k: free[k][1], default=None)
+        if best is not None:
+            offset, available = free.pop(best)
+            if available > size:
+                bisect.insort(free, (offset + size, available - size))
+        else:
+            # Grow; a free gap at the very end is part of what is needed.
+            if free and free[-1][0] + free[-1][1] == top:
+                offset = free.pop()[0]
+            else:
+                offset = top
+            top = offset + size
+        buffer.offset = offset
+        heapq.heappush(busy, (life.last, number, offset, buffer))
+    return top
+
+
+def _release(free: list[tuple[int, int]], offset: int, size: int) -> None:
+    k = bisect.bisect_left(free, (offset, 0))
+    if k < len(free) and offset + size == free[k][0]:
+        size += free.pop(k)[1]
+    if k > 0 and free[k - 1][0] + free[k - 1][1] == offset:
+        start, before = free.pop(k - 1)
+        offset, size = start, before + size
+    bisect.insort(free, (offset, size))

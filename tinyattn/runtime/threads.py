@@ -1,0 +1,121 @@
+"""Helper threads: they sleep in Python, wake when a program runs, and share its larger kernels (see ``tinyattn/kernels/executor.py``).
+
+One program at a time may use them; another one, called from another thread at the same moment, simply runs alone. A forked child starts with none and makes its own.
+"""
+
+import atexit
+import contextlib
+import ctypes
+import os
+import threading
+
+import numpy as np
+
+from tinyattn import errors
+from tinyattn.graph.types import fail
+from tinyattn.kernels import SCRATCH_BYTES, build
+from tinyattn.runtime.assemble import aligned_bytes
+
+CLAIM, ACTIVE, STOP, HELPERS, YIELD = 0, 24, 32, 40, 41  # words of the meeting block, as in the executor
+
+
+def _default_threads() -> int:
+    for name in ("TINYATTN_NUM_THREADS", "OMP_NUM_THREADS"):
+        value = os.environ.get(name, "").split(",")[0].strip()
+        if value.isdigit() and int(value) > 0:
+            return int(value)
+    with contextlib.suppress(AttributeError):
+        return max(1, len(os.sched_getaffinity(0)))
+    return os.cpu_count() or 1
+
+
+class Pool:
+    """The helpers of this process, and the memory they meet in."""
+
+    def __init__(self):
+        self.threads = _default_threads()
+        self._reset()
+
+    def _reset(self) -> None:
+        self.lock = threading.Lock()
+        self._meeting = aligned_bytes(64 * 8).view(np.int64)
+        self._meeting[YIELD] = _yield_address()
+        self.block = self._meeting.ctypes.data
+        self.scratch = aligned_bytes(SCRATCH_BYTES + 64)
+        self._helpers: list[_Helper] = []
+        self._local = threading.local()
+
+    def set_threads(self, count: int) -> None:
+        if not isinstance(count, int) or count < 1:
+            fail(errors.ShapeError, "set_num_threads", "the number of threads must be 1 or more", f"{count!r} was got")
+        with self.lock:
+            self._stop()
+            self.threads = count
+
+    def wake(self) -> int:
+        """Make sure that the helpers are awake; the address of the meeting block. Call with the lock held."""
+        while len(self._helpers) < self.threads - 1:
+            self._helpers.append(_Helper(self.block))
+            self._meeting[HELPERS] = len(self._helpers)
+        for helper in self._helpers:
+            if helper.asleep:
+                helper.asleep = False
+                helper.bell.release()
+        return self.block
+
+    def own_scratch(self) -> int:
+        """Scratch memory for a program that runs while another thread has the pool."""
+        if not hasattr(self._local, "scratch"):
+            self._local.scratch = aligned_bytes(SCRATCH_BYTES + 64)
+        return self._local.scratch.ctypes.data
+
+    def _stop(self) -> None:
+        self._meeting[STOP] = 1
+        for helper in self._helpers:
+            helper.leaving = True
+            helper.bell.release()
+        for helper in self._helpers:
+            helper.thread.join(timeout=1.0)
+        self._helpers.clear()
+        self._meeting[HELPERS] = self._meeting[STOP] = 0
+
+
+class _Helper:
+    """A thread that alternates between helping in native code and sleeping."""
+
+    def __init__(self, block: int):
+        self.bell = threading.Semaphore(0)
+        self.asleep, self.leaving = False, False
+        self.scratch = aligned_bytes(SCRATCH_BYTES + 64)
+        help_out = build.function("executor.helper")
+
+        def live():
+            while not self.leaving:
+                help_out(block, 0, 0, self.scratch.ctypes.data)
+                self.asleep = True
+                self.bell.acquire()
+
+        self.thread = threading.Thread(target=live, name="tinyattn helper", daemon=True)
+        self.thread.start()
+
+
+def _yield_address() -> int:
+    """The C function that offers the processor to other threads."""
+    library, name = (ctypes.windll.kernel32, "SwitchToThread") if os.name == "nt" else (ctypes.CDLL(None), "sched_yield")
+    return ctypes.cast(getattr(library, name), ctypes.c_void_p).value
+
+
+pool = Pool()
+atexit.register(pool._stop)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=pool._reset)
+
+
+def set_num_threads(count: int) -> None:
+    """Use ``count`` threads for kernels from now on. Results are the same bits for any number."""
+    pool.set_threads(count)
+
+
+def get_num_threads() -> int:
+    """The number of threads that kernels use."""
+    return pool.threads

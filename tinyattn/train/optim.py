@@ -1,0 +1,393 @@
+"""Optimizers: the update of every parameter as part of the graph.
+
+``optimizer.minimize(loss)`` differentiates the loss and writes, for each parameter w with gradient g, what w
+and its moments become:
+
+    g ← g · min(1, clip_norm / (‖all gradients‖ + 1e-6));     w' = w − lr · (…)
+
+Inside a compiled function these updates belong to its program, so that one native call runs the whole
+training step. What does not depend on the element (learning rate, bias corrections, the clipping factor) is
+computed once, in float64; the rest is one elementwise chain for each parameter. Formulas and defaults are
+torch's; the equations stand with each class.
+
+All that an optimizer remembers are leaves: the moments, the number of updates, the learning rate. They are
+its state dict, and restoring it resumes training exactly.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tinyattn import errors
+from tinyattn.graph import trace
+from tinyattn.graph.grad import grad
+from tinyattn.graph.scope import scope
+from tinyattn.graph.tensor import Tensor, tensor
+from tinyattn.graph.types import FLOAT64, fail
+from tinyattn.nn import state
+from tinyattn.ops.elementwise import cast, clip, isfinite, maximum, minimum, sqrt, square, where
+from tinyattn.ops.reduce import sum as sum_of
+from tinyattn.runtime.program import Program
+from tinyattn.train import schedules as schedules
+
+Scalars = tuple[Tensor, ...]
+Moments = tuple[Tensor, ...]
+
+
+class Optimizer:
+    """What all optimizers share: gradients, clipping, learning rate, state.
+
+    ``parameters``: leaves made by ``ta.parameter``, for instance ``model.parameters()``. ``lr``: a number, or
+    a schedule (``ta.optim.schedules``), a function of the number of updates done. ``clip_norm`` limits the
+    norm of all gradients together (Pascanu et al. 2013), ``clip_value`` each of their elements. With
+    ``skip_nonfinite`` an update whose gradients hold inf or NaN changes nothing, not even the count of
+    updates: the loop sees the norm, and the parameters are still good.
+    """
+
+    moments: tuple[str, ...] = ()
+    """Names of the moments, arrays of the parameter's shape that start at 0."""
+
+    def __init__(
+        self,
+        parameters: Iterable[Tensor],
+        lr: float | schedules.Schedule,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
+        skip_nonfinite: bool = True,
+    ):
+        self.parameters = _check_parameters(parameters)
+        self.schedule: schedules.Schedule | None = lr if callable(lr) else None
+        self.clip_norm, self.clip_value, self.skip_nonfinite = clip_norm, clip_value, skip_nonfinite
+        if clip_norm is not None and clip_value is not None:
+            got = f"{clip_norm} and {clip_value} were got"
+            fail(errors.TinyattnError, self._name, "clip_norm or clip_value must be left out", got)
+        self._check("clip_norm", clip_norm is None or clip_norm > 0, "positive", clip_norm)
+        self._check("clip_value", clip_value is None or clip_value > 0, "positive", clip_value)
+        first = lr(0) if callable(lr) else lr
+        self._check("lr", math.isfinite(first) and first >= 0, "at least 0", first)
+        self._lr = tensor(np.array(first, np.float64), name="lr")
+        self.steps = tensor(np.zeros((), np.int64), name="steps")
+        """The number of updates done."""
+        self._moments: list[Moments] = [
+            tuple(tensor(np.zeros(w.shape, w.dtype), name=_join(m, w.name)) for m in self.moments)
+            for w in self.parameters
+        ]
+
+    @property
+    def _name(self) -> str:
+        return type(self).__name__
+
+    def _check(self, name: str, holds: bool, must: str, got: Any) -> None:
+        if not holds:
+            fail(errors.TinyattnError, self._name, f"{name} must be {must}", f"{got} was got")
+
+    @property
+    def lr(self) -> Tensor:
+        """The learning rate: a 0-d float64 leaf, of the last update where a schedule sets it. Without a schedule, assign to it freely."""
+        return self._lr
+
+    @lr.setter
+    def lr(self, value: float) -> None:
+        if self.schedule is not None:
+            got = f"an assignment of {value}"
+            fail(errors.TinyattnError, self._name, "the learning rate must be set by the schedule", got)
+        self._check("lr", math.isfinite(value) and value >= 0, "at least 0", value)
+        self._lr.assign(float(value))
+
+    # The update.
+
+    def minimize(self, loss: Tensor) -> Tensor:
+        """One step of descent: update all parameters against the gradient of the scalar ``loss``.
+
+        Inside a compiled function the update is recorded, once for each call of its program; outside it
+        happens now. Returns the norm of all gradients before clipping, a 0-d float64 Tensor.
+        """
+        return self.update(grad(loss, self.parameters))
+
+    def update(self, gradients: Sequence[Tensor]) -> Tensor:
+        """Like ``minimize``, with gradients computed elsewhere: one for each parameter, of its shape and type."""
+        self._check_gradients(gradients)
+        with scope(self._name):
+            norm = sqrt(_total([cast(sum_of(square(g)), FLOAT64) for g in gradients]))
+            updates = self._updates(list(gradients), norm)
+        if trace.current() is None:
+            return tensor(Program([norm], [], updates).run([])[0])
+        for leaf, value in updates.items():
+            trace.assign(leaf, value)
+        return norm
+
+    def _updates(self, gradients: list[Tensor], norm: Tensor) -> dict[Tensor, Tensor]:
+        """What each leaf becomes."""
+        lr = self._lr if self.schedule is None else self.schedule(self.steps)
+        done = self.steps + 1
+        updates = {self.steps: done} if self.schedule is None else {self.steps: done, self._lr: lr}
+        scalars = self.scalars(lr, cast(done, FLOAT64))
+        scale = None if self.clip_norm is None else minimum(self.clip_norm / (norm + 1e-6), 1.0)
+        for w, g, moments in zip(self.parameters, gradients, self._moments, strict=True):
+            if scale is not None:
+                g = g * cast(scale, w.dtype)
+            if self.clip_value is not None:
+                g = clip(g, -self.clip_value, self.clip_value)
+            new_w, new_moments = self.rule(w, g, moments, tuple(cast(s, w.dtype) for s in scalars))
+            updates[w] = new_w
+            updates.update(zip(moments, new_moments, strict=True))
+        if not self.skip_nonfinite:
+            return updates
+        sound = isfinite(norm)
+        return {leaf: value if leaf is self._lr else where(sound, value, leaf) for leaf, value in updates.items()}
+
+    def scalars(self, lr: Tensor, step: Tensor) -> Scalars:
+        """What the rule needs besides arrays, from the learning rate and the update's number (1, 2, …), all 0-d float64."""
+        return (lr,)
+
+    def rule(self, w: Tensor, g: Tensor, moments: Moments, scalars: Scalars) -> tuple[Tensor, Moments]:
+        """New values of a parameter and its moments."""
+        raise NotImplementedError
+
+    def _check_gradients(self, gradients: Sequence[Tensor]) -> None:
+        if len(gradients) != len(self.parameters):
+            must = f"there must be a gradient for each of {len(self.parameters)} parameters"
+            fail(errors.ShapeError, self._name, must, f"{len(gradients)} were got")
+        for w, g in zip(self.parameters, gradients, strict=True):
+            if g.type != w.type:
+                must = f"the gradient of {w.name or 'a parameter'} must be {w.type}"
+                fail(errors.ShapeError, self._name, must, f"{g.type} was got")
+        tracing = trace.current()
+        if tracing is not None and self.steps in tracing.updates:
+            must = "an optimizer must update once in a compiled function"
+            hint = "Add the losses up, and minimize their sum."
+            fail(errors.TinyattnError, self._name, must, "a second update was got", hint)
+
+    # State.
+
+    def _leaves(self) -> dict[str, Tensor]:
+        names = [w.name or "" for w in self.parameters]
+        if len(set(names)) < len(names) or "" in names:
+            names = [str(k) for k in range(len(names))]
+        leaves = {"steps": self.steps, "lr": self._lr}
+        for k, moment in enumerate(self.moments):
+            leaves |= {_join(moment, name): own[k] for name, own in zip(names, self._moments, strict=True)}
+        return leaves
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Copies of all that the optimizer remembers: ``steps``, ``lr``, and ``<moment>.<parameter>`` (its number if names are not unique)."""
+        return state.save(self._leaves())
+
+    def load_state_dict(self, given: Mapping[str, Any]) -> None:
+        """Restore what ``state_dict`` returned. Raises CheckpointError, with nothing changed, if it is that of another optimizer."""
+        state.load(self._name, self._leaves(), given)
+
+    def __repr__(self) -> str:
+        size = sum(w.size for w in self.parameters)
+        return f"{self._name}({len(self.parameters)} parameters of {size:,} numbers, lr={float(self._lr):g})"
+
+
+def _join(moment: str, name: str | None) -> str:
+    return f"{moment}.{name}" if name else moment
+
+
+def _total(parts: list[Tensor]) -> Tensor:
+    total = parts[0]
+    for part in parts[1:]:
+        total = total + part
+    return total
+
+
+def _check_parameters(parameters: Iterable[Tensor]) -> list[Tensor]:
+    found = list(dict.fromkeys(parameters))  # tied parameters count once
+    if not found:
+        fail(errors.TinyattnError, "optimizer", "there must be parameters to update", "none was got")
+    for w in found:
+        if not isinstance(w, Tensor) or w.op.name != "parameter":
+            hint = "Make trainable leaves with ta.parameter, or pass model.parameters()."
+            fail(errors.TinyattnError, "optimizer", "parameters must come from ta.parameter", f"{w!r} was
+            got", hint)
+    return found
+
+
+class SGD(Optimizer):
+    """Gradient descent with momentum μ and weight decay λ.
+
+    g ← g + λw;  b' = μb + g;  w' = w − lr·b', or w − lr·(g + μb') with ``nesterov`` (Sutskever et al. 2013).
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[Tensor],
+        lr: float | schedules.Schedule = 1e-3,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        weight_decay: float = 0.0,
+        **options: Any,
+    ):
+        self.momentum, self.nesterov, self.weight_decay = momentum, nesterov, weight_decay
+        self.moments = ("momentum_buffer",) if momentum else ()
+        self._check("momentum", momentum >= 0, "at least 0", momentum)
+        self._check("momentum", momentum > 0 or not nesterov, "positive with nesterov", momentum)
+        super().__init__(parameters, lr, **options)
+
+    def rule(self, w, g, moments, scalars):
+        (lr,) = scalars
+        g = g + self.weight_decay * w if self.weight_decay else g
+        if not moments:
+            return w - lr * g, ()
+        buffer = self.momentum * moments[0] + g
+        return w - lr * (g + self.momentum * buffer if self.nesterov else buffer), (buffer,)
+
+
+class Adam(Optimizer):
+    """Adam (Kingma & Ba 2015): steps of a size that does not depend on the gradient's scale.
+
+    g ← g + λw;  m' = m + (1−β₁)(g − m);  v' = β₂v + (1−β₂)g²;  w' = w − lr/(1−β₁ᵗ) · m' / (√v' / √(1−β₂ᵗ) +
+    ε).
+    """
+
+    moments = ("exp_avg", "exp_avg_sq")
+    decoupled = False
+
+    def __init__(
+        self,
+        parameters: Iterable[Tensor],
+        lr: float | schedules.Schedule = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        **options: Any,
+    ):
+        self.betas, self.eps, self.weight_decay = betas, eps, weight_decay
+        self._check("betas", all(0 <= beta < 1 for beta in betas), "in [0, 1)", betas)
+        super().__init__(parameters, lr, **options)
+
+    def scalars(self, lr, step):
+        beta1, beta2 = self.betas
+        return lr / (1 - beta1**step), sqrt(1 - beta2**step), 1 - lr * self.weight_decay
+
+    def rule(self, w, g, moments, scalars):
+        (beta1, beta2), (mean, mean_square), (size, correction, shrink) = self.betas, moments, scalars
+        if self.weight_decay and self.decoupled:
+            w = w * shrink
+        elif self.weight_decay:
+            g = g + self.weight_decay * w
+        mean = mean + (1 - beta1) * (g - mean)
+        mean_square = beta2 * mean_square + (1 - beta2) * (g * g)
+        return w - size * (mean / (sqrt(mean_square) / correction + self.eps)), (mean, mean_square)
+
+
+class AdamW(Adam):
+    """Adam with decoupled weight decay (Loshchilov & Hutter 2019): w shrinks to (1 − lr·λ)w beforehand, and g stays as it is."""
+
+    decoupled = True
+
+    def __init__(
+        self,
+        parameters: Iterable[Tensor],
+        lr: float | schedules.Schedule = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 1e-2,
+        **options: Any,
+    ):
+        super().__init__(parameters, lr, betas, eps, weight_decay, **options)
+
+
+class RMSprop(Optimizer):
+    """RMSprop (Tieleman & Hinton 2012), as in torch; ``centered`` divides by the standard deviation of the
+    gradient (Graves 2013).
+
+    g ← g + λw;  n' = αn + (1−α)g²;  m' = m + (1−α)(g − m);  d = √n' or √(n' − m'²);  b' = μb + g/(d + ε);  w'
+    = w − lr·b'.
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[Tensor],
+        lr: float | schedules.Schedule = 1e-2,
+        alpha: float = 0.99,
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        momentum: float = 0.0,
+        centered: bool = False,
+        **options: Any,
+    ):
+        self.alpha, self.eps, self.weight_decay = alpha, eps, weight_decay
+        self.momentum, self.centered = momentum, centered
+        self.moments = ("square_avg", *["grad_avg"] * bool(centered), *["momentum_buffer"] * bool(momentum))
+        self._check("alpha", 0 <= alpha < 1, "in [0, 1)", alpha)
+        self._check("momentum", momentum >= 0, "at least 0", momentum)
+        super().__init__(parameters, lr, **options)
+
+    def rule(self, w, g, moments, scalars):
+        (lr,), alpha = scalars, self.alpha
+        old = dict(zip(self.moments, moments, strict=True))
+        g = g + self.weight_decay * w if self.weight_decay else g
+        new = {"square_avg": alpha * old["square_avg"] + (1 - alpha) * (g * g)}
+        spread = new["square_avg"]
+        if self.centered:
+            new["grad_avg"] = old["grad_avg"] + (1 - alpha) * (g - old["grad_avg"])
+            spread = maximum(spread - new["grad_avg"] * new["grad_avg"], 0)  # rounding may leave it below 0
+        direction = g / (sqrt(spread) + self.eps)
+        if self.momentum:
+            direction = new["momentum_buffer"] = self.momentum * old["momentum_buffer"] + direction
+        return w - lr * direction, tuple(new[name] for name in self.moments)
+
+
+class Adadelta(Optimizer):
+    """Adadelta (Zeiler 2012): steps in the parameter's own units.
+
+    g ← g + λw;  n' = ρn + (1−ρ)g²;  δ = √(a + ε)/√(n' + ε) · g;  a' = ρa + (1−ρ)δ²;  w' = w − lr·δ.
+    """
+
+    moments = ("square_avg", "acc_delta")
+
+    def __init__(
+        self,
+        parameters: Iterable[Tensor],
+        lr: float | schedules.Schedule = 1.0,
+        rho: float = 0.9,
+        eps: float = 1e-6,
+        weight_decay: float = 0.0,
+        **options: Any,
+    ):
+        self.rho, self.eps, self.weight_decay = rho, eps, weight_decay
+        self._check("rho", 0 <= rho < 1, "in [0, 1)", rho)
+        super().__init__(parameters, lr, **options)
+
+    def rule(self, w, g, moments, scalars):
+        (lr,), (mean_square, mean_delta), rho = scalars, moments, self.rho
+        g = g + self.weight_decay * w if self.weight_decay else g
+        mean_square = rho * mean_square + (1 - rho) * (g * g)
+        delta = sqrt(mean_delta + self.eps) / sqrt(mean_square + self.eps) * g
+        mean_delta = rho * mean_delta + (1 - rho) * (delta * delta)
+        return w - lr * delta, (mean_square, mean_delta)
+
+
+class GravesRMSprop(Optimizer):
+    """RMSprop as Graves wrote it down (2013, equations 38–41), the optimizer of the Neural Turing Machine.
+
+    n' = ρn + (1−ρ)g²;  m' = ρm + (1−ρ)g;  Δ' = μΔ − lr · g / √(n' − m'² + ε);  w' = w + Δ'.
+    """
+
+    moments = ("square_avg", "grad_avg", "delta")
+
+    def __init__(
+        self,
+        parameters: Iterable[Tensor],
+        lr: float | schedules.Schedule = 1e-4,
+        rho: float = 0.95,
+        momentum: float = 0.9,
+        eps: float = 1e-4,
+        **options: Any,
+    ):
+        self.rho, self.momentum, self.eps = rho, momentum, eps
+        self._check("rho", 0 <= rho < 1, "in [0, 1)", rho)
+        super().__init__(parameters, lr, **options)
+
+    def rule(self, w, g, moments, scalars):
+        (lr,), (mean_square, mean, delta), rho = scalars, moments, self.rho
+        mean_square = rho * mean_square + (1 - rho) * (g * g)
+        mean = rho * mean + (1 - rho) * g
+        variance = maximum(mean_square - mean * mean, 0)  # rounding may leave it below 0
+        delta = self.momentum * delta - lr * (g / sqrt(variance + self.eps))
+        return w + delta, (mean_square, mean, delta)

@@ -1,0 +1,175 @@
+"""The run folder: everything a training run leaves behind, readable without tinyattn.
+
+    config.toml              every setting, resolved: what was asked for, and the defaults of everything else
+    metrics.jsonl            one JSON object a line: {"step": 300, "loss": 0.41, …}
+    ckpt-00000300.safetensors, best.safetensors
+    report.html, *.svg       the report and its pictures
+
+A run never writes into the folder of another one. While it lasts it holds a lock on its folder, so that two processes
+cannot continue the same run; the lock goes with the process, however that ends.
+"""
+
+import json
+import math
+import os
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tinyattn.errors import CheckpointError, DataError
+from tinyattn.train.safetensors import replace_file
+
+CONFIG, METRICS, LOCK = "config.toml", "metrics.jsonl", ".lock"
+
+
+class Run:
+    """One run folder. Make it with `Run.create` or `Run.open`."""
+
+    def __init__(self, folder: Path, config: dict[str, Any]):
+        self.folder, self.config = folder, config
+        self._lock: int | None = None
+
+    @classmethod
+    def create(cls, folder: str | Path | None, config: dict[str, Any], name: str) -> "Run":
+        """A new run in `folder`, or else in the first free one of runs/<name>, runs/<name>-2, runs/<name>-3, …
+
+        Raises DataError when `folder` is a file or holds anything already.
+        """
+        try:
+            folder = _first_free(Path("runs"), name) if folder is None else _empty(Path(folder))
+            replace_file(folder / CONFIG, [toml(config).encode()])
+        except OSError as error:
+            raise DataError(
+                f"[train] the run's folder must be writable, but it is not: {error.strerror}."
+            ) from None
+        return cls(folder, config)._locked()
+
+    @classmethod
+    def open(cls, folder: str | Path, lock: bool = True) -> "Run":
+        """The run in `folder`, to be resumed or (without a lock) looked at. Raises CheckpointError if it is none."""
+        folder = Path(folder)
+        try:
+            text = (folder / CONFIG).read_text(encoding="utf-8")
+            run = cls(folder, tomllib.loads(text))
+        except (OSError, ValueError) as error:  # both of bad UTF-8 and of bad TOML are ValueErrors
+            got = "there is none" if isinstance(error, FileNotFoundError) else f"it cannot be read ({error})"
+            raise CheckpointError(
+                f"[run] {folder} must be the folder of a run, with a {CONFIG}, but {got}."
+            ) from None
+        return run._locked() if lock else run
+
+    def _locked(self) -> "Run":
+        try:
+            import fcntl
+        except ImportError:  # Windows has no such lock
+            return self
+        self._lock = os.open(self.folder / LOCK, os.O_CREAT | os.O_RDWR, 0o644)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self.close()
+            got = "another process is at it"
+            raise CheckpointError(f"[run] {self.folder} must be trained by one process, but {got}.") from None
+        return self
+
+    def close(self) -> None:
+        """Give the folder free."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def save_config(self) -> None:
+        """Write `config` again, after a change."""
+        replace_file(self.folder / CONFIG, [toml(self.config).encode()])
+
+    # Metrics.
+
+    def log(self, record: dict[str, Any]) -> None:
+        """Append one line to metrics.jsonl. Numbers that JSON does not have (nan, inf) become null."""
+        with open(self.folder / METRICS, "a", encoding="utf-8") as file:
+            file.write(json.dumps({key: _finite(value) for key, value in record.items()}) + "\n")
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """All lines of metrics.jsonl; what a crash left of a last one is left out."""
+        return list(_records(self.folder / METRICS))
+
+    def truncate_metrics(self, step: int) -> None:
+        """Forget what was measured after `step`: a resumed run will measure it again."""
+        kept = [json.dumps(record) + "\n" for record in self.metrics() if record.get("step", 0) <= step]
+        replace_file(self.folder / METRICS, ["".join(kept).encode()])
+
+
+def _records(path: Path) -> Iterator[dict[str, Any]]:
+    if path.exists():
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+            try:
+                record = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(record, dict):
+                yield record
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _first_free(parent: Path, name: str) -> Path:
+    """Make parent/name, or with the lowest number behind it that is free; mkdir decides between two processes."""
+    parent.mkdir(parents=True, exist_ok=True)
+    number = 1
+    while True:
+        folder = parent / (name if number == 1 else f"{name}-{number}")
+        try:
+            folder.mkdir()
+            return folder
+        except FileExistsError:
+            number += 1
+
+
+def _empty(folder: Path) -> Path:
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        what = "a run" if (folder / CONFIG).exists() else "files" if folder.is_dir() else "no folder"
+        got = f"{folder} is no folder" if what == "no folder" else f"{folder} holds {what} already"
+        advice = f"\n  Continue it: tinyattn train --resume {folder}" if what == "a run" else ""
+        raise DataError(f"[train] --out must name a new or an empty folder, but {got}.{advice}")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+# TOML. Python reads it (tomllib) but does not write it.
+
+
+def toml(table: dict[str, Any], prefix: str = "") -> str:
+    """A dict of strings, numbers, bools, lists of these and tables as TOML; entries that are None are left out."""
+    lines = [
+        f"{_key(key)} = {_value(value)}"
+        for key, value in table.items()
+        if value is not None and not isinstance(value, dict)
+    ]
+    for key, value in table.items():
+        if isinstance(value, dict):
+            path = f"{prefix}{_key(key)}"
+            lines += ["", f"[{path}]", toml(value, f"{path}.").rstrip("\n")]
+    return "\n".join(lines).lstrip("\n") + "\n"
+
+
+def _key(key: str) -> str:
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _string(key)
+
+
+def _string(text: str) -> str:
+    """A JSON string is a TOML string, but for DEL, which has to be written as an escape."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return repr(value)
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_value, value))}]"
+    return str(value) if isinstance(value, int) else _string(str(value))

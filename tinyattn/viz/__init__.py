@@ -1,0 +1,12 @@
+"""Floor 8: pictures. The same graph that is differentiated and compiled is drawn here, forward and backward in one picture.
+
+    tensors ──build──► picture (nodes, edges, clusters) ──collapse──► picture ──dot──► DOT ──layout──► SVG, PNG, PDF, HTML
+
+Everything up to DOT is plain Python and works anywhere; only the last arrow needs Graphviz's program ``dot``.
+"""
+
+from tinyattn.viz.drawing import draw, make_dot
+from tinyattn.viz.heat import Heatmap, heatmap
+from tinyattn.viz.view import GraphView
+
+__all__ = ["GraphView", "Heatmap", "draw", "heatmap", "make_dot"]

@@ -1,0 +1,206 @@
+"""From Tensors to a picture.
+
+Each Tensor becomes one node, but for three kinds: a constant of one element is written into the label of its user; the outputs of a node with
+several of them are labels on its arrows; and a ``scan`` becomes a cluster that holds its body once, with a loop edge from what each carry becomes
+back to the carry. A hand-derived operation named in ``expand`` becomes a cluster holding its definition.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from tinyattn.graph import scope
+from tinyattn.graph.tensor import Tensor, placeholder
+from tinyattn.graph.text import attrs_text, structural_ids
+from tinyattn.graph.traverse import topological
+from tinyattn.viz import labels
+from tinyattn.viz.model import Cluster, Edge, Node, Path, Picture
+
+LEAVES = {"tensor": "input", "input": "input", "parameter": "parameter", "constant": "constant"}
+
+
+class Source(NamedTuple):
+    """Where an arrow starts: a node of the picture, and which of its outputs."""
+
+    node: str
+    label: str = ""
+
+
+Where = dict[Tensor, Source | str]
+"""Where each Tensor is drawn; a string is a constant written into its users' labels."""
+
+
+class Room(NamedTuple):
+    """What the nodes of one level have in common: the whole graph, the body of a loop, or an opened definition."""
+
+    ids: Mapping[Tensor, str]
+    prefix: str
+    path: Path
+    scope: tuple[str, ...]
+    phase: Callable[[Tensor], str]
+
+
+class Builder:
+    """Draws levels into one picture. ``names`` overrides the names of leaves."""
+
+    def __init__(self, title: str, expand: frozenset[str] = frozenset(), names: Mapping[Tensor, str] | None = None):
+        self.picture = Picture(title)
+        self.expand = expand
+        self.names = names or {}
+        self.drawn: dict[Tensor, str] = {}
+        """The node or cluster of each Tensor of the outermost level."""
+        self.seeds: dict[Tensor, Tensor] = {}
+        """Cotangent of an output → that output."""
+
+    def level(self, roots: Sequence[Tensor], room: Room, bound: Where) -> Where:
+        """Draw everything below ``roots`` but what is ``bound`` already; return where each Tensor is."""
+        where = dict(bound)
+        order = topological(roots, where)
+        asked: dict[Tensor, list[Tensor]] = {}
+        for node in order:
+            if node.op.name == "output":
+                asked.setdefault(node.inputs[0], []).append(node)
+        parts: dict[Tensor, Callable] = {}
+        wanted = set(roots)
+        for node in order:
+            if node in where:
+                continue
+            text = None if node in wanted else labels.filled(node)
+            if text is not None:
+                where[node] = text
+            elif node.op.name == "output":
+                where[node] = parts[node.inputs[0]](node.attrs["key"])
+            elif node.op.name == "scan":
+                parts[node] = self._scan(node, room, where, [part.attrs["key"] for part in asked.get(node, ())])
+            elif node.op.name in self.expand and node.op.definition is not None:
+                results = self._definition(node, room, where)
+                parts[node] = results.__getitem__
+                if node.dtype is not None:
+                    where[node] = results[0]
+            else:
+                used = asked.get(node, ())
+                where[node] = start = self._box(node, room, where, used)
+                parts[node] = lambda key, start=start, many=len(used) > 1: Source(start.node, str(key) if many else "")
+            if not room.prefix and isinstance(where.get(node), Source):
+                self.drawn[node] = where[node].node
+        return where
+
+    def module_path(self, node: Tensor, room: Room | None = None) -> Path:
+        """The clusters around a node, made if new: the room's, then the modules."""
+        base = len(room.scope) if room is not None else 0
+        inner = node.scope[base:] if room is None or node.scope[:base] == room.scope else ()
+        path = room.path if room is not None else ()
+        for name in inner:
+            own = name.replace("/", "∕")
+            cluster = f"{path[-1]}/{own}" if path else own
+            path = (*path, cluster)
+            self.picture.clusters.setdefault(cluster, Cluster(cluster, name, "module", path))
+        return path
+
+    def _operand_names(self, node: Tensor, where: Where) -> list[str]:
+        found = []
+        for source in node.inputs:
+            start = where[source]
+            if isinstance(start, str):
+                found.append(start)
+            else:
+                box = self.picture.nodes[start.node]
+                found.append(box.title if box.kind in ("input", "parameter", "carry", "element") else box.op)
+        return found
+
+    def _connect(self, start: Source | str, target: str, operand: int, kind: str = "") -> None:
+        if isinstance(start, str):
+            return
+        phases = self.picture.nodes[start.node].phase, self.picture.nodes[target].phase
+        kind = kind or ("data" if phases[1] != "gradient" else "gradient" if phases[0] == "gradient" else "saved")
+        if kind == "saved":
+            self.picture.nodes[start.node].saved = True
+        self.picture.connect(Edge(start.node, target, kind, start.label, [operand]))
+
+    def _box(self, node: Tensor, room: Room, where: Where, used: Sequence[Tensor]) -> Source:
+        ident = room.prefix + room.ids[node]
+        names = self._operand_names(node, where)
+        kind = LEAVES.get(node.op.name) or ("view" if node.op.view is not None else "op")
+        if node in self.seeds:
+            title, kind = "ȳ = 1", "seed"
+        elif kind == "op" or kind == "view":
+            title = labels.title(node, [s if isinstance(s := where[source], str) else None for source in node.inputs])
+        else:
+            title = self.names.get(node) or node.name or ("numbers" if kind == "constant" else node.op.name)
+        types = [labels.type_text(value.type) for value in ([node] if node.dtype is not None else used)]
+        origin = self.drawn.get(node.origin) if node.origin is not None else None
+        attrs = "" if kind == "constant" else attrs_text(node)
+        line, text = labels.place(node.line)
+        self.picture.nodes[ident] = Node(
+            id=ident, op=node.op.name, kind=kind, phase=room.phase(node), title=title, types=list(dict.fromkeys(types)),
+            path=self.module_path(node, room), origin=origin, formula=labels.formula(node, names) if node.inputs else "",
+            rule=labels.gradient_rule(node, names), attrs=attrs, line=line, source=text,
+        )  # fmt: skip
+        for k, source in enumerate(node.inputs):
+            self._connect(where[source], ident, k)
+        if node in self.seeds:
+            self._connect(where[self.seeds[node]], ident, 0, "seed")
+        return Source(ident)
+
+    def _open(self, node: Tensor, room: Room, label: str, kind: str) -> tuple[Cluster, Path]:
+        """A cluster for the inside of ``node``."""
+        ident = room.prefix + room.ids[node]
+        path = (*self.module_path(node, room), ident)
+        line, text = labels.place(node.line)
+        cluster = Cluster(ident, label, kind, path, f"{line}  {text}".strip(), room.phase(node))
+        self.picture.clusters[ident] = cluster
+        if not room.prefix:
+            self.drawn[node] = ident
+        return cluster, path
+
+    def _scan(self, node: Tensor, room: Room, where: Where, keys: Sequence) -> Callable:
+        attrs = node.attrs
+        body, carries, elements = attrs["body"], attrs["carries"], attrs["carries"] + attrs["sequences"]
+        label = f"scan × {attrs['length']}" + (", last step first" if attrs["reverse"] else "")
+        cluster, path = self._open(node, room, label, "scan")
+        prefix, phase = f"{cluster.id}__", cluster.phase
+        roots = [*body.outputs, *(key[1] for key in keys if key[0] == "stack")]
+        used = set(topological(roots))
+        bound: Where = {}
+        for k, (argument, given) in enumerate(zip(body.arguments, node.inputs, strict=True)):
+            start = where[given]
+            if k >= elements:
+                bound[argument] = start
+            elif k < carries or argument in used:
+                role, ident = ("carry", f"{prefix}carry{k}") if k < carries else ("element", f"{prefix}element{k - carries}")
+                from_text = f", from {start}" if isinstance(start, str) else ""
+                outer = "x" if isinstance(start, str) else self._short(start.node)
+                title = f"carry {k}{from_text}" if role == "carry" else f"{outer} [t]"
+                self.picture.nodes[ident] = Node(
+                    id=ident, op=role, kind=role, phase=phase, title=title, types=[labels.type_text(argument.type)], path=path, line=cluster.note,
+                )  # fmt: skip
+                self._connect(start, ident, k)
+                bound[argument] = Source(ident)
+        inner = Room(structural_ids(roots), prefix, path, node.scope, lambda _: phase)
+        inside = self.level(roots, inner, bound)
+        for k, after in enumerate(body.outputs):
+            start, carry = inside[after], f"{prefix}carry{k}"
+            if isinstance(start, Source) and start.node != carry:
+                self._connect(start, carry, k, "loop")
+
+        def part(key):
+            kind, what = key
+            start = inside[body.outputs[what] if kind == "final" else what]
+            return start if isinstance(start, str) else Source(start.node, "last" if kind == "final" else "all t")
+
+        return part
+
+    def _short(self, ident: str) -> str:
+        box = self.picture.nodes[ident]
+        return box.title if box.kind in ("input", "parameter", "element") else box.op
+
+    def _definition(self, node: Tensor, room: Room, where: Where) -> list[Source | str]:
+        names = self._operand_names(node, where)
+        cluster, path = self._open(node, room, f"{node.op.name} = {labels.formula(node, names)}", "definition")
+        variables = [placeholder(source.type) for source in node.inputs]
+        with scope.on_behalf_of(node, node.origin):
+            made = node.op.definition(*variables, **node.attrs)
+        results = list(made) if isinstance(made, tuple) else [made]
+        bound = {variable: where[source] for variable, source in zip(variables, node.inputs, strict=True)}
+        inner = Room(structural_ids(results), f"{cluster.id}__", path, node.scope, lambda _: cluster.phase)
+        inside = self.level(results, inner, bound)
+        return [inside[result] for result in results]

@@ -1,0 +1,125 @@
+"""Smaller pictures of the same graph: clusters become single nodes, and whatever crossed their border stays.
+
+Forward, gradient and update parts of a module become a node each, side by side, so that the flow from output to gradient stays readable. Arrows between
+the same two nodes are merged; an arrow that goes around a collapsed module (a residual connection) joins two other nodes and survives.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from tinyattn.viz.model import Edge, Node, Picture
+
+LARGEST = 1500
+"""Pictures of more nodes than this are collapsed before layout."""
+
+_ROLE = {"forward": "", "gradient": "∂ ", "update": "update of "}
+
+
+def to_depth(picture: Picture, depth: int) -> Picture:
+    """Every cluster nested deeper than ``depth`` as one node; 0 leaves no cluster open."""
+
+    def group(node: Node) -> str | None:
+        return node.path[depth] if len(node.path) > depth else None
+
+    return _merge(picture, group)
+
+
+def by_line(picture: Picture) -> Picture:
+    """All operations that one line of the user's program made in one module, as one node."""
+
+    def group(node: Node) -> str | None:
+        return f"{'/'.join(node.path)}:{node.line}" if node.kind in ("op", "view") and node.line else None
+
+    return _merge(picture, group)
+
+
+def to_one(picture: Picture) -> Picture:
+    """All operations as one node for each phase: the last resort."""
+    return _merge(picture, lambda node: "everything")
+
+
+def fit(picture: Picture, largest: int = LARGEST) -> Picture:
+    """The picture itself if it has at most ``largest`` nodes, else the most detailed one that fits, with a note that says so."""
+    if len(picture.nodes) <= largest:
+        return picture
+    depths = range(picture.depth - 1, -1, -1)
+    candidates: list[tuple[str, Callable[[], Picture]]] = [
+        *((f"modules nested deeper than {d} are one node each (depth={d})", lambda d=d: to_depth(picture, d)) for d in depths),
+        ("operations of one source line are one node each", lambda: by_line(to_depth(picture, 0))),
+        ("all operations are one node", lambda: to_one(picture)),
+    ]
+    for what, make in candidates:
+        smaller = make()
+        if len(smaller.nodes) <= largest:
+            break
+    smaller.notes.append(f"{len(picture.nodes):,} nodes are too many for one picture: {what}.")
+    return smaller
+
+
+def _merge(picture: Picture, group: Callable[[Node], str | None]) -> Picture:
+    """Nodes of one group and phase become one node. ``group`` names a node's group, or None to keep it as it is."""
+    sizes: dict[tuple, int] = {}
+    keys: dict[str, tuple | None] = {}
+    for node in picture.nodes.values():
+        name = group(node)
+        keys[node.id] = None if name is None else (name, node.phase)
+        if name is not None:
+            sizes[name, node.phase] = sizes.get((name, node.phase), 0) + 1
+    new: dict[str, str] = {}
+    nodes: dict[str, Node] = {}
+    members: dict[str, list[Node]] = {}
+    for node in picture.nodes.values():
+        key = keys[node.id]
+        if key is None or (sizes[key] == 1 and key[0] not in picture.clusters):
+            new[node.id], nodes[node.id] = node.id, replace(node)
+            continue
+        new[node.id] = ident = key[0] + ("" if node.phase == "forward" else f"__{node.phase}")
+        if ident not in members:
+            members[ident] = []
+            nodes[ident] = _group_node(picture, ident, key[0], node)
+        members[ident].append(node)
+    for ident, inside in members.items():
+        _summarise(nodes[ident], inside)
+    for node in nodes.values():
+        node.origin = new.get(node.origin or "", node.origin)
+    merged = Picture(nodes=nodes)
+    for edge in picture.edges:
+        source, target = new[edge.source], new[edge.target]
+        if source != target:
+            grouped = source in members or target in members
+            merged.connect(Edge(source, target, edge.kind, "" if grouped else edge.label, [] if target in members else list(edge.operands)))
+    _types_that_leave(picture, new, {ident: nodes[ident] for ident in members})
+    return picture.part(nodes, merged.edges)
+
+
+def _group_node(picture: Picture, ident: str, name: str, first: Node) -> Node:
+    cluster = picture.clusters.get(name)
+    if cluster is not None:
+        title, path = cluster.label, cluster.path[:-1]
+    else:
+        title, path = (first.line, first.path) if name != "everything" else ("everything", ())
+    return Node(
+        ident, "group", "group", first.phase, _ROLE[first.phase] + title, [], path=path, line=first.line if cluster is None else "",
+        source=first.source if cluster is None else "", origin=first.origin,
+    )  # fmt: skip
+
+
+def _summarise(node: Node, inside: list[Node]) -> None:
+    node.members = sum(member.members for member in inside)
+    node.output = any(member.output for member in inside) and node.phase == "forward"
+    node.saved = any(member.saved for member in inside)
+    count = sum(member.members for member in inside if member.kind in ("op", "view", "group"))
+    parameters = sum(member.kind == "parameter" for member in inside)
+    results = sum(member.kind == "result" for member in inside)
+    parts = [f"{count} op{'s' * (count != 1)}"] if count else []
+    parts += [f"{parameters} parameter{'s' * (parameters != 1)}"] if parameters else []
+    parts += [f"{results} gradient{'s' * (results != 1)}"] if results and node.phase == "gradient" else []
+    node.attrs = ", ".join(parts)
+
+
+def _types_that_leave(picture: Picture, new: dict[str, str], groups: dict[str, Node]) -> None:
+    """Write on each collapsed node the types of what it hands to others."""
+    for edge in picture.edges:
+        node = groups.get(new[edge.source])
+        if node is not None and new[edge.target] != node.id and edge.kind in ("data", "gradient"):
+            node.types = list(dict.fromkeys([*node.types, *picture.nodes[edge.source].types]))

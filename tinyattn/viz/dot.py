@@ -1,0 +1,129 @@
+"""A picture as DOT text, by the ``graphviz`` package (which quotes names; labels are escaped here).
+
+Saved values are dotted arrows that don't take part in ranking, and there is a cluster for each module: both keep large graphs fast to lay out and free of
+long detours. Cotangents flow from the loss upwards beside the values they belong to.
+"""
+
+from html import escape
+from typing import TYPE_CHECKING
+
+from tinyattn.viz import style
+from tinyattn.viz.model import Edge, Node, Path, Picture
+
+if TYPE_CHECKING:
+    import graphviz
+
+QUICK = 600
+"""Above this many nodes dot's two slow phases are limited."""
+
+MIRROR = "true"
+
+
+def digraph(picture: Picture) -> "graphviz.Digraph":
+    """The picture as a ``graphviz.Digraph``."""
+    import graphviz  # here, because importing it takes longer than everything else in this package
+
+    limits = {"nslimit": "2", "nslimit1": "2", "mclimit": ".5"} if len(picture.nodes) > QUICK else {}
+    caption = "<br/>".join(f'<font point-size="9">{text(note)}</font>' for note in picture.notes)
+    graph = graphviz.Digraph(
+        graph_attr={
+            "id": "picture", "class": "picture", "rankdir": "TB", "nodesep": "0.22", "ranksep": "0.32", "fontname": style.FONT, "fontsize": "10",
+            "fontcolor": style.GREY, "bgcolor": "transparent", "labelloc": "b", "tooltip": tip(picture.title), **limits,
+            **({"label": f"<{caption}>"} if caption else {}),
+        },
+        node_attr={"fontname": style.FONT, "fontsize": "10", "fontcolor": style.INK, "margin": "0.09,0.04", "height": "0.2", "width": "0.3"},
+        edge_attr={"arrowsize": "0.7", "fontname": style.FONT, "fontsize": "8", "fontcolor": style.GREY},
+    )  # fmt: skip
+    _fill(graph, picture, (), _rooms(picture))
+    for edge in picture.edges:
+        _edge(graph, edge, picture)
+    return graph
+
+
+def text(plain: str) -> str:
+    """Plain text inside an HTML-like label."""
+    return escape(plain, quote=True)
+
+
+def tip(plain: str) -> str:
+    """Plain text as a tooltip: quoted so that Graphviz takes no backslash and no entity for its own."""
+    return plain.replace("&", "&amp;").replace("\\", "\\\\").replace("\n", "\\n")
+
+
+def _rooms(picture: Picture) -> dict[Path, tuple[list[Node], list[Path]]]:
+    """For each place, the nodes that lie right in it and the clusters below, in order of appearance."""
+    rooms: dict[Path, tuple[list[Node], list[Path]]] = {(): ([], [])}
+    for node in picture.nodes.values():
+        for depth in range(len(node.path)):
+            inner = node.path[: depth + 1]
+            if inner not in rooms:
+                rooms[inner] = ([], [])
+                rooms[node.path[:depth]][1].append(inner)
+        rooms[node.path][0].append(node)
+    return rooms
+
+
+def _fill(graph, picture: Picture, path: Path, rooms) -> None:
+    nodes, inner = rooms[path]
+    for node in nodes:
+        graph.node(
+            node.id, label=label(node), id=node.id, tooltip=tip(tooltip(node)), **style.node_style(node), **{"class": node.classes}
+        )  # fmt: skip
+    for place in inner:
+        cluster = picture.clusters[place[-1]]
+        with graph.subgraph(name=f"cluster_{cluster.id}") as frame:
+            look = style.cluster_style(cluster)
+            frame.attr(
+                label=f"<{text(cluster.label)}>", id=f"cluster_{cluster.id}", tooltip=tip(cluster.note or cluster.label), labelloc="t",
+                labeljust="l", fontsize="10", margin="8", **look, **{"class": f"cluster {cluster.kind} {cluster.phase}"},
+            )  # fmt: skip
+            _fill(frame, picture, place, rooms)
+
+
+def label(node: Node) -> str:
+    """The HTML-like label: title, then types, value and contents in small print."""
+    if node.kind == "view":
+        return f'<<font point-size="8" color="{style.FADED}">{text(node.title)} → {text(" ".join(node.types))}</font>>'
+    small = [*node.types[:2], *(["…"] if len(node.types) > 2 else []), *([node.value] if node.value else [])]
+    if node.kind == "group":
+        small = [node.attrs, *small]
+    lines = "".join(f'<br/><font point-size="8" color="{style.FADED}">{text(line)}</font>' for line in small)
+    return f"<<b>{text(node.title)}</b>{lines}>"
+
+
+def tooltip(node: Node) -> str:
+    """What shows when the pointer rests on a node."""
+    attrs = f"{node.op} ({node.attrs})" if node.attrs and node.kind != "group" else node.attrs
+    rows = [
+        f"{node.op}: {node.formula}" if node.formula else node.title, attrs if node.attrs else "", ", ".join(node.types),
+        f"pulls back: {node.rule}" if node.rule else "", f"gradient of {node.origin}" if node.origin else "",
+        "/".join(node.path), f"{node.line}  {node.source}".strip(),
+    ]  # fmt: skip
+    return "\n".join(row for row in rows if row)
+
+
+def _edge(graph, edge: Edge, picture: Picture) -> None:
+    look = style.edge_style(edge)
+    if edge.label:
+        look["label"] = f"<{text(edge.label)}>"
+    gradient = edge.kind == "gradient"
+    common = {"id": f"{edge.source}--{edge.target}--{edge.kind}", "class": f"edge {edge.kind}", "tooltip": tip(_edge_tip(edge, picture))}
+    a, b = quoted(edge.source), quoted(edge.target)
+    if gradient and MIRROR == "dirback":
+        graph.edge(b, a, dir="back", **look, **common)
+        return
+    if gradient and MIRROR == "true":
+        graph.edge(a, b, constraint="false", **look, **common)
+        graph.edge(b, a, style="invis")
+        return
+    graph.edge(a, b, **look, **common)
+
+
+def quoted(name: str) -> str:
+    """A node's name as the end of an arrow, where a colon would mean a port."""
+    return f'"{name}"' if False else name
+
+
+def _edge_tip(edge: Edge, picture: Picture) -> str:
+    source, target = picture.nodes[edge.source].title, picture.nodes[edge.target].title
+    return f"{source} → {target} ({edge.kind}{', ' + edge.label if edge.label else ''})"

@@ -1,0 +1,233 @@
+"""``draw``: which Tensors belong in the picture, and what surrounds them (the seed, the gradients of the leaves, the updates, values)."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tinyattn import errors
+from tinyattn.graph.grad import pull_back
+from tinyattn.graph.op import OPS
+from tinyattn.graph.tensor import Tensor, tensor
+from tinyattn.graph.text import structural_ids
+from tinyattn.graph.traverse import depends_on, topological
+from tinyattn.graph.types import fail, is_float
+from tinyattn.runtime.function import Function
+from tinyattn.runtime.program import Program
+from tinyattn.viz import labels
+from tinyattn.viz.build import Builder, Room, Source, Where
+from tinyattn.viz.model import Edge, Node, Picture
+from tinyattn.viz.view import GraphView
+
+if TYPE_CHECKING:
+    import graphviz
+
+DIRECTIONS = ("forward", "backward", "both")
+
+
+def draw(
+    y: Tensor | Sequence[Tensor] | Function,
+    wrt: Tensor | Sequence[Tensor] | None = None,
+    direction: str = "both",
+    depth: int | None = None,
+    expand: str | Iterable[str] = (),
+    values: bool = False,
+) -> GraphView:
+    """Draw the graph of ``y``, and of its gradient, in one picture.
+
+    ``y``: a Tensor, several, or a function compiled by ``ta.function`` after a call (its latest signature is drawn, updates included).
+    ``wrt``: the leaves to differentiate by; without it all parameters and named floating-point leaves, unless ``y`` holds a derivative already. Where
+    ``y`` isn't a scalar, its cotangent is taken to be ones. ``direction``: "forward", "backward" (the derivative and the forward values it reads) or
+    "both". ``depth``: modules nested deeper than this are drawn as one node each (0: every module is one node). ``expand``: names of hand-derived
+    operations to open into their definitions, for instance ``("softmax",)``. ``values``: write out values of at most 8 elements.
+
+    Raises DTypeError for a ``wrt`` that isn't a floating-point Tensor, ShapeError for a wrong direction, depth or name in ``expand``.
+    """
+    return GraphView(_picture(y, wrt, direction, expand, values, {}), _checked_depth(depth))
+
+
+def make_dot(var: Tensor | Sequence[Tensor], params: Mapping[str, Tensor] | Iterable[tuple[str, Tensor]] | None = None) -> "graphviz.Digraph":
+    """The picture of ``draw(var)`` as a ``graphviz.Digraph``. ``params``: names for leaves, which are then also what is differentiated by.
+
+    The signature is that of the torchviz package.
+    """
+    pairs = dict(params) if params is not None else {}
+    names = {leaf: name for name, leaf in pairs.items()}
+    wrt = [leaf for leaf in names if isinstance(leaf, Tensor) and leaf.dtype is not None and is_float(leaf.dtype)]
+    return GraphView(_picture(var, wrt or None, "both", (), False, names)).digraph
+
+
+def _picture(y, wrt, direction, expand, values, names) -> Picture:
+    if direction not in DIRECTIONS:
+        fail(errors.ShapeError, "draw", f"direction must be one of {', '.join(DIRECTIONS)}", f"{direction!r} was got")
+    outputs, updates = _roots(y)
+    opened = _checked_expand(expand)
+    forward = topological(outputs)
+    leaves = [] if direction == "forward" and wrt is None else _leaves(forward, wrt, names)
+    seeds: dict[Tensor, Tensor] = {}
+    notes: list[str] = []
+    found: list[Tensor | None] = []
+    if leaves and direction != "forward":
+        found, seeds, notes = _gradients(outputs, leaves, explicit=wrt is not None)
+    gradients = [g for g in found if g is not None]
+    roots = [*outputs, *gradients, *updates.values()]
+    ids = structural_ids([*roots, *leaves, *updates])
+    phases = _phases(outputs, gradients, forward)
+    builder = Builder(_title(outputs, leaves if gradients else []), opened, names)
+    builder.seeds = {seed: output for output, seed in seeds.items()}
+    where = builder.level(roots, Room(ids, "", (), (), phases), {})
+    _finish(builder, where, ids, outputs, list(zip(leaves, found, strict=False)), updates)
+    picture = builder.picture
+    picture.notes += notes
+    if values:
+        _write_values(builder, [n for n in topological(roots) if n in builder.drawn], picture)
+    return _only_backward(picture) if direction == "backward" else picture
+
+
+def _roots(y: Any) -> tuple[list[Tensor], dict[Tensor, Tensor]]:
+    """The outputs and updates that are meant by the first argument of ``draw``."""
+    if isinstance(y, Function):
+        compiled = [entry for entries in y._compiled.values() for entry in entries]
+        if not compiled:
+            fail(
+                errors.TinyattnError, "draw", "a function must have been called before it is drawn", f"{y.__name__!r} has not",
+                "Call it once, or y.graph(*arguments), so that its shapes are known.",
+            )  # fmt: skip
+        return list(compiled[-1].outputs), dict(compiled[-1].updates)
+    outputs = [y] if isinstance(y, Tensor) else list(y) if isinstance(y, (list, tuple)) else []
+    if not outputs or not all(isinstance(value, Tensor) for value in outputs):
+        fail(
+            errors.DTypeError, "draw", "what is drawn must be a Tensor, a list of Tensors or a function compiled by ta.function",
+            f"{type(y).__name__} was got",
+        )  # fmt: skip
+    return list(dict.fromkeys(outputs)), {}
+
+
+def _checked_depth(depth: int | None) -> int | None:
+    if depth is not None and (isinstance(depth, bool) or not isinstance(depth, int) or depth < 0):
+        fail(errors.ShapeError, "draw", "depth must be None or a whole number from 0", f"{depth!r} was got")
+    return depth
+
+
+def _checked_expand(expand: str | Iterable[str]) -> frozenset[str]:
+    names = frozenset([expand] if isinstance(expand, str) else expand)
+    for name in sorted(names):
+        if name not in OPS or OPS[name].definition is None:
+            known = ", ".join(sorted(op.name for op in OPS.values() if op.definition is not None))
+            fail(errors.ShapeError, "draw", "expand takes names of hand-derived operations", f"{name!r} was got", f"They are: {known}.")
+    return names
+
+
+def _leaves(forward: Sequence[Tensor], wrt, names: Mapping[Tensor, str]) -> list[Tensor]:
+    if wrt is None:
+        if any(node.origin is not None and node.inputs for node in forward):
+            return []  # the picture holds a derivative already
+        leaves = [n for n in forward if n.op.name == "parameter" or (n.op.name in ("tensor", "input") and (n.name or n in names))]
+        return [leaf for leaf in leaves if is_float(leaf.dtype)]
+    leaves = [wrt] if isinstance(wrt, Tensor) else list(wrt)
+    for leaf in leaves:
+        if not isinstance(leaf, Tensor) or leaf.dtype is None or not is_float(leaf.dtype):
+            fail(errors.DTypeError, "draw", "wrt must hold floating-point Tensors", f"{leaf!r} was got")
+    return list(dict.fromkeys(leaves))
+
+
+def _gradients(outputs: Sequence[Tensor], leaves: Sequence[Tensor], explicit: bool):
+    """Cotangents of the leaves, those of the outputs (ones, as leaves of their own so that the picture can show where the derivative begins), remarks."""
+    moving = depends_on(outputs, leaves)
+    seeds = {y: tensor(np.ones(y.shape, y.dtype), name="ȳ") for y in outputs if is_float(y.dtype) and y in moving}
+    try:
+        return pull_back(seeds, leaves), seeds, []
+    except errors.TinyattnError as error:
+        if explicit:
+            raise
+        return [], {}, [f"No gradient: {str(error).splitlines()[0].removeprefix('[grad] ')}"]
+
+
+def _phases(outputs, gradients, forward):
+    before = set(forward)
+    ordinary = before | set(topological([*outputs, *gradients]))
+
+    def phase(node: Tensor) -> str:
+        if node not in ordinary:
+            return "gradient" if node.origin is not None else "update"
+        return "gradient" if node not in before or (node.origin is not None and node.inputs) else "forward"
+
+    return phase
+
+
+def _title(outputs: Sequence[Tensor], leaves: Sequence[Tensor]) -> str:
+    kinds = ", ".join(labels.type_text(y.type) for y in outputs[:3]) + (", …" if len(outputs) > 3 else "")
+    return f"graph of {kinds}" + (f" and its gradient by {len(leaves)} lea{'f' if len(leaves) == 1 else 'ves'}" if leaves else "")
+
+
+def _finish(builder: Builder, where: Where, ids, outputs, gradients, updates) -> None:
+    """Mark the outputs, end each gradient in a node of its own, and lead updates back to their leaves."""
+    nodes = builder.picture.nodes
+    for y in outputs:
+        start = where[y]
+        if isinstance(start, str):
+            continue
+        if y.op.name == "output":  # one of several results, or of a loop: it has no box of its own
+            ident = f"result_{ids[y]}"
+            nodes[ident] = Node(
+                ident, "result", "result", nodes[start.node].phase, "result", [labels.type_text(y.type)], path=builder.module_path(y), output=True
+            )  # fmt: skip
+            builder.picture.connect(Edge(start.node, ident, "data", start.label, [0]))
+        else:
+            nodes[start.node].output = True
+    _house_leaves(builder)
+    for leaf, gradient in gradients:
+        start = where.get(gradient) if gradient is not None else None
+        at = where.get(leaf)
+        if not isinstance(start, Source):
+            continue
+        name = nodes[at.node].title if isinstance(at, Source) else leaf.name or "x"
+        ident = f"gradient_{ids[leaf]}"
+        nodes[ident] = Node(
+            ident, "gradient", "result", "gradient", f"∂y/∂{name}", [labels.type_text(gradient.type)],
+            path=nodes[at.node].path if isinstance(at, Source) else (), output=True, origin=at.node if isinstance(at, Source) else None,
+        )  # fmt: skip
+        builder.picture.connect(Edge(start.node, ident, "gradient", start.label, [0]))
+        builder.drawn[gradient] = start.node
+    for leaf, after in updates.items():
+        start, at = where[after], where.get(leaf)
+        if isinstance(start, Source) and isinstance(at, Source):
+            builder.picture.connect(Edge(start.node, at.node, "update", start.label, [0]))
+
+
+def _house_leaves(builder: Builder) -> None:
+    """Put parameters and tables of numbers that have no module of their own into the innermost module that holds all of their users."""
+    picture = builder.picture
+    users: dict[str, list[tuple[str, ...]]] = {}
+    for edge in picture.edges:
+        target = picture.nodes[edge.target]
+        if target.phase == "forward" and picture.nodes[edge.source].kind in ("parameter", "constant") and edge.kind == "data":
+            users.setdefault(edge.source, []).append(target.path)
+    for ident, paths in users.items():
+        shared = []
+        for steps in zip(*paths, strict=False):
+            if len(set(steps)) > 1 or picture.clusters[steps[0]].kind != "module":
+                break
+            shared.append(steps[0])
+        if not picture.nodes[ident].path:
+            picture.nodes[ident].path = tuple(shared)
+
+
+def _write_values(builder: Builder, order: Sequence[Tensor], picture: Picture) -> None:
+    """Compute all small values in one program; what depends on a traced input is not computed, and says so."""
+    free = depends_on(order, [n for n in order if n.op.name in ("input", "argument")])
+    known = [n for n in order if n not in free and n.dtype is not None and n.size <= labels.LARGEST_VALUE]
+    computed = Program(known, [], {}).run([]) if known else []
+    texts = {builder.drawn[node]: labels.values(np.asarray(value)) for node, value in zip(known, computed, strict=True)}
+    small = {builder.drawn[node] for node in order if node.dtype is not None and node.size <= labels.LARGEST_VALUE}
+    for ident in small:
+        if ident in picture.nodes:
+            picture.nodes[ident].value = texts.get(ident, "not computed")
+
+
+def _only_backward(picture: Picture) -> Picture:
+    """The derivative, and of the forward part only what it reads."""
+    kept = {n.id for n in picture.nodes.values() if n.phase != "forward" or n.saved}
+    kept |= {edge.source for edge in picture.edges if edge.kind == "seed"}
+    edges = [e for e in picture.edges if {e.source, e.target} <= kept and picture.nodes[e.target].phase != "forward"]
+    return picture.part({ident: node for ident, node in picture.nodes.items() if ident in kept}, edges)

@@ -1,0 +1,2 @@
+def heatmap(): pass
+class Heatmap: pass

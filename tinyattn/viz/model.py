@@ -1,0 +1,111 @@
+"""A picture as data: nodes, edges and nested clusters, ready for JSON. Nothing here knows Tensors or Graphviz.
+
+One arrow direction everywhere: from producer to consumer. What belongs to the derivative has ``phase`` "gradient", what belongs to an optimizer
+"update", everything else "forward". Ids come from structure alone, so the same program gives the same picture, byte for byte.
+"""
+
+import json
+from dataclasses import asdict, dataclass, field
+
+Path = tuple[str, ...]
+"""Where a node lies: the ids of the clusters around it, outermost first."""
+
+
+@dataclass
+class Node:
+    """One box. ``kind``: "input", "parameter", "constant", "op", "view" (a reshape: no arithmetic), "carry" and "element" (what a loop reads), "seed", "result"
+    or "group" (a collapsed cluster). ``saved``: a forward value that the derivative reads. ``origin``: the forward node or cluster a gradient belongs to."""
+
+    id: str
+    op: str
+    kind: str
+    phase: str
+    title: str
+    types: list[str]
+    path: Path = ()
+    value: str | None = None
+    output: bool = False
+    saved: bool = False
+    origin: str | None = None
+    formula: str = ""
+    rule: str = ""
+    """Its vector-Jacobian product, ḡ being the cotangent of its result y."""
+    attrs: str = ""
+    line: str = ""
+    source: str = ""
+    """The user's source line: where, and its text."""
+    members: int = 1
+
+    @property
+    def classes(self) -> str:
+        """CSS classes of the box in an SVG."""
+        return " ".join([self.phase, self.kind] + ["output"] * self.output + ["saved"] * self.saved)
+
+
+@dataclass
+class Edge:
+    """One arrow. ``kind``: "data", "gradient" (cotangent to cotangent), "saved" (forward value read by the derivative), "seed" (output to its
+    cotangent), "loop" (a carry handed to the next step) or "update" (a leaf overwritten after the step). ``operands``: which inputs it feeds."""
+
+    source: str
+    target: str
+    kind: str
+    label: str = ""
+    operands: list[int] = field(default_factory=list)
+
+
+@dataclass
+class Cluster:
+    """A frame around nodes. ``kind``: "module", "scan" or "definition" (an opened hand-derived operation)."""
+
+    id: str
+    label: str
+    kind: str
+    path: Path
+    """Its own place: the clusters around it, then itself."""
+    note: str = ""
+    phase: str = "forward"
+
+
+@dataclass
+class Picture:
+    """Nodes by id (producers before consumers), edges, clusters by id, and remarks for the reader."""
+
+    title: str = ""
+    nodes: dict[str, Node] = field(default_factory=dict)
+    edges: list[Edge] = field(default_factory=list)
+    clusters: dict[str, Cluster] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def depth(self) -> int:
+        """Levels of nested clusters."""
+        return max((len(node.path) for node in self.nodes.values()), default=0)
+
+    def connect(self, edge: Edge) -> None:
+        """Add an edge; a second one of the same kind between the same two nodes is merged into the first."""
+        known = self._edge_index.setdefault((edge.source, edge.target, edge.kind, edge.label), edge)
+        if known is edge:
+            self.edges.append(edge)
+        else:
+            known.operands = sorted({*known.operands, *edge.operands})
+
+    def __post_init__(self):
+        self._edge_index = {(e.source, e.target, e.kind, e.label): e for e in self.edges}
+
+    def part(self, nodes: dict[str, Node], edges: list[Edge]) -> "Picture":
+        """A picture of these nodes and edges only, with the clusters that still hold something."""
+        used = {cluster for node in nodes.values() for cluster in node.path}
+        clusters = {ident: cluster for ident, cluster in self.clusters.items() if ident in used}
+        return Picture(self.title, nodes, edges, clusters, list(self.notes))
+
+    def to_json(self) -> str:
+        """The picture as JSON text; identical for identical programs."""
+        data = {
+            "title": self.title,
+            "nodes": [asdict(node) for node in self.nodes.values()],
+            "edges": [asdict(edge) for edge in self.edges],
+            "clusters": [asdict(cluster) for cluster in self.clusters.values()],
+            "notes": self.notes,
+        }
+        return json.dumps(data, ensure_ascii=False, indent=1) + "\n"

@@ -1,0 +1,61 @@
+"""How each kind of node, arrow and cluster looks: Okabe and Ito's palette, told apart by shape as well as colour.
+
+Text on nodes is dark on light fills, everything else is of middle brightness, so pictures stay readable on white and on black pages.
+"""
+
+from tinyattn.viz.model import Cluster, Edge, Node
+
+BLUE, ORANGE, GREEN, VERMILLION, PURPLE, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#7A7A7A"
+INK, FADED = "#1A1A1A", "#555555"
+FONT = "Helvetica,Arial,sans-serif"
+
+_FILLS = {"input": "#CFE6F5", "parameter": "#CFE6F5", "constant": "#EDEDED", "group": "#E2E2E2"}
+_SHAPES = {"input": "ellipse", "parameter": "ellipse", "constant": "ellipse", "group": "box3d"}
+
+
+def node_style(node: Node) -> dict[str, str]:
+    """DOT attributes of a node."""
+    look = {"shape": "box", "style": "filled,rounded", "fillcolor": "#EDEDED", "color": "#8C8C8C", "penwidth": "1"}
+    if node.phase == "gradient":
+        look |= {"shape": "octagon", "style": "filled", "fillcolor": "#FBE6D9", "color": VERMILLION}
+    elif node.phase == "update":
+        look |= {"shape": "note", "style": "filled", "fillcolor": "#F6E6EF", "color": PURPLE}
+    elif node.kind in _FILLS:
+        look |= {"fillcolor": _FILLS[node.kind], "shape": _SHAPES[node.kind], "style": "filled"}
+    if node.phase == "forward" and node.kind in ("input", "parameter"):
+        look |= {"color": BLUE, "penwidth": "2" if node.kind == "parameter" else "1"}
+    if node.kind in ("carry", "element"):
+        look |= {"style": look["style"] + ",dashed"}
+    if node.kind == "group":
+        look |= {"shape": "box3d", "style": "filled"}
+    if node.kind == "view":
+        look |= {"margin": "0.06,0.02"}
+    if node.saved and node.kind not in ("input", "parameter", "constant"):
+        look |= {"color": ORANGE, "penwidth": "2"}
+    if node.output and node.phase == "forward":
+        look |= {"color": GREEN, "fillcolor": "#CDEDE2", "penwidth": "2.5"}
+    if node.kind == "result" and node.phase == "gradient":
+        look |= {"shape": "doubleoctagon", "fillcolor": "#F6CDB3"}
+    return look
+
+
+EDGES = {
+    "data": {"color": GREY},
+    "gradient": {"color": VERMILLION},
+    "saved": {"color": ORANGE, "style": "dotted", "constraint": "false", "penwidth": "1.6", "arrowsize": "0.6"},
+    "seed": {"color": VERMILLION, "style": "dashed"},
+    "loop": {"color": GREY, "style": "bold", "constraint": "false"},
+    "update": {"color": PURPLE, "style": "dashed", "constraint": "false"},
+}
+
+
+def edge_style(edge: Edge) -> dict[str, str]:
+    """DOT attributes of an arrow."""
+    return dict(EDGES[edge.kind])
+
+
+def cluster_style(cluster: Cluster) -> dict[str, str]:
+    """DOT attributes of a cluster."""
+    colour = VERMILLION if cluster.phase == "gradient" else GREY
+    line = {"module": "rounded", "scan": "rounded,bold", "definition": "rounded,dashed"}[cluster.kind]
+    return {"style": line, "color": colour, "fontcolor": colour}
