@@ -78,6 +78,7 @@ def report(title: str, measured: dict[Shape, dict[str, harness.Timing]]) -> tupl
         if ratio:
             found.append(min(ratio.values()))
             line += f"{found[-1]:>9.2f}"
+        line += "  !" if harness.disturbance(timings.values()) else ""
         lines.append(line)
     lines += harness.disturbance(timing for timings in measured.values() for timing in timings.values())
     if found:

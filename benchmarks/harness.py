@@ -5,15 +5,15 @@ the implementations take turns in one process, A B C A B C ..., and what counts 
 
     ratio = median(peer) / median(tinyattn)      ratio > 1: tinyattn is faster, ratio < 1: the peer is faster
 
-A turn is: a pause, in which the previous library's worker threads stop spinning and go to sleep; calls that are
-not timed, until the caches are full and one's own threads awake and spread over the processors; then timed
-calls for at least `min_seconds`. Calls shorter than a millisecond are timed in groups, so that the clock itself
-costs nothing.
+A turn is: a pause, in which the previous library's worker threads stop spinning and go to sleep; calls that
+are not timed, until the caches are full and one's own threads awake and spread over the processors; then timed
+calls for at least `min_seconds`. Calls shorter than a millisecond are timed in groups, so that the clock
+itself costs nothing.
 
 A machine that is busy with something else ruins the figures, and not evenly: two threads that wait for each
 other may lose whole time slices of the operating system (a product of 0.5 ms then takes 16 or 24 ms). So the
 processor time that other processes take is watched; up to twice as many rounds are run as were asked for, and
-the least disturbed are kept. Which those are depends on the other processes only, never on the times measured.
+the least disturbed are kept. Which those are depends on the other processes only, never on the times.
 
 Every library gets the same number of threads. That has to be settled before the first of them is imported;
 so this module imports nothing but the standard library, and a script calls `arguments` before all else.
@@ -174,12 +174,16 @@ def gather(makers: Mapping[str, Callable[[], Work]], only: list[str] | None = No
 
 
 def busy_seconds() -> float:
-    """Processor time that all other processes have taken since the machine started (Linux; else 0)."""
+    """Time for which others have held the processors that this process may use (Linux; elsewhere 0)."""
     if not os.path.exists("/proc/stat"):
         return 0.0
+    mine = {f"cpu{number}" for number in os.sched_getaffinity(0)}
+    ticks = 0
     with open("/proc/stat", encoding="ascii") as lines:
-        user, nice, system, _idle, _wait, irq, softirq, steal, *_ = map(int, lines.readline().split()[1:])
-    ticks = user + nice + system + irq + softirq + steal
+        for name, *counts in map(str.split, lines):
+            if name in mine:
+                user, nice, system, _idle, _wait, irq, softirq, steal, *_ = map(int, counts)
+                ticks += user + nice + system + irq + softirq + steal
     return ticks / os.sysconf("SC_CLK_TCK") - time.process_time()
 
 
@@ -249,10 +253,7 @@ def disturbance(timings: Iterable[Timing]) -> list[str]:
     """A line of warning when the machine was not quiet."""
     others = max((timing.others for timing in timings), default=0.0)
     if others <= DISTURBANCE:
-        return []
-    return [
-        f"NOT QUIET: other processes took {others:.1f} processors meanwhile; do not rely on these figures"
-    ]
+        return [f"NOT QUIET (!): other processes took {others:.1f} processors; do not rely on these figures"]
 
 
 def table(title: str, timings: Mapping[str, Timing], goals: Mapping[str, float]) -> str:

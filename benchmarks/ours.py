@@ -10,7 +10,33 @@ Everything that a user pays once (building, differentiating, compiling) belongs 
 that is paid at each step belongs in the call.
 """
 
+import numpy as np
+
+import tinyattn as ta
+from tinyattn.ops.cells import gru_gates
+
 from .harness import Work
+from .peers import problem
+
+
+def _adam(parameters, gradients, lr=1e-3, clip=1.0, beta1=0.9, beta2=0.999, eps=1e-8):
+    """Adam with a clipped global norm, written out as the user of the bare engine would."""
+    norm = ta.sqrt(sum(((g * g).sum() for g in gradients[1:]), (gradients[0] * gradients[0]).sum()))
+    scale = ta.minimum(1.0, clip / (norm + 1e-6))
+    count = ta.tensor(np.zeros((), np.float32), name="step")
+    step = count + 1.0
+    ta.assign(count, step)
+    size = lr / (1.0 - ta.power(beta1, step))
+    correction = 1.0 / ta.sqrt(1.0 - ta.power(beta2, step))
+    for weight, gradient in zip(parameters, gradients, strict=True):
+        mean = ta.tensor(np.zeros(weight.shape, np.float32))
+        square = ta.tensor(np.zeros(weight.shape, np.float32))
+        g = gradient * scale
+        new_mean = beta1 * mean + (1 - beta1) * g
+        new_square = beta2 * square + (1 - beta2) * (g * g)
+        ta.assign(mean, new_mean)
+        ta.assign(square, new_square)
+        ta.assign(weight, weight - size * new_mean / (ta.sqrt(new_square) * correction + eps))
 
 
 def bahdanau_step(
@@ -27,7 +53,68 @@ def bahdanau_step(
     Start from `problem.bahdanau_batch(batch, source, target, vocabulary, seed)` and
     `problem.bahdanau_parameters(hidden, embedding, vocabulary, seed)`.
     """
-    raise NotImplementedError
+    arrays = problem.bahdanau_batch(batch, source, target, vocabulary, seed)
+    w = {
+        name: ta.parameter(array, name=name)
+        for name, array in problem.bahdanau_parameters(hidden, embedding, vocabulary, seed).items()
+    }
+
+    def linear(x, name):
+        y = x @ w[f"{name}.weight"].T
+        return y + w[f"{name}.bias"] if f"{name}.bias" in w else y
+
+    def encode(words, suffix, reverse):  # (S, B, E) → (S, B, H) and the last state
+        inputs = words @ w[f"encoder.weight_ih_{suffix}"].T + w[f"encoder.bias_ih_{suffix}"]
+        recurrent, bias = w[f"encoder.weight_hh_{suffix}"].T, w[f"encoder.bias_hh_{suffix}"]
+
+        def step(h, x):
+            h = gru_gates(x, h @ recurrent + bias, h)
+            return h, h
+
+        return ta.scan(step, ta.zeros((batch, hidden)), inputs, reverse=reverse)[::-1]
+
+    def loss_of(tokens, inputs, outputs):
+        words = ta.embedding(w["source_embedding.weight"], tokens.T)  # (S, B, E)
+        forward, _ = encode(words, "l0", False)
+        backward, last = encode(words, "l0_reverse", True)
+        annotations = ta.concat([forward, backward], axis=2).transpose(1, 0, 2)  # (B, S, 2H)
+        keys = linear(annotations, "key")
+        mask = ta.expand_dims(tokens != problem.PAD, 1)  # (B, 1, S)
+        answers = ta.embedding(w["target_embedding.weight"], inputs.T)  # (T, B, E)
+        from_words, from_context = ta.split(w["cell.weight_ih"], [embedding, 2 * hidden], axis=1)
+        word_part = answers @ from_words.T + w["cell.bias_ih"]
+
+        def step(state, x):
+            query = linear(state, "query")
+            scores = ta.additive_alignment(ta.expand_dims(query, 1), keys, w["score.weight"].reshape(hidden))
+            context = ta.squeeze(ta.softmax(scores, mask=mask) @ annotations, 1)
+            new = gru_gates(x + context @ from_context.T, linear_hh(state), state)
+            return new, (state, context)
+
+        def linear_hh(state):
+            return state @ w["cell.weight_hh"].T + w["cell.bias_hh"]
+
+        start = ta.tanh(linear(last, "initial"))
+        _, (states, contexts) = ta.scan(step, start, word_part)
+        by_state, by_word, by_context = ta.split(w["maxout.weight"], [hidden, embedding, 2 * hidden], axis=1)
+        features = states @ by_state.T + answers @ by_word.T + contexts @ by_context.T + w["maxout.bias"]
+        return ta.cross_entropy(linear(ta.maxout(features), "output"), outputs.T, ignore_index=problem.PAD)
+
+    @ta.function
+    def step(tokens, inputs, outputs):
+        loss = loss_of(tokens, inputs, outputs)
+        parameters = list(w.values())
+        _adam(parameters, ta.grad(loss, parameters))
+        return loss
+
+    given = arrays["source"], arrays["inputs"], arrays["outputs"]
+    step.program(*given)
+
+    def work():
+        return float(step(*given))
+
+    work.program = step.program(*given)
+    return work
 
 
 def ntm_step(

@@ -103,3 +103,12 @@ def test_dropout(dtype, p):
     words[4] = words[5] = in_place
     run("random.dropout", dtype, words, tiles_of_random(n), shuffled(tiles_of_random(n)))
     assert np.array_equal(in_place, y)
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+def test_dropout_keeps_a_number_equal_to_p(dtype):
+    u = generate("random.uniform", dtype, 8, TYPES[dtype])
+    x, y = np.ones(8, TYPES[dtype]), np.zeros(8, TYPES[dtype])
+    words = [np.array([KEY]), np.array([BASE]), STREAM, 8, x, y, real_bits(u[3], dtype)]
+    run("random.dropout", dtype, words, 1)
+    assert np.array_equal(y > 0, u >= u[3])

@@ -1,13 +1,41 @@
-"""tinyattn: a symbolic automatic-differentiation engine whose every step, derivative and loop is one graph, compiled into one native program."""
+"""tinyattn: a symbolic automatic-differentiation engine on which attention models are built, trained on a CPU and drawn.
 
-from tinyattn.graph.grad import grad, hvp, jvp, vjp
-from tinyattn.graph.scan import scan
-from tinyattn.graph.scope import scope
-from tinyattn.graph.tensor import Tensor, parameter, tensor
-from tinyattn.graph.trace import manual_seed
-from tinyattn.runtime import evaluate as _evaluate
-from tinyattn.runtime.function import Function, function
-from tinyattn.runtime.gradcheck import gradcheck
-from tinyattn import ops as _ops
+Everything (the forward pass, its derivative, the optimizer's step, a recurrent loop) is one graph, compiled into one native program. Names are loaded when they are first used, so that
+``import tinyattn`` and the command line's ``--help`` cost next to nothing.
+"""
 
-globals().update(_ops.PUBLIC)
+import importlib
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from tinyattn.api import *  # noqa: F403
+
+_MODULES = {
+    "graph": "tinyattn.graph", "ops": "tinyattn.ops", "nn": "tinyattn.nn", "optim": "tinyattn.train.optim", "train": "tinyattn.train",
+    "models": "tinyattn.models", "tasks": "tinyattn.tasks", "viz": "tinyattn.viz", "errors": "tinyattn.errors",
+    "runtime": "tinyattn.runtime", "kernels": "tinyattn.kernels", "cli": "tinyattn.cli",
+}  # fmt: skip
+
+
+def __getattr__(name: str):
+    if name.startswith("__"):
+        raise AttributeError(name)
+    if name in _MODULES:
+        return importlib.import_module(_MODULES[name])
+    api = importlib.import_module("tinyattn.api")
+    try:
+        value = getattr(api, name)
+    except AttributeError:
+        import difflib
+
+        close = difflib.get_close_matches(name, [*api.__all__, *_MODULES], 1)
+        hint = f"; did you mean ta.{close[0]}?" if close else ""
+        raise AttributeError(f"tinyattn has no attribute {name!r}{hint}") from None
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*importlib.import_module("tinyattn.api").__all__, *_MODULES, "__version__"])

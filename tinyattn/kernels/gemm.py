@@ -1,21 +1,25 @@
 """Matrix products, C = f(α A B + D), for a whole batch of matrices of any strides.
 
-A product is cut into tiles of C, a tile into micro-tiles that stay in registers (:mod:`tinyattn.kernels.simd_gemm`), and k into stretches of
-at most ``DEPTH``, so that the panel of B in use (two vectors wide) stays in the first-level cache while all rows of the tile pass by:
+A product is cut into tiles of C, a tile into micro-tiles that stay in registers
+(:mod:`tinyattn.kernels.simd_gemm`), and k into stretches of at most ``DEPTH``, so that the panel of B in use,
+two vectors wide, stays in the first-level cache while all rows of the tile pass by:
 
     for each stretch of k:  for each panel of B's columns:  for each block of A's rows:  one micro-tile
 
-A is read where it lies, with any strides: a micro-tile reads one number of A at a time, and a transposed A costs nothing. B's rows are read as
-vectors, so its columns should be contiguous; a panel whose columns aren't is first transposed into scratch memory, where it serves all rows
-of the tile. For one or two rows of A that wouldn't pay, and :func:`dot` reads each column of such a B once instead.
+A is read where it lies, with any strides: a micro-tile reads one number of A at a time, so a transposed A
+costs nothing. Rows of B are read as vectors, so its columns should be contiguous; a panel whose columns
+aren't is first transposed into scratch memory, where it serves all rows of the tile. For one or two rows
+that wouldn't pay, and :func:`dot` reads each column of such a B once instead.
 
-D is anything that is added: a bias (row stride 0), a residual, or C itself, which accumulates. f is another kernel's address. Arithmetic is
-plain IEEE, and k = 0 gives f(D). The order of additions depends on k only: the bits are the same for any tiles, threads and vector width.
+D is anything that is added: a bias (row stride 0), a residual, or C itself, which accumulates. f is another
+kernel. Arithmetic is plain IEEE, and k = 0 gives f(D). The order of additions depends on k only: the bits
+are the same for any tiles, any number of threads and any width of vectors.
 """
 
 from numba import njit
 
-from tinyattn.kernels import SCRATCH_BYTES, blocking, lanes, simd_gemm, vecmath
+from tinyattn.kernels import SCRATCH_BYTES, blocking, simd_gemm, vecmath
+from tinyattn.kernels.lanes import dot as dot_product
 from tinyattn.kernels.real import FLAGS, inline
 from tinyattn.kernels.simd import call, i64, select
 
@@ -26,7 +30,7 @@ _HALF = SCRATCH_BYTES // 2
 
 @inline
 def _place(word, unit):
-    """``(outer batch index, inner batch index, first row, first column, rows, columns)`` of a unit of work: one tile of one C."""
+    """``(outer and inner batch index, first row, first column, rows, columns)`` of a unit of work."""
     tile_rows, tile_columns = word[24], word[25]
     across, down = -(-word[5] // tile_columns), -(-word[4] // tile_rows)
     matrix = unit // (across * down)
@@ -40,7 +44,7 @@ def _place(word, unit):
 
 @inline
 def _block_rows(rows):
-    """Rows in the next block of the ``rows`` that are left: even shares, of heights that there is a micro-tile for."""
+    """Rows in the next block of the ``rows`` left: even shares, of heights that micro-tiles have."""
     height = -(-rows // -(-rows // _ROWS))
     if height > 4 and height & 1:
         height = height + 1 if height < rows else height - 3
@@ -48,14 +52,14 @@ def _block_rows(rows):
 
 
 def _pack(real):
-    """``(source, column stride, columns, k stride, depth, target, target stride)``: copy a panel of B so that its rows are contiguous.
+    """``(source, column stride, columns, k stride, depth, target, target stride)``: make rows contiguous.
 
-    Strides are in bytes. Whole vectors are written; what is beyond ``columns`` in the last is of no importance.
+    Strides are in bytes. Whole vectors are written; what the last one has beyond ``columns`` is rubbish.
     """
     pointer, size, lanes = real.pointer, real.size, blocking.lanes(real.name)
     copy, transpose = simd_gemm.copy_vector(real), simd_gemm.transpose_block(real)
 
-    # Not forced inline: multiply's own loop is better off without it.
+    # Not forced inline: it is rarely run, and the optimiser would take longer over the kernel.
     @njit(fastmath=FLAGS, error_model="numpy", boundscheck=False)
     def pack(source, column_stride, columns, step, depth, target, target_step):
         for j in range(0, columns, lanes):
@@ -77,34 +81,37 @@ def _pack(real):
 
 
 def multiply(real):
-    """C = f(α A B + D) for m × k matrices A and k × n matrices B in a two-level batch.
+    """C = f(α A B + D) for m × k matrices A and k × n matrices B, in a batch of two dimensions.
 
-    ===== ==========================================================================================================
+    ===== =============================================================================================
     0–3   addresses of A, B, C and D (0: no D; that of C: accumulate)
     4–6   m, n, k
     7 8   A: stride of rows, of k
     9 10  B: stride of k, of columns
     11 12 stride of the rows of C, of D (0: D is a bias); their columns are contiguous
     13    size of the inner batch dimension
-    14–21 strides of the outer and the inner batch dimension: of A, of B, of C, of D
+    14–21 strides of the outer and of the inner batch dimension: of A, of B, of C, of D
     22    bits of α, in the type of the numbers
-    23    address of f, or 0: a kernel ``(address, stride of rows in bytes, rows, columns)`` that changes numbers in place
-    24 25 rows and columns of a unit of work (columns: a multiple of 128 bytes, or all)
-    26 27 units of work in all, and in a tile: unit = (matrix · units down + unit row) · units across + unit column
-    28    whether to copy panels of B to scratch memory first; must be set if the columns of B aren't contiguous
-    ===== ==========================================================================================================
+    23    address of f, or 0: a kernel ``(address, stride of rows in bytes, rows, columns)``, in place
+    24 25 rows and columns of a unit of work
+    26 27 units of work in all, and in a tile; a unit is (matrix · units down + down) · units across + across
+    28    whether to copy panels of B to scratch memory first: 1 if the columns of B aren't contiguous
+    ===== =============================================================================================
 
-    Strides are in numbers. C must not overlap A or B. Made by :func:`tinyattn.kernels.blocking.plan`.
+    Strides are in numbers. C must not overlap A or B. The words come from :func:`.blocking.plan`.
     """
     pointer, size, lanes = real.pointer, real.size, blocking.lanes(real.name)
     micro, pack = simd_gemm.micro_tile(real), _pack(real)
-    partial = 0 if blocking.MASKED_LOADS else lanes - 1
-    wide_rows, single, wide, narrow = blocking.WIDE_ROWS, *(blocking.panel_vectors(rows) for rows in (1, 2, _ROWS))
+    wide_rows = blocking.WIDE_ROWS
+    single, wide, narrow = (lanes * blocking.panel_vectors(rows) for rows in (1, wide_rows, _ROWS))
+    # Without masked loads, a panel that ends in a part of a vector must be copied too.
+    part = 0 if blocking.MASKED_LOADS else lanes - 1
 
     def kernel(arguments, first, last, scratch):
         word = i64(arguments)
-        k, a_row, a_step, b_step, b_column = word[6], word[7] * size, word[8] * size, word[9] * size, word[10] * size
-        c_row, alpha, epilogue = word[11] * size, pointer(arguments + 8 * 22)[0], word[23]
+        k, a_row, a_step = word[6], word[7] * size, word[8] * size
+        b_step, b_column, c_row = word[9] * size, word[10] * size, word[11] * size
+        alpha, function = pointer(arguments + 8 * 22)[0], word[23]
         deepest = -(-k // max(1, -(-k // _DEPTH)))
         for unit in range(first * word[27], min(last * word[27], word[26])):
             outer, inner, row, column, rows, columns = _place(word, unit)
@@ -114,7 +121,7 @@ def multiply(real):
             d, d_row = word[3], word[12] * size
             if d != 0:
                 d += (outer * word[20] + inner * word[21] + column) * size + row * d_row
-            width = lanes * (single if rows == 1 else wide if rows <= wide_rows else narrow)
+            width = single if rows == 1 else wide if rows <= wide_rows else narrow
             start = 0
             while True:
                 depth = min(deepest, k - start)
@@ -122,21 +129,21 @@ def multiply(real):
                     here = min(width, columns - j)
                     vectors = -(-here // lanes)
                     panel, panel_step = b + j * b_column, b_step
-                    if word[28] != 0 or here & partial:
+                    if word[28] != 0 or here & part:
                         pack(panel, b_column, here, b_step, depth, scratch, width * size)
                         panel, panel_step = scratch, width * size
                     r = 0
                     while r < rows:
                         height = _block_rows(rows - r)
-                        d_here = d + r * d_row + j * size if d != 0 else 0
+                        added = d + r * d_row + j * size if d != 0 else 0
                         micro(
                             *(height, vectors, here - (vectors - 1) * lanes, depth, alpha),
                             *(a + r * a_row, a_row, a_step, panel, panel_step),
-                            *(c + r * c_row + j * size, c_row, d_here, d_row),
+                            *(c + r * c_row + j * size, c_row, added, d_row),
                         )
                         r += height
-                    if epilogue != 0 and start + depth >= k:
-                        call(epilogue, c + j * size, c_row, rows, here)
+                    if function != 0 and start + depth >= k:
+                        call(function, c + j * size, c_row, rows, here)
                 start += depth
                 if start >= k:
                     break
@@ -147,78 +154,78 @@ def multiply(real):
 
 
 def dot(real):
-    """C = f(α A B + D) by dot products of A's rows with B's columns, whose numbers are contiguous: the words of :func:`multiply`.
+    """C = f(α A B + D) by dot products of A's rows and B's contiguous columns; the words of :func:`multiply`.
 
-    Word 28 says whether the numbers of A's rows have a stride; each row is then copied to scratch memory.
+    Word 28 says whether numbers in a row of A are not contiguous: each row is then copied to scratch memory.
     """
     pointer, size = real.pointer, real.size
-    product = lanes.dot
-    zero = real.type(0)
 
     def kernel(arguments, first, last, scratch):
         word = i64(arguments)
         k, a_row, a_step, b_column = word[6], word[7] * size, word[8], word[10] * size
-        alpha, epilogue = pointer(arguments + 8 * 22)[0], word[23]
-        sums = pointer(scratch)
+        c_row, d_row = word[11] * size, word[12] * size
+        alpha, function = pointer(arguments + 8 * 22)[0], word[23]
+        sums, copied = pointer(scratch), pointer(scratch + _HALF)
         for unit in range(first * word[27], min(last * word[27], word[26])):
             outer, inner, row, column, rows, columns = _place(word, unit)
             b = word[1] + (outer * word[16] + inner * word[17]) * size + column * b_column
             c = word[2] + (outer * word[18] + inner * word[19] + column) * size
             d = word[3] + (outer * word[20] + inner * word[21] + column) * size
             for r in range(row, row + rows):
-                a = word[0] + (outer * word[14] + inner * word[15]) * size + r * a_row
-                if word[28]:
-                    copied, strided = pointer(scratch + _HALF), pointer(a)
+                a = pointer(word[0] + (outer * word[14] + inner * word[15]) * size + r * a_row)
+                if word[28] != 0:
                     for i in range(k):
-                        copied[i] = strided[i * a_step]
-                    a = scratch + _HALF
+                        copied[i] = a[i * a_step]
+                    a = copied
                 for j in range(columns):
-                    sums[j] = product(pointer(a), pointer(b + j * b_column), k)
-                out, added = pointer(c + r * word[11] * size), pointer(d + r * word[12] * size)
+                    sums[j] = dot_product(a, pointer(b + j * b_column), k)
+                out, added = pointer(c + r * c_row), pointer(d + r * d_row)
                 if word[3] != 0:
                     for j in range(columns):
                         out[j] = alpha * sums[j] + added[j]
                 else:
                     for j in range(columns):
                         out[j] = alpha * sums[j]
-                if epilogue != 0:
-                    call(epilogue, c + r * word[11] * size, 0, 1, columns)
+                if function != 0:
+                    call(function, c + r * c_row, 0, 1, columns)
 
     return kernel
 
 
 def pack(real):
-    """Copy k × n matrices of any strides to matrices with contiguous rows; a tile is some columns of one matrix.
+    """Copy k × n matrices of any strides to matrices with contiguous rows; a tile is some columns of one.
 
-    ===== ============================================================================================
+    ===== =========================================================================================
     0 1   addresses of the source and of the target
     2 3   k, n
     4 5   source: stride of k, of columns
-    6     target: stride of k; at least n rounded up to a multiple of 64 bytes
+    6     target: stride of k, at least n rounded up to a multiple of 64 bytes
     7     size of the inner batch dimension
     8 9   source: strides of the outer and of the inner batch dimension
     10    target: stride of matrices
     11    columns in a tile: a multiple of 64 bytes
-    ===== ============================================================================================
+    ===== =========================================================================================
     """
-    size, copy_panel = real.size, _pack(real)
+    size, copy = real.size, _pack(real)
 
     def kernel(arguments, first, last, scratch):
         word = i64(arguments)
-        across = -(-word[3] // word[11])
+        k, n, step, column_stride, wide = word[2], word[3], word[4], word[5], word[11]
+        across = -(-n // wide)
         for tile in range(first, last):
-            matrix, column = tile // across, tile % across * word[11]
+            matrix, column = tile // across, tile % across * wide
             outer = matrix // word[7]
-            source = word[0] + (outer * word[8] + (matrix - outer * word[7]) * word[9] + column * word[5]) * size
+            inner = matrix - outer * word[7]
+            source = word[0] + (outer * word[8] + inner * word[9] + column * column_stride) * size
             target = word[1] + (matrix * word[10] + column) * size
-            columns = min(word[11], word[3] - column)
-            copy_panel(source, word[5] * size, columns, word[4] * size, word[2], target, word[6] * size)
+            columns = min(wide, n - column)
+            copy(source, column_stride * size, columns, step * size, k, target, word[6] * size)
 
     return kernel
 
 
 def _in_place(real, function):
-    """The kernel ``(address, stride of rows in bytes, rows, columns)`` that applies a function to numbers where they are."""
+    """The kernel ``(address, stride of rows in bytes, rows, columns)`` that replaces x by ``function(x)``."""
     pointer = real.pointer
 
     def kernel(address, stride, rows, columns):
@@ -231,7 +238,7 @@ def _in_place(real, function):
 
 
 def relu(real):
-    """f(x) = max(x, 0), and NaN where x is NaN."""
+    """f(x) = max(x, 0), and NaN for NaN."""
     zero = real.type(0)
 
     @inline

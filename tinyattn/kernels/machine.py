@@ -15,14 +15,13 @@ from numba.extending import intrinsic
 from tinyattn.kernels.arithmetic import formulas
 from tinyattn.kernels.opcodes import OPCODES
 from tinyattn.kernels.simd import PURE
-from tinyattn.kernels.vector import LLVM, NUMPY, Value
+from tinyattn.kernels.vector import LLVM, NUMPY, SIZES, Value
 
 LANES = 16
 """Elements in a block."""
 _BYTE, _WORD = ir.IntType(8), ir.IntType(64)
 _SCALAR_ONLY = {("floor_divide", "i64"), ("mod", "i64")}
 """Operations that no machine has vector instructions for."""
-_BYTES = {"f32": 4, "f64": 8, "i32": 4, "i64": 8, "bool": 1}
 
 
 def _constant(value):
@@ -55,7 +54,7 @@ def _emit(module, name, formula, arguments, result, lanes):
     operands = []
     for i, kind in enumerate(arguments):
         address, step = slot(2 + i)
-        operands.append((address, builder.mul(step, _constant(lanes * _BYTES[kind])), kind))
+        operands.append((address, builder.mul(step, _constant(lanes * SIZES[kind])), kind))
     count = builder.mul(blocks, _constant(LANES // lanes))
     builder.branch(body)
 
@@ -65,15 +64,15 @@ def _emit(module, name, formula, arguments, result, lanes):
     values = []
     for address, step, kind in operands:
         place = builder.add(address, builder.mul(index, step))
-        loaded = builder.load(builder.inttoptr(place, memory(kind).as_pointer()), align=_BYTES[kind])
+        loaded = builder.load(builder.inttoptr(place, memory(kind).as_pointer()), align=SIZES[kind])
         if kind == "bool":
             loaded = builder.icmp_unsigned("!=", loaded, ir.Constant(loaded.type, [0] * lanes))
         values.append(Value(builder, loaded))
     outcome = formula(*values).value
     if result == "bool":
         outcome = builder.zext(outcome, memory(result))
-    place = builder.add(destination, builder.mul(index, _constant(lanes * _BYTES[result])))
-    builder.store(outcome, builder.inttoptr(place, outcome.type.as_pointer()), align=_BYTES[result])
+    place = builder.add(destination, builder.mul(index, _constant(lanes * SIZES[result])))
+    builder.store(outcome, builder.inttoptr(place, outcome.type.as_pointer()), align=SIZES[result])
     after = builder.add(index, _constant(1))
     index.add_incoming(after, body)
     builder.cbranch(builder.icmp_signed("<", after, count), body, end)
@@ -85,7 +84,7 @@ def _emit(module, name, formula, arguments, result, lanes):
 
 def _view(address, count, kind):
     """Memory as a NumPy array."""
-    size = count * _BYTES[kind]
+    size = count * SIZES[kind]
     return np.frombuffer((ctypes.c_byte * size).from_address(address), NUMPY[kind])
 
 

@@ -67,3 +67,14 @@ Beyond the plain names: ``square`` x², ``round`` to even, ``relu`` max(x, 0), `
 ``to_f32`` rounds to float32's precision and stays real. ``maximum``, ``minimum`` and ``relu`` pass NaN on. For whole numbers
 ``floor_divide`` rounds down, ``mod`` has the divisor's sign, and both are 0 where the divisor is.
 """
+
+FOLDS = {
+    key: number
+    for number, key in enumerate(
+        [(operation, kind) for operation in ("sum", "prod", "max", "min") for kind in ("real", "i32", "i64")]
+        + [("max", "bool"), ("min", "bool"), ("sum_squares", "real")]
+    )
+}
+"""The word that names a reduction: ``FOLDS[operation, kind]``. Of bools, ``max`` is any and ``min`` is all; NaN passes on.
+
+``sum_squares`` is for ``reduce.rows`` only."""

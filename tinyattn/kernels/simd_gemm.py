@@ -1,14 +1,17 @@
 """The inner loops of matrix multiplication, as LLVM vector instructions behind Numba intrinsics.
 
-The heart is the *micro-tile*: a block of C of a few rows and a few vectors of columns that stays in registers while k runs,
+The heart is the *micro-tile*: a block of C of a few rows and a few vectors of columns that stays in registers
+while k runs,
 
-    C[r, j] = alpha · Σ_k A[r, k] B[k, j]  +  D[r, j]
+    C[r, j] = α Σ_k A[r, k] B[k, j] + D[r, j]
 
-Each step of k loads one row of B as vectors, and each element of A once, spread over a vector: with 14 × 2 accumulators that is 28
-fused multiply-adds for 16 loads, so arithmetic is the limit, not memory. Every element of C is one chain of additions in the order of
-k, whatever the shape of the micro-tile; hence the same bits from every path and on every machine that has fused multiply-add.
+Each step of k loads one row of B as vectors, and each number of A once, spread over a vector. With 14 × 2
+vectors of sums that makes 28 fused multiply-adds for 16 loads: arithmetic is the limit, not memory. Every
+element of C is one chain of additions in the order of k, whatever the shape of the micro-tile; hence the
+same bits from every path, and from every machine that has fused multiply-add.
 
-All addresses and strides here are in bytes. With ``NUMBA_DISABLE_JIT=1`` the pure Python twins at the end are used.
+All addresses and strides here are in bytes. With ``NUMBA_DISABLE_JIT=1`` the plain Python twins at the end
+are used.
 """
 
 import functools
@@ -25,68 +28,61 @@ _WORD = types.int64
 
 
 class _Vectors:
-    """Vectors of a number type on this machine, and the LLVM instructions on them that need more than one line."""
+    """Vectors of a number type on this machine, and what takes more than one LLVM instruction on them."""
 
     def __init__(self, real):
         self.name, self.size = real.name, real.size
         self.number = ir.FloatType() if real.name == "f32" else ir.DoubleType()
         self.lanes = blocking.lanes(real.name)
-        self.vector = ir.VectorType(self.number, self.lanes)
-        self.zero = ir.Constant(self.vector, None)
-        self.suffix = f"v{self.lanes}{self.name}.p0"
+        self.bytes = self.lanes * self.size
+        self.type = ir.VectorType(self.number, self.lanes)
+        self.zero = ir.Constant(self.type, None)
 
-    def pointer(self, builder, address, *offsets):
-        """``address`` plus the byte offsets, as an untyped pointer."""
-        for offset in offsets:
-            address = builder.gep(address, [_constant(offset) if isinstance(offset, int) else offset])
-        return address
+    def load(self, builder, pointer, mask=None):
+        """A vector from memory; lanes outside the mask are 0 and their memory isn't touched."""
+        pointer = builder.bitcast(pointer, self.type.as_pointer())
+        if mask is None:
+            return builder.load(pointer, align=self.size)
+        return self._masked(
+            builder, "load", self.type, pointer, ir.Constant(_I32, self.size), mask, self.zero
+        )
 
-    def load(self, builder, pointer):
-        value = builder.load(builder.bitcast(pointer, self.vector.as_pointer()))
-        value.align = self.size
-        return value
+    def store(self, builder, value, pointer, mask=None):
+        pointer = builder.bitcast(pointer, self.type.as_pointer())
+        if mask is None:
+            builder.store(value, pointer, align=self.size)
+        else:
+            self._masked(builder, "store", ir.VoidType(), value, pointer, ir.Constant(_I32, self.size), mask)
 
-    def store(self, builder, value, pointer):
-        builder.store(value, builder.bitcast(pointer, self.vector.as_pointer())).align = self.size
-
-    def splat(self, builder, scalar):
-        lanes = ir.VectorType(scalar.type, self.lanes)
-        first = builder.insert_element(ir.Constant(lanes, ir.Undefined), scalar, ir.Constant(_I32, 0))
-        places = ir.Constant(ir.VectorType(_I32, self.lanes), [0] * self.lanes)
-        return builder.shuffle_vector(first, ir.Constant(lanes, ir.Undefined), places)
+    def _masked(self, builder, name, result, *arguments):
+        kind = ir.FunctionType(result, [argument.type for argument in arguments])
+        name = f"llvm.masked.{name}.v{self.lanes}{self.name}.p0"
+        return builder.call(_declared(builder.module, name, kind), arguments)
 
     def mask(self, builder, count):
-        """Which lanes have an index below ``count``."""
+        """The lanes whose index is below ``count``."""
         indices = ir.Constant(ir.VectorType(_I32, self.lanes), list(range(self.lanes)))
-        return builder.icmp_signed("<", indices, self.splat(builder, builder.trunc(count, _I32)))
+        return builder.icmp_signed("<", indices, self.spread(builder, builder.trunc(count, _I32)))
 
-    def _masked(self, builder, name, result, arguments):
-        kind = ir.FunctionType(result, [argument.type for argument in arguments])
-        return builder.call(_declared(builder.module, f"llvm.masked.{name}.{self.suffix}", kind), arguments)
-
-    def masked_load(self, builder, pointer, mask):
-        """Lanes outside the mask are 0 and their memory isn't touched."""
-        pointer = builder.bitcast(pointer, self.vector.as_pointer())
-        return self._masked(
-            builder, "load", self.vector, [pointer, ir.Constant(_I32, self.size), mask, self.zero]
-        )
-
-    def masked_store(self, builder, value, pointer, mask):
-        pointer = builder.bitcast(pointer, self.vector.as_pointer())
-        self._masked(
-            builder, "store", ir.VoidType(), [value, pointer, ir.Constant(_I32, self.size), mask]
-        )
+    def spread(self, builder, scalar):
+        """The vector that has ``scalar`` in all lanes."""
+        undefined = ir.Constant(ir.VectorType(scalar.type, self.lanes), ir.Undefined)
+        first = builder.insert_element(undefined, scalar, ir.Constant(_I32, 0))
+        return builder.shuffle_vector(first, undefined, _places([0] * self.lanes))
 
     def multiply_add(self, builder, x, y, z):
         """``x y + z``, rounded once where the machine can."""
-        kind = ir.FunctionType(self.vector, [self.vector] * 3)
-        return builder.call(
-            _declared(builder.module, f"llvm.fmuladd.v{self.lanes}{self.name}", kind), [x, y, z]
-        )
+        kind = ir.FunctionType(self.type, [self.type] * 3)
+        name = f"llvm.fmuladd.v{self.lanes}{self.name}"
+        return builder.call(_declared(builder.module, name, kind), [x, y, z])
 
 
 def _constant(value):
     return ir.Constant(_I64, value)
+
+
+def _places(indices):
+    return ir.Constant(ir.VectorType(_I32, len(indices)), indices)
 
 
 def _declared(module, name, kind):
@@ -94,43 +90,54 @@ def _declared(module, name, kind):
 
 
 def _at(builder, address):
+    """The pointer to an address."""
     return builder.inttoptr(address, _I8.as_pointer())
+
+
+def _plus(builder, pointer, offset):
+    """The pointer ``offset`` bytes on."""
+    return builder.gep(pointer, [_constant(offset) if isinstance(offset, int) else offset])
 
 
 # ---- the micro-tile ----
 
-_MICRO_ARGUMENTS = (
-    "shape depth a a_row a_row3 a_row5 a_step b b_step c c_row d d_row tail".split()
-)  # and alpha, of the number's type
+_MICRO_WORDS = "shape depth a a_row a_row3 a_row5 a_step b b_step c c_row d d_row tail".split()
 _GROUP = 7
-"""Rows of A that are addressed from one pointer: 0, 1, 2, 4 times the stride are addressing modes, and 3, 5, 6 need two more registers."""
+"""Rows of A that are addressed from one pointer: x86 adds 1, 2, 4 or 8 times a register to an address, so
+rows 0 … 6 need the pointer, the stride and its multiples by 3 and 5, and no pointers of their own."""
+
+
+def _internal_function(module, v, name, *attributes):
+    """A new LLVM function of ``_MICRO_WORDS`` and α."""
+    kind = ir.FunctionType(ir.VoidType(), [_I64] * len(_MICRO_WORDS) + [v.number])
+    function = ir.Function(module, kind, name)
+    function.linkage = "internal"
+    for attribute in ("nounwind", "noinline", *attributes):
+        function.attributes.add(attribute)
+    return function
 
 
 def _micro_function(module, v, rows, vectors):
-    """An LLVM function for micro-tiles of ``rows`` × ``vectors``; only ``tail`` lanes of the last vector exist in memory."""
-    name = f"tinyattn_micro_{rows}x{vectors}_{v.name}"
-    kind = ir.FunctionType(ir.VoidType(), [_I64] * len(_MICRO_ARGUMENTS) + [v.number])
-    function = ir.Function(module, kind, name)
-    function.linkage = "internal"
-    # Inlined into its caller, the optimiser would work out that a_row3 is 3 a_row, and keep 14 pointers instead of 5 numbers.
-    for attribute in ("noinline", "nounwind", "optsize"):
-        function.attributes.add(attribute)
-    named = dict(zip(_MICRO_ARGUMENTS, function.args, strict=False))
-    depth, a_row, a_step, b_step = (named[key] for key in ("depth", "a_row", "a_step", "b_step"))
-    entry, loop, done = (function.append_basic_block(label) for label in ("entry", "step", "done"))
+    """The LLVM function of micro-tiles of ``rows`` × ``vectors``; of the last vector, ``tail`` lanes exist.
+
+    Were it inlined, LLVM would find out that a_row3 is 3 a_row, and keep 14 pointers in place of 5 numbers.
+    ``optsize`` keeps it from unrolling a loop that is long enough as it is.
+    """
+    function = _internal_function(module, v, f"tinyattn_micro_{rows}x{vectors}_{v.name}", "optsize")
+    word, alpha = dict(zip(_MICRO_WORDS, function.args, strict=False)), function.args[-1]
+    entry, loop, done = (function.append_basic_block(name) for name in ("entry", "step", "done"))
+    cells = [(r, j) for r in range(rows) for j in range(vectors)]
+
     builder = ir.IRBuilder(entry)
-    doubled = builder.shl(a_row, _constant(1))
-    offsets = [
-        *(0, a_row, doubled, named["a_row3"], builder.shl(a_row, _constant(2))),
-        *(named["a_row5"], builder.shl(named["a_row3"], _constant(1))),
-    ]
-    stride = builder.add(doubled, named["a_row5"])
-    starts = [_at(builder, named["a"])]
+    a_row, a_row3, a_row5 = word["a_row"], word["a_row3"], word["a_row5"]
+    a_row2, a_row4 = (builder.shl(a_row, _constant(bits)) for bits in (1, 2))
+    offsets = [_constant(0), a_row, a_row2, a_row3, a_row4, a_row5, builder.shl(a_row3, _constant(1))]
+    starts = [_at(builder, word["a"])]
     for _ in range(_GROUP, rows, _GROUP):
-        starts.append(v.pointer(builder, starts[-1], stride))
-    b_start, mask = _at(builder, named["b"]), v.mask(builder, named["tail"])
-    alpha = v.splat(builder, function.args[-1])
-    builder.cbranch(builder.icmp_signed(">", depth, _constant(0)), loop, done)
+        starts.append(_plus(builder, starts[-1], builder.add(a_row2, a_row5)))
+    b_start, mask = _at(builder, word["b"]), v.mask(builder, word["tail"])
+    alpha = v.spread(builder, alpha)
+    builder.cbranch(builder.icmp_signed(">", word["depth"], _constant(0)), loop, done)
 
     builder.position_at_end(loop)
 
@@ -139,58 +146,63 @@ def _micro_function(module, v, rows, vectors):
         value.add_incoming(start, entry)
         return value
 
-    left, b = carried(depth), carried(b_start)
-    groups = [carried(start) for start in starts]
-    sums = [[carried(v.zero) for _ in range(vectors)] for _ in range(rows)]
-    row_of_b = [v.load(builder, v.pointer(builder, b, j * v.lanes * v.size)) for j in range(vectors - 1)]
-    last = v.pointer(builder, b, (vectors - 1) * v.lanes * v.size)
-    row_of_b.append(v.masked_load(builder, last, mask) if blocking.MASKED_LOADS else v.load(builder, last))
-    added = []
+    left, b, *groups = (carried(start) for start in (word["depth"], b_start, *starts))
+    sums = {cell: carried(v.zero) for cell in cells}
+    row_of_b = []
+    for j in range(vectors):
+        masked = blocking.MASKED_LOADS and j == vectors - 1
+        row_of_b.append(v.load(builder, _plus(builder, b, j * v.bytes), mask if masked else None))
+    added = {}
     for r in range(rows):
-        element = v.pointer(builder, groups[r // _GROUP], offsets[r % _GROUP])
-        spread = v.splat(builder, builder.load(builder.bitcast(element, v.number.as_pointer())))
-        added.append([v.multiply_add(builder, spread, row_of_b[j], sums[r][j]) for j in range(vectors)])
+        place = _plus(builder, groups[r // _GROUP], offsets[r % _GROUP])
+        number = v.spread(builder, builder.load(builder.bitcast(place, v.number.as_pointer())))
+        for j in range(vectors):
+            added[r, j] = v.multiply_add(builder, number, row_of_b[j], sums[r, j])
     rest = builder.sub(left, _constant(1))
     left.add_incoming(rest, loop)
-    b.add_incoming(v.pointer(builder, b, b_step), loop)
+    b.add_incoming(_plus(builder, b, word["b_step"]), loop)
     for group in groups:
-        group.add_incoming(v.pointer(builder, group, a_step), loop)
-    for r in range(rows):
-        for j in range(vectors):
-            sums[r][j].add_incoming(added[r][j], loop)
+        group.add_incoming(_plus(builder, group, word["a_step"]), loop)
+    for cell in cells:
+        sums[cell].add_incoming(added[cell], loop)
     builder.cbranch(builder.icmp_signed(">", rest, _constant(0)), loop, done)
 
     builder.position_at_end(done)
-    totals = [[builder.phi(v.vector) for _ in range(vectors)] for _ in range(rows)]
-    c_row, d_row = _at(builder, named["c"]), _at(builder, named["d"])
+    totals = {cell: carried(v.zero) for cell in cells}
+    for cell in cells:
+        totals[cell].add_incoming(added[cell], loop)
+    d = _at(builder, word["d"])
     for r in range(rows):
         for j in range(vectors):
-            total, part = totals[r][j], j * v.lanes * v.size
-            total.add_incoming(v.zero, entry)
-            total.add_incoming(added[r][j], loop)
-            masked = j == vectors - 1
-            d_place, c_place = v.pointer(builder, d_row, part), v.pointer(builder, c_row, part)
-            d = v.masked_load(builder, d_place, mask) if masked else v.load(builder, d_place)
-            result = v.multiply_add(builder, alpha, total, d)
-            if masked:
-                v.masked_store(builder, result, c_place, mask)
-            else:
-                v.store(builder, result, c_place)
-        c_row, d_row = v.pointer(builder, c_row, named["c_row"]), v.pointer(builder, d_row, named["d_row"])
-    builder.ret_void()
+            term = v.load(builder, _plus(builder, d, j * v.bytes), mask if j == vectors - 1 else None)
+            totals[r, j] = v.multiply_add(builder, alpha, totals[r, j], term)
+        d = _plus(builder, d, word["d_row"])
+
+    def store(last_mask):
+        c = _at(builder, word["c"])
+        for r in range(rows):
+            for j in range(vectors):
+                place = _plus(builder, c, j * v.bytes)
+                v.store(builder, totals[r, j], place, last_mask if j == vectors - 1 else None)
+            c = _plus(builder, c, word["c_row"])
+        builder.ret_void()
+
+    if not blocking.MASKED_STORES:
+        whole, part = (function.append_basic_block(name) for name in ("whole", "part"))
+        builder.cbranch(builder.icmp_signed("==", word["tail"], _constant(v.lanes)), whole, part)
+        builder.position_at_end(whole)
+        store(None)
+        builder.position_at_end(part)
+    store(mask)
     return function
 
 
 def _dispatch_function(module, v):
-    """An LLVM function that goes on to the micro-tile function for the shape in its first argument, ``8 rows + vectors - 1``."""
+    """The LLVM function that goes on to the one for micro-tiles of shape ``8 rows + vectors - 1``."""
     name = f"tinyattn_micro_{v.name}"
     if name in module.globals:
         return module.globals[name]
-    kind = ir.FunctionType(ir.VoidType(), [_I64] * len(_MICRO_ARGUMENTS) + [v.number])
-    function = ir.Function(module, kind, name)
-    function.linkage = "internal"
-    function.attributes.add("noinline")
-    function.attributes.add("nounwind")
+    function = _internal_function(module, v, name)
     builder = ir.IRBuilder(function.append_basic_block())
     other = function.append_basic_block("other")
     switch = builder.switch(function.args[0], other)
@@ -207,7 +219,7 @@ def _dispatch_function(module, v):
 
 
 def _zeros(module):
-    """Constant zeros in memory, as long as the widest row of a micro-tile: what is added when there is no D."""
+    """Zeros in memory, as many as the widest micro-tile has columns: what is added if there is no D."""
     name = "tinyattn_zeros"
     if name in module.globals:
         return module.globals[name]
@@ -220,32 +232,30 @@ def _zeros(module):
 
 @functools.cache
 def micro_tile(real):
-    """``(rows, vectors, tail, depth, alpha, a, a_row, a_step, b, b_step, c, c_row, d, d_row) -> None``: a block of C in registers.
+    """``(rows, vectors, tail, depth, α, a, a_row, a_step, b, b_step, c, c_row, d, d_row)``: a block of C.
 
-    ``rows`` ≤ ``blocking.ROWS`` and ``vectors`` ≤ ``blocking.panel_vectors(rows)`` vectors of columns, of which the last has ``tail``
-    lanes. A has any strides; the rows of B, C and D are contiguous; ``d`` is 0 for no D, and may be ``c``.
+    ``rows`` is one of ``blocking.HEIGHTS``; of ``vectors`` ≤ ``blocking.panel_vectors(rows)`` vectors of
+    columns the last has ``tail`` lanes. A has any strides; rows of B, C and D are contiguous; ``d`` is 0
+    for no D, or may be ``c``.
     """
     if PURE:
         return _pure_micro_tile(real)
     v = _Vectors(real)
 
     @intrinsic
-    def tile(
-        typing, rows, vectors, tail, depth, alpha, a, a_row, a_step, b, b_step, c, c_row, d, d_row
-    ):
+    def tile(typing, rows, vectors, tail, depth, alpha, a, a_row, a_step, b, b_step, c, c_row, d, d_row):
         def generate(context, builder, signature, values):
             rows, vectors, tail, depth, alpha, a, a_row, a_step, b, b_step, c, c_row, d, d_row = values
+            shape = builder.sub(builder.add(builder.shl(rows, _constant(3)), vectors), _constant(1))
+            a_row3, a_row5 = (builder.mul(a_row, _constant(factor)) for factor in (3, 5))
             absent = builder.icmp_signed("==", d, _constant(0))
             d = builder.select(absent, builder.ptrtoint(_zeros(builder.module), _I64), d)
             d_row = builder.select(absent, _constant(0), d_row)
-            shape = builder.sub(builder.add(builder.shl(rows, _constant(3)), vectors), _constant(1))
-            a_row3, a_row5 = (builder.mul(a_row, _constant(factor)) for factor in (3, 5))
-            arguments = [shape, depth, a, a_row, a_row3, a_row5, a_step, b, b_step, c, c_row, d, d_row, tail]
-            builder.call(_dispatch_function(builder.module, v), [*arguments, alpha])
+            words = [shape, depth, a, a_row, a_row3, a_row5, a_step, b, b_step, c, c_row, d, d_row, tail]
+            builder.call(_dispatch_function(builder.module, v), [*words, alpha])
             return context.get_dummy_value()
 
-        words = [_WORD] * 4 + [real.numba_type] + [_WORD] * 9
-        return types.void(*words), generate
+        return types.void(*[_WORD] * 4, real.numba_type, *[_WORD] * 9), generate
 
     return tile
 
@@ -255,7 +265,7 @@ def micro_tile(real):
 
 @functools.cache
 def copy_vector(real):
-    """``(source, target, count) -> None``: copy up to a vector of numbers and fill up with zeros."""
+    """``(source, target, count)``: copy up to a vector of numbers, and fill up with zeros."""
     if PURE:
         return _pure_copy_vector(real)
     v = _Vectors(real)
@@ -264,7 +274,7 @@ def copy_vector(real):
     def copy(typing, source, target, count):
         def generate(context, builder, signature, values):
             source, target, count = values
-            value = v.masked_load(builder, _at(builder, source), v.mask(builder, count))
+            value = v.load(builder, _at(builder, source), v.mask(builder, count))
             v.store(builder, value, _at(builder, target))
             return context.get_dummy_value()
 
@@ -275,10 +285,11 @@ def copy_vector(real):
 
 @functools.cache
 def transpose_block(real):
-    """``(source, stride, count, target, step) -> None``: transpose a square block of as many numbers as a vector has lanes.
+    """``(source, stride, count, target, step)``: transpose a square block, as wide as a vector.
 
-    Row r of the source is at ``source + min(r, count - 1) * stride``, row k of the result at ``target + k * step``.
-    Log₂(lanes) rounds, each of which swaps the off-diagonal halves of blocks half as large as the round before.
+    Row r of the source is at ``source + min(r, count - 1) · stride``, row k of the result at
+    ``target + k · step``. In log₂(lanes) rounds, blocks of half the size of the round before change places
+    across the diagonal.
     """
     if PURE:
         return _pure_transpose_block(real)
@@ -288,25 +299,23 @@ def transpose_block(real):
     def transpose(typing, source, stride, count, target, step):
         def generate(context, builder, signature, values):
             source, stride, count, target, step = values
-            pointer, last = _at(builder, source), builder.sub(count, _constant(1))
-            rows = []
-            for r in range(v.lanes):
-                row = builder.select(
-                    builder.icmp_signed("<", _constant(r), count), _constant(r), last
-                )
-                rows.append(v.load(builder, v.pointer(builder, pointer, builder.mul(row, stride))))
+            source, target, rows = _at(builder, source), _at(builder, target), []
+            for r in map(_constant, range(v.lanes)):
+                exists = builder.icmp_signed("<", r, count)
+                row = builder.select(exists, r, builder.sub(count, _constant(1)))
+                rows.append(v.load(builder, _plus(builder, source, builder.mul(row, stride))))
             half = v.lanes // 2
             while half:
-                low, high = _swap_halves(v.lanes, half)
-                done = list(rows)
+                low, high = _exchange(v.lanes, half)
                 for r in range(v.lanes):
                     if not r & half:
-                        done[r] = builder.shuffle_vector(rows[r], rows[r + half], low)
-                        done[r + half] = builder.shuffle_vector(rows[r], rows[r + half], high)
-                rows, half = done, half // 2
-            pointer = _at(builder, target)
-            for k, row in enumerate(rows):
-                v.store(builder, row, v.pointer(builder, pointer, builder.mul(step, _constant(k))))
+                        x, y = rows[r], rows[r + half]
+                        rows[r] = builder.shuffle_vector(x, y, low)
+                        rows[r + half] = builder.shuffle_vector(x, y, high)
+                half //= 2
+            for row in rows:
+                v.store(builder, row, target)
+                target = _plus(builder, target, step)
             return context.get_dummy_value()
 
         return types.void(*[_WORD] * 5), generate
@@ -314,29 +323,29 @@ def transpose_block(real):
     return transpose
 
 
-def _swap_halves(lanes, half):
-    """Shuffles of two rows x, y that exchange the ``half``-wide odd blocks of x with the even blocks of y."""
+def _exchange(lanes, half):
+    """Shuffles of two vectors that exchange odd ``half``-wide blocks of one with even blocks of the other."""
     low = [i if not i & half else lanes + i - half for i in range(lanes)]
     high = [i + half if not i & half else lanes + i for i in range(lanes)]
-    return [ir.Constant(ir.VectorType(_I32, lanes), places) for places in (low, high)]
+    return _places(low), _places(high)
 
 
 # ---- the same in plain Python ----
 
 
 def _pure_micro_tile(real):
-    pointer, size, lanes = real.pointer, real.size, blocking.lanes(real.name)
+    pointer, lanes, zero = real.pointer, blocking.lanes(real.name), real.type(0)
 
     def tile(rows, vectors, tail, depth, alpha, a, a_row, a_step, b, b_step, c, c_row, d, d_row):
         columns = (vectors - 1) * lanes + tail
         for r in range(rows):
-            sums = [real.type(0)] * columns
+            sums = [zero] * columns
             for k in range(depth):
                 x, row = real.type(pointer(a + r * a_row + k * a_step)[0]), pointer(b + k * b_step)
                 sums = [total + x * real.type(row[j]) for j, total in enumerate(sums)]
-            out, added = pointer(c + r * c_row), pointer(d + r * d_row) if d else None
+            result, added = pointer(c + r * c_row), pointer(d + r * d_row) if d else [zero] * columns
             for j in range(columns):
-                out[j] = alpha * sums[j] + (real.type(added[j]) if d else real.type(0))
+                result[j] = alpha * sums[j] + real.type(added[j])
 
     return tile
 

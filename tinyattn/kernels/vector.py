@@ -23,6 +23,8 @@ LLVM = {
     "bool": ir.IntType(1),
 }
 NUMPY = {"f32": np.float32, "f64": np.float64, "i32": np.int32, "i64": np.int64, "bool": np.bool_}
+SIZES = {"f32": 4, "f64": 8, "i32": 4, "i64": 8, "bool": 1}
+"""Bytes of an element in memory, where a bool takes one."""
 _NUMBA = {
     "f32": types.float32,
     "f64": types.float64,
@@ -131,7 +133,6 @@ def convert(x, kind):
     if kind == "bool":
         return x != 0
     build, target = x.builder, x.type(kind)
-    size = {"f32": 32, "f64": 64, "i32": 32, "i64": 64, "bool": 1}
     if kind in ("f32", "f64"):
         if x.is_real:
             cast = build.fpext if kind == "f64" else build.fptrunc
@@ -139,7 +140,7 @@ def convert(x, kind):
             cast = build.uitofp if x.kind == "bool" else build.sitofp
     elif x.is_real:
         cast = build.fptosi
-    elif size[kind] < size[x.kind]:
+    elif SIZES[kind] < SIZES[x.kind]:
         cast = build.trunc
     else:
         cast = build.zext if x.kind == "bool" else build.sext

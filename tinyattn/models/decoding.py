@@ -42,7 +42,7 @@ class Translation(NamedTuple):
 
 
 def beam_search(
-    step: Step, state: State, batch: int, beam: int, max_length: int, length_penalty: float = 0.0
+    step: Step, state: State, batch: int, beam: int, max_length: int, length_penalty: float | ta.Tensor = 0.0
 ) -> Translation:
     """Search with `step` for the best continuation of <bos>, at most `max_length` tokens long.
 
@@ -85,9 +85,7 @@ def beam_search(
     carry = (state, ta.tensor(start), ta.tensor(alone.astype(dtype)), ta.tensor(np.zeros(rows, dtype)))
     (_, _, score, length), seen = ta.scan(extend, carry, length=max_length)
 
-    worth = score
-    if length_penalty:
-        worth = score / ((5 + length.reshape(batch, beam)) / 6) ** length_penalty
+    worth = score / ((length.reshape(batch, beam) + 5) / 6) ** length_penalty
     best = first_row.reshape(batch) + ta.argmax(worth, 1)
     backwards = ta.scan(_previous, best, seen, reverse=True)[1]
     attention = backwards.get("attention")

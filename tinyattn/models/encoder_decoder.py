@@ -43,6 +43,14 @@ class EncoderDecoderConfig:
     dropout: float = 0.0  # of embedded words and of the maxout layer; the papers have none
     init: str = "standard"
 
+    def _parameters(self, context: int, summary: int) -> int:
+        """How many numbers the common part has."""
+        m, n, two_l, k = self.embedding, self.hidden, 2 * self.maxout, self.target_vocabulary
+        encoder = 2 * 3 * n * (m + n + 2)
+        decoder = n * (summary + 1) + 3 * n * (m + 1 + context + n)
+        output = two_l * (n + 1 + m + context) + k * (self.maxout + 1)
+        return (self.source_vocabulary + k) * m + encoder + decoder + output
+
 
 class Source(NamedTuple):
     """What the encoder says of B sentences."""
@@ -90,7 +98,8 @@ class EncoderDecoder(nn.Module):
         self.target_embedding = nn.Embedding(config.target_vocabulary, m)  # E
         self.word = nn.Linear(m, 3 * n)  # W_r, W_z, W, and the biases
         self.context = nn.Linear(context, 3 * n, bias=False)  # C_r, C_z, C
-        self.recurrent = ta.parameter(nn.init.uniform((3 * n, n), -1 / math.sqrt(n), 1 / math.sqrt(n)))  # U_r, U_z, U
+        bound = 1 / math.sqrt(n)
+        self.recurrent = ta.parameter(nn.init.uniform((3 * n, n), -bound, bound), np.float32)  # U_r, U_z, U
         self.output = DeepOutput(config, context)
         self.dropout = nn.Dropout(config.dropout)
         self._search = ta.function(self._best)

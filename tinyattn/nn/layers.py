@@ -80,7 +80,7 @@ class Embedding(Module):
 
 
 class Dropout(Module):
-    """While training, each element is 0 with probability ``p``, the others are divided by 1 − p (Srivastava et al. 2014)."""
+    """In training, each element is 0 with probability p, else divided by 1 − p (Srivastava et al. 2014)."""
 
     def __init__(self, p: float = 0.5):
         self.p = check_probability("Dropout", p)

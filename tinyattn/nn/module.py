@@ -32,10 +32,10 @@ from tinyattn.nn import state
 
 
 class Module:
-    """Base class of everything with parameters. Subclasses define ``forward``; calling the module calls it."""
+    """Base class of everything with parameters. Subclasses define ``forward``; calling a module calls it."""
 
     _path: tuple[str, ...] = ()
-    """The attributes that lead from the outermost module to this one. The first parent a module is given to decides."""
+    """The attributes that lead to this module from the outermost one, by way of its first parent."""
     _training = True
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
@@ -81,7 +81,7 @@ class Module:
         return [(name, leaf) for name, leaf in own if _is_leaf(leaf, "parameter")] + buffers
 
     def named_modules(self) -> list[tuple[str, "Module"]]:
-        """(dotted path, module) of this module, whose path is empty, and of all modules in it; each module once."""
+        """(dotted path, module) of this module, whose path is empty, and of all modules in it, each once."""
         found: dict[Module, str] = {}
         waiting: list[tuple[tuple[str, ...], Module]] = [((), self)]
         while waiting:
@@ -105,7 +105,7 @@ class Module:
             waiting.extend(((*path, name), part) for name, part in reversed(module._parts()))
 
     def named_parameters(self) -> list[tuple[str, Tensor]]:
-        """(dotted name, parameter) in the order of definition; a parameter used in several places once, by its first name."""
+        """(dotted name, parameter) in the order of definition; a shared parameter once, by its first name."""
         first: dict[Tensor, str] = {}
         for name, leaf in self._named_leaves():
             if leaf.op.name == "parameter":
@@ -136,10 +136,9 @@ class Module:
         return state.load(type(self).__name__, dict(self._named_leaves()), given, strict)
 
     def to(self, dtype: Any) -> "Module":
-        """Replace every floating-point parameter and buffer by a new leaf of another element type (float32 or
-        float64).
+        """Give every floating-point parameter and buffer another element type, float32 or float64.
 
-        Parameters are new objects afterwards: make optimizers later.
+        They are new leaves afterwards: make optimizers later.
         """
         wanted = as_dtype(dtype, "to")
         if not is_float(wanted):
@@ -158,7 +157,7 @@ class Module:
 
     @property
     def training(self) -> bool:
-        """Whether the module trains (dropout drops) or is used. A compiled function that reads it is traced once for each mode."""
+        """Whether dropout drops. A compiled function that reads it is traced once for each mode."""
         trace.guard(self, "_training", self._training)
         return self._training
 
@@ -236,7 +235,7 @@ class ModuleList(Module):
 
 
 class Sequential(Module):
-    """Steps one after the other, y = f_n(… f_2(f_1(x))): modules, or functions of one tensor such as ``ta.tanh``."""
+    """Steps in order, y = f_n(… f_2(f_1(x))): modules, or functions of one tensor such as ``ta.tanh``."""
 
     def __init__(self, *steps: Module | Callable[[Tensor], Tensor]):
         for position, step in enumerate(steps):

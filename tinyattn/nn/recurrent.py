@@ -1,8 +1,8 @@
 """Recurrent layers: LSTM and GRU, over whole sequences or one step at a time.
 
-    LSTM   i, f, g, o = σ, σ, tanh, σ (W_ih x + b_ih + W_hh h + b_hh);   c' = f ⊙ c + i ⊙ g;   h' = o ⊙ tanh
-    c' GRU    r, z = σ(W_ih x + b_ih + W_hh h + b_hh);   n = tanh(W_in x + b_in + r ⊙ (W_hn h + b_hn));   h' =
-    (1 − z) ⊙ n + z ⊙ h
+    LSTM   i, f, g, o = σ, σ, tanh, σ (W_ih x + b_ih + W_hh h + b_hh);  c' = f ⊙ c + i ⊙ g;  h' = o ⊙ tanh c'
+    GRU    r, z = σ(W_ih x + b_ih + W_hh h + b_hh);  n = tanh(W_in x + b_in + r ⊙ (W_hn h + b_hn));
+           h' = (1 − z) ⊙ n + z ⊙ h
 
 (Hochreiter & Schmidhuber 1997; Cho et al. 2014.) What depends on the input alone, W_ih x for all steps, is
 one large product before the loop; inside it only the state is multiplied. Sequences of different lengths are
@@ -40,7 +40,7 @@ def _affine(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 class _Recurrent(Module):
-    """What LSTM and GRU have in common: parameters, layers, directions, lengths. They add what happens in one direction of one layer."""
+    """What LSTM and GRU have in common: parameters, layers, directions, lengths. They add ``_run``."""
 
     gates: int
     states: int
@@ -84,7 +84,10 @@ class _Recurrent(Module):
         return [getattr(self, f"{name}_{suffix}", None) for name in names]
 
     def _run(self, x, initial: tuple, weights, mask, reverse: bool) -> tuple[Tensor, tuple]:
-        """One direction of one layer: x (T, B, I), initial states (B, H), mask (T, B, 1) → states of all steps (T, B, H), last states."""
+        """One direction of one layer.
+
+        x (T, B, I), initial states (B, H), mask (T, B, 1) → states of all steps (T, B, H), last states.
+        """
         raise NotImplementedError
 
     def forward(self, x: Tensor, state: State = None, lengths: Any = None) -> tuple[Tensor, State]:
@@ -160,9 +163,10 @@ class _Recurrent(Module):
 
     def extra_repr(self) -> str:
         text = f"{self.input_size}, {self.hidden_size}"
-        defaults = {"num_layers": 1, "bias": True, "batch_first": False, "dropout": 0.0, "bidirectional":
-        False} defaults |= {"reset_after": True} shown = [f"{k}={getattr(self, k)}" for k, v in
-        defaults.items() if getattr(self, k, v) != v] return ", ".join([text, *shown])
+        defaults = {"num_layers": 1, "bias": True, "batch_first": False, "dropout": 0.0}
+        defaults |= {"bidirectional": False, "reset_after": True}
+        shown = [f"{k}={getattr(self, k)}" for k, v in defaults.items() if getattr(self, k, v) != v]
+        return ", ".join([text, *shown])
 
 
 class LSTM(_Recurrent):
@@ -247,7 +251,7 @@ class _Cell(Module):
 
 
 class LSTMCell(_Cell):
-    """One step of an LSTM. Parameters: ``weight_ih`` (4H, I), ``weight_hh`` (4H, H), ``bias_ih``, ``bias_hh`` (4H,)."""
+    """One step of an LSTM. Parameters: ``weight_ih`` (4H, I), ``weight_hh`` (4H, H), ``bias_ih, bias_hh`` (4H,)."""
 
     gates = 4
 
@@ -259,7 +263,10 @@ class LSTMCell(_Cell):
 
 
 class GRUCell(_Cell):
-    """One step of a GRU. Parameters: ``weight_ih`` (3H, I), ``weight_hh`` (3H, H), ``bias_ih``, ``bias_hh`` (3H,); ``reset_after`` as in GRU."""
+    """One step of a GRU. Parameters: ``weight_ih`` (3H, I), ``weight_hh`` (3H, H), ``bias_ih, bias_hh`` (3H,).
+
+    ``reset_after`` as in GRU.
+    """
 
     gates = 3
 

@@ -37,9 +37,23 @@ def _infer(name, empty_ok):
 
 def _lower(kind):
     def lower(node, emit):
-        emit.reduce(kind, emit.value(node.inputs[0]), node.attrs["axes"], emit.result(node))
+        lower_reduce(emit, kind, emit.value(node.inputs[0]), node.attrs["axes"], emit.result(node))
 
     return lower
+
+
+def lower_reduce(emit, kind: str, x, axes: tuple[int, ...], result) -> None:
+    """INTERIM: sums as products with ones, until the reduction kernels are there."""
+    from tinyattn.ops.linalg import lower_product
+
+    kept = [a for a in range(x.ndim) if a not in axes]
+    moved = x.transposed((*kept, *axes))
+    m, k = math.prod(x.shape[a] for a in kept), math.prod(x.shape[a] for a in axes)
+    flat = moved.reshaped((m, k))
+    flat = flat if flat is not None else emit.contiguous(moved).reshaped((m, k))
+    assert kind == "sum", kind
+    ones = emit.constant(np.ones((k, 1), x.dtype))
+    lower_product(emit, flat, ones, result.reshaped((m, 1)))
 
 
 def _row(name, reference, derivative, formula, vjp, *, empty_ok=False, kinks=None):
@@ -143,7 +157,9 @@ def _arg_row(name, reference):
     register(
         Op(
             name, infer, ZERO, reference=lambda x, *, axis: np.asarray(reference(x, axis)), formula=name + " {0}",
-            lower=lambda node, emit: emit.reduce(name, emit.value(node.inputs[0]), (node.attrs["axis"],), emit.result(node)),
+            lower=lambda node, emit: lower_reduce(
+                emit, name, emit.value(node.inputs[0]), (node.attrs["axis"],), emit.result(node)
+            ),
         )  # fmt: skip
     )
 

@@ -16,10 +16,10 @@ from tinyattn import errors
 from tinyattn.graph.tensor import Tensor, as_tensor, output
 from tinyattn.graph.types import BOOL, FLOAT32, INT64, Type, broadcast, fail, is_float, normalize_axis
 from tinyattn.kernels import tiling
+from tinyattn.ops import reduce
 from tinyattn.ops.elementwise import cast, equal, exp, log, logical_and, not_equal, stop_gradient, where
 from tinyattn.ops.hand import bits, by_definition, call, hand_derived
 from tinyattn.ops.index import one_hot
-from tinyattn.ops.reduce import max, sum
 from tinyattn.ops.shape import broadcast_to, expand_dims, reshape, transpose
 
 
@@ -34,20 +34,20 @@ def _masked_scores(scores: Tensor, mask: Tensor | None) -> Tensor:
 
 def _top(scores: Tensor) -> Tensor:
     """The largest score of each row (0 where there is none), taken out before exp; the result doesn't depend on it, so no gradient."""
-    top = stop_gradient(max(scores, -1, keepdims=True))
+    top = stop_gradient(reduce.max(scores, -1, keepdims=True))
     return where(equal(top, -math.inf), 0, top)
 
 
 def _softmax_definition(scores, mask=None):
     scores = _masked_scores(scores, mask)
     weights = exp(scores - _top(scores))
-    total = sum(weights, -1, keepdims=True)
+    total = reduce.sum(weights, -1, keepdims=True)
     return weights / where(equal(total, 0), 1, total)
 
 
 def _softmax_backward_definition(p, g):
     g = where(equal(p, 0), 0, g)
-    return p * (g - sum(p * g, -1, keepdims=True))
+    return p * (g - reduce.sum(p * g, -1, keepdims=True))
 
 
 def _softmax_derivative(g, node):
@@ -111,13 +111,13 @@ hand_derived(
 def _log_softmax_definition(scores, mask=None):
     scores = _masked_scores(scores, mask)
     shifted = scores - _top(scores)
-    total = sum(exp(shifted), -1, keepdims=True)
+    total = reduce.sum(exp(shifted), -1, keepdims=True)
     return shifted - log(where(equal(total, 0), 1, total))
 
 
 def _log_softmax_backward_definition(y, g):
     g = where(equal(y, -math.inf), 0, g)
-    return g - exp(y) * sum(g, -1, keepdims=True)
+    return g - exp(y) * reduce.sum(g, -1, keepdims=True)
 
 
 def _log_softmax_derivative(g, node):
@@ -188,10 +188,10 @@ def _in_range(targets, classes):
 def _cross_entropy_definition(logits, targets, *, ignore, smoothing):
     top = _top(logits)
     shifted = logits - top
-    log_sum = log(sum(exp(shifted), -1, keepdims=True))
+    log_sum = log(reduce.sum(exp(shifted), -1, keepdims=True))
     q, counted = _target_rows(logits, targets, ignore, smoothing)
     # q·log p only where q > 0, so that a class of probability 0 costs nothing unless it is the target.
-    loss = -sum(where(equal(q, 0), 0, q * (shifted - log_sum)), -1)
+    loss = -reduce.sum(where(equal(q, 0), 0, q * (shifted - log_sum)), -1)
     loss = where(_in_range(targets, logits.shape[-1]), loss, math.nan)
     if counted is not None:
         loss = where(counted, loss, 0)
@@ -294,8 +294,8 @@ def cross_entropy(logits, targets, ignore_index: int | None = None, label_smooth
     """
     rows = cross_entropy_rows(logits, targets, ignore_index, label_smoothing)
     if ignore_index is None:
-        return sum(rows) * (1 / rows.size) if rows.size else sum(rows)
-    counted = sum(cast(not_equal(as_tensor(targets), ignore_index), rows.dtype))
-    return sum(rows) / where(equal(counted, 0), 1, counted)
+        return reduce.sum(rows) * (1 / rows.size) if rows.size else reduce.sum(rows)
+    counted = reduce.sum(cast(not_equal(as_tensor(targets), ignore_index), rows.dtype))
+    return reduce.sum(rows) / where(equal(counted, 0), 1, counted)
 
 

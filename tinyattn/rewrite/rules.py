@@ -35,7 +35,7 @@ def fold_constants(node: Tensor) -> Tensor | None:
         return None
     with np.errstate(all="ignore"):
         value = node.op.reference(*map(constant_value, node.inputs), **node.attrs)
-    return constant(np.ascontiguousarray(value), node.dtype)
+    return constant(np.asarray(value, order="C"), node.dtype)
 
 
 @rule("add-zero", "x + 0 → x", "exact", "add")

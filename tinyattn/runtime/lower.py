@@ -93,7 +93,7 @@ class Emitter:
 
     def constant(self, array: np.ndarray) -> Ref:
         """Memory that holds fixed numbers."""
-        array = np.ascontiguousarray(array)
+        array = np.asarray(array, order="C")  # (ascontiguousarray would make a scalar 1-D)
         return full_ref(Buffer(array.nbytes, self.main, array=array), array.shape, array.dtype)
 
     def _leaf(self, node: Tensor) -> Ref:
@@ -190,7 +190,7 @@ class Emitter:
         body, length, reverse = attrs["body"], attrs["length"], attrs["reverse"]
         n_carries, n_xs = attrs["carries"], attrs["sequences"]
         stacks = [n.attrs["key"][1] for n in self._asked.get(node, ()) if n.attrs["key"][0] == "stack"]
-        stacks = list(dict.fromkeys(stacks))
+        stacks = dict.fromkeys(stacks)  # (not a list: == on Tensors makes a Tensor)
         inputs = [self._values[s] for s in node.inputs]
         result = self._values[node] = {}
         region = Region(self.region, length)
@@ -222,7 +222,7 @@ class Emitter:
             if ("stack", value) not in result:
                 whole = self.new((length, *value.shape), value.dtype)
                 result["stack", value] = whole
-                if value in known and value not in arguments[:n_carries]:
+                if value in known:
                     late.append((value, whole.at(region, reverse, length)))
                 else:
                     place(value, whole.at(region, reverse, length))

@@ -15,7 +15,7 @@ its state dict, and restoring it resumes training exactly.
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,7 +30,7 @@ from tinyattn.nn import state
 from tinyattn.ops.elementwise import cast, clip, isfinite, maximum, minimum, sqrt, square, where
 from tinyattn.ops.reduce import sum as sum_of
 from tinyattn.runtime.program import Program
-from tinyattn.train import schedules as schedules
+from tinyattn.train import schedules
 
 Scalars = tuple[Tensor, ...]
 Moments = tuple[Tensor, ...]
@@ -85,7 +85,7 @@ class Optimizer:
 
     @property
     def lr(self) -> Tensor:
-        """The learning rate: a 0-d float64 leaf, of the last update where a schedule sets it. Without a schedule, assign to it freely."""
+        """The learning rate, a 0-d float64 leaf: assign a number, or read what a schedule gave last."""
         return self._lr
 
     @lr.setter
@@ -107,7 +107,7 @@ class Optimizer:
         return self.update(grad(loss, self.parameters))
 
     def update(self, gradients: Sequence[Tensor]) -> Tensor:
-        """Like ``minimize``, with gradients computed elsewhere: one for each parameter, of its shape and type."""
+        """Like ``minimize``, with gradients from elsewhere: one for each parameter, of its shape and type."""
         self._check_gradients(gradients)
         with scope(self._name):
             norm = sqrt(_total([cast(sum_of(square(g)), FLOAT64) for g in gradients]))
@@ -136,10 +136,11 @@ class Optimizer:
         if not self.skip_nonfinite:
             return updates
         sound = isfinite(norm)
-        return {leaf: value if leaf is self._lr else where(sound, value, leaf) for leaf, value in updates.items()}
+        kept = {leaf: where(sound, value, leaf) for leaf, value in updates.items()}
+        return kept if self.schedule is None else {**kept, self._lr: lr}
 
     def scalars(self, lr: Tensor, step: Tensor) -> Scalars:
-        """What the rule needs besides arrays, from the learning rate and the update's number (1, 2, …), all 0-d float64."""
+        """What the rule needs besides arrays, from the rate and the update's number 1, 2, …; 0-d float64."""
         return (lr,)
 
     def rule(self, w: Tensor, g: Tensor, moments: Moments, scalars: Scalars) -> tuple[Tensor, Moments]:
@@ -172,11 +173,14 @@ class Optimizer:
         return leaves
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        """Copies of all that the optimizer remembers: ``steps``, ``lr``, and ``<moment>.<parameter>`` (its number if names are not unique)."""
+        """Copies of all that the optimizer remembers: ``steps``, ``lr`` and each ``<moment>.<parameter>``.
+
+        Parameters go by their numbers 0, 1, … where their names are not unique.
+        """
         return state.save(self._leaves())
 
     def load_state_dict(self, given: Mapping[str, Any]) -> None:
-        """Restore what ``state_dict`` returned. Raises CheckpointError, with nothing changed, if it is that of another optimizer."""
+        """Restore what ``state_dict`` returned. CheckpointError, with nothing changed, if it does not fit."""
         state.load(self._name, self._leaves(), given)
 
     def __repr__(self) -> str:
@@ -201,9 +205,8 @@ def _check_parameters(parameters: Iterable[Tensor]) -> list[Tensor]:
         fail(errors.TinyattnError, "optimizer", "there must be parameters to update", "none was got")
     for w in found:
         if not isinstance(w, Tensor) or w.op.name != "parameter":
-            hint = "Make trainable leaves with ta.parameter, or pass model.parameters()."
-            fail(errors.TinyattnError, "optimizer", "parameters must come from ta.parameter", f"{w!r} was
-            got", hint)
+            must, hint = "parameters must come from ta.parameter", "For a module pass its parameters()."
+            fail(errors.TinyattnError, "optimizer", must, f"{w!r} was got", hint)
     return found
 
 
@@ -276,7 +279,10 @@ class Adam(Optimizer):
 
 
 class AdamW(Adam):
-    """Adam with decoupled weight decay (Loshchilov & Hutter 2019): w shrinks to (1 − lr·λ)w beforehand, and g stays as it is."""
+    """Adam with decoupled weight decay (Loshchilov & Hutter 2019).
+
+    The weight shrinks to (1 − lr·λ)w before Adam's step, and the gradient stays as it is.
+    """
 
     decoupled = True
 

@@ -152,8 +152,8 @@ def toml(table: dict[str, Any], prefix: str = "") -> str:
     for key, value in table.items():
         if isinstance(value, dict):
             path = f"{prefix}{_key(key)}"
-            lines += ["", f"[{path}]", toml(value, f"{path}.").rstrip("\n")]
-    return "\n".join(lines).lstrip("\n") + "\n"
+            lines += [*([""] if lines else []), f"[{path}]", toml(value, f"{path}.").rstrip("\n")]
+    return "\n".join(lines) + "\n"
 
 
 def _key(key: str) -> str:

@@ -37,23 +37,27 @@ def constant(lr: float) -> Schedule:
     return _schedule(lambda f, step: step * 0 + lr)
 
 
-def linear_warmup(lr: float, warmup_steps: int, total_steps: int | None = None, floor: float = 0.0) ->
-Schedule:
-    """Rise linearly to ``lr`` during ``warmup_steps`` (0: none), then fall linearly to ``floor`` at ``total_steps`` (None: stay)."""
+def linear_warmup(
+    lr: float, warmup_steps: int, total_steps: int | None = None, floor: float = 0.0
+) -> Schedule:
+    """Rise linearly over ``warmup_steps``, then fall linearly to ``floor`` at ``total_steps`` (None: don't)."""
     if total_steps is None:
         return _warmed_up(lr, warmup_steps, warmup_steps + 1, lr, lambda f, progress: progress)
     return _warmed_up(lr, warmup_steps, total_steps, floor, lambda f, progress: progress)
 
 
 def cosine(lr: float, total_steps: int, warmup_steps: int = 0, floor: float = 0.0) -> Schedule:
-    """After a linear warm-up, fall along half a cosine from ``lr`` to ``floor`` at ``total_steps`` (Loshchilov & Hutter 2017)."""
+    """After a linear warm-up, fall along half a cosine from ``lr`` to ``floor`` at ``total_steps``.
+
+    Loshchilov & Hutter 2017, without restarts.
+    """
     return _warmed_up(
         lr, warmup_steps, total_steps, floor, lambda f, progress: 0.5 - 0.5 * f.cos(math.pi * progress)
     )
 
 
 def _warmed_up(lr: float, warmup_steps: int, total_steps: int, floor: float, fallen: Callable) -> Schedule:
-    """Warm-up, then a fall; ``fallen`` maps the progress after the warm-up to how much of it is done, both from 0 to 1."""
+    """Warm-up, then a fall: ``fallen`` maps the progress since the warm-up to its depth, both 0 to 1."""
     if not 0 <= warmup_steps < total_steps:
         must = "warmup_steps must lie in 0..total_steps − 1"
         fail(errors.TinyattnError, "schedule", must, f"{warmup_steps} of {total_steps} steps was got")
@@ -67,7 +71,7 @@ def _warmed_up(lr: float, warmup_steps: int, total_steps: int, floor: float, fal
 
 
 def noam(d_model: int, warmup_steps: int = 4000, factor: float = 1.0) -> Schedule:
-    """factor · d_model^−½ · min(n^−½, n · warmup_steps^−3⁄2) with n = step + 1 (Vaswani et al. 2017, equation 3)."""
+    """factor · d_model^−½ · min(n^−½, n · warmup_steps^−3⁄2), n = step + 1 (Vaswani et al. 2017, eq. 3)."""
     if d_model < 1 or warmup_steps < 1:
         got = f"{d_model} and {warmup_steps} were got"
         fail(errors.TinyattnError, "schedule", "d_model and warmup_steps must be positive", got)

@@ -96,7 +96,7 @@ class Builder:
             self.picture.clusters.setdefault(cluster, Cluster(cluster, name, "module", path))
         return path
 
-    def _operand_names(self, node: Tensor, where: Where) -> list[str]:
+    def _names_of_inputs(self, node: Tensor, where: Where) -> list[str]:
         found = []
         for source in node.inputs:
             start = where[source]
@@ -110,15 +110,17 @@ class Builder:
     def _connect(self, start: Source | str, target: str, operand: int, kind: str = "") -> None:
         if isinstance(start, str):
             return
-        phases = self.picture.nodes[start.node].phase, self.picture.nodes[target].phase
-        kind = kind or ("data" if phases[1] != "gradient" else "gradient" if phases[0] == "gradient" else "saved")
+        source = self.picture.nodes[start.node]
+        if not kind:
+            inside = source.phase == self.picture.nodes[target].phase == "gradient"
+            kind = "operand" if source.operand else "gradient" if inside else "saved" if self.picture.nodes[target].phase == "gradient" else "data"
         if kind == "saved":
-            self.picture.nodes[start.node].saved = True
+            source.saved = True
         self.picture.connect(Edge(start.node, target, kind, start.label, [operand]))
 
     def _box(self, node: Tensor, room: Room, where: Where, used: Sequence[Tensor]) -> Source:
         ident = room.prefix + room.ids[node]
-        names = self._operand_names(node, where)
+        names = self._names_of_inputs(node, where)
         kind = LEAVES.get(node.op.name) or ("view" if node.op.view is not None else "op")
         if node in self.seeds:
             title, kind = "ȳ = 1", "seed"
@@ -135,6 +137,9 @@ class Builder:
             path=self.module_path(node, room), origin=origin, formula=labels.formula(node, names) if node.inputs else "",
             rule=labels.gradient_rule(node, names), attrs=attrs, line=line, source=text,
         )  # fmt: skip
+        starts = [self.picture.nodes[where[source].node] for source in node.inputs if isinstance(where[source], Source)]
+        if self.picture.nodes[ident].phase == "gradient" and starts:
+            self.picture.nodes[ident].operand = all(start.operand or start.phase == "forward" for start in starts)
         for k, source in enumerate(node.inputs):
             self._connect(where[source], ident, k)
         if node in self.seeds:
@@ -167,12 +172,14 @@ class Builder:
                 bound[argument] = start
             elif k < carries or argument in used:
                 role, ident = ("carry", f"{prefix}carry{k}") if k < carries else ("element", f"{prefix}element{k - carries}")
-                from_text = f", from {start}" if isinstance(start, str) else ""
-                outer = "x" if isinstance(start, str) else self._short(start.node)
-                title = f"carry {k}{from_text}" if role == "carry" else f"{outer} [t]"
+                title = f"carry {k}" if role == "carry" else f"{start if isinstance(start, str) else self._short(start.node)} [t]"
                 self.picture.nodes[ident] = Node(
-                    id=ident, op=role, kind=role, phase=phase, title=title, types=[labels.type_text(argument.type)], path=path, line=cluster.note,
+                    id=ident, op=role, kind=role, phase=phase, title=title, types=[labels.type_text(argument.type)], path=path,
+                    attrs=f"starts at {start}" if role == "carry" and isinstance(start, str) else "",
                 )  # fmt: skip
+                if role == "element" and phase == "gradient" and isinstance(start, Source):
+                    outer = self.picture.nodes[start.node]
+                    self.picture.nodes[ident].operand = outer.operand or outer.phase == "forward"
                 self._connect(start, ident, k)
                 bound[argument] = Source(ident)
         inner = Room(structural_ids(roots), prefix, path, node.scope, lambda _: phase)
@@ -194,7 +201,7 @@ class Builder:
         return box.title if box.kind in ("input", "parameter", "element") else box.op
 
     def _definition(self, node: Tensor, room: Room, where: Where) -> list[Source | str]:
-        names = self._operand_names(node, where)
+        names = self._names_of_inputs(node, where)
         cluster, path = self._open(node, room, f"{node.op.name} = {labels.formula(node, names)}", "definition")
         variables = [placeholder(source.type) for source in node.inputs]
         with scope.on_behalf_of(node, node.origin):

@@ -83,12 +83,17 @@ def _fill(graph, picture: Picture, path: Path, rooms) -> None:
 def label(node: Node) -> str:
     """The HTML-like label: title, then types, value and contents in small print."""
     if node.kind == "view":
-        return f'<<font point-size="8" color="{style.FADED}">{text(node.title)} → {text(" ".join(node.types))}</font>>'
+        return f'<<font point-size="8" color="{style.FADED}">{text(node.title)} {text(_shape(node))}</font>>'
     small = [*node.types[:2], *(["…"] if len(node.types) > 2 else []), *([node.value] if node.value else [])]
-    if node.kind == "group":
+    if node.kind in ("group", "carry") and node.attrs:
         small = [node.attrs, *small]
     lines = "".join(f'<br/><font point-size="8" color="{style.FADED}">{text(line)}</font>' for line in small)
     return f"<<b>{text(node.title)}</b>{lines}>"
+
+
+def _shape(node: Node) -> str:
+    """A view changes the shape only, so the element type is left out."""
+    return "→ " + " ".join(kind.partition(" ")[2] for kind in node.types)
 
 
 def tooltip(node: Node) -> str:
@@ -104,9 +109,9 @@ def tooltip(node: Node) -> str:
 
 def _edge(graph, edge: Edge, picture: Picture) -> None:
     look = style.edge_style(edge)
-    if edge.label:
+    if edge.label and edge.kind in ("data", "gradient"):
         look["label"] = f"<{text(edge.label)}>"
-    gradient = edge.kind == "gradient"
+    gradient = edge.kind in ("gradient", "operand")
     common = {"id": f"{edge.source}--{edge.target}--{edge.kind}", "class": f"edge {edge.kind}", "tooltip": tip(_edge_tip(edge, picture))}
     a, b = quoted(edge.source), quoted(edge.target)
     if gradient and MIRROR == "dirback":

@@ -73,7 +73,9 @@ def title(node: Tensor, operands: Sequence[str | None]) -> str:
     if name == "slice":
         return f"slice {_slice_text(node)}"
     if name == "transpose":
-        return f"transpose ({', '.join(map(str, attrs['axes']))})"
+        rank = node.ndim
+        swapped = rank > 1 and attrs["axes"] == (*range(rank - 2), rank - 1, rank - 2)
+        return name if swapped else f"transpose ({', '.join(map(str, attrs['axes']))})"
     if name == "cast":
         return f"to {SHORT[attrs['dtype']]}"
     axes = attrs.get("axes") if "keepdims" in attrs else (attrs["axis"],) if isinstance(attrs.get("axis"), int) else None

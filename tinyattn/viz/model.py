@@ -26,6 +26,8 @@ class Node:
     value: str | None = None
     output: bool = False
     saved: bool = False
+    operand: bool = False
+    """In the gradient phase: not a cotangent but a forward value, seen otherwise or computed again for the derivative."""
     origin: str | None = None
     formula: str = ""
     rule: str = ""
@@ -39,13 +41,13 @@ class Node:
     @property
     def classes(self) -> str:
         """CSS classes of the box in an SVG."""
-        return " ".join([self.phase, self.kind] + ["output"] * self.output + ["saved"] * self.saved)
+        return " ".join([self.phase, self.kind] + ["output"] * self.output + ["saved"] * self.saved + ["operand"] * self.operand)
 
 
 @dataclass
 class Edge:
-    """One arrow. ``kind``: "data", "gradient" (cotangent to cotangent), "saved" (forward value read by the derivative), "seed" (output to its
-    cotangent), "loop" (a carry handed to the next step) or "update" (a leaf overwritten after the step). ``operands``: which inputs it feeds."""
+    """One arrow. ``kind``: "data", "gradient" (cotangent to cotangent), "saved" (forward value read by the derivative), "operand" (the same,
+    after a transpose or the like), "seed" (output to its cotangent), "loop" (a carry handed to the next step) or "update" (a leaf overwritten after the step). ``operands``: which inputs it feeds."""
 
     source: str
     target: str

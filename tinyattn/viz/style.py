@@ -17,25 +17,27 @@ def node_style(node: Node) -> dict[str, str]:
     """DOT attributes of a node."""
     look = {"shape": "box", "style": "filled,rounded", "fillcolor": "#EDEDED", "color": "#8C8C8C", "penwidth": "1"}
     if node.phase == "gradient":
-        look |= {"shape": "octagon", "style": "filled", "fillcolor": "#FBE6D9", "color": VERMILLION}
+        look |= {"shape": "octagon", "style": "filled", "margin": "0", "fillcolor": "#FBE6D9", "color": VERMILLION}
     elif node.phase == "update":
         look |= {"shape": "note", "style": "filled", "fillcolor": "#F6E6EF", "color": PURPLE}
     elif node.kind in _FILLS:
         look |= {"fillcolor": _FILLS[node.kind], "shape": _SHAPES[node.kind], "style": "filled"}
     if node.phase == "forward" and node.kind in ("input", "parameter"):
         look |= {"color": BLUE, "penwidth": "2" if node.kind == "parameter" else "1"}
-    if node.kind in ("carry", "element"):
-        look |= {"style": look["style"] + ",dashed"}
     if node.kind == "group":
         look |= {"shape": "box3d", "style": "filled"}
-    if node.kind == "view":
+    if node.kind == "view" and node.phase == "forward":
         look |= {"margin": "0.06,0.02"}
+    if node.operand:
+        look |= {"shape": "box", "style": "filled", "margin": "0.06,0.02", "fillcolor": "#FDF3DF", "color": ORANGE}
+    if node.kind in ("carry", "element"):
+        look |= {"style": look["style"] + ",dashed"}
     if node.saved and node.kind not in ("input", "parameter", "constant"):
         look |= {"color": ORANGE, "penwidth": "2"}
     if node.output and node.phase == "forward":
         look |= {"color": GREEN, "fillcolor": "#CDEDE2", "penwidth": "2.5"}
     if node.kind == "result" and node.phase == "gradient":
-        look |= {"shape": "doubleoctagon", "fillcolor": "#F6CDB3"}
+        look |= {"peripheries": "2", "fillcolor": "#F6CDB3"}
     return look
 
 
@@ -43,6 +45,7 @@ EDGES = {
     "data": {"color": GREY},
     "gradient": {"color": VERMILLION},
     "saved": {"color": ORANGE, "style": "dotted", "constraint": "false", "penwidth": "1.6", "arrowsize": "0.6"},
+    "operand": {"color": ORANGE, "style": "dotted", "penwidth": "1.6", "arrowsize": "0.6"},
     "seed": {"color": VERMILLION, "style": "dashed"},
     "loop": {"color": GREY, "style": "bold", "constraint": "false"},
     "update": {"color": PURPLE, "style": "dashed", "constraint": "false"},

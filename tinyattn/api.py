@@ -1,0 +1,26 @@
+"""The public names, gathered: what ``ta.name`` finds. ``ta.nn``, ``ta.optim``, ``ta.models``, ``ta.viz`` and ``ta.tasks`` are modules of their own."""
+
+import numpy as np
+
+from tinyattn import ops
+from tinyattn.errors import CheckpointError, DataError, DTypeError, GradcheckError, ShapeError, TinyattnError
+from tinyattn.graph.grad import backward, grad, hvp, jvp, vjp
+from tinyattn.graph.scan import scan
+from tinyattn.graph.scope import scope
+from tinyattn.graph.tensor import Tensor, parameter, tensor
+from tinyattn.graph.trace import assign, manual_seed
+from tinyattn.runtime import evaluate as _evaluate  # noqa: F401  (gives the graph its way to compute values)
+from tinyattn.runtime.function import Function, function
+from tinyattn.runtime.gradcheck import gradcheck
+from tinyattn.runtime.nans import NonFiniteError, debug_nans
+from tinyattn.runtime.program import Program
+from tinyattn.runtime.threads import get_num_threads, set_num_threads
+
+float32, float64, int32, int64, bool_ = np.float32, np.float64, np.int32, np.int64, np.bool_
+globals().update(ops.PUBLIC)
+
+__all__ = [
+    "CheckpointError", "DTypeError", "DataError", "Function", "GradcheckError", "NonFiniteError", "Program", "ShapeError", "Tensor",
+    "TinyattnError", "assign", "backward", "bool_", "debug_nans", "float32", "float64", "function", "get_num_threads", "grad", "gradcheck",
+    "hvp", "int32", "int64", "jvp", "manual_seed", "parameter", "scan", "scope", "set_num_threads", "tensor", "vjp", *ops.PUBLIC,
+]  # fmt: skip

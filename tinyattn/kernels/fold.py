@@ -1,0 +1,240 @@
+"""Runs of numbers folded into one, and combined with other runs: sum, product, maximum and minimum of every kind.
+
+A run is folded in a fixed order that depends on nothing but its length. It is laid out in rows of L numbers (128
+bytes); the columns are folded side by side, and then the L results in halves:
+
+    a₀ … a_{L−1} | a_L … a_{2L−1} | …  →  L partial results  →  L/2  →  …  →  1
+
+A last row that isn't full is read under a mask. Rounding errors grow with the number of rows, so callers fold runs
+of at most ``FOLD_BLOCK`` numbers, and then the results of those.
+
+Each pair of operation and kind has a number (``opcodes.FOLDS``), which kernels pass to :func:`fold` and
+:func:`combine`.
+"""
+
+import ctypes
+import math
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from tinyattn.kernels.arithmetic import formulas
+from tinyattn.kernels.opcodes import FOLDS
+from tinyattn.kernels.simd import PURE
+from tinyattn.kernels.vector import LLVM, NUMPY, SIZES, Value
+
+FOLD_BLOCK = 1024
+"""Most numbers folded in one go."""
+_BYTE, _I32, _WORD = (ir.IntType(bits) for bits in (8, 32, 64))
+
+
+def _neutral(operation, kind):
+    """The number that changes nothing."""
+    if kind == "bool":
+        return operation == "min"
+    if operation not in ("max", "min"):
+        return int(operation == "prod")
+    if kind in ("f32", "f64"):
+        return -math.inf if operation == "max" else math.inf
+    limits = np.iinfo(NUMPY[kind])
+    return int(limits.min if operation == "max" else limits.max)
+
+
+class _Fold:
+    """How to fold numbers of one kind, and how to get them from memory in vectors, masked or not."""
+
+    def __init__(self, operation, kind, real):
+        self.kind = real.name if kind == "real" else kind
+        self.size = SIZES[self.kind]
+        self.lanes = min(32, 128 // self.size)
+        self.squares = operation == "sum_squares"
+        names = {"sum": "add", "sum_squares": "add", "prod": "mul", "max": "maximum", "min": "minimum"}
+        name = names[operation] if kind != "bool" else {"max": "or", "min": "and"}[operation]
+        self.step = formulas(real.name)[name, kind]
+        self.neutral = _neutral(operation, self.kind)
+        # In memory a bool is a byte.
+        self.element = _BYTE if kind == "bool" else LLVM[self.kind]
+        self.vector = ir.VectorType(self.element, self.lanes)
+
+    def neutrals(self):
+        return ir.Constant(ir.VectorType(LLVM[self.kind], self.lanes), [self.neutral] * self.lanes)
+
+    def mask(self, builder, count):
+        """For ``count`` lanes."""
+        some = ir.VectorType(_WORD, self.lanes)
+        everywhere = ir.Constant(ir.VectorType(_I32, self.lanes), [0] * self.lanes)
+        spread = builder.insert_element(ir.Constant(some, ir.Undefined), count, ir.Constant(_I32, 0))
+        spread = builder.shuffle_vector(spread, spread, everywhere)
+        return builder.icmp_signed("<", ir.Constant(some, list(range(self.lanes))), spread)
+
+    def _masked(self, builder, action, result, *arguments):
+        letter = "f" if self.kind in ("f32", "f64") else "i"
+        name = f"llvm.masked.{action}.v{self.lanes}{letter}{8 * self.size}.p0"
+        kind = ir.FunctionType(result, [argument.type for argument in arguments])
+        function = builder.module.globals.get(name) or ir.Function(builder.module, kind, name)
+        return builder.call(function, arguments)
+
+    def load(self, builder, address, mask=None):
+        """A vector as a Value; where the mask is off, 0."""
+        pointer = builder.inttoptr(address, self.vector.as_pointer())
+        if mask is None:
+            loaded = builder.load(pointer, align=self.size)
+        else:
+            zeros = ir.Constant(self.vector, [0] * self.lanes)
+            align = ir.Constant(_I32, self.size)
+            loaded = self._masked(builder, "load", self.vector, pointer, align, mask, zeros)
+        if self.kind == "bool":
+            loaded = builder.icmp_unsigned("!=", loaded, ir.Constant(self.vector, [0] * self.lanes))
+        return Value(builder, loaded)
+
+    def store(self, builder, value, address, mask=None):
+        pointer = builder.inttoptr(address, self.vector.as_pointer())
+        value = builder.zext(value, self.vector) if self.kind == "bool" else value
+        if mask is None:
+            builder.store(value, pointer, align=self.size)
+        else:
+            align = ir.Constant(_I32, self.size)
+            self._masked(builder, "store", ir.VoidType(), value, pointer, align, mask)
+
+
+def _rows(builder, fold, count, start, body):
+    """Write a loop ``state = body(byte offset, state, mask or None)`` over vectors, and give the last ``state``."""
+    size, lanes, zero = (ir.Constant(_WORD, number) for number in (fold.size, fold.lanes, 0))
+    before = builder.block
+    head, full, rest, tail, end = map(builder.append_basic_block, ("head", "full", "rest", "tail", "end"))
+    builder.branch(head)
+    builder.position_at_end(head)
+    index, state = builder.phi(_WORD), builder.phi(start.type)
+    after = builder.add(index, lanes)
+    builder.cbranch(builder.icmp_signed("<=", after, count), full, rest)
+
+    builder.position_at_end(full)
+    stepped = body(builder.mul(index, size), state, None)
+    builder.branch(head)
+    for phi, at_start, then in ((index, zero, after), (state, start, stepped)):
+        phi.add_incoming(at_start, before)
+        phi.add_incoming(then, full)
+
+    builder.position_at_end(rest)
+    builder.cbranch(builder.icmp_signed("<", index, count), tail, end)
+    builder.position_at_end(tail)
+    last = body(builder.mul(index, size), state, fold.mask(builder, builder.sub(count, index)))
+    builder.branch(end)
+
+    builder.position_at_end(end)
+    result = builder.phi(start.type)
+    result.add_incoming(state, rest)
+    result.add_incoming(last, tail)
+    return result
+
+
+def _emit_fold(builder, fold, source, count, target):
+    """Fold a run and store the result."""
+    neutral = fold.neutrals()
+
+    def body(offset, state, mask):
+        row = fold.load(builder, builder.add(source, offset), mask)
+        if fold.squares:
+            row = row * row
+        value = row.value
+        if mask is not None:
+            value = builder.select(mask, value, neutral)
+        return fold.step(Value(builder, state), Value(builder, value)).value
+
+    result = _rows(builder, fold, count, neutral, body)
+    lanes = fold.lanes
+    while lanes > 1:
+        lanes //= 2
+        halves = []
+        for first in (0, lanes):
+            places = ir.Constant(ir.VectorType(_I32, lanes), list(range(first, first + lanes)))
+            halves.append(Value(builder, builder.shuffle_vector(result, result, places)))
+        result = fold.step(*halves).value
+    result = builder.extract_element(result, ir.Constant(_I32, 0))
+    if fold.kind == "bool":
+        result = builder.zext(result, _BYTE)
+    builder.store(result, builder.inttoptr(target, result.type.as_pointer()), align=fold.size)
+
+
+def _emit_combine(builder, fold, source, count, target):
+    """Fold a run into another, element by element."""
+
+    def body(offset, state, mask):
+        here, there = builder.add(target, offset), builder.add(source, offset)
+        outcome = fold.step(fold.load(builder, here, mask), fold.load(builder, there, mask))
+        fold.store(builder, outcome.value, here, mask)
+        return state
+
+    _rows(builder, fold, count, ir.Constant(_WORD, 0), body)
+
+
+def _switch(real, emit, pure):
+    """``(code, source, count, target)``: an intrinsic that does ``emit`` for the operation and kind of a code."""
+    folds = {number: _Fold(*key, real) for key, number in FOLDS.items()}
+    if PURE:
+
+        def compute(code, source, count, target):
+            with np.errstate(all="ignore"):
+                pure(folds[int(code)], int(source), int(count), int(target))
+
+        return compute
+
+    @intrinsic
+    def compiled(typing, code, source, count, target):
+        def generate(context, builder, signature, values):
+            end = builder.append_basic_block("end")
+            switch = builder.switch(values[0], end)
+            for (operation, kind), number in FOLDS.items():
+                name = f"{real.name}{emit.__name__}_{operation}_{kind}"
+                function = ir.Function(builder.module, ir.FunctionType(ir.VoidType(), [_WORD] * 3), name)
+                function.linkage = "internal"
+                function.attributes.add("noinline")
+                function.attributes.add("optsize")
+                inside = ir.IRBuilder(function.append_basic_block())
+                emit(inside, folds[number], *function.args)
+                inside.ret_void()
+                block = builder.append_basic_block(name)
+                switch.add_case(ir.Constant(_WORD, number), block)
+                builder.position_at_end(block)
+                builder.call(function, values[1:])
+                builder.branch(end)
+            builder.position_at_end(end)
+            return context.get_dummy_value()
+
+        return types.void(*[types.int64] * 4), generate
+
+    return compiled
+
+
+def _view(address, count, kind):
+    """Memory as a NumPy array."""
+    return np.frombuffer((ctypes.c_byte * (count * SIZES[kind])).from_address(address), NUMPY[kind])
+
+
+def _pure_fold(fold, source, count, target):
+    rows = np.full((-(-count // fold.lanes), fold.lanes), fold.neutral, NUMPY[fold.kind])
+    run = _view(source, count, fold.kind)
+    rows.reshape(-1)[:count] = run * run if fold.squares else run
+    result = np.full(fold.lanes, fold.neutral, NUMPY[fold.kind])
+    for row in rows:
+        result = fold.step(result, row)
+    while len(result) > 1:
+        result = fold.step(*np.split(result, 2))
+    _view(target, 1, fold.kind)[:] = result
+
+
+def _pure_combine(fold, source, count, target):
+    here = _view(target, count, fold.kind)
+    here[:] = fold.step(here, _view(source, count, fold.kind))
+
+
+def fold(real):
+    """``(code, source, count, target)``: fold ``count`` ≥ 0 numbers into one, stored at the address ``target``."""
+    return _switch(real, _emit_fold, _pure_fold)
+
+
+def combine(real):
+    """``(code, source, count, target)``: ``target[i] = step(target[i], source[i])`` for 0 ≤ i < ``count``."""
+    return _switch(real, _emit_combine, _pure_combine)
