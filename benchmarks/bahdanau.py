@@ -5,13 +5,19 @@ python -m benchmarks.bahdanau [--batch 64] [--threads 2] [--compile] [--json]
 
 from typing import Any
 
-from . import harness, ours
+from . import harness
 
 GOALS = {64: {"torch": 2.2, "jax": 1.5}, 16: {"torch": 3.0, "jax": 1.6}}
 
 
+def our_step(batch: int) -> harness.Work:
+    """Imported only now, like the peers: the number of threads has to be fixed before."""
+    from . import ours
+
+    return ours.bahdanau_step(batch)
+
+
 def torch_step(batch: int, **options: Any) -> harness.Work:
-    """Imported only now: the number of threads has to be fixed before."""
     from .peers import torch_bahdanau
 
     return torch_bahdanau.make_step(batch, **options)
@@ -30,7 +36,7 @@ def main() -> None:
         harness.print_environment(options.threads)
     for batch in options.batch or GOALS:
         makers = {
-            harness.OURS: lambda batch=batch: ours.bahdanau_step(batch),
+            harness.OURS: lambda batch=batch: our_step(batch),
             "torch": lambda batch=batch: torch_step(batch),
             "torch, foreach": lambda batch=batch: torch_step(batch, implementation="foreach"),
             "torch, fused": lambda batch=batch: torch_step(batch, implementation="fused"),

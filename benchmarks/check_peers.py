@@ -10,7 +10,7 @@ constant factor on the gradient: Adam does not see it. That clipping is there mu
 import sys
 from collections.abc import Callable, Mapping
 
-from . import harness, ours
+from . import harness
 
 STEPS = 5
 TOLERANCE = 1e-5  # float32 rounding gives 1e-6; a decay of 0.949 in RMSprop instead of 0.95 gives 2.6e-5
@@ -48,7 +48,7 @@ def products_agree() -> bool:
         makers = {
             "numpy": lambda shape=shape: gemm.numpy_product(shape),
             "torch": lambda shape=shape: gemm.torch_product(shape),
-            harness.OURS: lambda shape=shape: ours.gemm(*shape),
+            harness.OURS: lambda shape=shape: gemm.our_product(shape),
         }
         for name in list(makers):
             try:
@@ -73,14 +73,14 @@ def main() -> int:
             "torch": lambda batch=batch: bahdanau.torch_step(batch),
             "torch, fused": lambda batch=batch: bahdanau.torch_step(batch, implementation="fused"),
             "jax": lambda batch=batch: bahdanau.jax_step(batch),
-            harness.OURS: lambda batch=batch: ours.bahdanau_step(batch),
+            harness.OURS: lambda batch=batch: bahdanau.our_step(batch),
         }
         agree &= losses_agree(f"Bahdanau, batch {batch}", makers)
     for batch in (1, 16):
         makers = {
             "torch": lambda batch=batch: ntm.torch_step(batch),
             "jax": lambda batch=batch: ntm.jax_step(batch),
-            harness.OURS: lambda batch=batch: ours.ntm_step(batch),
+            harness.OURS: lambda batch=batch: ntm.our_step(batch),
         }
         agree &= losses_agree(f"NTM, batch {batch}", makers)
     return 0 if products_agree() and agree else 1

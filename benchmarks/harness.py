@@ -6,9 +6,9 @@ the implementations take turns in one process, A B C A B C ..., and what counts 
     ratio = median(peer) / median(tinyattn)      ratio > 1: tinyattn is faster, ratio < 1: the peer is faster
 
 A turn is: a pause, in which the previous library's worker threads stop spinning and go to sleep; calls that
-are not timed, until the caches are full and one's own threads awake and spread over the processors; then timed
-calls for at least `min_seconds`. Calls shorter than a millisecond are timed in groups, so that the clock
-itself costs nothing.
+are not timed, until the caches are full and one's own threads awake and spread over the processors; then
+timed calls for at least `min_seconds`. Calls shorter than a millisecond are timed in groups, so that the
+clock itself costs nothing.
 
 A machine that is busy with something else ruins the figures, and not evenly: two threads that wait for each
 other may lose whole time slices of the operating system (a product of 0.5 ms then takes 16 or 24 ms). So the
@@ -16,7 +16,8 @@ processor time that other processes take is watched; up to twice as many rounds 
 the least disturbed are kept. Which those are depends on the other processes only, never on the times.
 
 Every library gets the same number of threads. That has to be settled before the first of them is imported;
-so this module imports nothing but the standard library, and a script calls `arguments` before all else.
+so this module imports nothing but the standard library, a script calls `arguments` before all else, and
+implementations, tinyattn's own included, are imported by the functions that build the works.
 """
 
 import argparse
@@ -253,7 +254,8 @@ def disturbance(timings: Iterable[Timing]) -> list[str]:
     """A line of warning when the machine was not quiet."""
     others = max((timing.others for timing in timings), default=0.0)
     if others <= DISTURBANCE:
-        return [f"NOT QUIET (!): other processes took {others:.1f} processors; do not rely on these figures"]
+        return []
+    return [f"NOT QUIET (!): other processes took {others:.1f} processors; do not rely on these figures"]
 
 
 def table(title: str, timings: Mapping[str, Timing], goals: Mapping[str, float]) -> str:

@@ -3,13 +3,19 @@
 python -m benchmarks.ntm [--batch 1] [--threads 2] [--compile] [--json]
 """
 
-from . import harness, ours
+from . import harness
 
 GOALS = {1: {"torch": 25.0, "jax": 1.5}}
 
 
+def our_step(batch: int) -> harness.Work:
+    """Imported only now, like the peers: the number of threads has to be fixed before."""
+    from . import ours
+
+    return ours.ntm_step(batch)
+
+
 def torch_step(batch: int, compiled: bool = False) -> harness.Work:
-    """Imported only now: the number of threads has to be fixed before."""
     from .peers import torch_ntm
 
     return torch_ntm.make_step(batch, compiled=compiled)
@@ -28,7 +34,7 @@ def main() -> None:
         harness.print_environment(options.threads)
     for batch in options.batch or GOALS:
         makers = {
-            harness.OURS: lambda batch=batch: ours.ntm_step(batch),
+            harness.OURS: lambda batch=batch: our_step(batch),
             "torch": lambda batch=batch: torch_step(batch),
             "jax": lambda batch=batch: jax_step(batch),
         }

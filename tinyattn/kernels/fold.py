@@ -170,9 +170,9 @@ def _emit_combine(builder, fold, source, count, target):
     _rows(builder, fold, count, ir.Constant(_WORD, 0), body)
 
 
-def _switch(real, emit, pure):
+def _switch(real, operations, emit, pure):
     """``(code, source, count, target)``: an intrinsic that does ``emit`` for the operation and kind of a code."""
-    folds = {number: _Fold(*key, real) for key, number in FOLDS.items()}
+    folds = {number: _Fold(*key, real) for key, number in FOLDS.items() if key[0] in operations}
     if PURE:
 
         def compute(code, source, count, target):
@@ -181,26 +181,37 @@ def _switch(real, emit, pure):
 
         return compute
 
+    def function(module, name, arguments):
+        made = ir.Function(module, ir.FunctionType(ir.VoidType(), [_WORD] * arguments), name)
+        made.linkage = "internal"
+        made.attributes.add("noinline")
+        made.attributes.add("optsize")
+        return made, ir.IRBuilder(made.append_basic_block())
+
+    def dispatcher(module):
+        name = real.name + emit.__name__
+        if name in module.globals:
+            return module.globals[name]
+        made, builder = function(module, name, 4)
+        end = made.append_basic_block("end")
+        switch = builder.switch(made.args[0], end)
+        for number, fold in folds.items():
+            loop, inside = function(module, f"{name}_{number}", 3)
+            emit(inside, fold, *loop.args)
+            inside.ret_void()
+            block = made.append_basic_block()
+            switch.add_case(ir.Constant(_WORD, number), block)
+            builder.position_at_end(block)
+            builder.call(loop, made.args[1:], tail=True)
+            builder.branch(end)
+        builder.position_at_end(end)
+        builder.ret_void()
+        return made
+
     @intrinsic
     def compiled(typing, code, source, count, target):
         def generate(context, builder, signature, values):
-            end = builder.append_basic_block("end")
-            switch = builder.switch(values[0], end)
-            for (operation, kind), number in FOLDS.items():
-                name = f"{real.name}{emit.__name__}_{operation}_{kind}"
-                function = ir.Function(builder.module, ir.FunctionType(ir.VoidType(), [_WORD] * 3), name)
-                function.linkage = "internal"
-                function.attributes.add("noinline")
-                function.attributes.add("optsize")
-                inside = ir.IRBuilder(function.append_basic_block())
-                emit(inside, folds[number], *function.args)
-                inside.ret_void()
-                block = builder.append_basic_block(name)
-                switch.add_case(ir.Constant(_WORD, number), block)
-                builder.position_at_end(block)
-                builder.call(function, values[1:])
-                builder.branch(end)
-            builder.position_at_end(end)
+            builder.call(dispatcher(builder.module), values)
             return context.get_dummy_value()
 
         return types.void(*[types.int64] * 4), generate
@@ -230,11 +241,11 @@ def _pure_combine(fold, source, count, target):
     here[:] = fold.step(here, _view(source, count, fold.kind))
 
 
-def fold(real):
+def fold(real, *operations):
     """``(code, source, count, target)``: fold ``count`` ≥ 0 numbers into one, stored at the address ``target``."""
-    return _switch(real, _emit_fold, _pure_fold)
+    return _switch(real, operations, _emit_fold, _pure_fold)
 
 
-def combine(real):
+def combine(real, *operations):
     """``(code, source, count, target)``: ``target[i] = step(target[i], source[i])`` for 0 ≤ i < ``count``."""
-    return _switch(real, _emit_combine, _pure_combine)
+    return _switch(real, operations, _emit_combine, _pure_combine)

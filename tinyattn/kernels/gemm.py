@@ -16,11 +16,9 @@ kernel. Arithmetic is plain IEEE, and k = 0 gives f(D). The order of additions d
 are the same for any tiles, any number of threads and any width of vectors.
 """
 
-from numba import njit
-
 from tinyattn.kernels import SCRATCH_BYTES, blocking, simd_gemm, vecmath
 from tinyattn.kernels.lanes import dot as dot_product
-from tinyattn.kernels.real import FLAGS, inline
+from tinyattn.kernels.real import inline
 from tinyattn.kernels.simd import call, i64, select
 
 _DEPTH = blocking.DEPTH
@@ -59,8 +57,7 @@ def _pack(real):
     pointer, size, lanes = real.pointer, real.size, blocking.lanes(real.name)
     copy, transpose = simd_gemm.copy_vector(real), simd_gemm.transpose_block(real)
 
-    # Not forced inline: it is rarely run, and the optimiser would take longer over the kernel.
-    @njit(fastmath=FLAGS, error_model="numpy", boundscheck=False)
+    @inline
     def pack(source, column_stride, columns, step, depth, target, target_step):
         for j in range(0, columns, lanes):
             here, to, count = source + j * column_stride, target + j * size, min(columns - j, lanes)

@@ -71,10 +71,9 @@ Beyond the plain names: ``square`` x², ``round`` to even, ``relu`` max(x, 0), `
 FOLDS = {
     key: number
     for number, key in enumerate(
-        [(operation, kind) for operation in ("sum", "prod", "max", "min") for kind in ("real", "i32", "i64")]
-        + [("max", "bool"), ("min", "bool"), ("sum_squares", "real")]
+        [(operation, "real") for operation in ("sum", "prod", "max", "min", "sum_squares")]
+        + [(operation, kind) for kind in ("i32", "i64") for operation in ("sum", "prod", "max", "min")]
+        + [("max", "bool"), ("min", "bool")]
     )
 }
-"""The word that names a reduction: ``FOLDS[operation, kind]``. Of bools, ``max`` is any and ``min`` is all; NaN passes on.
-
-``sum_squares`` is for ``reduce.rows`` only."""
+"""The word that names a reduction: ``FOLDS[operation, kind]``. Of bools, ``max`` is any and ``min`` is all; NaN passes on."""

@@ -11,7 +11,7 @@ from the first axis. What does not need the decoder's state is computed for all 
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -21,10 +21,11 @@ from tinyattn import nn
 from tinyattn.errors import TinyattnError
 from tinyattn.graph.scope import scope
 from tinyattn.graph.tensor import as_tensor
-from tinyattn.graph.types import fail
 from tinyattn.models.decoding import Translation, beam_search
 from tinyattn.ops.cells import gru_gates_before
 from tinyattn.tasks.vocabulary import PAD
+
+INITS = ("standard", "paper")
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,17 @@ class EncoderDecoderConfig:
     maxout: int = 64  # l
     dropout: float = 0.0  # of embedded words and of the maxout layer; the papers have none
     init: str = "standard"
+
+    def __post_init__(self):
+        """Raise TinyattnError, with one sentence, for a value that makes no sense."""
+        for entry in fields(self):
+            value = getattr(self, entry.name)
+            if entry.type is int and value < (0 if entry.default == 0 else 1):
+                raise TinyattnError(f"[model] {entry.name} must be positive, but {value!r} was got.")
+        if not 0 <= self.dropout < 1:
+            raise TinyattnError(f"[model] dropout must lie in [0, 1), but {self.dropout!r} was got.")
+        if self.init not in INITS:
+            raise TinyattnError(f"[model] init must be one of {', '.join(INITS)}, but {self.init!r} was got.")
 
     def _parameters(self, context: int, summary: int) -> int:
         """How many numbers the common part has."""
@@ -110,14 +122,11 @@ class EncoderDecoder(nn.Module):
         return cls(cls.Config(len(task.source_vocabulary), len(task.target_vocabulary), **sizes))
 
     def initialise(self) -> None:
-        """Draw the parameters again as `config.init` says, when all of them are there.
+        """Draw the parameters as `config.init` says; models call it when all of them are there.
 
         "paper" (appendix B.1): recurrent matrices orthogonal, those of the alignment N(0, 0.001²), its v and all biases
-        0, the rest N(0, 0.01²). Raises TinyattnError for another name.
+        0, the rest N(0, 0.01²).
         """
-        if self.config.init not in ("standard", "paper"):
-            got = f"{self.config.init!r} was got"
-            fail(TinyattnError, type(self).__name__, "init must be 'standard' or 'paper'", got)
         if self.config.init == "standard":
             return
         for name, parameter in self.named_parameters():

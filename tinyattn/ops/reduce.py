@@ -9,6 +9,7 @@ from tinyattn import errors
 from tinyattn.graph.op import ZERO, Op, register
 from tinyattn.graph.tensor import Tensor, as_tensor, make
 from tinyattn.graph.types import BOOL, FLOAT32, INT64, Type, fail, is_float, normalize_axes, normalize_axis
+from tinyattn.ops.folding import lower_cumsum, lower_reduce
 from tinyattn.ops.elementwise import cast, equal, exp, isfinite, log, stop_gradient, where
 from tinyattn.ops.shape import broadcast_to, reshape
 
@@ -40,20 +41,6 @@ def _lower(kind):
         lower_reduce(emit, kind, emit.value(node.inputs[0]), node.attrs["axes"], emit.result(node))
 
     return lower
-
-
-def lower_reduce(emit, kind: str, x, axes: tuple[int, ...], result) -> None:
-    """INTERIM: sums as products with ones, until the reduction kernels are there."""
-    from tinyattn.ops.linalg import lower_product
-
-    kept = [a for a in range(x.ndim) if a not in axes]
-    moved = x.transposed((*kept, *axes))
-    m, k = math.prod(x.shape[a] for a in kept), math.prod(x.shape[a] for a in axes)
-    flat = moved.reshaped((m, k))
-    flat = flat if flat is not None else emit.contiguous(moved).reshaped((m, k))
-    assert kind == "sum", kind
-    ones = emit.constant(np.ones((k, 1), x.dtype))
-    lower_product(emit, flat, ones, result.reshaped((m, 1)))
 
 
 def _row(name, reference, derivative, formula, vjp, *, empty_ok=False, kinks=None):
@@ -193,9 +180,6 @@ register(
         "cumsum", lambda x, *, axis, reverse: x.type,
         lambda g, node: (cumsum(g, node.attrs["axis"], not node.attrs["reverse"]),),
         reference=lambda x, **attrs: _reference_cumsum(x, **attrs).astype(x.dtype),
-        lower=lambda node, emit: emit.cumsum(
-            emit.value(node.inputs[0]), node.attrs["axis"], node.attrs["reverse"], emit.result(node)
-        ),
-        formula="Σ_(j≤i) {0}_j", vjp_formula="Σ_(i≥j) ḡ_i",
+        lower=lower_cumsum, formula="Σ_(j≤i) {0}_j", vjp_formula="Σ_(i≥j) ḡ_i",
     )  # fmt: skip
 )

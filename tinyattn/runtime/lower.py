@@ -16,6 +16,7 @@ from tinyattn.graph.traverse import consumers, topological
 from tinyattn.graph.types import SHORT
 from tinyattn.runtime.elementwise import may_overwrite
 from tinyattn.runtime.memory import Buffer, Moving, Ref, Region, full_ref
+from tinyattn.runtime.moves import emit_copy, emit_fill
 
 
 @dataclass(eq=False)
@@ -138,14 +139,10 @@ class Emitter:
 
     def copy(self, source: Ref, target: Ref, region: Region | None = None) -> None:
         """Copy elements between any strides."""
-        from tinyattn.runtime.moves import emit_copy
-
         emit_copy(self, source, target, region)
 
     def fill(self, target: Ref, value: float) -> None:
         """Set contiguous memory to one number."""
-        from tinyattn.runtime.moves import emit_fill
-
         emit_fill(self, target, value)
 
     # The walk.

@@ -82,6 +82,10 @@ class Ref:
         return math.prod(self.shape)
 
     @property
+    def nbytes(self) -> int:
+        return self.size * self.dtype.itemsize
+
+    @property
     def ndim(self) -> int:
         return len(self.shape)
 
@@ -105,7 +109,7 @@ class Ref:
     @property
     def whole(self) -> bool:
         """Whether this is all of a buffer, in order."""
-        return not self.moving and self.offset == 0 and self.contiguous and self.size * self.dtype.itemsize == self.buffer.nbytes
+        return not self.moving and self.offset == 0 and self.contiguous and self.nbytes == self.buffer.nbytes
 
     def transposed(self, axes: Sequence[int]) -> "Ref":
         return replace(self, shape=tuple(self.shape[a] for a in axes), strides=tuple(self.strides[a] for a in axes))

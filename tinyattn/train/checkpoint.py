@@ -19,12 +19,13 @@ from typing import Any
 
 import numpy as np
 
+from tinyattn import __version__
 from tinyattn.errors import CheckpointError
 from tinyattn.train import safetensors
 
 KIND = "tinyattn checkpoint 1"
 BEST = "best.safetensors"
-PACKAGES = ("tinyattn", "numpy", "numba", "llvmlite")
+PACKAGES = ("numpy", "numba", "llvmlite")
 _NAME = re.compile(r"ckpt-(\d+)\.safetensors")
 
 Arrays = dict[str, np.ndarray]
@@ -133,7 +134,7 @@ def latest(folder: str | Path) -> Checkpoint:
 
 def versions() -> dict[str, str]:
     """The versions of Python and of the packages that decide about bits."""
-    found = {"python": platform.python_version()}
+    found = {"tinyattn": __version__, "python": platform.python_version()}
     for package in PACKAGES:
         try:
             found[package] = metadata.version(package)

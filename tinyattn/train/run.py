@@ -130,7 +130,8 @@ def _first_free(parent: Path, name: str) -> Path:
 
 
 def _empty(folder: Path) -> Path:
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    """Make `folder`, unless it is there and holds nothing (but what an interrupted write left behind)."""
+    if folder.exists() and (not folder.is_dir() or any(not p.name.startswith(".") for p in folder.iterdir())):
         what = "a run" if (folder / CONFIG).exists() else "files" if folder.is_dir() else "no folder"
         got = f"{folder} is no folder" if what == "no folder" else f"{folder} holds {what} already"
         advice = f"\n  Continue it: tinyattn train --resume {folder}" if what == "a run" else ""

@@ -1,0 +1,137 @@
+"""Floor 9: the command line. `tinyattn COMMAND …`, or `python -m tinyattn COMMAND …`.
+
+Results go to stdout (as JSON with --json), progress and errors to stderr. Exit codes: 0 done, 1 failed, 2 wrong usage,
+130 stopped by Ctrl-C. Nothing heavy is imported here, so that --help answers at once; each command is a function in a
+module of this folder that is imported when the command is used.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import NoReturn
+
+STOPPED = 130
+"""128 + SIGINT, as shells have it."""
+
+
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser whose errors are one sentence."""
+
+    def error(self, message: str) -> NoReturn:
+        command = self.prog.partition(" ")[2]
+        self.exit(2, f"[{command or self.prog}] {message.rstrip('.')}.\n  See `{self.prog} --help`.\n")
+
+
+def _natural(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 0, but {text!r} was got")
+    return int(text)
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, but {text!r} was got")
+    return int(text)
+
+
+def parser() -> Parser:
+    """The whole command line."""
+    top = Parser(prog="tinyattn", description="Attention models, built from scratch: train, look, take apart.")
+    top.add_argument("--version", action="store_true", help="print the version and exit")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
+
+    def command(name: str, where: str, text: str) -> Parser:
+        one = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+        one.set_defaults(function=where)
+        one.add_argument("--json", action="store_true", help="print the result as JSON")
+        one.add_argument("--debug", action="store_true", help="show the traceback of an error")
+        return one
+
+    def threads(one: Parser) -> None:
+        one.add_argument("--threads", type=_positive, metavar="N", help="threads to use (default: all cores)")
+
+    train = command("train", "train.train", "train a model, and write a run folder with a report")
+    train.add_argument("model", nargs="?", metavar="MODEL", help="see `tinyattn models` (default: bahdanau)")
+    train.add_argument("--task", metavar="T", help="see `tinyattn tasks` (default: the model's own)")
+    train.add_argument("--data", metavar="DIR", help="folder of the task's files, for tasks that read some")
+    train.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", dest="assignments",
+        help="change a setting, e.g. --set hidden=128 --set learning_rate=1e-3; may be repeated",
+    )  # fmt: skip
+    train.add_argument("--steps", type=_positive, metavar="N", help="how many training steps")
+    train.add_argument("--seed", type=_natural, metavar="N", help="of initial values, data and their order (default: 0)")
+    threads(train)
+    train.add_argument("--out", metavar="DIR", help="the run folder (default: runs/MODEL-TASK-SEED)")
+    train.add_argument("--resume", metavar="DIR", help="go on with the run in this folder")
+    train.add_argument("--no-baseline", action="store_true", help="leave out the model trained for comparison")
+    train.add_argument("--record", action="store_true", help="add the figures to results/results.json")
+
+    command("models", "listing.models", "list the models")
+    command("tasks", "listing.tasks", "list the tasks")
+
+    evaluate = command("eval", "use.evaluate", "measure a trained model on held-out data")
+    sample = command("sample", "use.sample", "let a trained model translate")
+    for one in (evaluate, sample):
+        one.add_argument("run", metavar="RUN", help="a run folder")
+        one.add_argument("--beam", type=_positive, default=1, metavar="K", help="hypotheses kept (default: 1, greedy)")
+        threads(one)
+    evaluate.add_argument("--split", default="test", choices=("validation", "test"), help="default: test")
+    sample.add_argument("text", nargs="*", metavar="TEXT", help="sentences (default: lines of stdin, or held-out ones)")
+
+    draw = command("draw", "draw.draw", "draw the computation graph of a model, forward and backward")
+    draw.add_argument("what", metavar="MODEL_OR_RUN", help="a model's name or a run folder")
+    draw.add_argument("-o", "--output", metavar="FILE", help=".svg .png .pdf .gv .json (default: MODEL.svg)")
+    draw.add_argument("--depth", type=_natural, metavar="N", help="levels of modules to open")
+    draw.add_argument("--forward", action="store_true", help="without the derivative")
+
+    check = command("gradcheck", "tools.gradcheck", "compare derivatives with finite differences")
+    check.add_argument("ops", nargs="*", metavar="OP", help="operations (default: all that have samples)")
+
+    bench = command("bench", "tools.bench", "time the training step of a model")
+    bench.add_argument("model", nargs="?", default="bahdanau", metavar="MODEL", help="default: bahdanau")
+    bench.add_argument("--steps", type=_positive, default=20, metavar="N", help="steps to time (default: 20)")
+    bench.add_argument("--batch-size", type=_positive, default=64, metavar="N", help="default: 64")
+    threads(bench)
+
+    command("doctor", "tools.doctor", "check that this installation works, and say what is missing")
+    command("warmup", "tools.warmup", "compile all kernels now, so that the first step is fast")
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; its exit code."""
+    top = parser()
+    try:
+        arguments = top.parse_args(argv)
+    except SystemExit as end:  # argparse has said what it had to say
+        return int(end.code or 0)
+    if arguments.version:
+        from tinyattn import __version__
+
+        print(f"tinyattn {__version__}")
+        return 0
+    if arguments.command is None:
+        top.print_help()
+        return 0
+    return _run(arguments)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from tinyattn.errors import TinyattnError
+
+    module, _, function = arguments.function.partition(".")
+    try:
+        return import_module(f"{__name__}.{module}").__dict__[function](arguments) or 0
+    except TinyattnError as error:
+        if arguments.debug:
+            raise
+        print(error, file=sys.stderr)
+        return 2 if type(error).__name__ == "UsageError" else 1
+    except KeyboardInterrupt:
+        print("stopped.", file=sys.stderr)
+        return STOPPED
+    except BrokenPipeError:  # the reader has seen enough, as with `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0

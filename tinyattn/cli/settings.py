@@ -1,0 +1,142 @@
+"""From what was typed to what is run: defaults of model and task, then `--set key=value`, each value of its own type.
+
+The result is the table that config.toml keeps, from which a run can be put together again:
+
+    [model]     name, and the sizes of its config
+    [task]      name, data, and the options of its loader
+    [training]  steps, batch_size, seed, …
+"""
+
+import difflib
+import inspect
+from dataclasses import asdict, fields
+from importlib import import_module
+from typing import Any
+
+from tinyattn import models, tasks
+from tinyattn.errors import TinyattnError
+from tinyattn.train.loop import TrainingConfig
+
+Config = dict[str, dict[str, Any]]
+
+
+class UsageError(TinyattnError):
+    """The command line asks for something that does not exist or make sense; exit code 2."""
+
+
+def resolve(
+    model: str,
+    task: str | None = None,
+    data: str | None = None,
+    seed: int | None = None,
+    steps: int | None = None,
+    assignments: list[str] | tuple[str, ...] = (),
+) -> Config:
+    """The whole configuration of a run. Raises UsageError, one sentence, for a name or value that does not fit."""
+    try:
+        entry = models.get(model)
+    except TinyattnError as error:
+        raise UsageError(str(error)) from None
+    about = task_entry(task or entry.task)
+    if about.needs_data and data is None:
+        raise UsageError(f"[train] the task {about.name} reads files, so their folder must be named: add --data DIR.")
+    if data is not None and not about.needs_data:
+        raise UsageError(f"[train] --data must come with a task that reads files, but {about.name} makes its own data.")
+    sizes = {e.name: e.default for e in fields(entry.load().Config) if not e.name.endswith("_vocabulary")}
+    config: Config = {"model": sizes, "task": _task_options(about), "training": asdict(TrainingConfig())}
+    for key, value in entry.settings.get(about.name, {}).items():
+        config[_table(config, key)][key] = value
+    for text in assignments:
+        _assign(config, text)
+    for key, given in (("seed", seed), ("steps", steps)):
+        if given is not None:
+            config["training"][key] = given
+    check(entry, config)
+    head = {"model": {"name": entry.name}, "task": {"name": about.name, "data": data}}
+    return {table: head.get(table, {}) | values for table, values in config.items()}
+
+
+def check(entry: models.Entry, config: Config) -> None:
+    """Raise UsageError for training settings and sizes that make no sense."""
+    try:
+        training(config)
+        entry.load().Config(4, 4, **sizes_of(config))
+    except TinyattnError as error:
+        raise UsageError(str(error)) from None
+
+
+def training(config: Config) -> TrainingConfig:
+    """The training settings of a configuration."""
+    return TrainingConfig(**config["training"]).check()
+
+
+def sizes_of(config: Config) -> dict[str, Any]:
+    """The model's sizes, all but its vocabularies."""
+    return {key: value for key, value in config["model"].items() if key != "name"}
+
+
+def make_task(config: Config) -> Any:
+    """The task of a configuration, loaded or made."""
+    options = dict(config["task"])
+    return tasks.get(options.pop("name"), options.pop("data", None), seed=config["training"]["seed"], **options)
+
+
+def make_model(config: Config, task: Any) -> Any:
+    """The model of a configuration, with initial parameters."""
+    return models.get(config["model"]["name"]).load().for_task(task, **sizes_of(config))
+
+
+def task_entry(name: str) -> tasks.Entry:
+    """The line of the table of tasks. Raises UsageError, with the nearest name, for another one."""
+    for entry in tasks.TASKS:
+        if entry.name == name:
+            return entry
+    names = [entry.name for entry in tasks.TASKS]
+    hint = _hint(name, names, "see `tinyattn tasks`.")
+    raise UsageError(f"[tasks] the task must be one of {', '.join(names)}, but {name!r} was got: {hint}")
+
+
+def _task_options(entry: tasks.Entry) -> dict[str, Any]:
+    loader = import_module(f"tinyattn.tasks.{entry.module}").load
+    options = inspect.signature(loader).parameters
+    return {name: option.default for name, option in options.items() if name not in ("data", "seed")}
+
+
+def _table(config: Config, key: str) -> str:
+    found = [table for table, values in config.items() if key in values]
+    if not found:
+        known = [name for values in config.values() for name in values]
+        hint = _hint(key, known, f"known are {', '.join(known)}.")
+        raise UsageError(f"[train] --set must name a setting of this run, but {key!r} was got: {hint}")
+    return found[0]
+
+
+def _assign(config: Config, text: str) -> None:
+    key, separator, value = text.partition("=")
+    if not separator or not key:
+        raise UsageError(f"[train] --set must be followed by key=value, but {text!r} was got.")
+    prefix, _, rest = key.rpartition(".")
+    if prefix and prefix in config and rest in config[prefix]:
+        table, key = prefix, rest
+    else:
+        table = _table(config, key)
+    config[table][key] = _parse(key, value, type(config[table][key]))
+
+
+def _parse(key: str, text: str, kind: type) -> Any:
+    """`text` as a value of the type its default has."""
+    if kind is bool and text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    try:
+        if kind is not bool:
+            return kind(text)
+    except ValueError:
+        pass
+    wanted = {int: "a whole number", float: "a number", bool: "true or false"}.get(kind, kind.__name__)
+    raise UsageError(f"[train] {key} must be {wanted}, but {text!r} was got.")
+
+
+def _hint(name: str, known: list[str], otherwise: str) -> str:
+    close = difflib.get_close_matches(name.lower().replace("-", "_"), known, n=1, cutoff=0.5)
+    close = close or difflib.get_close_matches(name.lower().replace("_", "-"), known, n=1, cutoff=0.4)
+    return f"did you mean {close[0]}?" if close else otherwise

@@ -1,0 +1,151 @@
+"""`tinyattn train`: the model, the baseline beside it, the figures, the report.
+
+The baseline is a run of its own, in the folder `baseline` of the run it belongs to. A run that was stopped anywhere,
+even in the middle of the baseline, goes on from there with --resume.
+"""
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import tinyattn as ta
+from tinyattn import models
+from tinyattn.cli import STOPPED, settings
+from tinyattn.cli.outcome import Trained, figures_of, show, write_report
+from tinyattn.cli.settings import Config, UsageError
+from tinyattn.models.evaluation import evaluate
+from tinyattn.train import checkpoint, results
+from tinyattn.train.loop import Interrupted, Trainer
+from tinyattn.train.progress import Progress
+from tinyattn.train.run import Run
+
+BASELINE = "baseline"
+RESULTS = Path("results") / "results.json"
+
+
+def train(arguments: argparse.Namespace) -> int:
+    """Train, compare, report."""
+    if arguments.threads:
+        ta.set_num_threads(arguments.threads)
+    run = _resumed(arguments) if arguments.resume else _new(arguments)
+    try:
+        return _train(run, arguments)
+    except (Interrupted, KeyboardInterrupt) as stop:
+        where = f" after step {stop.step:,}, and saved" if isinstance(stop, Interrupted) else ""
+        print(f"stopped{where}. Go on with:\n  tinyattn train --resume {run.folder}", file=sys.stderr)
+        return STOPPED
+    finally:
+        run.close()
+
+
+def _new(arguments: argparse.Namespace) -> Run:
+    config = settings.resolve(
+        arguments.model or "bahdanau", arguments.task, arguments.data, arguments.seed, arguments.steps,
+        arguments.assignments,
+    )  # fmt: skip
+    config["run"] = {"baseline": not arguments.no_baseline, "set": arguments.assignments}
+    name = f"{config['model']['name']}-{config['task']['name']}-{config['training']['seed']}"
+    return Run.create(arguments.out, config, name)
+
+
+def _resumed(arguments: argparse.Namespace) -> Run:
+    given = {
+        "MODEL": arguments.model, "--task": arguments.task, "--data": arguments.data, "--out": arguments.out,
+        "--set": arguments.assignments, "--seed": arguments.seed is not None,
+    }  # fmt: skip
+    for option, value in given.items():
+        if value:
+            raise UsageError(f"[train] --resume must come without {option}: the run has its own settings.")
+    run = Run.open(arguments.resume)
+    if arguments.steps and arguments.steps != run.config.get("training", {}).get("steps"):
+        run.config["training"]["steps"] = arguments.steps
+        settings.check(models.get(run.config["model"]["name"]), run.config)
+        run.save_config()
+    return run
+
+
+def _train(run: Run, arguments: argparse.Namespace) -> int:
+    config = run.config
+    entry = models.get(config["model"]["name"])
+    print(f"run folder: {run.folder}", file=sys.stderr)
+    task = settings.make_task(config)
+    trained = [_one(run, config, task)]
+    if entry.baseline and config.get("run", {}).get("baseline", True):
+        folder = run.folder / BASELINE
+        beside = _baseline_config(config, entry.baseline, trained[0].model)
+        other = Run.open(folder) if (folder / "config.toml").exists() else Run.create(folder, beside, "")
+        other.config = beside  # the steps may have changed
+        try:
+            trained.append(_one(other, beside, task))
+        finally:
+            other.close()
+    rows = figures_of(trained, entry.targets.get(task.name, {}))
+    report = write_report(run, task, trained, rows)
+    outcome = {
+        "run": str(run.folder), "report": str(report), "seed": config["training"]["seed"],
+        "models": {t.name: t.summary() for t in trained},
+    }  # fmt: skip
+    (run.folder / "results.json").write_text(json.dumps(outcome, indent=1) + "\n", encoding="utf-8")
+    if arguments.record:
+        for one in trained:
+            _record(one, config)
+    if arguments.json:
+        print(json.dumps(outcome))
+    else:
+        show(task, trained, rows, run.folder, report)
+    return 0
+
+
+def _one(run: Run, config: Config, task: Any) -> Trained:
+    """Train one model to the end, from its last checkpoint if it has one; then measure the best it was."""
+    training = settings.training(config)
+    name = config["model"]["name"]
+    ta.manual_seed(training.seed)
+    model = settings.make_model(config, task)
+    trainer = Trainer(model, task, training, run, Progress(training.steps, label=name))
+    if checkpoint.saved(run.folder):
+        trainer.restore(checkpoint.latest(run.folder))
+        if trainer.standing.step < training.steps:
+            print(f"{name}: going on after step {trainer.standing.step:,}", file=sys.stderr)
+    else:
+        run.truncate_metrics(0)
+    print(f"{name}: {model.num_parameters():,} parameters", file=sys.stderr)
+    standing = trainer.fit()
+    load_best(run, model)
+    started = time.monotonic()
+    found = evaluate(model, task, "test", training.batch_size)
+    took = time.monotonic() - started
+    print(f"{name}: measured on {len(found.translations):,} held-out examples in {took:.1f} s", file=sys.stderr)
+    return Trained(name, model, found, standing, training.steps, run.metrics())
+
+
+def load_best(run: Run, model: Any) -> None:
+    """Give `model` the parameters of the lowest validation loss; failing that, those of the last checkpoint."""
+    best = run.folder / checkpoint.BEST
+    saved = checkpoint.load(best) if best.exists() else checkpoint.latest(run.folder)
+    saved.check("model", model.state_dict())
+    model.load_state_dict(saved.model)
+
+
+def _baseline_config(config: Config, name: str, model: Any) -> Config:
+    """The same run with the baseline in the model's place, of the same number of parameters."""
+    like = models.get(name).load().Config.like(model.config)
+    sizes = {key: value for key, value in vars(like).items() if not key.endswith("_vocabulary")}
+    return config | {"model": {"name": name} | sizes}
+
+
+def _record(trained: Trained, config: Config) -> None:
+    entry = models.get(trained.name)
+    task, training = config["task"]["name"], config["training"]
+    words = ["tinyattn train", config["model"]["name"], "--task", task]
+    words += ["--data DIR"] if config["task"].get("data") else []
+    words += [f"--set {text}" for text in config.get("run", {}).get("set", [])]
+    results.record(
+        RESULTS, trained.name, task, trained.figures, training["seed"], training["steps"], trained.standing.seconds,
+        " ".join([*words, "--record"]), entry.paper, entry.targets.get(task, {}),
+    )  # fmt: skip
+    curve = RESULTS.parent / f"{trained.name}-{task}-{training['seed']}.jsonl"
+    curve.write_text("".join(json.dumps(record) + "\n" for record in trained.metrics), encoding="utf-8")

@@ -1,0 +1,111 @@
+"""Moving memory: from any strides to any strides, and filling it with one value.
+
+What is copied is a list of planes, and a plane is worked off in blocks of rows and columns: ``tiling.copy_plan``
+orders the dimensions so that the columns lie close together in the destination, and the rows do in the source if
+the columns don't. Then a transposition goes block by block through the cache.
+"""
+
+from tinyattn.kernels.real import inline
+from tinyattn.kernels.simd import copy_bytes, i32, i64, u8
+from tinyattn.kernels.tiling import FILL_BYTES, copy_block_columns, copy_block_rows
+
+_STRIP = 16
+"""Columns that are read at a time where they are far apart: few, so that their cache lines stay near until used up."""
+
+
+def strided(real):
+    """y[i, j, …] = x[i, j, …], each with strides of its own.
+
+    ====== =====================================================================================
+    0      bytes of an element: 1, 4 or 8
+    1      address of x
+    2      address of y; they don't overlap
+    3      dimensions, at least 2 (``tiling.copy_plan`` adds some of size 1)
+    4      address of the shape, a word each, in the order of the plan
+    5      address of the strides of x, in elements, a word each
+    6      address of the strides of y, likewise
+    ====== =====================================================================================
+
+    The last two dimensions are rows and columns of a plane, the others count planes. One kernel serves both dtypes; use f32's.
+    """
+    rows_in_block, columns_in_block = inline(copy_block_rows), inline(copy_block_columns)
+
+    def kernel(arguments, first, last, scratch):
+        word = i64(arguments)
+        size, dimensions = word[0], word[3]
+        shape, x_strides, y_strides = i64(word[4]), i64(word[5]), i64(word[6])
+        rows, columns = shape[dimensions - 2], shape[dimensions - 1]
+        x_row, x_step = x_strides[dimensions - 2], x_strides[dimensions - 1]
+        y_row, y_step = y_strides[dimensions - 2], y_strides[dimensions - 1]
+        contiguous = 1 if x_step == 1 and y_step == 1 else 0
+        wide = columns_in_block(columns, contiguous)
+        high = rows_in_block(columns, contiguous)
+        across = (columns + wide - 1) // wide
+        down = (rows + high - 1) // high
+        for tile in range(first, last):
+            column, rest = tile % across * wide, tile // across
+            row, plane = rest % down * high, rest // down
+            from_x = row * x_row + column * x_step
+            to_y = row * y_row + column * y_step
+            for d in range(dimensions - 3, -1, -1):
+                coordinate = plane % shape[d]
+                plane = plane // shape[d]
+                from_x += coordinate * x_strides[d]
+                to_y += coordinate * y_strides[d]
+            count = min(wide, columns - column)
+            strip = count if contiguous != 0 else _STRIP
+            for left in range(0, count, strip):
+                some = min(strip, count - left)
+                for r in range(min(high, rows - row)):
+                    x = word[1] + (from_x + r * x_row + left * x_step) * size
+                    y = word[2] + (to_y + r * y_row + left * y_step) * size
+                    if contiguous != 0:
+                        copy_bytes(y, x, some * size)
+                    elif size == 4:
+                        x_4, y_4 = i32(x), i32(y)
+                        for j in range(some):
+                            y_4[j * y_step] = x_4[j * x_step]
+                    elif size == 8:
+                        x_8, y_8 = i64(x), i64(y)
+                        for j in range(some):
+                            y_8[j * y_step] = x_8[j * x_step]
+                    else:
+                        x_1, y_1 = u8(x), u8(y)
+                        for j in range(some):
+                            y_1[j * y_step] = x_1[j * x_step]
+
+    return kernel
+
+
+def fill(real):
+    """y[i] = value.
+
+    ====== =============================================
+    0      bytes of an element: 1, 4 or 8
+    1      address of y, contiguous
+    2      elements
+    3      bits of the value
+    ====== =============================================
+
+    One kernel serves both dtypes; use f32's.
+    """
+
+    def kernel(arguments, first, last, scratch):
+        word = i64(arguments)
+        size, n = word[0], word[2]
+        in_tile = FILL_BYTES // size
+        start, past = first * in_tile, min(last * in_tile, n)
+        if size == 4:
+            y_4, value_4 = i32(word[1]), i32(arguments + 24)[0]
+            for i in range(start, past):
+                y_4[i] = value_4
+        elif size == 8:
+            y_8, value_8 = i64(word[1]), word[3]
+            for i in range(start, past):
+                y_8[i] = value_8
+        else:
+            y_1, value_1 = u8(word[1]), u8(arguments + 24)[0]
+            for i in range(start, past):
+                y_1[i] = value_1
+
+    return kernel

@@ -1,0 +1,79 @@
+"""results/results.json: what the models reach, written by the runs themselves and never by hand.
+
+The file is a list of records, one for each model, task and metric:
+
+    {"model": "bahdanau", "task": "tiny-mt", "metric": "exact_match", "value": 0.997, "target": 0.99, "paper": "…",
+     "seeds": {"0": 0.998, "1": 0.997, "2": 0.991}, "steps": 2700, "seconds": 71.2, "command": "…", "date": "2025-…"}
+
+Each recorded run adds the value of its seed; `value` is the median over all of them. Seeds are merged only when the
+command (but for the seed) and the steps are the same: a run with other settings replaces the record. `seconds` are
+those of the run recorded last.
+"""
+
+import json
+import statistics
+from collections.abc import Mapping
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from tinyattn.errors import DataError
+from tinyattn.train.safetensors import replace_file
+
+
+def record(
+    path: str | Path,
+    model: str,
+    task: str,
+    figures: Mapping[str, float],
+    seed: int,
+    steps: int,
+    seconds: float,
+    command: str,
+    paper: str = "",
+    targets: Mapping[str, float] | None = None,
+) -> list[dict[str, Any]]:
+    """Add the figures of one run to the file at `path`, and return the records that changed.
+
+    command: without the seed. Raises DataError when the file is there and is not such a list.
+    """
+    path = Path(path)
+    records = read(path)
+    changed = []
+    for metric, value in figures.items():
+        key = {"model": model, "task": task, "metric": metric}
+        old = next((r for r in records if all(r.get(k) == v for k, v in key.items())), None)
+        same = old is not None and old.get("command") == command and old.get("steps") == steps
+        seeds = {**(old["seeds"] if same else {}), str(seed): float(value)}
+        new = key | {
+            "value": statistics.median(seeds.values()),
+            "target": (targets or {}).get(metric),
+            "paper": paper,
+            "seeds": dict(sorted(seeds.items(), key=lambda item: int(item[0]))),
+            "steps": steps,
+            "seconds": round(float(seconds), 1),
+            "command": command,
+            "date": date.today().isoformat(),
+        }
+        if old is None:
+            records.append(new)
+        else:
+            records[records.index(old)] = new
+        changed.append(new)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    replace_file(path, [(json.dumps(records, indent=1, ensure_ascii=False) + "\n").encode()])
+    return changed
+
+
+def read(path: str | Path) -> list[dict[str, Any]]:
+    """The records of the file, none if there is no file. Raises DataError when it holds something else."""
+    path = Path(path)
+    if not path.exists():
+        return []
+    try:
+        records = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"[results] {path} must be JSON, but it is not: {error}.") from None
+    if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
+        raise DataError(f"[results] {path} must be a list of records, but something else was got.")
+    return records
