@@ -13,7 +13,7 @@ that is paid at each step belongs in the call.
 import numpy as np
 
 import tinyattn as ta
-from tinyattn.ops.cells import gru_gates
+from tinyattn.ops.cells import gru_gates, lstm_gates
 
 from .harness import Work
 from .peers import problem
@@ -124,7 +124,78 @@ def ntm_step(
 
     Start from `problem.ntm_batch(batch, length, seed)` and `problem.ntm_parameters(controller, width, seed)`.
     """
-    raise NotImplementedError
+    arrays = problem.ntm_batch(batch, length, seed)
+    w = {
+        name: ta.parameter(array, name=name)
+        for name, array in problem.ntm_parameters(controller, width, seed).items()
+    }
+
+    def linear(x, name):
+        return x @ w[f"{name}.weight"].T + w[f"{name}.bias"]
+
+    def norm(x):
+        return ta.maximum(ta.sqrt((x * x).sum(-1)), 1e-8)
+
+    def address(state, memory, previous, head):  # (B, C), (B, N, W), (B, N) → (B, N) and the rest
+        values = linear(state, head)
+        sizes = [width, 1, 1, 3, 1, values.shape[1] - width - 6]
+        key, strength, gate, shift, sharpening, extra = ta.split(values, sizes, axis=1)
+        dots = ta.squeeze(memory @ ta.expand_dims(key, 2), 2)  # (B, N)
+        cosine = dots / (norm(memory) * ta.expand_dims(norm(key), 1))
+        content = ta.softmax(ta.softplus(strength) * cosine)
+        gate = ta.sigmoid(gate)
+        gated = gate * content + (1 - gate) * previous
+        s = ta.softmax(shift)
+        left = ta.concat([gated[:, 1:], gated[:, :1]], axis=1)
+        right = ta.concat([gated[:, -1:], gated[:, :-1]], axis=1)
+        shifted = left * s[:, 0:1] + gated * s[:, 1:2] + right * s[:, 2:3]
+        sharp = ta.power(shifted + 1e-16, 1 + ta.softplus(sharpening))
+        return sharp / sharp.sum(-1, keepdims=True), extra
+
+    def loss_of(inputs, outputs):
+        by_input, by_read = ta.split(w["controller.weight_ih"], [problem.BITS + 1, width], axis=1)
+        projected = inputs @ by_input.T + (w["controller.bias_ih"] + w["controller.bias_hh"])
+        recurrent = w["controller.weight_hh"].T
+
+        def step(carry, x):
+            state, cell, memory, read, read_weights, write_weights = carry
+            state, cell = lstm_gates(x + read @ by_read.T + state @ recurrent, state, cell)
+            read_weights, _ = address(state, memory, read_weights, "read_head")
+            write_weights, values = address(state, memory, write_weights, "write_head")
+            read = ta.squeeze(ta.expand_dims(read_weights, 1) @ memory, 1)
+            erase, add = ta.split(values, 2, axis=1)
+            places = ta.expand_dims(write_weights, 2)
+            memory = memory * (1 - places * ta.expand_dims(ta.sigmoid(erase), 1)) + places * ta.expand_dims(add, 1)
+            return (state, cell, memory, read, read_weights, write_weights), (state, read)
+
+        zeros, start = ta.zeros((batch, controller)), np.zeros((batch, rows), np.float32)
+        start[:, 0] = 1
+        carry = (zeros, zeros, ta.full((batch, rows, width), 1e-6), ta.zeros((batch, width)), ta.tensor(start), ta.tensor(start))
+        _, (states, reads) = ta.scan(step, carry, projected)
+        logits = linear(ta.concat([states[-length:], reads[-length:]], axis=2), "output")
+        return (ta.softplus(logits) - outputs * logits).mean()
+
+    @ta.function
+    def step(inputs, outputs):
+        loss = loss_of(inputs, outputs)
+        parameters = list(w.values())
+        for weight, gradient in zip(parameters, ta.grad(loss, parameters), strict=True):
+            square, momentum = ta.tensor(np.zeros(weight.shape, np.float32)), ta.tensor(np.zeros(weight.shape, np.float32))
+            g = ta.clip(gradient, -10.0, 10.0)
+            new_square = 0.95 * square + 0.05 * (g * g)
+            new_momentum = 0.9 * momentum + g / (ta.sqrt(new_square) + 1e-8)
+            ta.assign(square, new_square)
+            ta.assign(momentum, new_momentum)
+            ta.assign(weight, weight - 1e-4 * new_momentum)
+        return loss
+
+    given = arrays["inputs"], arrays["outputs"]
+
+    def work():
+        return float(step(*given))
+
+    work.program = step.program(*given)
+    return work
 
 
 def gemm(m: int, n: int, k: int, transpose_a: bool = False, transpose_b: bool = False, seed: int = 0) -> Work:

@@ -216,7 +216,6 @@ def test_linear_is_that_of_torch():
     ours.load_state_dict(theirs.state_dict())
     for shape in ((3,), (2, 3), (2, 5, 3)):
         x = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
-        expected = x @ ours.weight.numpy().T + ours.bias.numpy(); print(np.abs(ours(x).numpy()-expected).max(), np.abs(theirs(torch.from_numpy(x)).detach().numpy() - expected).max(), (theirs.weight.detach().numpy()-ours.weight.numpy()), (theirs.bias.detach().numpy()-ours.bias.numpy()))
         np.testing.assert_allclose(ours(x).numpy(), theirs(torch.from_numpy(x)).detach().numpy(), atol=1e-6)
     with pytest.raises(errors.ShapeError) as error:
         ours(np.zeros((2, 4), np.float32))
@@ -322,7 +321,7 @@ def test_nodes_carry_the_module_path():
     scopes = {node.scope for node in topological([model(x)]) if node.inputs}
     assert scopes == {(), ("encoder",), ("encoder", "l0"), ("decoder", "0"), ("decoder", "1")}
     with ta.scope("translate"):  # a part called on its own has the same path, below the user's scope
-        y = model.encode(ta.tensor(np.ones((4, 1, 2), np.float32)))
+        y = Model().encode(ta.tensor(np.ones((4, 1, 2), np.float32)))
     scopes = {node.scope for node in topological([y]) if node.inputs}
     assert scopes == {("translate", "encoder"), ("translate", "encoder", "l0")}
 

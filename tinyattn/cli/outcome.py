@@ -30,7 +30,8 @@ class Trained:
     @property
     def figures(self) -> dict[str, float]:
         """All figures by their metric names, that of the longest sentences included."""
-        return self.evaluation.figures | {"longest_exact_match": self.evaluation.longest}
+        longest = list(self.evaluation.by_length)[-1]
+        return self.evaluation.figures | {f"exact_match_{longest}": self.evaluation.by_length[longest]}
 
     def summary(self) -> dict[str, Any]:
         """All about it, for JSON."""
@@ -48,7 +49,7 @@ def figures_of(trained: list[Trained], targets: dict[str, float]) -> list[Row]:
     """The table: one row a figure, one column a model."""
     longest = list(trained[0].evaluation.by_length)[-1]
     formats = {
-        "exact_match": ("exact match", "{:.1%}"), "longest_exact_match": (f"exact match, {longest} words", "{:.1%}"),
+        "exact_match": ("exact match", "{:.1%}"), f"exact_match_{longest}": (f"exact match, {longest} words", "{:.1%}"),
         "bleu": ("BLEU", "{:.2f}"), "perplexity": ("perplexity", "{:.3f}"), "aer": ("alignment error rate", "{:.3f}"),
     }  # fmt: skip
     rows = []
@@ -69,9 +70,9 @@ def show(task: Any, trained: list[Trained], rows: list[Row], folder: Path, page:
     count = len(trained[0].evaluation.translations)
     title = f"{task.name}, {count:,} held-out examples"
     first = max(len(title), *(len(row[0]) for row in rows))
-    print(f"\n{title:<{first}}  {'target':>9}" + "".join(f"{heading(one):>22}" for one in trained))
+    print(f"\n{title:<{first}}  {'target':>9}" + "".join(f"{heading(one):>24}" for one in trained))
     for name, target, values in rows:
-        print(f"{name:<{first}}  {target:>9}" + "".join(f"{value:>22}" for value in values))
+        print(f"{name:<{first}}  {target:>9}" + "".join(f"{value:>24}" for value in values))
     example = task.join_source(task.source_tokens("test")[0])
     print(f"\nreport: {page}\nnext:   tinyattn sample {folder} {example!r}")
     print(f"        tinyattn draw {folder} -o graph.svg\n        tinyattn eval {folder} --beam 4")
@@ -123,7 +124,7 @@ def write_report(run: Run, task: Any, trained: list[Trained], rows: list[Row]) -
             by_length={heading(one): one.evaluation.by_length for one in trained},
             alignments=alignments,
             samples=samples,
-            graph=picture_of(main.name, main.model),
+            graph=picture_of(main.model, run.folder / "graph.svg"),
             config=toml(run.config),
         ),
     )

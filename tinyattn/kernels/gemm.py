@@ -16,8 +16,7 @@ kernel. Arithmetic is plain IEEE, and k = 0 gives f(D). The order of additions d
 are the same for any tiles, any number of threads and any width of vectors.
 """
 
-from tinyattn.kernels import SCRATCH_BYTES, blocking, simd_gemm, vecmath
-from tinyattn.kernels.lanes import dot as dot_product
+from tinyattn.kernels import SCRATCH_BYTES, blocking, simd_dot, simd_gemm, vecmath
 from tinyattn.kernels.real import inline
 from tinyattn.kernels.simd import call, i64, select
 
@@ -156,26 +155,30 @@ def dot(real):
     Word 28 says whether numbers in a row of A are not contiguous: each row is then copied to scratch memory.
     """
     pointer, size = real.pointer, real.size
+    dot_columns, at_once = simd_dot.dot_columns(real), simd_dot.COLUMNS
 
     def kernel(arguments, first, last, scratch):
         word = i64(arguments)
         k, a_row, a_step, b_column = word[6], word[7] * size, word[8], word[10] * size
         c_row, d_row = word[11] * size, word[12] * size
         alpha, function = pointer(arguments + 8 * 22)[0], word[23]
-        sums, copied = pointer(scratch), pointer(scratch + _HALF)
+        sums = pointer(scratch)
         for unit in range(first * word[27], min(last * word[27], word[26])):
             outer, inner, row, column, rows, columns = _place(word, unit)
             b = word[1] + (outer * word[16] + inner * word[17]) * size + column * b_column
             c = word[2] + (outer * word[18] + inner * word[19] + column) * size
             d = word[3] + (outer * word[20] + inner * word[21] + column) * size
             for r in range(row, row + rows):
-                a = pointer(word[0] + (outer * word[14] + inner * word[15]) * size + r * a_row)
+                a = word[0] + (outer * word[14] + inner * word[15]) * size + r * a_row
                 if word[28] != 0:
+                    copied, spaced = pointer(scratch + _HALF), pointer(a)
                     for i in range(k):
-                        copied[i] = a[i * a_step]
-                    a = copied
-                for j in range(columns):
-                    sums[j] = dot_product(a, pointer(b + j * b_column), k)
+                        copied[i] = spaced[i * a_step]
+                    a = scratch + _HALF
+                for j in range(0, columns, at_once):
+                    dot_columns(
+                        k, a, b + j * b_column, b_column, min(columns - j, at_once), scratch + j * size
+                    )
                 out, added = pointer(c + r * c_row), pointer(d + r * d_row)
                 if word[3] != 0:
                     for j in range(columns):

@@ -27,7 +27,7 @@ _I8, _I32, _I64 = (ir.IntType(bits) for bits in (8, 32, 64))
 _WORD = types.int64
 
 
-class _Vectors:
+class Vectors:
     """Vectors of a number type on this machine, and what takes more than one LLVM instruction on them."""
 
     def __init__(self, real):
@@ -68,7 +68,7 @@ class _Vectors:
         """The vector that has ``scalar`` in all lanes."""
         undefined = ir.Constant(ir.VectorType(scalar.type, self.lanes), ir.Undefined)
         first = builder.insert_element(undefined, scalar, ir.Constant(_I32, 0))
-        return builder.shuffle_vector(first, undefined, _places([0] * self.lanes))
+        return builder.shuffle_vector(first, undefined, places([0] * self.lanes))
 
     def multiply_add(self, builder, x, y, z):
         """``x y + z``, rounded once where the machine can."""
@@ -77,11 +77,11 @@ class _Vectors:
         return builder.call(_declared(builder.module, name, kind), [x, y, z])
 
 
-def _constant(value):
+def constant(value):
     return ir.Constant(_I64, value)
 
 
-def _places(indices):
+def places(indices):
     return ir.Constant(ir.VectorType(_I32, len(indices)), indices)
 
 
@@ -89,14 +89,14 @@ def _declared(module, name, kind):
     return module.globals.get(name) or ir.Function(module, kind, name)
 
 
-def _at(builder, address):
+def at(builder, address):
     """The pointer to an address."""
     return builder.inttoptr(address, _I8.as_pointer())
 
 
-def _plus(builder, pointer, offset):
+def plus(builder, pointer, offset):
     """The pointer ``offset`` bytes on."""
-    return builder.gep(pointer, [_constant(offset) if isinstance(offset, int) else offset])
+    return builder.gep(pointer, [constant(offset) if isinstance(offset, int) else offset])
 
 
 # ---- the micro-tile ----
@@ -130,14 +130,14 @@ def _micro_function(module, v, rows, vectors):
 
     builder = ir.IRBuilder(entry)
     a_row, a_row3, a_row5 = word["a_row"], word["a_row3"], word["a_row5"]
-    a_row2, a_row4 = (builder.shl(a_row, _constant(bits)) for bits in (1, 2))
-    offsets = [_constant(0), a_row, a_row2, a_row3, a_row4, a_row5, builder.shl(a_row3, _constant(1))]
-    starts = [_at(builder, word["a"])]
+    a_row2, a_row4 = (builder.shl(a_row, constant(bits)) for bits in (1, 2))
+    offsets = [constant(0), a_row, a_row2, a_row3, a_row4, a_row5, builder.shl(a_row3, constant(1))]
+    starts = [at(builder, word["a"])]
     for _ in range(_GROUP, rows, _GROUP):
-        starts.append(_plus(builder, starts[-1], builder.add(a_row2, a_row5)))
-    b_start, mask = _at(builder, word["b"]), v.mask(builder, word["tail"])
+        starts.append(plus(builder, starts[-1], builder.add(a_row2, a_row5)))
+    b_start, mask = at(builder, word["b"]), v.mask(builder, word["tail"])
     alpha = v.spread(builder, alpha)
-    builder.cbranch(builder.icmp_signed(">", word["depth"], _constant(0)), loop, done)
+    builder.cbranch(builder.icmp_signed(">", word["depth"], constant(0)), loop, done)
 
     builder.position_at_end(loop)
 
@@ -151,45 +151,45 @@ def _micro_function(module, v, rows, vectors):
     row_of_b = []
     for j in range(vectors):
         masked = blocking.MASKED_LOADS and j == vectors - 1
-        row_of_b.append(v.load(builder, _plus(builder, b, j * v.bytes), mask if masked else None))
+        row_of_b.append(v.load(builder, plus(builder, b, j * v.bytes), mask if masked else None))
     added = {}
     for r in range(rows):
-        place = _plus(builder, groups[r // _GROUP], offsets[r % _GROUP])
+        place = plus(builder, groups[r // _GROUP], offsets[r % _GROUP])
         number = v.spread(builder, builder.load(builder.bitcast(place, v.number.as_pointer())))
         for j in range(vectors):
             added[r, j] = v.multiply_add(builder, number, row_of_b[j], sums[r, j])
-    rest = builder.sub(left, _constant(1))
+    rest = builder.sub(left, constant(1))
     left.add_incoming(rest, loop)
-    b.add_incoming(_plus(builder, b, word["b_step"]), loop)
+    b.add_incoming(plus(builder, b, word["b_step"]), loop)
     for group in groups:
-        group.add_incoming(_plus(builder, group, word["a_step"]), loop)
+        group.add_incoming(plus(builder, group, word["a_step"]), loop)
     for cell in cells:
         sums[cell].add_incoming(added[cell], loop)
-    builder.cbranch(builder.icmp_signed(">", rest, _constant(0)), loop, done)
+    builder.cbranch(builder.icmp_signed(">", rest, constant(0)), loop, done)
 
     builder.position_at_end(done)
     totals = {cell: carried(v.zero) for cell in cells}
     for cell in cells:
         totals[cell].add_incoming(added[cell], loop)
-    d = _at(builder, word["d"])
+    d = at(builder, word["d"])
     for r in range(rows):
         for j in range(vectors):
-            term = v.load(builder, _plus(builder, d, j * v.bytes), mask if j == vectors - 1 else None)
+            term = v.load(builder, plus(builder, d, j * v.bytes), mask if j == vectors - 1 else None)
             totals[r, j] = v.multiply_add(builder, alpha, totals[r, j], term)
-        d = _plus(builder, d, word["d_row"])
+        d = plus(builder, d, word["d_row"])
 
     def store(last_mask):
-        c = _at(builder, word["c"])
+        c = at(builder, word["c"])
         for r in range(rows):
             for j in range(vectors):
-                place = _plus(builder, c, j * v.bytes)
+                place = plus(builder, c, j * v.bytes)
                 v.store(builder, totals[r, j], place, last_mask if j == vectors - 1 else None)
-            c = _plus(builder, c, word["c_row"])
+            c = plus(builder, c, word["c_row"])
         builder.ret_void()
 
     if not blocking.MASKED_STORES:
         whole, part = (function.append_basic_block(name) for name in ("whole", "part"))
-        builder.cbranch(builder.icmp_signed("==", word["tail"], _constant(v.lanes)), whole, part)
+        builder.cbranch(builder.icmp_signed("==", word["tail"], constant(v.lanes)), whole, part)
         builder.position_at_end(whole)
         store(None)
         builder.position_at_end(part)
@@ -211,7 +211,7 @@ def _dispatch_function(module, v):
     for rows in blocking.HEIGHTS:
         for vectors in range(1, blocking.panel_vectors(rows) + 1):
             block = function.append_basic_block(f"shape_{rows}x{vectors}")
-            switch.add_case(_constant(8 * rows + vectors - 1), block)
+            switch.add_case(constant(8 * rows + vectors - 1), block)
             builder.position_at_end(block)
             builder.call(_micro_function(module, v, rows, vectors), function.args, tail=True)
             builder.ret_void()
@@ -240,17 +240,17 @@ def micro_tile(real):
     """
     if PURE:
         return _pure_micro_tile(real)
-    v = _Vectors(real)
+    v = Vectors(real)
 
     @intrinsic
     def tile(typing, rows, vectors, tail, depth, alpha, a, a_row, a_step, b, b_step, c, c_row, d, d_row):
         def generate(context, builder, signature, values):
             rows, vectors, tail, depth, alpha, a, a_row, a_step, b, b_step, c, c_row, d, d_row = values
-            shape = builder.sub(builder.add(builder.shl(rows, _constant(3)), vectors), _constant(1))
-            a_row3, a_row5 = (builder.mul(a_row, _constant(factor)) for factor in (3, 5))
-            absent = builder.icmp_signed("==", d, _constant(0))
+            shape = builder.sub(builder.add(builder.shl(rows, constant(3)), vectors), constant(1))
+            a_row3, a_row5 = (builder.mul(a_row, constant(factor)) for factor in (3, 5))
+            absent = builder.icmp_signed("==", d, constant(0))
             d = builder.select(absent, builder.ptrtoint(_zeros(builder.module), _I64), d)
-            d_row = builder.select(absent, _constant(0), d_row)
+            d_row = builder.select(absent, constant(0), d_row)
             words = [shape, depth, a, a_row, a_row3, a_row5, a_step, b, b_step, c, c_row, d, d_row, tail]
             builder.call(_dispatch_function(builder.module, v), [*words, alpha])
             return context.get_dummy_value()
@@ -268,14 +268,14 @@ def copy_vector(real):
     """``(source, target, count)``: copy up to a vector of numbers, and fill up with zeros."""
     if PURE:
         return _pure_copy_vector(real)
-    v = _Vectors(real)
+    v = Vectors(real)
 
     @intrinsic
     def copy(typing, source, target, count):
         def generate(context, builder, signature, values):
             source, target, count = values
-            value = v.load(builder, _at(builder, source), v.mask(builder, count))
-            v.store(builder, value, _at(builder, target))
+            value = v.load(builder, at(builder, source), v.mask(builder, count))
+            v.store(builder, value, at(builder, target))
             return context.get_dummy_value()
 
         return types.void(_WORD, _WORD, _WORD), generate
@@ -293,17 +293,17 @@ def transpose_block(real):
     """
     if PURE:
         return _pure_transpose_block(real)
-    v = _Vectors(real)
+    v = Vectors(real)
 
     @intrinsic
     def transpose(typing, source, stride, count, target, step):
         def generate(context, builder, signature, values):
             source, stride, count, target, step = values
-            source, target, rows = _at(builder, source), _at(builder, target), []
-            for r in map(_constant, range(v.lanes)):
+            source, target, rows = at(builder, source), at(builder, target), []
+            for r in map(constant, range(v.lanes)):
                 exists = builder.icmp_signed("<", r, count)
-                row = builder.select(exists, r, builder.sub(count, _constant(1)))
-                rows.append(v.load(builder, _plus(builder, source, builder.mul(row, stride))))
+                row = builder.select(exists, r, builder.sub(count, constant(1)))
+                rows.append(v.load(builder, plus(builder, source, builder.mul(row, stride))))
             half = v.lanes // 2
             while half:
                 low, high = _exchange(v.lanes, half)
@@ -315,7 +315,7 @@ def transpose_block(real):
                 half //= 2
             for row in rows:
                 v.store(builder, row, target)
-                target = _plus(builder, target, step)
+                target = plus(builder, target, step)
             return context.get_dummy_value()
 
         return types.void(*[_WORD] * 5), generate
@@ -327,7 +327,7 @@ def _exchange(lanes, half):
     """Shuffles of two vectors that exchange odd ``half``-wide blocks of one with even blocks of the other."""
     low = [i if not i & half else lanes + i - half for i in range(lanes)]
     high = [i + half if not i & half else lanes + i for i in range(lanes)]
-    return _places(low), _places(high)
+    return places(low), places(high)
 
 
 # ---- the same in plain Python ----

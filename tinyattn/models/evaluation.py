@@ -32,11 +32,6 @@ class Evaluation:
     translations: list[list[str]]
     attention: list[np.ndarray | None] = field(default_factory=list, repr=False)
 
-    @property
-    def longest(self) -> float:
-        """Exact match on the longest sentences."""
-        return list(self.by_length.values())[-1]
-
 
 def evaluate(
     model: Any,

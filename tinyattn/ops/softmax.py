@@ -32,17 +32,17 @@ def _masked_scores(scores: Tensor, mask: Tensor | None) -> Tensor:
     return where(equal(mask, -math.inf), -math.inf, scores + mask)
 
 
-def _top(scores: Tensor) -> Tensor:
-    """The largest score of each row (0 where there is none), taken out before exp; the result doesn't depend on it, so no gradient."""
+def _top(scores: Tensor, masked: bool) -> Tensor:
+    """The largest score of each row, taken out before exp; the result doesn't depend on it, so no gradient. 0 where a mask leaves none."""
     top = stop_gradient(reduce.max(scores, -1, keepdims=True))
-    return where(equal(top, -math.inf), 0, top)
+    return where(equal(top, -math.inf), 0, top) if masked else top
 
 
 def _softmax_definition(scores, mask=None):
     scores = _masked_scores(scores, mask)
-    weights = exp(scores - _top(scores))
+    weights = exp(scores - _top(scores, mask is not None))
     total = reduce.sum(weights, -1, keepdims=True)
-    return weights / where(equal(total, 0), 1, total)
+    return weights / (total if mask is None else where(equal(total, 0), 1, total))
 
 
 def _softmax_backward_definition(p, g):
@@ -110,9 +110,9 @@ hand_derived(
 
 def _log_softmax_definition(scores, mask=None):
     scores = _masked_scores(scores, mask)
-    shifted = scores - _top(scores)
+    shifted = scores - _top(scores, mask is not None)
     total = reduce.sum(exp(shifted), -1, keepdims=True)
-    return shifted - log(where(equal(total, 0), 1, total))
+    return shifted - log(total if mask is None else where(equal(total, 0), 1, total))
 
 
 def _log_softmax_backward_definition(y, g):
@@ -186,7 +186,7 @@ def _in_range(targets, classes):
 
 
 def _cross_entropy_definition(logits, targets, *, ignore, smoothing):
-    top = _top(logits)
+    top = _top(logits, False)
     shifted = logits - top
     log_sum = log(reduce.sum(exp(shifted), -1, keepdims=True))
     q, counted = _target_rows(logits, targets, ignore, smoothing)

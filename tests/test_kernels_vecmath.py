@@ -1,0 +1,141 @@
+"""Elementary functions: within 2 units in the last place everywhere, special values, and no calls to a library."""
+
+import re
+
+import elementwise_call
+import numpy as np
+import pytest
+from kernel_call import TYPES
+from numba import config
+
+RANGES = {
+    "exp": ((-110, 92), (-750, 715)),
+    "expm1": ((-30, 92), (-60, 715)),
+    "log": ((0, 20), (0, 20)),
+    "log1p": ((-1, 20), (-1, 20)),
+    "tanh": ((-12, 12), (-25, 25)),
+    "sigmoid": ((-110, 30), (-750, 60)),
+    "erf": ((-5, 5), (-7, 7)),
+    "sin": ((-3000, 3000), (-3000, 3000)),
+    "cos": ((-3000, 3000), (-3000, 3000)),
+}
+
+
+def _erf(x):
+    """2/√π e^(−x²) Σ 2ᵏ x^(2k+1) / (1·3·5 … (2k+1)): all terms are positive, so nothing cancels."""
+    size = np.minimum(np.abs(x), 7)
+    term = total = size
+    for k in range(1, 250):
+        term = term * 2 * size * size / (2 * k + 1)
+        total = total + term
+    pi = np.longdouble("3.14159265358979323846264338327950288")
+    return np.sign(x) * 2 / np.sqrt(pi) * np.exp(-size * size) * total
+
+
+def _sigmoid(x):
+    e = np.exp(-np.abs(x))
+    return np.where(x < 0, e, 1) / (1 + e)
+
+
+REFERENCE = {"erf": _erf, "sigmoid": _sigmoid}
+
+
+def _samples(name, dtype):
+    """Numbers of every size, numbers where the function is interesting, and numbers near 0 and 1."""
+    number, whole = (np.float32, np.int32) if dtype == "f32" else (np.float64, np.int64)
+    random = np.random.default_rng(7)
+    low, high = RANGES[name][dtype == "f64"]
+    bits = random.integers(np.iinfo(whole).min, np.iinfo(whole).max, 20_000, whole)
+    parts = [bits.view(number), random.uniform(low, high, 40_000), random.normal(0, 1, 20_000)]
+    parts += [random.normal(0, 1e-3, 5_000), random.normal(1, 0.01, 5_000), random.normal(-1, 0.01, 5_000)]
+    x = np.concatenate([part.astype(number) for part in parts])
+    return x[np.abs(x) < 1e6] if name in ("sin", "cos") else x
+
+
+def _ulps(result, exact):
+    """Distance in units in the last place of the exact result; 0 where both round to the same."""
+    info = np.finfo(result.dtype)
+    rounded = exact.astype(result.dtype)
+    exponent = np.maximum(np.frexp(np.abs(exact))[1] - 1, info.minexp)
+    distance = np.abs(result - exact) / np.ldexp(np.ones_like(exact), exponent - info.nmant)
+    return np.where((result == rounded) | (np.isnan(result) & np.isnan(rounded)), 0, distance)
+
+
+@pytest.mark.parametrize("dtype", ["f32", "f64"])
+@pytest.mark.parametrize("name", RANGES)
+def test_within_two_ulp(name, dtype):
+    wide = np.float64 if dtype == "f32" and name != "erf" else np.longdouble
+    if np.finfo(wide).nmant < 60 and dtype == "f64":
+        pytest.skip("needs numbers more exact than float64")
+    x = _samples(name, dtype)
+    with np.errstate(all="ignore"):
+        exact = REFERENCE.get(name, getattr(np, name, None))(x.astype(wide))
+        errors = _ulps(elementwise_call.apply(dtype, name, "real", x), exact)
+    worst = np.argmax(errors)  # the first NaN, if there is one
+    assert errors[worst] <= 2.05, f"{name}({x[worst]!r}) is {errors[worst]} ulp off"
+
+
+SPECIAL = {
+    # results at 0, inf, -inf and -2
+    "exp": (1, np.inf, 0, np.exp(-2.0)),
+    "expm1": (0, np.inf, -1, np.expm1(-2.0)),
+    "log": (-np.inf, np.inf, np.nan, np.nan),
+    "log1p": (0, np.inf, np.nan, np.nan),
+    "tanh": (0, 1, -1, np.tanh(-2.0)),
+    "sigmoid": (0.5, 1, 0, 1 / (1 + np.exp(2.0))),
+    "erf": (0, 1, -1, -0.9953222650189527),
+    "sin": (0, np.nan, np.nan, np.sin(-2.0)),
+    "cos": (1, np.nan, np.nan, np.cos(-2.0)),
+}
+
+
+@pytest.mark.parametrize("dtype", ["f32", "f64"])
+@pytest.mark.parametrize("name", SPECIAL)
+def test_special_values(name, dtype):
+    x = np.array([0, np.inf, -np.inf, -2, np.nan], TYPES[dtype])
+    expected = np.array([*SPECIAL[name], np.nan], TYPES[dtype])
+    np.testing.assert_array_max_ulp(elementwise_call.apply(dtype, name, "real", x), expected, 2)
+
+
+@pytest.mark.parametrize("dtype", ["f32", "f64"])
+def test_subnormal_numbers(dtype):
+    info = np.finfo(TYPES[dtype])
+    tiny = np.array([info.smallest_subnormal, info.smallest_normal / 3, info.smallest_normal], TYPES[dtype])
+    for name in ("tanh", "expm1", "log1p", "sin"):
+        np.testing.assert_array_max_ulp(elementwise_call.apply(dtype, name, "real", tiny), tiny, 1)
+    logarithms = elementwise_call.apply(dtype, "log", "real", tiny)
+    np.testing.assert_array_max_ulp(logarithms, np.log(tiny.astype(np.longdouble)).astype(TYPES[dtype]), 1)
+    small = elementwise_call.apply(dtype, "exp", "real", logarithms)
+    assert (np.abs(small - tiny) <= tiny * 1e-3 + info.smallest_subnormal).all()
+
+
+@pytest.mark.parametrize("dtype", ["f32", "f64"])
+def test_powers(dtype):
+    number = TYPES[dtype]
+    random = np.random.default_rng(3)
+    x = np.exp(random.normal(0, 3, 20_000)).astype(number)
+    y = random.normal(0, 8, 20_000).astype(number)
+    with np.errstate(all="ignore"):
+        exact = np.power(x.astype(np.longdouble), y.astype(np.longdouble))
+        assert _ulps(elementwise_call.apply(dtype, "pow", "real", x, y), exact).max() <= 4
+
+    inf, nan = np.inf, np.nan
+    bases = [0, 0.5, 1, 2, -1, -2, -0.5, inf, -inf, nan]
+    exponents = [0, 1, -1, 2, 3, -3, 0.5, -0.5, inf, -inf, nan]
+    x, y = (np.ascontiguousarray(a, number) for a in np.meshgrid(bases, exponents))
+    with np.errstate(all="ignore"):
+        np.testing.assert_array_max_ulp(elementwise_call.apply(dtype, "pow", "real", x, y), np.power(x, y), 2)
+
+
+@pytest.mark.skipif(bool(config.DISABLE_JIT), reason="needs machine code")
+@pytest.mark.parametrize("dtype", ["f32", "f64"])
+def test_vector_code_without_calls_to_libraries(dtype):
+    from tinyattn.kernels import compiler
+
+    assembly = compiler.library("elementwise.run", dtype, f"inspect_elementwise_{dtype}").get_asm_str()
+    called = set(re.findall(r"\b(?:callq?|jmp|bl)\s+([A-Za-z_][\w.]*)(?:@PLT)?$", assembly, re.MULTILINE))
+    assert {name for name in called if not name.startswith(("f32_", "f64_"))} <= {"memcpy", "memset"}
+    if "vfmadd" in assembly:
+        wide = "zmm" if "zmm" in assembly else "ymm"
+        body = re.search(rf"\n{dtype}_exp_real:.*?\n\tretq", assembly, re.DOTALL).group()
+        assert len(re.findall(rf"vfn?madd\w+\s.*{wide}", body)) >= 5

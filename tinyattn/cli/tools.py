@@ -1,0 +1,206 @@
+"""`tinyattn gradcheck`, `bench`, `doctor` and `warmup`: is it right, is it fast, does it work here."""
+
+import argparse
+import json
+import platform
+import shutil
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+import tinyattn as ta
+from tinyattn import models
+from tinyattn.cli.settings import UsageError
+from tinyattn.errors import TinyattnError
+from tinyattn.tasks.batching import Batch
+from tinyattn.train.checkpoint import versions
+from tinyattn.train.loop import TrainingConfig
+
+
+def gradcheck(arguments: argparse.Namespace) -> int:
+    """Check derivatives to second order, of the operations named or of all that have samples."""
+    table = samples()
+    for name in arguments.ops:
+        if name not in table:
+            raise UsageError(f"[gradcheck] OP must be one of {', '.join(sorted(table))}, but {name!r} was got.")
+    outcomes = {}
+    for name in arguments.ops or table:
+        function, inputs = table[name]
+        try:
+            outcomes[name] = "right" if ta.gradcheck(function, inputs, order=2) else "wrong"
+        except TinyattnError as error:
+            outcomes[name] = str(error)
+        if not arguments.json:
+            print(f"{name:<22} {outcomes[name]}", flush=True)
+    wrong = sum(text != "right" for text in outcomes.values())
+    if arguments.json:
+        print(json.dumps(outcomes))
+    else:
+        print(f"{len(outcomes) - wrong} of {len(outcomes)} derivatives agree with finite differences, to second order")
+    return 1 if wrong else 0
+
+
+def samples() -> dict[str, tuple[Callable, list[np.ndarray]]]:
+    """A point at which each operation is smooth: name → (function, float64 inputs)."""
+    random = np.random.default_rng(0)
+
+    def normal(*shape: int) -> np.ndarray:
+        return random.standard_normal(shape)
+
+    def positive(*shape: int) -> np.ndarray:
+        return random.uniform(0.5, 2.0, shape)
+
+    mask, ids = np.array([[True, True, False, True]] * 3), np.array([1, 0, 3])
+    unary = {name: normal(3, 4) for name in "neg exp tanh sigmoid square softplus expm1 sin cos erf".split()}
+    unary |= {name: positive(3, 4) for name in "log sqrt log1p abs relu".split()}
+    table: dict[str, tuple[Callable, list[np.ndarray]]] = {
+        name: (getattr(ta, name), [x]) for name, x in unary.items()
+    }
+    table |= {name: (getattr(ta, name), [normal(3, 4), normal(4)]) for name in ("add", "sub", "mul", "maximum", "minimum")}
+    table |= {name: (getattr(ta, name), [normal(3, 4)]) for name in ("sum", "mean", "max", "min", "logsumexp", "cumsum")}
+    cell = [normal(2, 3), normal(2, 4), normal(12, 3), normal(12, 4), normal(12), normal(12)]
+    table |= {
+        "div": (ta.div, [normal(3, 4), positive(4)]),
+        "power": (ta.power, [positive(3, 4), normal(4)]),
+        "matmul": (ta.matmul, [normal(2, 3, 4), normal(4, 5)]),
+        "einsum": (lambda a, b: ta.einsum("bij,bjk->bik", a, b), [normal(2, 3, 4), normal(2, 4, 2)]),
+        "softmax": (lambda x: ta.softmax(x, mask=mask), [normal(3, 4)]),
+        "log_softmax": (ta.log_softmax, [normal(3, 4)]),
+        "cross_entropy": (lambda x: ta.cross_entropy(x, ids), [normal(3, 4)]),
+        "take": (lambda x: ta.take(x, ids), [normal(4, 3)]),
+        "maxout": (ta.maxout, [normal(3, 4)]),
+        "dot_score": (ta.dot_score, [normal(2, 3), normal(4, 3)]),
+        "scaled_dot_score": (ta.scaled_dot_score, [normal(2, 3), normal(4, 3)]),
+        "general_score": (ta.general_score, [normal(2, 3), normal(4, 5), normal(3, 5)]),
+        "additive_score": (ta.additive_score, [normal(2, 3), normal(4, 5), normal(2, 3), normal(2, 5), normal(2)]),
+        "gru_cell": (ta.gru_cell, cell),
+        "lstm_cell": (
+            lambda x, h, c, w, u, b: ta.lstm_cell(x, (h, c), w, u, b),
+            [normal(2, 3), normal(2, 4), normal(2, 4), normal(16, 3), normal(16, 4), normal(16)],
+        ),
+        "scan": (lambda h, w: ta.scan(lambda s, _: (ta.tanh(s @ w), s), h, length=3)[1], [normal(2, 3), normal(3, 3)]),
+    }  # fmt: skip
+    return table
+
+
+def _batch(rows: int, source: int, target: int, vocabulary: int) -> Batch:
+    random = np.random.default_rng(0)
+    ids = random.integers(4, vocabulary, (rows, source)), random.integers(4, vocabulary, (rows, target))
+    first, second = (part.astype(np.int32) for part in ids)
+    return Batch(
+        source=first, source_length=np.full(rows, source, np.int32), target_in=second, target_out=second,
+        target_length=np.full(rows, target, np.int32), index=np.arange(rows), valid=np.ones(rows, bool),
+    )  # fmt: skip
+
+
+def _training_step(model: Any, batch: Batch) -> Callable[[], Any]:
+    optimizer = TrainingConfig().make_optimizer(model.parameters())
+
+    @ta.function
+    def step(arrays: dict):
+        loss = model.loss(Batch(**arrays))
+        return loss, optimizer.minimize(loss)
+
+    return lambda: step(vars(batch))
+
+
+def bench(arguments: argparse.Namespace) -> None:
+    """Time the training step of a model at its default sizes, sentences of 20 words."""
+    if arguments.threads:
+        ta.set_num_threads(arguments.threads)
+    entry = models.get(arguments.model)
+    model = entry.load()(entry.load().Config(60, 60))
+    batch = _batch(arguments.batch_size, 20, 20, 60)
+    step = _training_step(model, batch)
+    started = time.perf_counter()
+    step()
+    first = time.perf_counter() - started
+    times = []
+    for _ in range(arguments.steps):
+        started = time.perf_counter()
+        step()
+        times.append(time.perf_counter() - started)
+    outcome = {
+        "model": entry.name, "batch_size": arguments.batch_size, "parameters": model.num_parameters(),
+        "first_step_seconds": round(first, 4), "median_step_seconds": round(statistics.median(times), 6),
+        "fastest_step_seconds": round(min(times), 6),
+        "tokens_per_second": round(batch.tokens / statistics.median(times), 1),
+    }  # fmt: skip
+    print(json.dumps(outcome) if arguments.json else "\n".join(f"{k:<22} {v}" for k, v in outcome.items()))
+
+
+def doctor(arguments: argparse.Namespace) -> int:
+    """One line for each thing that can be wrong; exit code 1 if one is."""
+    findings = []
+    for name, check in CHECKS.items():
+        try:
+            good, text = True, check()
+        except Exception as error:  # whatever it is, it is what is wrong here
+            good, text = False, f"{type(error).__name__}: {error}"
+        findings.append({"check": name, "good": good, "text": text})
+        if not arguments.json:
+            print(f"{'ok  ' if good else 'FAIL'}  {name:<12} {text}", flush=True)
+    if arguments.json:
+        print(json.dumps(findings))
+    return 0 if all(finding["good"] for finding in findings) else 1
+
+
+def _check_numbers() -> str:
+    """A small training step, compiled and interpreted, must give the same numbers."""
+    from tinyattn.runtime import reference
+
+    random = np.random.default_rng(0)
+    x, w = ta.tensor(random.standard_normal((5, 7))), ta.parameter(random.standard_normal((7, 3)))
+    h = ta.scan(lambda s, row: (ta.tanh(s + row @ w), s), ta.zeros(3, ta.float64), x)[0]
+    loss = ta.cross_entropy(ta.reshape(h, (1, 3)), ta.tensor(np.array([1])))
+    wanted = [loss, *ta.grad(loss, [w])]
+    for node, right in zip(wanted, reference.evaluate(wanted), strict=True):
+        if not np.allclose(node.numpy(), right, rtol=1e-12, atol=1e-12):
+            raise ValueError(f"{node!r} differs between the program and the interpreter")
+    return "compiled program and interpreter agree"
+
+
+def _check_cache() -> str:
+    build = import_module("tinyattn.kernels.build")
+    folder = build.cache_root()
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) if folder.exists() else 0
+    return f"{folder} ({size / 1e6:.1f} MB)"
+
+
+def _check_dot() -> str:
+    found = shutil.which("dot")
+    return found or "not found: pictures need it (Debian, Ubuntu: apt install graphviz); everything else works"
+
+
+CHECKS: dict[str, Callable[[], str]] = {
+    "versions": lambda: ", ".join(f"{name} {version}" for name, version in versions().items()),
+    "machine": lambda: f"{platform.machine()}, {platform.system()}, {ta.get_num_threads()} threads",
+    "kernel cache": _check_cache,
+    "numbers": _check_numbers,
+    "dot": _check_dot,
+}
+
+
+def _warm() -> Iterator[tuple[str, float]]:
+    """Run what a first training run would compile: (name, seconds) of each."""
+    for entry in models.list():
+        model = entry.load()(entry.load().Config(12, 12, embedding=16, hidden=16, maxout=16))
+        batch = _batch(8, 6, 7, 12)
+        started = time.perf_counter()
+        _training_step(model, batch)()
+        model.translate(batch.source, batch.source_length, 2, 5)
+        yield entry.name, time.perf_counter() - started
+
+
+def warmup(arguments: argparse.Namespace) -> None:
+    """Compile the kernels of every model into the cache."""
+    times = {}
+    for name, seconds in _warm():
+        times[name] = round(seconds, 3)
+        print(f"{name}: {seconds:.1f} s", file=sys.stderr)
+    print(json.dumps(times) if arguments.json else f"kernels of {len(times)} models are ready")

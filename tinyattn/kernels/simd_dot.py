@@ -1,0 +1,129 @@
+"""Dot products of one vector with several columns at once, as LLVM vector instructions.
+
+As in :mod:`tinyattn.kernels.lanes`, a product has 128 bytes of partial sums, which are added in halves at
+the end, so that the bits are the same on every machine. Most of the work for short columns is in those
+halvings; several columns share it, since two half-empty vectors make one full one:
+
+    x₀ x₁ x₂ x₃ , y₀ y₁ y₂ y₃   →   x₀+x₂  x₁+x₃  y₀+y₂  y₁+y₃   →   …
+"""
+
+import functools
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from tinyattn.kernels import blocking, lanes
+from tinyattn.kernels.simd import PURE
+from tinyattn.kernels.simd_gemm import Vectors, at, constant, places, plus
+
+_I64 = ir.IntType(64)
+_WORD = types.int64
+COLUMNS = 8 if blocking.VECTOR_BYTES == 64 else 2
+"""Columns that are done at once: as many as there are registers for their sums."""
+
+
+@functools.cache
+def dot_columns(real):
+    """``(depth, a, b, stride, count, target)``: ``COLUMNS`` dot products of a with columns of B, one after
+    another.
+
+    Numbers of a and of each column are contiguous. Column j is at ``b + min(j, count - 1) · stride`` bytes.
+    """
+    if PURE:
+        return _pure_dot_columns(real)
+    v = Vectors(real)
+    parts = lanes.ROW_BYTES // v.bytes  # vectors of partial sums of a column
+
+    @intrinsic
+    def dot(typing, depth, a, b, stride, count, target):
+        def generate(context, builder, signature, values):
+            depth, a, b, stride, count, target = values
+            a, b, columns = at(builder, a), at(builder, b), []
+            for j in map(constant, range(COLUMNS)):
+                exists = builder.icmp_signed("<", j, count)
+                column = builder.select(exists, j, builder.sub(count, constant(1)))
+                columns.append(plus(builder, b, builder.mul(column, stride)))
+
+            def step(sums, offset, masks):
+                """The sums with the products of the next row of 128 bytes added."""
+                result = []
+                for p in range(parts):
+                    place = builder.add(offset, constant(p * v.bytes))
+                    x = v.load(builder, plus(builder, a, place), masks[p])
+                    for j, column in enumerate(columns):
+                        y = v.load(builder, plus(builder, column, place), masks[p])
+                        result.append(v.multiply_add(builder, x, y, sums[p * COLUMNS + j]))
+                return result
+
+            def merged(choices):
+                """What each of several blocks brings along."""
+                results = [builder.phi(value.type) for value in choices[0][1]]
+                for block, incoming in choices:
+                    for result, value in zip(results, incoming, strict=True):
+                        result.add_incoming(value, block)
+                return results
+
+            before, zeros = builder.block, [v.zero] * (parts * COLUMNS)
+            loop, rest, tail, end = map(builder.append_basic_block, ("row", "rest", "last", "end"))
+            left = builder.and_(depth, constant(real.lanes - 1))
+            whole = builder.mul(builder.sub(depth, left), constant(v.size))  # bytes
+            builder.cbranch(builder.icmp_signed(">", whole, constant(0)), loop, rest)
+
+            builder.position_at_end(loop)
+            offset, *sums = merged([(before, [constant(0), *zeros])])
+            added = step(sums, offset, [None] * parts)
+            following = builder.add(offset, constant(lanes.ROW_BYTES))
+            for value, new in zip([offset, *sums], [following, *added], strict=True):
+                value.add_incoming(new, loop)
+            builder.cbranch(builder.icmp_signed("<", following, whole), loop, rest)
+
+            builder.position_at_end(rest)
+            sums = merged([(before, zeros), (loop, added)])
+            builder.cbranch(builder.icmp_signed(">", left, constant(0)), tail, end)
+
+            builder.position_at_end(tail)
+            masks = [v.mask(builder, builder.sub(left, constant(p * v.lanes))) for p in range(parts)]
+            added = step(sums, whole, masks)
+            builder.branch(end)
+
+            builder.position_at_end(end)
+            sums = merged([(rest, sums), (tail, added)])
+            while len(sums) > COLUMNS:
+                half = len(sums) // 2
+                sums = [builder.fadd(x, y) for x, y in zip(sums[:half], sums[half:], strict=True)]
+            totals = _halved(builder, sums, v.lanes)
+            place = builder.bitcast(at(builder, target), totals.type.as_pointer())
+            builder.store(totals, place, align=v.size)
+            return context.get_dummy_value()
+
+        return types.void(*[_WORD] * 6), generate
+
+    return dot
+
+
+def _halved(builder, vectors, width):
+    """The sums of the lanes of several vectors, as one vector, by halvings that neighbours share."""
+    while width > 1:
+        width //= 2
+        # With one vector left, its neighbour is itself, and only the first half of what results is of use.
+        pairs = list(zip(vectors[::2], vectors[1::2], strict=True)) or [(vectors[0], vectors[0])]
+        size = vectors[0].type.count * min(2, len(vectors))
+        low = [i for i in range(size) if not i & width]
+        halves = [(places(low), places([i + width for i in low]))] * len(pairs)
+        vectors = [
+            builder.fadd(builder.shuffle_vector(x, y, first), builder.shuffle_vector(x, y, second))
+            for (x, y), (first, second) in zip(pairs, halves, strict=True)
+        ]
+    return vectors[0]
+
+
+def _pure_dot_columns(real):
+    pointer, size = real.pointer, real.size
+
+    def dot(depth, a, b, stride, count, target):
+        for j in range(COLUMNS):
+            column = pointer(b + min(j, count - 1) * stride)
+            pointer(target + j * size)[0] = lanes.dot(pointer(a), column, depth)
+
+    return dot
