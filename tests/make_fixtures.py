@@ -2,8 +2,8 @@
 
     python tests/make_fixtures.py
 
-writes tests/fixtures/recurrent.npz and optimizers.npz, so that the comparison also runs where torch is not installed. The numbers
-of a case depend on nothing but its settings.
+writes tests/fixtures/recurrent.npz and optimizers.npz, so that the comparison also runs where torch is not
+installed. The numbers of a case depend on nothing but its settings.
 """
 
 import itertools
@@ -68,7 +68,10 @@ def recurrent(kind: str, num_layers: int, bidirectional: bool, packed: bool, bat
 
     x = numbers(*leading, INPUTS)
     initial = [numbers(num_layers * directions, BATCH, HIDDEN) for _ in range(states)]
-    cotangents = [numbers(*leading, directions * HIDDEN), *(numbers(*initial[0].shape) for _ in range(states))]
+    cotangents = [
+        numbers(*leading, directions * HIDDEN),
+        *(numbers(*initial[0].shape) for _ in range(states)),
+    ]
     state = tuple(initial) if states == 2 else initial[0]
     if packed:
         sequence = pack_padded_sequence(x, torch.tensor(LENGTHS), batch_first, enforce_sorted=False)
@@ -93,7 +96,9 @@ def problem(dtype) -> tuple[dict[str, np.ndarray], list[tuple[np.ndarray, ...]]]
     rng = np.random.default_rng(11)
     start = {"w": rng.standard_normal((3, 4)).astype(dtype), "v": rng.standard_normal(5).astype(dtype)}
     shapes = ((6, 3), (6, 4), (5,))
-    return start, [tuple(rng.standard_normal(shape).astype(dtype) for shape in shapes) for _ in range(UPDATES)]
+    return start, [
+        tuple(rng.standard_normal(shape).astype(dtype) for shape in shapes) for _ in range(UPDATES)
+    ]
 
 
 def optimize(name: str, dtype) -> dict[str, np.ndarray]:

@@ -135,3 +135,9 @@ def _run(arguments: argparse.Namespace) -> int:
     except BrokenPipeError:  # the reader has seen enough, as with `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except Exception as error:  # a fault of ours, or of the machine: a full disk, no memory
+        if arguments.debug:
+            raise
+        text = str(error) or "no message"
+        print(f"[{arguments.command}] {type(error).__name__}: {text}\n  --debug shows where it comes from.", file=sys.stderr)
+        return 1

@@ -4,6 +4,7 @@ Nodes are immutable and hash-consed: building the same expression twice gives th
 and ``is`` compares expressions. Operators read like NumPy; nothing is computed until a value is asked for.
 """
 
+import math
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -54,7 +55,7 @@ class Tensor:
 
     @property
     def size(self) -> int:
-        return int(np.prod(self.shape, dtype=np.int64))
+        return math.prod(self.shape)
 
     @property
     def type(self) -> Type:

@@ -20,9 +20,13 @@ def topological(roots: Iterable[Tensor], known: Container[Tensor] = ()) -> list[
             order.append(node)
         elif node not in done:
             done.add(node)
+            if not node.inputs or node in known:
+                order.append(node)
+                continue
             stack.append((node, True))
-            if node not in known:
-                stack.extend((source, False) for source in reversed(node.inputs) if source not in done)
+            for source in reversed(node.inputs):
+                if source not in done:
+                    stack.append((source, False))
     return order
 
 
@@ -46,9 +50,13 @@ def consumers(order: Sequence[Tensor]) -> dict[Tensor, list[Tensor]]:
 
 def rebuild(node: Tensor, inputs: Sequence[Tensor], attrs: dict | None = None) -> Tensor:
     """The same operation on other inputs, with the same scope, line and origin."""
-    attrs = node.attrs if attrs is None else attrs
-    if attrs is node.attrs and all(a is b for a, b in zip(inputs, node.inputs, strict=True)):
-        return node
+    if attrs is None:
+        attrs = node.attrs
+        for old, new in zip(node.inputs, inputs, strict=True):
+            if old is not new:
+                break
+        else:
+            return node
     with scope.on_behalf_of(node, node.origin):
         return make(node.op.name, *inputs, **attrs)
 
@@ -76,6 +84,8 @@ def transform(
         elif node not in seen:
             seen.add(node)
             stack.append((node, True))
-            stack.extend((source, False) for source in reversed(node.inputs) if source not in new)
+            for source in reversed(node.inputs):
+                if source not in new:
+                    stack.append((source, False))
         # A node met again before it is finished can only be waiting on the stack below: skip it.
     return [new[root] for root in roots]

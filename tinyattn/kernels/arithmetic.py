@@ -2,8 +2,6 @@
 
 import math
 
-import numpy as np
-
 from tinyattn.kernels.opcodes import OPCODES
 from tinyattn.kernels.vecmath import Elementary
 from tinyattn.kernels.vector import absolute, ceil, convert, floor, quotient, round_even, select, sqrt
@@ -19,7 +17,7 @@ def _minimum(a, b):
 
 
 def _sign(x):
-    return select(x > 0, x * 0 + 1, select(x < 0, x * 0 - 1, x))
+    return select(x > 0, 1, select(x < 0, -1, x))
 
 
 def _safe(divisor):

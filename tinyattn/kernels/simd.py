@@ -186,61 +186,15 @@ else:
         return types.int64(), generate
 
 
-def polynomial(*coefficients: float):
-    """``x -> c0 + c1 x + c2 x² + …`` by Horner's rule, in the type of ``x`` (float32 or float64), with fused multiply-adds where there are any."""
-    if PURE:
-
-        def evaluate(x):
-            value = type(x)(coefficients[-1])
-            for coefficient in coefficients[-2::-1]:
-                value = value * x + type(x)(coefficient)
-            return value
-
-        return evaluate
-
-    @intrinsic
-    def evaluate(typing, x):
-        def generate(context, builder, signature, values):
-            (argument,) = values
-            result = ir.Constant(argument.type, coefficients[-1])
-            for coefficient in coefficients[-2::-1]:
-                result = builder.fadd(
-                    builder.fmul(result, argument), ir.Constant(argument.type, coefficient)
-                )
-            return result
-
-        return x(x), generate
-
-    return evaluate
-
-
-def _rounding(name, pure):
-    """A one-operand LLVM intrinsic that is one instruction on vectors: ``name`` of a float32 or float64."""
-    if PURE:
-        return lambda x: type(x)(pure(x))
-
-    @intrinsic
-    def function(typing, x):
-        def generate(context, builder, signature, values):
-            return builder.call(builder.module.declare_intrinsic(f"llvm.{name}", [values[0].type]), values)
-
-        return x(x), generate
-
-    return function
-
-
 if PURE:
-    import numpy as _np
-
-    sqrt, absolute = _rounding("sqrt", _np.sqrt), _rounding("fabs", _np.abs)
-    floor, ceil, round_even = _rounding("floor", _np.floor), _rounding("ceil", _np.ceil), _rounding("rint", _np.rint)
 
     def select(condition, yes, no):
         return yes if condition else no
 
+    def copy_bytes(destination, source, count):
+        ctypes.memmove(int(destination), int(source), int(count))
+
 else:
-    sqrt, absolute = _rounding("sqrt", None), _rounding("fabs", None)
-    floor, ceil, round_even = _rounding("floor", None), _rounding("ceil", None), _rounding("rint", None)
 
     @intrinsic
     def select(typing, condition, yes, no):
@@ -250,14 +204,6 @@ else:
             return builder.select(*values)
 
         return yes(types.boolean, yes, yes), generate
-
-
-if PURE:
-
-    def copy_bytes(destination, source, count):
-        ctypes.memmove(int(destination), int(source), int(count))
-
-else:
 
     @intrinsic
     def copy_bytes(typing, destination, source, count):

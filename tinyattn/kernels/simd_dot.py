@@ -106,14 +106,13 @@ def _halved(builder, vectors, width):
     """The sums of the lanes of several vectors, as one vector, by halvings that neighbours share."""
     while width > 1:
         width //= 2
-        # With one vector left, its neighbour is itself, and only the first half of what results is of use.
-        pairs = list(zip(vectors[::2], vectors[1::2], strict=True)) or [(vectors[0], vectors[0])]
-        size = vectors[0].type.count * min(2, len(vectors))
-        low = [i for i in range(size) if not i & width]
-        halves = [(places(low), places([i + width for i in low]))] * len(pairs)
+        # One that is left alone is its own neighbour, and only half of what comes out is of use.
+        pairs = zip(vectors[::2], vectors[1::2], strict=True) if len(vectors) > 1 else [vectors * 2]
+        low = [i for i in range(vectors[0].type.count * min(2, len(vectors))) if not i & width]
+        low, high = places(low), places([i + width for i in low])
         vectors = [
-            builder.fadd(builder.shuffle_vector(x, y, first), builder.shuffle_vector(x, y, second))
-            for (x, y), (first, second) in zip(pairs, halves, strict=True)
+            builder.fadd(builder.shuffle_vector(x, y, low), builder.shuffle_vector(x, y, high))
+            for x, y in pairs
         ]
     return vectors[0]
 

@@ -25,7 +25,7 @@ Shape = int | Sequence[int]
 def _numbers(shape: Shape) -> np.ndarray:
     """Uniform numbers in [0, 1) with 53 bits, from Philox's raw bits, which NumPy promises to keep."""
     sizes = _sizes(shape)
-    seed, counter = default_generator.snapshot().storage.array.view(np.uint64)
+    seed, counter = default_generator.snapshot().numpy().view(np.uint64)
     bits = np.random.Philox(key=np.array([seed, counter], np.uint64)).random_raw(math.prod(sizes))
     return ((bits >> np.uint64(11)) * 2.0**-53).reshape(sizes)
 
@@ -71,7 +71,7 @@ def xavier_normal(shape: Shape, gain: float = 1.0) -> np.ndarray:
 
 
 def kaiming_uniform(shape: Shape, gain: float = math.sqrt(2), mode: str = "fan_in") -> np.ndarray:
-    """Uniform in ±gain √(3 / fan), the gain √2 that of relu (He et al. 2015); ``mode``: "fan_in" or "fan_out"."""
+    """Uniform in ±gain √(3 / fan), gain √2 for relu (He et al. 2015); ``mode`` is "fan_in" or "fan_out"."""
     bound = gain * math.sqrt(3 / _fan(shape, mode))
     return uniform(shape, -bound, bound)
 

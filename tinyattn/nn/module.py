@@ -149,7 +149,7 @@ class Module:
                 if _is_leaf(value) and is_float(value.dtype):
                     if value not in changed:
                         make = parameter if value.op.name == "parameter" else tensor
-                        changed[value] = make(value.storage.array.astype(wanted), name=value.name)
+                        changed[value] = make(value.numpy().astype(wanted), name=value.name)
                     object.__setattr__(module, name, changed[value])
         return self
 

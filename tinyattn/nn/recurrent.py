@@ -65,8 +65,10 @@ class _Recurrent(Module):
         rows, width = self.gates * hidden_size, input_size
         for layer in range(num_layers):
             for suffix in self._suffixes(layer):
+                shapes: dict[str, tuple[int, ...]]
                 shapes = {"weight_ih": (rows, width), "weight_hh": (rows, hidden_size)}
-                shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)} if bias else {}
+                if bias:
+                    shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
                 for name, shape in shapes.items():
                     setattr(self, f"{name}_{suffix}", parameter(init.uniform(shape, -bound, bound), dtype))
             width = hidden_size * self.directions
@@ -78,7 +80,7 @@ class _Recurrent(Module):
     def _suffixes(self, layer: int) -> list[str]:
         return [f"l{layer}", f"l{layer}_reverse"][: self.directions]
 
-    def _weights(self, suffix: str) -> list[Tensor | None]:
+    def _weights(self, suffix: str) -> list[Any]:
         """weight_ih, weight_hh, bias_ih, bias_hh of one direction of one layer."""
         names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
         return [getattr(self, f"{name}_{suffix}", None) for name in names]
@@ -127,7 +129,7 @@ class _Recurrent(Module):
             layout = "(B, T, {})" if self.batch_first else "(T, B, {})"
             must = f"x must have the shape {layout.format(self.input_size)}"
             fail(errors.ShapeError, name, must, f"{x.shape} was got")
-        dtype = self.weight_hh_l0.dtype
+        dtype = self._weights("l0")[0].dtype
         if x.dtype != dtype:
             must = f"x must be {SHORT[dtype]} as the weights"
             hint = f"Convert x with x.astype(np.{dtype}), or the module with .to(…)."
@@ -251,7 +253,7 @@ class _Cell(Module):
 
 
 class LSTMCell(_Cell):
-    """One step of an LSTM. Parameters: ``weight_ih`` (4H, I), ``weight_hh`` (4H, H), ``bias_ih, bias_hh`` (4H,)."""
+    """One step of an LSTM: ``weight_ih`` (4H, I), ``weight_hh`` (4H, H), ``bias_ih``, ``bias_hh`` (4H,)."""
 
     gates = 4
 
@@ -263,7 +265,7 @@ class LSTMCell(_Cell):
 
 
 class GRUCell(_Cell):
-    """One step of a GRU. Parameters: ``weight_ih`` (3H, I), ``weight_hh`` (3H, H), ``bias_ih, bias_hh`` (3H,).
+    """One step of a GRU: ``weight_ih`` (3H, I), ``weight_hh`` (3H, H), ``bias_ih`` and ``bias_hh`` (3H,).
 
     ``reset_after`` as in GRU.
     """

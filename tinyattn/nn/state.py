@@ -27,7 +27,7 @@ class Loaded(NamedTuple):
 
 def save(leaves: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
     """Copies of the arrays that the leaves hold now."""
-    return {name: leaf.storage.array.copy() for name, leaf in leaves.items()}
+    return {name: leaf.numpy() for name, leaf in leaves.items()}
 
 
 def load(owner: str, leaves: Mapping[str, Tensor], given: Mapping[str, Any], strict: bool = True) -> Loaded:

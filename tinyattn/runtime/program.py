@@ -1,5 +1,6 @@
 """A program: one graph, compiled. Rewritten, lowered, planned, assembled; then one native call a step."""
 
+import gc
 from collections.abc import Sequence
 
 import numpy as np
@@ -26,6 +27,15 @@ class Program:
         self, outputs: Sequence[Tensor], inputs: Sequence[Tensor] = (), updates: dict[Tensor, Tensor] | None = None, rewriting: bool = True
     ):
         self.outputs, self.inputs, self.updates = list(outputs), list(inputs), dict(updates or {})
+        collecting = gc.isenabled()
+        gc.disable()  # compiling makes many objects that stay: looking through them again and again would cost a third of the time
+        try:
+            self._compile(rewriting)
+        finally:
+            if collecting:
+                gc.enable()
+
+    def _compile(self, rewriting: bool) -> None:
         self.log = Log()
         roots = [*self.outputs, *self.updates.values()]
         self.graph = optimize(roots, self.log, rewriting)

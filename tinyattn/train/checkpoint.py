@@ -88,7 +88,7 @@ def save(path: str | Path, checkpoint: Checkpoint) -> None:
 def load(path: str | Path) -> Checkpoint:
     """Read a checkpoint. Raises CheckpointError, one sentence, when it is damaged or not one of ours."""
     path = Path(path)
-    arrays, about = safetensors.read(path)
+    arrays, about = safetensors.read(path, checked=True)
     if about.get("kind") != KIND:
         got = f"it is of kind {about['kind']!r}" if "kind" in about else "another program wrote it"
         raise CheckpointError(f"[checkpoint] {path} must be a checkpoint of a tinyattn run, but {got}.")
@@ -114,7 +114,7 @@ def saved(folder: str | Path) -> list[Path]:
 
 def prune(folder: str | Path, keep: int) -> None:
     """Remove all numbered checkpoints but the last `keep`, and what interrupted writes left behind."""
-    for path in [*saved(folder)[:-keep], *Path(folder).glob(".*.safetensors.*.tmp")]:
+    for path in [*saved(folder)[:-keep], *Path(folder).glob(".*.tmp")]:
         path.unlink(missing_ok=True)
 
 

@@ -91,7 +91,7 @@ class Optimizer:
     @lr.setter
     def lr(self, value: float) -> None:
         if self.schedule is not None:
-            got = f"an assignment of {value}"
+            got = f"an assignment of {value} was got"
             fail(errors.TinyattnError, self._name, "the learning rate must be set by the schedule", got)
         self._check("lr", math.isfinite(value) and value >= 0, "at least 0", value)
         self._lr.assign(float(value))

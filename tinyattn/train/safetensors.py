@@ -88,10 +88,10 @@ def replace_file(path: Path, parts: list) -> None:
             os.close(folder)
 
 
-def read(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+def read(path: str | Path, checked: bool = False) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """The arrays and the metadata of a file; BF16 becomes float32.
 
-    Raises CheckpointError, one sentence, when the file is missing, cut off, damaged or of another kind.
+    checked: refuse a file without a checksum, as other programs write them. Raises CheckpointError, one sentence, when the file is missing, cut off, damaged or of another kind.
     """
     path = Path(path)
     try:
@@ -111,7 +111,11 @@ def read(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     if end != len(content):
         what = "it ends early: it is truncated" if end > len(content) else "it goes on behind them"
         _refuse(path, f"have {end} bytes to hold its arrays", f"it has {len(content)}: {what}")
-    _verify(path, content, start, metadata.pop(CHECKSUM, None))
+    checksum = metadata.pop(CHECKSUM, None)
+    if checksum is not None:
+        _verify(path, content, start, checksum)
+    elif checked:
+        _refuse(path, "have a checksum", "it has none: it is damaged, or another program wrote it")
     arrays = {}
     for name, (dtype, shape, begin, _) in spans.items():
         count = math.prod(shape)
@@ -176,10 +180,8 @@ def _span(path: Path, name: str, entry: object) -> tuple[str, tuple[int, ...], i
     return dtype, shape, begin, size
 
 
-def _verify(path: Path, content: bytearray, start: int, checksum: str | None) -> None:
-    """Compare the checksum, where the file has one (those of other programs have none)."""
-    if checksum is None:
-        return
+def _verify(path: Path, content: bytearray, start: int, checksum: str) -> None:
+    """Compare the checksum of header and arrays, taken with the checksum itself unknown."""
     header = bytes(content[8:start]).replace(_checksum_text(checksum), _checksum_text(UNKNOWN), 1)
     found = zlib.crc32(memoryview(content)[start:], zlib.crc32(header))
     if checksum != f"{found:08x}":

@@ -40,7 +40,7 @@ def constant(lr: float) -> Schedule:
 def linear_warmup(
     lr: float, warmup_steps: int, total_steps: int | None = None, floor: float = 0.0
 ) -> Schedule:
-    """Rise linearly over ``warmup_steps``, then fall linearly to ``floor`` at ``total_steps`` (None: don't)."""
+    """Rise linearly over ``warmup_steps``, then fall linearly to ``floor`` at ``total_steps``, if given."""
     if total_steps is None:
         return _warmed_up(lr, warmup_steps, warmup_steps + 1, lr, lambda f, progress: progress)
     return _warmed_up(lr, warmup_steps, total_steps, floor, lambda f, progress: progress)

@@ -1,0 +1,145 @@
+"""The parts of the op table: what a row says, and the arrays that a sample stands for.
+
+A *sample* is a list of inputs, each described by shape and kind of numbers, and attributes. From it come concrete arrays in
+float32 or float64, the same ones at every run.
+"""
+
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+import tinyattn as ta
+
+FLOATS = (np.float32, np.float64)
+
+
+@dataclass(frozen=True)
+class Spec:
+    """One input: ``draw(generator, shape)`` gives its numbers; floating-point ones take the element type asked for."""
+
+    shape: tuple[int, ...]
+    draw: Callable
+    name: str = "real"
+
+    def array(self, generator, dtype) -> np.ndarray:
+        value = np.asarray(self.draw(generator, self.shape))
+        return value.astype(dtype) if value.dtype.kind == "f" else value
+
+
+def real(*shape) -> Spec:
+    """Normal numbers."""
+    return Spec(shape, lambda g, s: g.standard_normal(s))
+
+
+def positive(*shape) -> Spec:
+    """Numbers in [0.5, 2)."""
+    return Spec(shape, lambda g, s: g.uniform(0.5, 2, s), "positive")
+
+
+def apart(*shape) -> Spec:
+    """Numbers at least 0.1 from each other and from whole numbers: no ties, no kinks nearby."""
+
+    def draw(g, s):
+        size = int(np.prod(s))
+        return (g.permutation(size).reshape(s) - size // 2) * 0.37 + 0.181
+
+    return Spec(shape, draw, "apart")
+
+
+def integers(high, *shape, low=0, dtype=np.int64) -> Spec:
+    """Integers ``low <= i < high``."""
+    return Spec(shape, lambda g, s: g.integers(low, high, s).astype(dtype), "integers")
+
+
+def flags(*shape) -> Spec:
+    """Bools."""
+    return Spec(shape, lambda g, s: g.random(s) < 0.6, "flags")
+
+
+def fixed(data) -> Spec:
+    """These numbers."""
+    array = np.asarray(data)
+    return Spec(array.shape, lambda g, s: array, "fixed")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Inputs of one call, and its attributes."""
+
+    inputs: tuple[Spec, ...]
+    attrs: dict[str, Any] = field(default_factory=dict)
+
+    def arrays(self, dtype=np.float64) -> list[np.ndarray]:
+        """The inputs as arrays; the same for the same sample."""
+        text = repr([(spec.shape, spec.name) for spec in self.inputs]) + repr(sorted(self.attrs.items(), key=str))
+        generator = np.random.default_rng(zlib.crc32(text.encode()))
+        return [spec.array(generator, dtype) for spec in self.inputs]
+
+    @property
+    def size(self) -> int:
+        return sum(int(np.prod(spec.shape)) for spec in self.inputs)
+
+
+def sample(*inputs: Spec, **attrs) -> Sample:
+    return Sample(inputs, attrs)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One operation.
+
+    ``call(*tensors, **attrs)`` builds it, ``numpy(*arrays, **attrs)`` and ``torch(torch, *tensors, **attrs)`` are the same
+    elsewhere. ``constant`` says why there is no derivative to check. ``errors`` are (call, class, first line of the text).
+    ``special``: inputs with NaN, infinities and zeros, for which the result must be NumPy's.
+    """
+
+    name: str
+    call: Callable
+    numpy: Callable
+    samples: Sequence[Sample]
+    torch: Callable | None = None
+    errors: Sequence[tuple[Callable, type, str]] = ()
+    special: Sequence[Sample] = ()
+    order: int = 2
+    constant: str = ""
+    tolerance: float = 1.0
+
+    def results(self, inputs, attrs) -> list[ta.Tensor]:
+        """The outputs as a list."""
+        value = self.call(*inputs, **attrs)
+        return list(value) if isinstance(value, (tuple, list)) else [value]
+
+    def expected(self, arrays, attrs) -> list[np.ndarray]:
+        """NumPy's outputs, computed in float64 where the inputs are floating-point."""
+        wide = [a.astype(np.float64) if a.dtype.kind == "f" else a for a in arrays]
+        with np.errstate(all="ignore"):
+            value = self.numpy(*wide, **attrs)
+        return list(value) if isinstance(value, (tuple, list)) else [value]
+
+
+_EDGES = [np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0, -1.0, 0.5, -2.5, 3.0, 1e-20, -1e-20, 87.0, -87.0, 1e4, -1e4, 1e20]
+
+
+def edges(rank: int = 1) -> Sample:
+    """Special numbers: all of them, or all pairs of them."""
+    values = np.array(_EDGES)
+    return sample(fixed(values)) if rank == 1 else sample(fixed(values[:, None]), fixed(values))
+
+
+def close(found, expected, dtype, tolerance: float = 1.0, place: str = "") -> None:
+    """Compare with NumPy's result: exact for integers and bools, to rounding relative to the largest number for floats."""
+    found, expected = np.asarray(found), np.asarray(expected)
+    assert found.shape == expected.shape, f"{place}: shape {found.shape}, not {expected.shape}"
+    if found.dtype.kind != "f":
+        assert np.array_equal(found, expected), f"{place}: {found} is not {expected}"
+        return
+    assert found.dtype == np.dtype(dtype), f"{place}: {found.dtype}"
+    bound = (4e-6 if np.dtype(dtype) == np.float32 else 5e-14) * tolerance
+    finite = np.isfinite(expected)
+    assert np.array_equal(found[~finite], expected[~finite].astype(dtype), equal_nan=True), f"{place}: {found} is not {expected}"
+    scale = max(1.0, float(np.abs(expected[finite]).max(initial=0)))
+    error = float(np.abs(found[finite].astype(np.float64) - expected[finite]).max(initial=0))
+    assert error <= bound * scale, f"{place}: error {error:.3g} of {scale:.3g}"

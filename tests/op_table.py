@@ -1,0 +1,180 @@
+"""The op table: one row for each public operation, and for each internal one that derivatives are made of.
+
+Everything that is tested of every operation (values, derivatives, layouts, mutations, texts of errors) is driven by these rows; a new
+operation is tested by adding one.
+"""
+
+import numpy as np
+from op_rows_arrays import ARRAY_ROWS
+from op_rows_attention import ATTENTION_ROWS
+from op_sample import Row, apart, edges, fixed, flags, integers, positive, real, sample
+from scipy import special
+
+import tinyattn as ta
+from tinyattn.errors import DTypeError, ShapeError
+
+STEP = "constant almost everywhere"
+_LETTERS = "an array of <U1 was got"
+
+
+def _unary(name, numpy, *samples, draw=real, torch=None, **more) -> Row:
+    samples = samples or (sample(draw(3, 4)), sample(draw()), sample(draw(0, 3)), sample(draw(2, 67)))
+    errors = [
+        (
+            lambda: getattr(ta, name)(np.array(["a"])),
+            DTypeError,
+            f"[tensor] the data must be numbers of type float32, float64, int32, int64 or bool, but {_LETTERS}.",
+        )
+    ]
+    theirs = None if torch is None else (lambda t, x: getattr(t, torch)(x)) if isinstance(torch, str) else torch
+    more.setdefault("special", [edges()])
+    return Row(name, getattr(ta, name), numpy, samples, theirs, errors, **more)
+
+
+def _binary(name, numpy, *samples, left=real, right=real, torch=None, needs_number=True, **more) -> Row:
+    samples = samples or (
+        sample(left(3, 4), right(3, 4)),
+        sample(left(3, 1), right(2, 1, 4)),
+        sample(left(), right(5)),
+        sample(left(0, 3), right(3)),
+        sample(left(3, 67), right(67)),
+    )
+    errors = [
+        (
+            lambda: getattr(ta, name)(_float(2, 3), _float(4)),
+            ShapeError,
+            f"[{getattr(ta, name)(_float(), _float()).op.name}] the shapes must broadcast together (each axis equal, or 1), "
+            "but (2, 3) and (4,) were got: axis -1 is 3 against 4.",
+        )
+    ]
+    theirs = None if torch is None else (lambda t, a, b: getattr(t, torch)(a, b)) if isinstance(torch, str) else torch
+    more.setdefault("special", [edges(2)])
+    more.setdefault("errors", errors if needs_number else ())
+    return Row(name, getattr(ta, name), numpy, samples, theirs, **more)
+
+
+def _float(*shape):
+    return ta.zeros(shape)
+
+
+_NUMBERS = sample(integers(9, 4, 5, low=-9), integers(7, 5, low=-6, dtype=np.int32))
+_PAIRS = (sample(apart(3, 4), apart(4)), _NUMBERS, sample(real(0, 2), real(2)), sample(flags(5), flags(4, 5)))
+_BOOLS = (sample(flags(3, 4), flags(4)), sample(flags(0), flags(1)), sample(flags(), flags(70)))
+
+
+def _integer_safe(function, zero):
+    """NumPy's division, with 0 where an integer is divided by 0."""
+
+    def divide(a, b):
+        if a.dtype.kind == "f" or b.dtype.kind == "f":
+            return function(a, b)
+        return np.where(b == 0, zero, function(a, np.where(b == 0, 1, b)))
+
+    return divide
+
+
+def _bool_row(name, numpy, count=2) -> Row:
+    samples = _BOOLS if count == 2 else (sample(flags(3, 4)), sample(flags(0)), sample(flags(70)))
+    op = {"logical_and": "and", "logical_or": "or", "logical_xor": "xor", "logical_not": "not"}[name]
+    del op
+    got = str([str(ta.zeros((2,)).type)] * count)
+    errors = [(lambda: getattr(ta, name)(*[_float(2)] * count), DTypeError, f"[{name}] operands must be bool, but {got} were got.")]
+    return Row(name, getattr(ta, name), numpy, samples, errors=errors, constant="bools")
+
+
+def _clip_torch(t, x, low=None, high=None):
+    x = x if low is None else t.maximum(x, t.tensor(low, dtype=x.dtype))
+    return x if high is None else t.minimum(x, t.tensor(high, dtype=x.dtype))
+
+
+_CONDITION = "[where] the condition must be bool, but f32[2] was got."
+_KINDS = "[cast] the element type must be float32, float64, int32, int64 or bool, but 'complex64' was got."
+
+ELEMENTWISE_ROWS = [
+    _binary("add", np.add, torch="add"),
+    _binary("sub", np.subtract, torch="sub"),
+    _binary("mul", np.multiply, torch="mul"),
+    _binary("div", np.divide, right=positive, torch="div"),
+    _unary("neg", np.negative, torch="neg"),
+    _unary("abs", np.abs, torch="abs"),
+    _unary("sign", np.sign, constant=STEP, torch="sign"),
+    _unary("square", np.square, torch="square"),
+    _unary("sqrt", np.sqrt, draw=positive, torch="sqrt"),
+    _unary("exp", np.exp, torch="exp"),
+    _unary("expm1", np.expm1, torch="expm1"),
+    _unary("log", np.log, draw=positive, torch="log"),
+    _unary("log1p", np.log1p, draw=positive, torch="log1p"),
+    _unary("tanh", np.tanh, torch="tanh"),
+    _unary("sin", np.sin, torch="sin"),
+    _unary("cos", np.cos, torch="cos"),
+    _unary("sigmoid", special.expit, torch="sigmoid"),
+    _unary("erf", special.erf, torch="erf"),
+    _unary("relu", lambda x: np.maximum(x, 0), torch="relu"),
+    _unary("softplus", lambda x: np.logaddexp(x, 0), torch=lambda t, x: t.nn.functional.softplus(x, threshold=1e6)),
+    _binary("maximum", np.maximum, torch="maximum"),
+    _binary("minimum", np.minimum, torch="minimum"),
+    _binary("power", np.power, left=positive, torch="pow"),
+    _unary("floor", np.floor, constant=STEP, torch="floor"),
+    _unary("ceil", np.ceil, constant=STEP, torch="ceil"),
+    _unary("round", np.round, constant=STEP, torch="round"),
+    _binary(
+        "floor_divide", _integer_safe(np.floor_divide, 0), sample(real(3, 4), positive(4)), _NUMBERS, sample(real(0, 2), real(2)),
+        constant=STEP, special=(),
+    ),  # fmt: skip
+    _binary(
+        "mod", _integer_safe(np.mod, 0), sample(real(3, 4), positive(4)), _NUMBERS, sample(real(0, 2), real(2)), torch="remainder",
+        special=(),
+    ),  # fmt: skip
+    _binary("less", np.less, *_PAIRS, constant="bools"),
+    _binary("less_equal", np.less_equal, *_PAIRS, constant="bools"),
+    _binary("greater", np.greater, *_PAIRS, constant="bools"),
+    _binary("greater_equal", np.greater_equal, *_PAIRS, constant="bools"),
+    _binary("equal", np.equal, *_PAIRS, constant="bools"),
+    _binary("not_equal", np.not_equal, *_PAIRS, constant="bools"),
+    _unary("isfinite", np.isfinite, constant="bools"),
+    _bool_row("logical_and", np.logical_and),
+    _bool_row("logical_or", np.logical_or),
+    _bool_row("logical_xor", np.logical_xor),
+    _bool_row("logical_not", np.logical_not, 1),
+    Row(
+        "where", ta.where, np.where,
+        [sample(flags(3, 4), real(3, 4), real(4)), sample(flags(3, 1), real(1, 4), real()), sample(flags(0, 1), real(3), real(0, 3))],
+        torch=lambda t, c, a, b: t.where(c, a, b),
+        errors=[(lambda: ta.where(_float(2), 1.0, 0.0), DTypeError, _CONDITION)],
+        special=[sample(fixed([True, False, True, False]), fixed([np.nan, np.nan, np.inf, 1.0]), fixed([0.0, 2.0, np.nan, -np.inf]))],
+    ),
+    Row(
+        "clip", ta.clip, lambda x, low=None, high=None: np.clip(x, -np.inf if low is None else low, np.inf if high is None else high),
+        [sample(real(3, 4), low=-0.5, high=0.7), sample(real(5), low=0.1), sample(real(5), high=0.1), sample(real(0), low=0.0)],
+        torch=_clip_torch,
+    ),
+    Row(
+        "stop_gradient", ta.stop_gradient, lambda x: x, [sample(real(3, 4)), sample(real(0))], constant="that is its purpose",
+        torch=lambda t, x: x.detach(),
+    ),
+    Row(
+        "cast", ta.cast, lambda x, dtype: x.astype(dtype),
+        [
+            sample(real(3, 4), dtype=np.float64), sample(flags(3, 4), dtype=np.float64), sample(real(3, 7) , dtype=np.int32),
+            sample(real(0, 4), dtype=np.int64), sample(integers(3, 4), dtype=np.bool_), sample(real(3), dtype=np.bool_),
+            sample(integers(9, 4), dtype=np.int32),
+        ],
+        errors=[(lambda: ta.cast(_float(2), "complex64"), DTypeError, _KINDS)],
+    ),
+]  # fmt: skip
+
+_INTEGERS = (sample(integers(9, 3, 5, low=-9)), sample(integers(9, 70, low=-9, dtype=np.int32)))
+INTEGER_ROWS = [
+    Row(f"{name} of integers", getattr(ta, name), numpy, samples, constant="integers")
+    for name, numpy, samples in [
+        ("add", np.add, (_NUMBERS,)), ("sub", np.subtract, (_NUMBERS,)), ("mul", np.multiply, (_NUMBERS,)),
+        ("maximum", np.maximum, (_NUMBERS,)), ("minimum", np.minimum, (_NUMBERS,)), ("neg", np.negative, _INTEGERS),
+        ("abs", np.abs, _INTEGERS), ("sign", np.sign, _INTEGERS), ("square", np.square, _INTEGERS),
+        ("sum", np.sum, _INTEGERS), ("prod", np.prod, _INTEGERS), ("max", np.max, _INTEGERS), ("min", np.min, _INTEGERS),
+        ("argmax", np.argmax, _INTEGERS),
+    ]
+]  # fmt: skip
+
+ROWS = [*ELEMENTWISE_ROWS, *INTEGER_ROWS, *ARRAY_ROWS, *ATTENTION_ROWS]
+
+assert len({row.name for row in ROWS}) == len(ROWS)

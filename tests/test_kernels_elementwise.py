@@ -1,0 +1,216 @@
+"""The vector machine: every instruction, every way an array can lie in memory, tiles in any order, in place."""
+
+import math
+
+import elementwise_call
+import numpy as np
+import pytest
+from kernel_call import TYPES, shuffled
+
+from tinyattn.kernels import opcodes, tiling
+
+SHAPES = [(1,), (7,), (16,), (100,), (1024,), (1025,), (3000,), (33, 65), (5, 7, 30), (2000, 3), (4, 1024)]
+KINDS = {"i32": np.int32, "i64": np.int64, "bool": np.bool_}
+
+REFERENCE = {
+    "copy": lambda x: x,
+    "sub": np.subtract,
+    "mul": np.multiply,
+    "neg": np.negative,
+    "abs": np.abs,
+    "lt": np.less,
+    "le": np.less_equal,
+    "gt": np.greater,
+    "ge": np.greater_equal,
+    "eq": np.equal,
+    "ne": np.not_equal,
+    "and": np.logical_and,
+    "or": np.logical_or,
+    "xor": np.logical_xor,
+    "not": np.logical_not,
+    "div": np.divide,
+    "pow": np.power,
+    "rsqrt": lambda x: 1 / np.sqrt(x),
+    "round": np.rint,
+    "relu": lambda x: np.maximum(x, 0),
+    "step": lambda x: (x > 0).astype(x.dtype),
+    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "multiply_add": lambda a, b, c: a * b + c,
+    "dtanh": lambda a, b: a * (1 - b * b),
+    "dsigmoid": lambda a, b: a * b * (1 - b),
+    "to_f32": lambda x: x.astype(np.float32),
+}
+
+
+def _numbers(kind, dtype, shape, seed):
+    """Numbers of a kind, with zeros, ties and, if they are reals, infinities and NaN."""
+    random = np.random.default_rng(seed)
+    if kind == "bool":
+        return random.random(shape) < 0.5
+    if kind in KINDS:
+        x = random.integers(-6, 7, shape).astype(KINDS[kind])
+        limits = np.iinfo(x.dtype)
+        x.flat[: x.size // 50] = random.choice([limits.min, limits.max, limits.min + 1, -1], x.size // 50)
+        return x
+    x = random.normal(0, 2, shape).astype(TYPES[dtype])
+    x.flat[: x.size // 20] = random.choice([0, 1, -1, 2.5, np.inf, -np.inf, np.nan], x.size // 20)
+    return random.permutation(x.reshape(-1)).reshape(shape)
+
+
+def _expected(operation, kind, dtype, arrays):
+    if operation == "where":
+        return np.where(*arrays)
+    if operation.startswith("to_") and operation != "to_f32":
+        target = operation.removeprefix("to_")
+        return arrays[0].astype(TYPES[dtype] if target == "real" else KINDS[target])
+    if operation == "erf":
+        return np.array([math.erf(v) for v in arrays[0]])
+    return REFERENCE.get(operation, getattr(np, operation, None))(*arrays)
+
+
+@pytest.mark.parametrize("dtype", ["f32", "f64"])
+@pytest.mark.parametrize("key", opcodes.OPCODES, ids=lambda key: f"{key[0]}-{key[1]}")
+def test_every_operation(key, dtype):
+    operation, kind = key
+    opcode = opcodes.OPCODES[key]
+    shape = (1111,)
+    arrays = [_numbers(k, dtype, shape, seed) for seed, k in enumerate(opcode.arguments)]
+    if operation in ("to_i32", "to_i64") and kind == "real":
+        arrays[0] = np.nan_to_num(arrays[0], posinf=7, neginf=-7)  # elsewhere the result is undefined
+    result = TYPES[dtype] if opcode.result == "real" else KINDS[opcode.result]
+    out = elementwise_call.apply(dtype, operation, kind, *arrays, result=result)
+    with np.errstate(all="ignore"):  # whole numbers wrap around
+        if opcode.result == "real":
+            arrays = [a.astype(np.float64) if a.dtype == np.float32 else a for a in arrays]
+        expected = _expected(operation, kind, dtype, arrays)
+    if opcode.result == "real":
+        size = 2e-6 if dtype == "f32" else 4e-15
+        np.testing.assert_allclose(out, expected.astype(out.dtype), rtol=size, atol=size / 10)
+    else:
+        np.testing.assert_array_equal(out, expected)
+
+
+@pytest.mark.parametrize("dtype", ["f32", "f64"])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_layouts(shape, dtype):
+    """Contiguous, row and column repeated, a number, transposed, every second, one dimension in the middle, reversed."""
+    number = TYPES[dtype]
+    random = np.random.default_rng(1)
+
+    def normal(*sizes):
+        return random.normal(0, 1, sizes).astype(number)
+
+    x, row, column, one = normal(*shape), normal(shape[-1]), normal(*shape[:-1], 1), np.array(2.5, number)
+    transposed = normal(*shape[::-1]).T
+    second = normal(*shape[:-1], 2 * shape[-1])[..., ::2]
+    middle = normal(*shape[1:-1], 1) if len(shape) > 2 else normal(1)
+    backwards = normal(*shape)[..., ::-1]
+    outs = [np.zeros(shape, number) for _ in range(2)]
+    inputs = [x, row, column, one, transposed, second, middle, backwards]
+    program = [
+        ("add", "real", 10, 0, 1),
+        ("mul", "real", 10, 10, 2),
+        ("mul", "real", 10, 10, 3),
+        ("add", "real", 8, 10, 4),
+        ("sub", "real", 10, 8, 5),
+        ("mul", "real", 10, 6, 10),
+        ("add", "real", 9, 10, 7),
+    ]
+    elementwise_call.run(dtype, shape, inputs, outs, program, 1)
+    first = (x + row) * column * one + transposed
+    np.testing.assert_array_equal(outs[0], first)
+    np.testing.assert_array_equal(outs[1], (first - second) * middle + backwards)
+
+    again = [np.zeros(shape, number) for _ in range(2)]
+    order = shuffled(tiling.tiles_of_elementwise(x.size))
+    elementwise_call.run(dtype, shape, inputs, again, program, 1, order)
+    for a, b in zip(outs, again, strict=True):
+        np.testing.assert_array_equal(a.view(np.uint8), b.view(np.uint8))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("shape", [(5,), (3000,), (70, 33), (3, 500)], ids=str)
+def test_layouts_of_other_kinds(shape, kind):
+    x, row = (_numbers(kind, "f32", s, i) for i, s in enumerate((shape, shape[-1:])))
+    column, transposed = _numbers(kind, "f32", (*shape[:-1], 1), 2), _numbers(kind, "f32", shape[::-1], 3).T
+    one = _numbers(kind, "f32", (), 4)
+    out = [np.zeros(shape, x.dtype), np.zeros(shape, bool), np.zeros(shape, bool)]
+    merge = "xor" if kind == "bool" else "add"
+    program = [(merge, kind, 5, 0, 1), (merge, kind, 5, 5, 2), (merge, kind, 5, 5, 3), (merge, kind, 5, 5, 4)]
+    if kind != "bool":
+        program += [("lt", kind, 6, 0, 1), ("not", "bool", 7, 6)]
+    elementwise_call.run("f32", shape, [x, row, column, transposed, np.asarray(one)], out, program)
+    join = np.logical_xor if kind == "bool" else np.add
+    with np.errstate(all="ignore"):
+        expected = join(join(join(join(x, row), column), transposed), one)
+    np.testing.assert_array_equal(out[0], expected)
+    if kind != "bool":
+        np.testing.assert_array_equal(out[1], x < row)
+        np.testing.assert_array_equal(out[2], x >= row)
+
+
+@pytest.mark.parametrize("n", [5, 1024, 2500])
+def test_float32_in_the_float64_kernel(n):
+    random = np.random.default_rng(0)
+    x, y = random.normal(0, 1, (3, n)).astype(np.float32), random.normal(0, 1, (3, n))
+    row = random.normal(0, 1, n).astype(np.float32)
+    number = np.array(0.1, np.float32)
+    narrow, wide = np.zeros((3, n), np.float32), np.zeros((3, n))
+    program = [("mul", "real", 6, 0, 1), ("add", "real", 6, 6, 2), ("mul", "real", 5, 6, 3), ("copy", "real", 4, 5)]
+    elementwise_call.run("f64", (3, n), [x, row, y, number], [narrow, wide], program, 1)
+    expected = (x.astype(np.float64) * row + y) * np.float64(number)
+    np.testing.assert_allclose(wide, expected, rtol=1e-15)
+    np.testing.assert_array_equal(narrow, wide.astype(np.float32))
+
+
+@pytest.mark.parametrize("n", [3, 100, 5000])
+def test_in_place(n):
+    """An Adam step that writes parameter and moments where they are."""
+    random = np.random.default_rng(2)
+    p, g, m, v = (random.normal(0, 1, n) ** 2 for _ in range(4))
+    rates = [np.array(c) for c in (0.9, 0.1, 0.999, 0.001, 1e-8, -0.01)]
+    new_m = m * 0.9 + g * 0.1
+    new_v = v * 0.999 + g * g * 0.001
+    new_p = p - 0.01 * new_m / (np.sqrt(new_v) + 1e-8)
+    program = [
+        ("mul", "real", 13, 1, 5),
+        ("multiply_add", "real", 11, 2, 4, 13),
+        ("square", "real", 13, 1),
+        ("mul", "real", 13, 13, 7),
+        ("multiply_add", "real", 12, 3, 6, 13),
+        ("sqrt", "real", 13, 12),
+        ("add", "real", 13, 13, 8),
+        ("div", "real", 13, 11, 13),
+        ("multiply_add", "real", 10, 13, 9, 0),
+    ]
+    elementwise_call.run("f64", (n,), [p, g, m, v, *rates], [p, m, v], program, 1)
+    for ours, expected in ((m, new_m), (v, new_v), (p, new_p)):
+        np.testing.assert_allclose(ours, expected, rtol=1e-14, atol=1e-16)
+
+
+def test_nothing_beyond_the_outputs_is_written():
+    for n in (1, 15, 17, 1000, 1030):
+        frame = np.full(n + 64, 7.0)
+        elementwise_call.run("f64", (n,), [np.ones(n)], [frame[32 : 32 + n]], [("neg", "real", 1, 0)])
+        assert (frame[:32] == 7).all() and (frame[32 : 32 + n] == -1).all() and (frame[32 + n :] == 7).all()
+
+
+def test_no_elements():
+    elementwise_call.run("f32", (0,), [np.ones(0, np.float32)], [np.ones(0, np.float32)], [("neg", "real", 1, 0)])
+
+
+def test_slots_fit_in_scratch():
+    """As many slots as there may be, and a program as long."""
+    random = np.random.default_rng(5)
+    inputs = [random.normal(0, 1, (3, 700)).astype(np.float32)[:, ::2] for _ in range(opcodes.MAX_SLOTS - 3)]
+    out = np.zeros((3, 350), np.float32)
+    last = len(inputs)
+    program = [("copy", "real", last + 1, 0)]
+    program += [("add", "real", last + 1, last + 1, i) for i in range(1, last)]
+    elementwise_call.run("f32", (3, 350), inputs, [out], [*program, ("copy", "real", last, last + 1)], 2)
+    np.testing.assert_allclose(out, np.sum(inputs, 0, dtype=np.float64), rtol=1e-4, atol=1e-4)
+
+
+def test_opcodes_are_numbered_in_order():
+    assert [opcode.number for opcode in opcodes.OPCODES.values()] == list(range(len(opcodes.OPCODES)))
+    assert sorted(opcodes.FOLDS.values()) == list(range(len(opcodes.FOLDS)))
