@@ -67,10 +67,12 @@ def fixed(data) -> Spec:
 
 @dataclass(frozen=True)
 class Sample:
-    """Inputs of one call, and its attributes."""
+    """Inputs of one call, and its attributes. ``smooth``: finite differences exist there; ``peer``: torch means the same by it."""
 
     inputs: tuple[Spec, ...]
     attrs: dict[str, Any] = field(default_factory=dict)
+    smooth: bool = True
+    peer: bool = True
 
     def arrays(self, dtype=np.float64) -> list[np.ndarray]:
         """The inputs as arrays; the same for the same sample."""
@@ -85,6 +87,16 @@ class Sample:
 
 def sample(*inputs: Spec, **attrs) -> Sample:
     return Sample(inputs, attrs)
+
+
+def rough(*inputs: Spec, **attrs) -> Sample:
+    """A sample of values only: infinities come in or go out."""
+    return Sample(inputs, attrs, smooth=False, peer=False)
+
+
+def ours(*inputs: Spec, **attrs) -> Sample:
+    """A sample that torch answers otherwise, such as a fully masked row."""
+    return Sample(inputs, attrs, peer=False)
 
 
 @dataclass(frozen=True)

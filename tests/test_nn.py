@@ -187,6 +187,9 @@ def test_dropout_between_layers_only_while_training():
     np.testing.assert_allclose(run(x), expected, atol=1e-6)
     layer.train()
     assert not np.allclose(run(x), expected)
+    single, plain = nn.LSTM(3, 4, dropout=0.5), nn.LSTM(3, 4)
+    plain.load_state_dict(single.state_dict())
+    assert np.array_equal(single(x)[0].numpy(), plain(x)[0].numpy())  # there is nothing between layers
 
 
 def test_recurrent_layers_refuse_what_does_not_fit():
@@ -331,6 +334,9 @@ def test_names_follow_the_attributes():
     assert [name for name, _ in model.named_modules()] == ["", "decoder", "decoder.0", "decoder.1", "encoder"]
     outer = nn.Sequential(model)
     assert [leaf.name for leaf in outer.parameters()] == ["0." + key for key in KEYS if key != "count"]
+    outer.again = model  # the first name stays
+    assert [leaf.name for leaf in outer.parameters()] == ["0." + key for key in KEYS if key != "count"]
+    assert "again.scale" in outer.state_dict() and len(outer.modules()) == 6
 
 
 def scopes_between(y, x):

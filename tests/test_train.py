@@ -161,7 +161,7 @@ def test_metrics_after_the_checkpoint_are_measured_again(tmp_path, uninterrupted
     assert_same(finished(folder), uninterrupted)
 
 
-@pytest.mark.parametrize("scale, what", [(np.nan, "loss"), (1e30, "loss"), (1e15, None)])
+@pytest.mark.parametrize("scale, what", [(np.nan, "loss"), (1e30, "loss"), (1e15, "gradient norm"), (1e6, None)])
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, scale, what):
     run = trainer(tmp_path / "run", Task({10: lambda: scale}))
     if what is None:  # large, but finite: clipping is there for it

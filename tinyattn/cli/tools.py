@@ -156,7 +156,7 @@ def _check_numbers() -> str:
 
     random = np.random.default_rng(0)
     x, w = ta.tensor(random.standard_normal((5, 7))), ta.parameter(random.standard_normal((7, 3)))
-    h = ta.scan(lambda s, row: (ta.tanh(s + row @ w), s), ta.zeros(3, ta.float64), x)[0]
+    h = ta.scan(lambda s, row: (ta.tanh(s + row @ w), s), ta.zeros((3,), ta.float64), x)[0]
     loss = ta.cross_entropy(ta.reshape(h, (1, 3)), ta.tensor(np.array([1])))
     wanted = [loss, *ta.grad(loss, [w])]
     for node, right in zip(wanted, reference.evaluate(wanted), strict=True):

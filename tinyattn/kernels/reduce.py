@@ -6,7 +6,7 @@ alone. No two tiles share a result; to spread one long sum over threads, reduce 
 """
 
 from tinyattn.kernels.fold import FOLD_BLOCK, combine, fold
-from tinyattn.kernels.opcodes import FOLDS, KINDS
+from tinyattn.kernels.opcodes import FOLDS
 from tinyattn.kernels.real import inline
 from tinyattn.kernels.simd import copy_bytes, i32, i64
 from tinyattn.kernels.tiling import REDUCE_COLUMNS, rows_of_reduce

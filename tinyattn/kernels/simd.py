@@ -139,9 +139,7 @@ else:
         """Add, and return what was there before."""
 
         def generate(context, builder, signature, values):
-            return builder.atomic_rmw(
-                "add", builder.inttoptr(values[0], _I64.as_pointer()), values[1], "acq_rel"
-            )
+            return builder.atomic_rmw("add", builder.inttoptr(values[0], _I64.as_pointer()), values[1], "acq_rel")
 
         return types.int64(types.int64, types.int64), generate
 
@@ -151,9 +149,7 @@ else:
 
         def generate(context, builder, signature, values):
             pointer = builder.inttoptr(values[0], _I64.as_pointer())
-            return builder.extract_value(
-                builder.cmpxchg(pointer, values[1], values[2], "acq_rel", "acquire"), 1
-            )
+            return builder.extract_value(builder.cmpxchg(pointer, values[1], values[2], "acq_rel", "acquire"), 1)
 
         return types.boolean(types.int64, types.int64, types.int64), generate
 
@@ -164,9 +160,7 @@ else:
         def generate(context, builder, signature, values):
             if context.codegen()._data_layout and "x86" in ir_triple(context):
                 name = "llvm.x86.sse2.pause"
-                function = builder.module.globals.get(name) or ir.Function(
-                    builder.module, ir.FunctionType(ir.VoidType(), []), name
-                )
+                function = builder.module.globals.get(name) or ir.Function(builder.module, ir.FunctionType(ir.VoidType(), []), name)
                 builder.call(function, [])
             return context.get_dummy_value()
 
@@ -178,9 +172,7 @@ else:
 
         def generate(context, builder, signature, values):
             name = "llvm.readcyclecounter"
-            function = builder.module.globals.get(name) or ir.Function(
-                builder.module, ir.FunctionType(_I64, []), name
-            )
+            function = builder.module.globals.get(name) or ir.Function(builder.module, ir.FunctionType(_I64, []), name)
             return builder.call(function, [])
 
         return types.int64(), generate

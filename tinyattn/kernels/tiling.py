@@ -199,9 +199,7 @@ def copy_block_rows(columns: int, contiguous: int) -> int:
     return max(1, _COPY_TILE // max(1, columns)) if contiguous else _COPY_STRIP_ROWS
 
 
-def copy_plan(
-    shape: Sequence[int], source: Sequence[int], target: Sequence[int]
-) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], int]:
+def copy_plan(shape: Sequence[int], source: Sequence[int], target: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], int]:
     """The best order of dimensions for ``copy.strided``: shape, strides of source and of target (in elements), and tiles.
 
     Dimensions of size 1 go and those that can be joined are; the last one is the one with the smallest stride in the target,

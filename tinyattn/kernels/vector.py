@@ -1,12 +1,10 @@
 """Formulas: mathematics written once in Python operators, for single numbers, for machine vectors and for NumPy arrays.
 
 A *formula* is an ordinary Python function, such as ``lambda x: x * x + 1``, that uses only operators, comparisons and the functions of
-this module (:func:`select`, :func:`to_bits`, :func:`sqrt`, …) and has no branches. Called with a :class:`Value` it writes LLVM instructions,
+this module (:func:`select`, :func:`bits`, :func:`sqrt`, …) and has no branches. Called with a :class:`Value` it writes LLVM instructions,
 and the Value can be a number or a vector of them; called with NumPy numbers or arrays it computes. :func:`scalar` makes
 a formula a function that kernels can call.
 """
-
-import math
 
 import numpy as np
 from llvmlite import ir
@@ -163,9 +161,7 @@ def _instruction(name, pure):
             return pure(x)
         suffix = (f"v{x.lanes}" if x.lanes else "") + x.kind
         full, module = f"llvm.{name}.{suffix}", x.builder.module
-        callee = module.globals.get(full) or ir.Function(
-            module, ir.FunctionType(x.value.type, [x.value.type]), full
-        )
+        callee = module.globals.get(full) or ir.Function(module, ir.FunctionType(x.value.type, [x.value.type]), full)
         return Value(x.builder, x.builder.call(callee, [x.value], fastmath=_FLAGS))
 
     return function

@@ -39,7 +39,10 @@ def matmul(a, b) -> Tensor:
         a = reshape(a, (1, *a.shape))
     if right:
         b = reshape(b, (*b.shape, 1))
-    if b.ndim == 2 and a.ndim > 2:  # one matrix for the whole batch: a single large product
+    if b.ndim == 2 and a.op.name == "take" and a.attrs["axis"] == 0 and a.inputs[0].ndim == 2 and a.inputs[0].shape[0] < a.size // a.shape[-1]:
+        # Rows of a small table, many times over: multiply the table once and take rows of the product. The same numbers with less work.
+        c = make("take", make("matmul", a.inputs[0], b), a.inputs[1], axis=0)
+    elif b.ndim == 2 and a.ndim > 2:  # one matrix for the whole batch: a single large product
         rows = reshape(a, (math.prod(a.shape[:-1]), a.shape[-1]))
         c = reshape(make("matmul", rows, b), (*a.shape[:-1], b.shape[-1]))
     else:

@@ -16,7 +16,7 @@ from typing import TextIO
 
 REDRAW, PRINT = 0.1, 10.0
 """Seconds between two lines, on a terminal and elsewhere."""
-DROPPED = ("label", "lr", "grad", "speed", "val", "%")
+DROPPED = ("label", "the word step", "lr", "grad", "speed", "val", "%")
 """What a narrow window goes without, in this order."""
 
 
@@ -52,8 +52,7 @@ class Progress:
             self.started, self.first = now, step
         else:
             self.tokens += tokens
-        due = now - self.shown >= (REDRAW if self.terminal else PRINT)
-        if due or (step == self.total and self.terminal):
+        if now - self.shown >= (REDRAW if self.terminal else PRINT):
             self._show(now)
 
     def note(self, text: str) -> None:
@@ -63,9 +62,11 @@ class Progress:
             print(text, file=self.stream, flush=True)
 
     def close(self) -> None:
-        """Leave the last line standing."""
-        if self.terminal and self.width and not self.quiet:
-            print(file=self.stream, flush=True)
+        """Leave the last line standing, as it is now."""
+        if self.values and not self.quiet:
+            self._show(self.clock())
+            if self.terminal:
+                print(file=self.stream, flush=True)
         self.width = 0
 
     @property
@@ -88,6 +89,8 @@ class Progress:
         while columns is not None and len(text) > columns and dropped <= len(DROPPED):
             for name in DROPPED[:dropped]:
                 fields.pop(name, None)
+            if dropped > 1:
+                fields["step"] = fields["step"].removeprefix("step ")
             text = " ".join(fields.values())
             dropped += 1
         return text[:columns]

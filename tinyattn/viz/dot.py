@@ -118,7 +118,7 @@ def _edge(graph, edge: Edge, picture: Picture) -> None:
         graph.edge(b, a, dir="back", **look, **common)
         return
     if gradient and MIRROR == "true":
-        graph.edge(a, b, constraint="false", weight="0", **look, **common)
+        graph.edge(a, b, constraint="false", **look, **common)
         graph.edge(b, a, style="invis")
         return
     graph.edge(a, b, **look, **common)

@@ -1,0 +1,237 @@
+"""The command line: help at once, exit codes, one sentence for each mistake, JSON for machines."""
+
+import json
+import subprocess
+import sys
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from tinyattn.cli import main, settings, tools
+from tinyattn.cli.settings import UsageError
+from tinyattn.train import charts, report
+
+SMALL = ["hidden=6", "embedding=6", "maxout=4", "attention=4", "train_examples=200", "batch_size=16", "validate_every=5"]
+SET = [f"--set={text}" for text in SMALL]
+
+
+def run(capsys, *arguments):
+    code = main([str(argument) for argument in arguments])
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys; from tinyattn.cli import main; code = main(['train', '--help']);"
+        "heavy = {'numpy', 'numba', 'llvmlite', 'tinyattn.graph', 'tinyattn.models'} & set(sys.modules);"
+        "sys.exit(f'{heavy} {code}' if heavy or code else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "--resume DIR" in done.stdout
+
+
+def test_help_and_version(capsys):
+    code, out, err = run(capsys, "--help")
+    assert code == 0 and not err
+    for command in "train models tasks eval sample draw gradcheck bench doctor warmup".split():
+        assert command in out
+        assert run(capsys, command, "--help")[0] == 0
+    assert run(capsys)[0] == 0
+    assert run(capsys, "--version")[1].startswith("tinyattn ")
+
+
+@pytest.mark.parametrize(
+    "arguments, expected",
+    [
+        (["fly"], "invalid choice: 'fly'"),
+        (["train", "--fly"], "unrecognized arguments: --fly"),
+        (["train", "--steps", "0"], "must be a whole number of at least 1, but '0' was got"),
+        (["train", "--steps", "ten"], "but 'ten' was got"),
+        (["train", "--seed", "-1"], "but '-1' was got"),
+        (["train", "badanau"], "did you mean bahdanau?"),
+        (["train", "--task", "tiny_mt"], "did you mean tiny-mt?"),
+        (["train", "--task", "multi30k"], "add --data DIR"),
+        (["train", "--data", "somewhere"], "tiny-mt makes its own data"),
+        (["train", "--set", "hiden=3"], "did you mean hidden?"),
+        (["train", "--set", "hidden"], "must be followed by key=value, but 'hidden'"),
+        (["train", "--set", "hidden=big"], "hidden must be a whole number, but 'big'"),
+        (["train", "--set", "hidden=0"], "hidden must be positive, but 0"),
+        (["train", "--set", "learning_rate=fast"], "learning_rate must be a number, but 'fast'"),
+        (["train", "--set", "learning_rate=nan"], "learning_rate must be positive"),
+        (["train", "--set", "optimizer=adm"], "optimizer must be one of"),
+        (["train", "--resume", "x", "--seed", "0"], "--resume must come without --seed"),
+        (["train", "--resume", "x", "bahdanau"], "--resume must come without MODEL"),
+        (["gradcheck", "tan"], "OP must be one of"),
+        (["eval"], "required: RUN"),
+        (["sample", "x", "--beam", "0"], "at least 1, but '0'"),
+    ],
+)
+def test_wrong_usage_is_one_sentence_and_exit_code_2(capsys, tmp_path, monkeypatch, arguments, expected):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run(capsys, *arguments)
+    assert code == 2 and not out
+    assert expected in err and "Traceback" not in err and len(err.splitlines()) <= 2
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "arguments, expected",
+    [
+        (["eval", "nowhere"], "nowhere must be the folder of a run, with a config.toml, but there is none"),
+        (["sample", "nowhere", "a"], "but there is none"),
+        (["train", "--resume", "nowhere"], "but there is none"),
+        (["train", "--task", "multi30k", "--data", "nowhere"], "nowhere is not a folder"),
+        (["train", "--out", "file"], "file is no folder"),
+        (["draw", "rnn"], "the model must be one of"),
+    ],
+)
+def test_failures_are_one_sentence_and_exit_code_1(capsys, tmp_path, monkeypatch, arguments, expected):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("")
+    code, _, err = run(capsys, *arguments)
+    assert code == 1
+    assert expected in err and "Traceback" not in err
+
+
+def test_lists(capsys):
+    code, out, _ = run(capsys, "models")
+    assert code == 0 and out.startswith("bahdanau ")
+    found = json.loads(run(capsys, "models", "--json")[1])
+    assert found[0]["name"] == "bahdanau" and found[0]["task"] == "tiny-mt" and found[0]["seed"]
+    assert {entry["name"] for entry in json.loads(run(capsys, "tasks", "--json")[1])} >= {"tiny-mt", "multi30k"}
+
+
+def test_settings_have_the_type_of_their_default():
+    config = settings.resolve(
+        "bahdanau", seed=4, steps=7, assignments=["hidden=32", "learning_rate=1", "training.batch_size=5", "init=paper", "train_examples=9"]
+    )  # fmt: skip
+    assert config["model"]["hidden"] == 32 and config["model"]["init"] == "paper"
+    assert config["training"]["learning_rate"] == 1.0 and isinstance(config["training"]["learning_rate"], float)
+    assert config["training"]["batch_size"] == 5 and config["training"]["seed"] == 4 and config["training"]["steps"] == 7
+    assert config["task"]["name"] == "tiny-mt" and config["task"]["train_examples"] == 9
+    multi = settings.resolve("seq2seq", "multi30k", data="somewhere", assignments=["source=fr"])
+    assert multi["task"]["source"] == "fr" and multi["model"]["hidden"] > 64
+    with pytest.raises(UsageError):
+        settings.resolve("bahdanau", assignments=["name=x"])
+
+
+def test_train_eval_sample(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run(capsys, "train", "--steps", 6, "--seed", 3, "--json", "--record", *SET)
+    assert code == 0, err
+    outcome = json.loads(out)
+    folder = tmp_path / "runs" / "bahdanau-tiny-mt-3"
+    assert outcome["run"] == "runs/bahdanau-tiny-mt-3" and outcome["seed"] == 3
+    figures = outcome["models"]["bahdanau"]
+    assert figures.keys() >= {"exact_match", "exact_match_25-30", "bleu", "aer", "perplexity", "parameters", "seconds"}
+    assert abs(outcome["models"]["seq2seq"]["parameters"] / figures["parameters"] - 1) < 0.05
+    for name in ("config.toml", "metrics.jsonl", "report.html", "results.json", "baseline/config.toml", "best.safetensors"):
+        assert (folder / name).exists()
+    records = json.loads((tmp_path / "results" / "results.json").read_text())
+    assert {(r["model"], r["metric"]) for r in records} >= {("bahdanau", "aer"), ("seq2seq", "bleu")}
+    assert (tmp_path / "results" / "bahdanau-tiny-mt-3.jsonl").exists()
+
+    code, out, _ = run(capsys, "eval", folder, "--json")
+    assert code == 0 and json.loads(out)["bleu"] == figures["bleu"]
+    code, out, err = run(capsys, "sample", folder, "the quiet fox sees a gnu", "--json", "--beam", 2)
+    (found,) = json.loads(out)
+    assert code == 0 and len(found["attention"][0]) == 6 and "'gnu' is not in the vocabulary" in err
+    code, out, _ = run(capsys, "train", "--resume", folder, "--json")  # nothing is left to do
+    assert code == 0 and json.loads(out)["models"]["bahdanau"]["bleu"] == figures["bleu"]
+    code, out, err = run(capsys, "train", "--out", folder, *SET)
+    assert code == 1 and f"tinyattn train --resume {folder}" in err
+
+
+def test_a_table_and_what_to_try_next(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run(capsys, "train", "seq2seq", "--steps", 2, "--out", "here", *SET[:3], *SET[4:])
+    assert code == 0, err
+    assert "exact match" in out and "BLEU" in out and "report: here/report.html" in out
+    assert "tinyattn sample here" in out and "run folder: here" in err
+
+
+def test_gradcheck(capsys):
+    code, out, _ = run(capsys, "gradcheck", "tanh", "softmax", "additive_score")
+    assert code == 0 and "3 of 3 derivatives agree" in out
+
+
+def test_gradcheck_finds_a_wrong_derivative(capsys, monkeypatch):
+    import tinyattn as ta
+
+    wrong = {"wrong": (lambda x: ta.stop_gradient(x) * x, [np.array([1.0, 2.0])])}
+    monkeypatch.setattr(tools, "samples", lambda: wrong)
+    code, out, _ = run(capsys, "gradcheck", "--json")
+    assert code == 1 and "must equal its finite difference" in json.loads(out)["wrong"]
+
+
+def test_doctor_and_bench(capsys):
+    code, out, _ = run(capsys, "doctor", "--json")
+    found = {finding["check"]: finding for finding in json.loads(out)}
+    assert code == 0 and found["numbers"]["good"] and "numpy" in found["versions"]["text"]
+    code, out, _ = run(capsys, "bench", "seq2seq", "--steps", 2, "--batch-size", 2, "--json")
+    assert code == 0 and json.loads(out)["median_step_seconds"] > 0
+
+
+# The report.
+
+NASTY = '<script>alert("1")</script>&\''
+
+
+class Page(HTMLParser):
+    """Tags and addresses of a page; raises for tags that do not match."""
+
+    VOID = {"meta", "br"}
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.tags, self.addresses, self.text = [], [], [], ""
+        self.feed(text)
+        assert not self.open
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+        self.addresses += [v for k, v in attributes if k in ("src", "href", "xlink:href")]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def test_the_report_is_self_contained_and_escaped(tmp_path):
+    weights = np.array([[0.9, 0.1, 0.001], [0.0, 0.25, 0.75]])
+    page = report.Report(
+        title=NASTY, about=NASTY, models=["a", NASTY], rows=[(NASTY, "≥ 1", ["2", NASTY])],
+        curves=[charts.Line(NASTY, [1, 2, 3], [4.0, float("nan"), 0.01]), charts.Line("b", [], [])],
+        by_length={NASTY: {"5-9": 0.5, "10-14": 1.0}, "b": {"5-9": 0.25}},
+        alignments=[report.Alignment(weights, [NASTY, "y"], ["a", NASTY, "c"])],
+        samples=[(NASTY, "right", {"a": "right", "b": NASTY})], graph="no dot " + NASTY, config=NASTY,
+    )  # fmt: skip
+    report.write(tmp_path / "report.html", page)
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    found = Page(text)
+    assert "script" not in {tag for tag, _ in found.tags} and found.addresses == []
+    assert "://" not in text and "url(" not in text and NASTY not in text and NASTY in found.text
+    policy = [a["content"] for tag, a in found.tags if tag == "meta" and a.get("http-equiv") == "Content-Security-Policy"]
+    assert policy == ["default-src 'none'; style-src 'unsafe-inline'; img-src data:"]
+    cells = [a for tag, a in found.tags if tag == "rect" and a.get("class") == "cell"]
+    assert [cell["fill-opacity"] for cell in cells] == ["0.90", "0.10", "0.25", "0.75"]  # what cannot be seen is left out
+    (polyline, *_) = [a["points"] for tag, a in found.tags if tag == "polyline"]
+    assert len(polyline.split()) == 2  # without the nan
+    assert "✓" in found.text and "✗" in found.text
+
+
+def test_an_empty_report_and_a_drawn_graph():
+    assert "<h2>" not in report.render(report.Report("t", "a", []))
+    text = report.render(report.Report("t", "a", [], graph='<?xml version="1.0"?><!DOCTYPE svg><svg><g/></svg>'))
+    assert "<svg><g/></svg>" in text and "<?xml" not in text
+    assert "Nothing" in charts.lines([], "x", "y") and "Nothing" in charts.bars({}, "x", "y")
