@@ -1,7 +1,7 @@
 """Rows of the op table: operations on whole arrays (shapes, reductions, products, indices, randomness)."""
 
 import numpy as np
-from op_sample import Row, apart, fixed, flags, integers, positive, real, sample
+from op_sample import Row, Sample, apart, fixed, flags, integers, positive, real, sample
 from scipy import special
 
 import tinyattn as ta
@@ -204,6 +204,9 @@ _SPREAD = [[1.0, NAN, 2.0], [INF, 1.0, -INF], [INF, 2.0, 3.0], [-INF, -INF, -INF
 _SPECIAL = [sample(fixed(_SPREAD), axis=1), sample(fixed(_SPREAD), axis=0)]
 
 
+WITH_ZEROS = Sample((fixed([[0.0, 2.0, 3.0], [0.0, 0.0, 1.0]]),), {"axis": 1}, order=1)
+
+
 def _axis_error(name):
     return (lambda: getattr(ta, name)(_float(2, 3), 2), ShapeError, f"[{name}] the axis must be an integer from -2 to 1, but 2 was got.")
 
@@ -233,7 +236,7 @@ def _torch_prod(t, x, axis=None, keepdims=False):
 REDUCE_ROWS = [
     Row("sum", ta.sum, _whole(np.sum), [*_REDUCED, sample(real(0, 3), axis=0), sample(real(2, 0), axis=0)], torch=_torch("sum"),
         errors=[_axis_error("sum"), _twice_error("sum")], special=_SPECIAL),
-    Row("prod", ta.prod, _whole(np.prod), [*_REDUCED, sample(fixed([[0.0, 2.0, 3.0], [0.0, 0.0, 1.0]]), axis=1), sample(real(0, 3), axis=0)],
+    Row("prod", ta.prod, _whole(np.prod), [*_REDUCED, WITH_ZEROS, sample(real(0, 3), axis=0)],
         torch=_torch_prod, errors=[_axis_error("prod")], special=_SPECIAL),
     Row("max", ta.max, _whole(np.max), [*_DISTINCT, sample(real(2, 0), axis=0)], torch=_torch("amax"),
         errors=[_axis_error("max"), _empty_error("max")], special=_SPECIAL),
@@ -308,7 +311,7 @@ INDEX_ROWS = [
         [sample(real(4, 3), fixed([1, 0, -1, 1]), axis=0), sample(real(2, 4, 3), fixed([[3, -4]]), axis=1), sample(real(4), fixed(2), axis=0),
          sample(real(4, 3), fixed(np.zeros((0,), int)), axis=0), sample(flags(4, 3), fixed([1, 0]), axis=1),
          sample(real(4, 3), fixed(np.array([1, -1], np.int32)), axis=1), sample(integers(9, 4), fixed([3, 3, 0]), axis=0)],
-        torch=lambda t, x, i, axis: t.index_select(x, axis, (i % x.shape[axis]).reshape(-1)).reshape(*x.shape[:axis], *i.shape, *x.shape[axis + 1:]),
+        torch=lambda t, x, i, axis: t.index_select(x, axis, (i % x.shape[axis]).reshape(-1)).reshape((*x.shape[:axis], *i.shape, *x.shape[axis + 1:])),
         errors=[(lambda: ta.take(_float(3), 3), ShapeError, _TABLE),
                 (lambda: ta.take(_float(3), np.array([1.0])), DTypeError, "[take] indices must be int32 or int64, but f64[1] was got.")]),
     Row("scatter_add", lambda g, i, axis, size: make("scatter_add", g, i, axis=axis, size=size), _scatter_add,

@@ -26,16 +26,23 @@ def _scores(x, mask):
     return np.where(mask, x, -INF) if mask.dtype == bool else np.where(mask == -INF, -INF, x + mask)
 
 
-def softmax(x, mask=None, axis=-1):
+def _less_top(x, mask, axis):
+    """Scores less their maxima; a row of −∞ is NaN unless a mask made it so."""
     x = _scores(x, mask)
     top = x.max(axis, keepdims=True) if x.shape[axis] else 0
-    weights = np.exp(x - np.where(np.isneginf(top), 0, top))
+    return x - (top if mask is None else np.where(np.isneginf(top), 0, top))
+
+
+def softmax(x, mask=None, axis=-1):
+    weights = np.exp(_less_top(x, mask, axis))
     total = weights.sum(axis, keepdims=True)
-    return weights / np.where(total == 0, 1, total)
+    return weights / (total if mask is None else np.where(total == 0, 1, total))
 
 
 def log_softmax(x, mask=None, axis=-1):
-    return np.log(softmax(x, mask, axis))
+    x = _less_top(x, mask, axis)
+    total = np.exp(x).sum(axis, keepdims=True)
+    return x - np.log(total if mask is None else np.where(total == 0, 1, total))
 
 
 def _torch_softmax(name):
@@ -126,7 +133,7 @@ SOFTMAX_ROWS = [
     _softmax_row("softmax", softmax),
     _softmax_row("log_softmax", log_softmax),
     Row("cross_entropy", ta.cross_entropy, _loss, [*_TARGETS, sample(real(3, 4), fixed([1, 1, 1]), ignore_index=1), sample(real(0, 4), fixed(np.zeros(0, int)))],
-        torch=lambda t, x, i, ignore_index=None, **a: _torch_loss("mean")(t, x, i, ignore_index, **a) if i.numel() and (i != ignore_index).any() else x.sum() * 0,
+        torch=lambda t, x, i, ignore_index=None, **a: _torch_loss("mean")(t, x, i, ignore_index, **a) if i.numel() and [n for n in i.ravel() if n != ignore_index] else x.sum() * 0,
         errors=_loss_errors("cross_entropy")),
     Row("cross_entropy_rows", ta.cross_entropy_rows, _rows_loss, _TARGETS, torch=_torch_loss("none"), errors=_loss_errors("cross_entropy_rows"),
         special=[sample(fixed([[1e4, 0.0, -1e4], [-INF, 0.0, 1.0]]), fixed([0, 2]))]),

@@ -165,7 +165,11 @@ def test_malformed_headers_are_one_sentence(tmp_path, header, data, expected):
 
 
 def test_foreign_files_are_one_sentence(tmp_path):
-    for name, content in {"png": b"\x89PNG\r\n\x1a\n" + b"\0" * 50, "zip": b"PK\x03\x04" + b"\0" * 50, "text": b"hello, world\n" * 9}.items():
+    for name, content in {
+        "png": b"\x89PNG\r\n\x1a\n" + b"\0" * 50,
+        "zip": b"PK\x03\x04" + b"\0" * 50,
+        "text": b"hello, world\n" * 9,
+    }.items():
         path = tmp_path / name
         path.write_bytes(content)
         with pytest.raises(CheckpointError, match="of another kind") as error:

@@ -12,7 +12,15 @@ from tinyattn.cli import main, settings, tools
 from tinyattn.cli.settings import UsageError
 from tinyattn.train import charts, report
 
-SMALL = ["hidden=6", "embedding=6", "maxout=4", "attention=4", "train_examples=200", "batch_size=16", "validate_every=5"]
+SMALL = [
+    "hidden=6",
+    "embedding=6",
+    "maxout=4",
+    "attention=4",
+    "train_examples=200",
+    "batch_size=16",
+    "validate_every=5",
+]
 SET = [f"--set={text}" for text in SMALL]
 
 
@@ -101,7 +109,10 @@ def test_lists(capsys):
     assert code == 0 and out.startswith("bahdanau ")
     found = json.loads(run(capsys, "models", "--json")[1])
     assert found[0]["name"] == "bahdanau" and found[0]["task"] == "tiny-mt" and found[0]["seed"]
-    assert {entry["name"] for entry in json.loads(run(capsys, "tasks", "--json")[1])} >= {"tiny-mt", "multi30k"}
+    assert {entry["name"] for entry in json.loads(run(capsys, "tasks", "--json")[1])} >= {
+        "tiny-mt",
+        "multi30k",
+    }
 
 
 def test_settings_have_the_type_of_their_default():
@@ -126,9 +137,24 @@ def test_train_eval_sample(capsys, tmp_path, monkeypatch):
     folder = tmp_path / "runs" / "bahdanau-tiny-mt-3"
     assert outcome["run"] == "runs/bahdanau-tiny-mt-3" and outcome["seed"] == 3
     figures = outcome["models"]["bahdanau"]
-    assert figures.keys() >= {"exact_match", "exact_match_25-30", "bleu", "aer", "perplexity", "parameters", "seconds"}
+    assert figures.keys() >= {
+        "exact_match",
+        "exact_match_25-30",
+        "bleu",
+        "aer",
+        "perplexity",
+        "parameters",
+        "seconds",
+    }
     assert abs(outcome["models"]["seq2seq"]["parameters"] / figures["parameters"] - 1) < 0.05
-    for name in ("config.toml", "metrics.jsonl", "report.html", "results.json", "baseline/config.toml", "best.safetensors"):
+    for name in (
+        "config.toml",
+        "metrics.jsonl",
+        "report.html",
+        "results.json",
+        "baseline/config.toml",
+        "best.safetensors",
+    ):
         assert (folder / name).exists()
     records = json.loads((tmp_path / "results" / "results.json").read_text())
     assert {(r["model"], r["metric"]) for r in records} >= {("bahdanau", "aer"), ("seq2seq", "bleu")}
@@ -224,7 +250,12 @@ def test_the_report_is_self_contained_and_escaped(tmp_path):
     policy = [a["content"] for tag, a in found.tags if tag == "meta" and a.get("http-equiv") == "Content-Security-Policy"]
     assert policy == ["default-src 'none'; style-src 'unsafe-inline'; img-src data:"]
     cells = [a for tag, a in found.tags if tag == "rect" and a.get("class") == "cell"]
-    assert [cell["fill-opacity"] for cell in cells] == ["0.90", "0.10", "0.25", "0.75"]  # what cannot be seen is left out
+    assert [cell["fill-opacity"] for cell in cells] == [
+        "0.90",
+        "0.10",
+        "0.25",
+        "0.75",
+    ]  # what cannot be seen is left out
     (polyline, *_) = [a["points"] for tag, a in found.tags if tag == "polyline"]
     assert len(polyline.split()) == 2  # without the nan
     assert "✓" in found.text and "✗" in found.text

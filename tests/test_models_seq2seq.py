@@ -80,10 +80,7 @@ def torch_loss(torch, kind, p, batch):
                 break
             if kind is Bahdanau:
                 query = p["alignment.query.weight"] @ s
-                scores = [
-                    p["alignment.v"] @ torch.tanh(query + p["alignment.key.weight"] @ h + p["alignment.key.bias"])
-                    for h in annotations
-                ]
+                scores = [p["alignment.v"] @ torch.tanh(query + p["alignment.key.weight"] @ h + p["alignment.key.bias"]) for h in annotations]
                 weights = torch.softmax(torch.stack(scores), 0)
                 context = sum(a * h for a, h in zip(weights, annotations, strict=True))
             y = p["target_embedding.weight"][given]
@@ -122,7 +119,10 @@ def test_padding_changes_nothing(kind):
         batch, source=np.pad(batch.source, grow[0], constant_values=7),  # not even 0: it must not be looked at
         target_in=np.pad(batch.target_in, grow[1]), target_out=np.pad(batch.target_out, grow[1]),
     )  # fmt: skip
-    narrow, wide = ta.function(lambda b: model.loss(Batch(**b))), ta.function(lambda b: model.loss(Batch(**b)))
+    narrow, wide = (
+        ta.function(lambda b: model.loss(Batch(**b))),
+        ta.function(lambda b: model.loss(Batch(**b))),
+    )
     assert abs(float(narrow(vars(batch))) - float(wide(vars(wider)))) < 1e-13
     one, other = (model.translate(b.source, b.source_length, 2, 6) for b in (batch, wider))
     np.testing.assert_array_equal(one.tokens, other.tokens)
@@ -184,8 +184,7 @@ def test_a_wide_beam_finds_the_best_of_all_sequences():
 
     ordinary = [EOS, 3, 4, 5]
     sequences = {
-        tuple(itertools.takewhile(lambda word: word != EOS, seq)) + ((EOS,) if EOS in seq else ())
-        for seq in itertools.product(ordinary, repeat=length)
+        tuple(itertools.takewhile(lambda word: word != EOS, seq)) + ((EOS,) if EOS in seq else ()) for seq in itertools.product(ordinary, repeat=length)
     }
     for penalty in (0.0, 5.0):
         best = max(sequences, key=lambda sequence: score(sequence, penalty))

@@ -7,6 +7,7 @@ import make_op_fixtures
 import numpy as np
 import pytest
 from engine import CompiledEvaluator, agree, compiled, op_names
+from op_rows_arrays import WITH_ZEROS
 from op_sample import FLOATS, close
 from op_table import ROWS
 
@@ -35,8 +36,8 @@ def gradients(row, sample, dtype=np.float64, seed=0):
     inputs = leaves(sample, dtype)
     results = row.results(inputs, sample.attrs)
     rng = np.random.default_rng(seed)
-    cotangents = [ta.tensor(rng.standard_normal(y.shape).astype(dtype)) for y in results if y.dtype.kind == "f"]
     floats = [y for y in results if y.dtype.kind == "f"]
+    cotangents = [ta.tensor(rng.standard_normal(y.shape).astype(y.dtype)) for y in floats]
     moving = [x for x in inputs if x.dtype.kind == "f"]
     if not floats or not moving:
         return results, []
@@ -102,8 +103,7 @@ def test_special_numbers_are_treated_as_by_numpy(row, dtype):
         node = row.call(*map(ta.tensor, arrays), **sample.attrs)
         for found in (*(compiled([node], rewriting)[0] for rewriting in (True, False)), reference.evaluate([node])[0]):
             wrong = ~np.isclose(found, expected, rtol=2e-6 if dtype == np.float32 else 1e-13, atol=0, equal_nan=True)
-            inputs = [np.broadcast_to(a, found.shape)[wrong] if a.size else a for a in arrays] if not sample.attrs else []
-            assert not wrong.any(), f"{row.name}{inputs} = {found[wrong]}, not {np.asarray(expected)[wrong]}"
+            assert not wrong.any(), f"{row.name} at {np.argwhere(wrong).tolist()} = {found[wrong]}, not {np.asarray(expected)[wrong]}"
 
 
 # Derivatives.
@@ -113,13 +113,18 @@ def test_special_numbers_are_treated_as_by_numpy(row, dtype):
 def test_derivatives_are_those_of_finite_differences(row):
     for sample in row.samples:
         if sample.smooth and sample.size <= 300:
-            assert ta.gradcheck(lambda *x, a=sample.attrs: row.call(*x, **a), sample.arrays(), order=row.order)
+            assert ta.gradcheck(lambda *x, a=sample.attrs: row.call(*x, **a), sample.arrays(), order=sample.order)
 
 
 @pytest.mark.parametrize("row", DIFFERENTIABLE, ids=lambda row: row.name)
 def test_derivatives_of_compiled_programs_are_those_of_finite_differences(row):
     sample = min((s for s in row.samples if s.smooth and s.size), key=lambda s: s.size if s.size > 2 else 1000)
-    assert ta.gradcheck(lambda *x: row.call(*x, **sample.attrs), sample.arrays(), order=row.order, evaluate=CompiledEvaluator())
+    assert ta.gradcheck(lambda *x: row.call(*x, **sample.attrs), sample.arrays(), order=sample.order, evaluate=CompiledEvaluator())
+
+
+@pytest.mark.xfail(strict=True, reason="the rule of prod divides by the factors, which has no derivative where they are 0")
+def test_second_derivative_of_a_product_of_zeros():
+    assert ta.gradcheck(lambda x: ta.prod(x, 1), WITH_ZEROS.arrays())
 
 
 @pytest.mark.parametrize("row", [row for row in ROWS if row.constant], ids=lambda row: row.name)
@@ -134,6 +139,8 @@ def test_what_is_constant_has_gradient_zero(row):
 
 def laid_out(array):
     """The same numbers in memory of other shapes: Fortran order, every second element, backwards, at an odd offset, off alignment."""
+    if array.ndim == 0:
+        return [array] * 5
     big = np.zeros([2 * n + 1 for n in array.shape], array.dtype)
     every_second = big[tuple(slice(1, None, 2) for _ in array.shape)]
     every_second[...] = array
@@ -158,12 +165,12 @@ def test_arrays_may_lie_in_memory_anyhow(row):
                 assert np.array_equal(found, right, equal_nan=right.dtype.kind == "f")
             if row.name not in ("random_uniform", "random_normal", "bernoulli", "dropout"):
                 for found, right in zip(compiled(row.results([ta.tensor(a) for a in odd], sample.attrs)), expected, strict=True):
-                    close(found, right, np.float32, 1.0, f"{row.name} leaf {k}")
+                    close(found, right, right.dtype, 1.0, f"{row.name} leaf {k}")
 
 
 def views(array):
     """Views in the graph that have the numbers of ``array``: transposed, every second element, backwards; and a stride of 0 with other numbers."""
-    yield ta.tensor(np.ascontiguousarray(array.T)).T, array
+    yield ta.tensor(np.array(array.T, order="C")).T, array
     big = np.zeros([2 * n + 1 for n in array.shape], array.dtype)
     big[tuple(slice(1, None, 2) for _ in array.shape)] = array
     yield ta.tensor(big)[tuple(slice(1, None, 2) for _ in array.shape)], array

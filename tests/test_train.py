@@ -319,7 +319,17 @@ def test_a_pipe_gets_a_plain_line_every_ten_seconds():
     assert len(writes) == 5 and all(text.endswith("\n") and text.count("\n") == 1 for _, text in writes)
     assert not set(stream.getvalue()) & {"\r", "\x1b", "\b"}
     line = writes[0][1]
-    for part in ("step ", "/101", " %", "loss 1.23", "val 0.250", "lr 1.0e-3", "grad 0.5", "2.0k tok/s", " left"):
+    for part in (
+        "step ",
+        "/101",
+        " %",
+        "loss 1.23",
+        "val 0.250",
+        "lr 1.0e-3",
+        "grad 0.5",
+        "2.0k tok/s",
+        " left",
+    ):
         assert part in line
 
 
@@ -355,10 +365,25 @@ def test_results_are_medians_over_seeds(tmp_path):
         results.record(path, "m", "t", {"bleu": value}, seed, 10, 1.5, "tinyattn train m", "P 2015", {"bleu": 0.6})
     (record,) = results.read(path)
     assert record["value"] == 0.8 and record["seeds"] == {"0": 0.9, "1": 0.8, "2": 0.5} and record["target"] == 0.6
-    keys = {"model", "task", "metric", "value", "target", "paper", "seeds", "steps", "seconds", "command", "date"}
+    keys = {
+        "model",
+        "task",
+        "metric",
+        "value",
+        "target",
+        "paper",
+        "seeds",
+        "steps",
+        "seconds",
+        "command",
+        "date",
+    }
     assert record.keys() == keys
     results.record(path, "m", "t", {"bleu": 0.1, "aer": 0.2}, 0, 20, 1.5, "tinyattn train m")
-    assert [(r["metric"], r["value"], r["seeds"]) for r in results.read(path)] == [("bleu", 0.1, {"0": 0.1}), ("aer", 0.2, {"0": 0.2})]
+    assert [(r["metric"], r["value"], r["seeds"]) for r in results.read(path)] == [
+        ("bleu", 0.1, {"0": 0.1}),
+        ("aer", 0.2, {"0": 0.2}),
+    ]
     path.write_text("{}")
     with pytest.raises(DataError, match="must be a list of records"):
         results.read(path)

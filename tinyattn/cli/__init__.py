@@ -139,5 +139,8 @@ def _run(arguments: argparse.Namespace) -> int:
         if arguments.debug:
             raise
         text = str(error) or "no message"
-        print(f"[{arguments.command}] {type(error).__name__}: {text}\n  --debug shows where it comes from.", file=sys.stderr)
+        print(
+            f"[{arguments.command}] {type(error).__name__}: {text}\n  --debug shows where it comes from.",
+            file=sys.stderr,
+        )
         return 1

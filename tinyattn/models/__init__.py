@@ -1,8 +1,8 @@
 """Floor 7: the models, one file each, readable beside the paper it implements.
 
-    models.list()              every model, with its paper, the seed document that describes it, and its default task
-    models.get("bahdanau")     its entry; `.load()` imports the class
-    models.Bahdanau(config)    the class itself
+models.list()              every model, with its paper, the seed document that describes it, and its default task
+models.get("bahdanau")     its entry; `.load()` imports the class
+models.Bahdanau(config)    the class itself
 """
 
 import builtins

@@ -41,9 +41,7 @@ class Translation(NamedTuple):
     score: Any
 
 
-def beam_search(
-    step: Step, state: State, batch: int, beam: int, max_length: int, length_penalty: float | ta.Tensor = 0.0
-) -> Translation:
+def beam_search(step: Step, state: State, batch: int, beam: int, max_length: int, length_penalty: float | ta.Tensor = 0.0) -> Translation:
     """Search with `step` for the best continuation of <bos>, at most `max_length` tokens long.
 
     step(state, tokens) takes the state of each row and its last token, (R,) int32 with R = batch · beam, and returns

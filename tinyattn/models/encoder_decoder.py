@@ -199,7 +199,12 @@ class EncoderDecoder(nn.Module):
     # Searching.
 
     def translate(
-        self, source: Any, lengths: Any, beam: int = 1, max_length: int | None = None, length_penalty: float = 0.0
+        self,
+        source: Any,
+        lengths: Any,
+        beam: int = 1,
+        max_length: int | None = None,
+        length_penalty: float = 0.0,
     ) -> Translation:
         """The best translations found, as arrays: greedily with beam 1, else among `beam` hypotheses at a time.
 

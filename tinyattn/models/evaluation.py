@@ -1,10 +1,10 @@
 """How well a translation model does on held-out sentences: the figures of a report, and the sentences behind them.
 
-    exact_match   the fraction of translations that equal their reference, word for word
-    bleu          BLEU-4 of the corpus, 0 to 100
-    perplexity    exp of the mean of −log p(word | the reference's words before it, source)
-    aer           alignment error rate of the largest weights against the gold alignment, where both exist. The decoder
-                  is given the reference, as in Luong et al. 2015, section 4.3: each gold link has its row of weights.
+exact_match   the fraction of translations that equal their reference, word for word
+bleu          BLEU-4 of the corpus, 0 to 100
+perplexity    exp of the mean of −log p(word | the reference's words before it, source)
+aer           alignment error rate of the largest weights against the gold alignment, where both exist. The decoder
+              is given the reference, as in Luong et al. 2015, section 4.3: each gold link has its row of weights.
 """
 
 from collections.abc import Callable
@@ -54,9 +54,7 @@ def evaluate(
     model.eval()
     try:
         for number, batch in enumerate(batches):
-            found = model.translate(
-                batch.source, batch.source_length, beam, task.longest_target, length_penalty
-            )
+            found = model.translate(batch.source, batch.source_length, beam, task.longest_target, length_penalty)
             for row in np.flatnonzero(batch.valid):
                 words = task.target_vocabulary.decode(found.tokens[row])
                 translations[batch.index[row]] = words

@@ -50,9 +50,7 @@ class Seq2SeqConfig(EncoderDecoderConfig):
         while sized(hidden + 1, 2 * hidden + 2).num_parameters() <= wanted:
             hidden += 1
         widths = range(2 * hidden, 4 * hidden + 4)
-        return min(
-            (sized(hidden, width) for width in widths), key=lambda size: abs(size.num_parameters() - wanted)
-        )
+        return min((sized(hidden, width) for width in widths), key=lambda size: abs(size.num_parameters() - wanted))
 
 
 class Seq2Seq(EncoderDecoder):

@@ -194,8 +194,8 @@ def additive_alignment(q, k, v) -> Tensor:
             f"{q.shape}, {k.shape} and {v.shape} were got",
         )  # fmt: skip
     batch = broadcast("additive_score", q.shape[:-2], k.shape[:-2])
-    flat_q = reshape(broadcast_to(q, (*batch, *q.shape[-2:])), (-1, *q.shape[-2:]))
-    flat_k = reshape(broadcast_to(k, (*batch, *k.shape[-2:])), (-1, *k.shape[-2:]))
+    flat_q = reshape(broadcast_to(q, (*batch, *q.shape[-2:])), (math.prod(batch), *q.shape[-2:]))
+    flat_k = reshape(broadcast_to(k, (*batch, *k.shape[-2:])), (math.prod(batch), *k.shape[-2:]))
     return reshape(call("additive_score", flat_q, flat_k, v), (*batch, q.shape[-2], k.shape[-2]))
 
 

@@ -157,7 +157,9 @@ def _mod(a, b):
 
 
 floor_divide = _row("floor_divide", _floor_divide, ZERO, "⌊{0} / {1}⌋")
-mod = _row("mod", _mod, ZERO, "{0} mod {1}")
+mod = _row(
+    "mod", _mod, _rule(lambda g, y, a, b: (g, -g * floor_divide(a, b))), "{0} mod {1}", "ḡ, −ḡ·⌊{0} / {1}⌋", kinks=lambda a, b: a / b - np.round(a / b)
+)  # fmt: skip
 
 less = _row("lt", np.less, ZERO, "{0} < {1}", result="bool")
 less_equal = _row("le", np.less_equal, ZERO, "{0} ≤ {1}", result="bool")

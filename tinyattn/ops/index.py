@@ -204,12 +204,14 @@ def _advanced(x: Tensor, advanced: list[tuple[int, Tensor]], items: list) -> Ten
     for axis, index in advanced:
         _check_range("index", index, x.shape[axis])
     shape = broadcast("index", *(i.shape for _, i in advanced))
-    if len(advanced) == 1:
-        return take(x, advanced[0][1], axis=axes[0])
     # NumPy puts the joined axes first when slices or new axes stand between the index arrays (an integer counts as an index array).
     kinds = [not (i is None or isinstance(i, slice)) for i in items]
     first, last = kinds.index(True), len(kinds) - 1 - kinds[::-1].index(True)
     adjacent = builtins.all(kinds[first : last + 1])
+    if len(advanced) == 1:
+        taken, axis = take(x, advanced[0][1], axis=axes[0]), axes[0]
+        moved = range(axis, axis + len(shape))
+        return taken if adjacent else transpose(taken, (*moved, *(a for a in range(taken.ndim) if a not in moved)))
     target = axes[0] if adjacent else 0
     rest = [a for a in range(x.ndim) if a not in axes]
     before = rest[: len([a for a in rest if a < axes[0]])] if adjacent else []

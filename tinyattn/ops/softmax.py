@@ -13,7 +13,7 @@ import math
 import numpy as np
 
 from tinyattn import errors
-from tinyattn.graph.tensor import Tensor, as_tensor, output
+from tinyattn.graph.tensor import Tensor, as_tensor, constant_value, output
 from tinyattn.graph.types import BOOL, FLOAT32, INT64, Type, broadcast, fail, is_float, normalize_axis
 from tinyattn.kernels import tiling
 from tinyattn.ops import reduce
@@ -34,6 +34,8 @@ def _masked_scores(scores: Tensor, mask: Tensor | None) -> Tensor:
 
 def _top(scores: Tensor, masked: bool) -> Tensor:
     """The largest score of each row, taken out before exp; the result doesn't depend on it, so no gradient. 0 where a mask leaves none."""
+    if scores.shape[-1] == 0:
+        return broadcast_to(as_tensor(0, scores), (*scores.shape[:-1], 1))
     top = stop_gradient(reduce.max(scores, -1, keepdims=True))
     return where(equal(top, -math.inf), 0, top) if masked else top
 
@@ -270,7 +272,7 @@ def cross_entropy_rows(logits, targets, ignore_index: int | None = None, label_s
     if not 0 <= label_smoothing < 1:
         fail(errors.ShapeError, "cross_entropy", "label_smoothing must lie in [0, 1)", f"{label_smoothing} was got")
     classes = logits.shape[-1]
-    value = targets.storage.array if targets.storage is not None else None
+    value = targets.storage.array if targets.storage is not None else constant_value(targets) if targets.op.name == "constant" else None
     if value is not None and value.size:
         wrong = value[((value < 0) | (value >= classes)) & (value != (ignore_index if ignore_index is not None else -1 << 62))]
         if wrong.size:

@@ -38,18 +38,37 @@ def _steps(node: Tensor) -> list[tuple[str, str, tuple]]:
     return [(name, kind, arguments)]
 
 
+def _operands(nodes: Sequence[Tensor], outputs: Sequence[Tensor]) -> dict[Tensor, tuple[Tensor, ...]]:
+    """What each node reads. A product that only a sum reads is left out: the sum becomes a·b + c and reads the factors."""
+    uses: dict[Tensor, int] = dict.fromkeys(outputs, 2)
+    for node in nodes:
+        for source in node.inputs:
+            uses[source] = uses.get(source, 0) + 1
+    operands = {node: node.inputs for node in nodes}
+    for node in nodes:
+        if node.op.name == "add" and _kind(node) == "real":
+            for product, other in (node.inputs, reversed(node.inputs)):
+                if product.op.name in ("mul", "square") and uses[product] == 1 and operands.get(product) is product.inputs:
+                    operands[node] = (product.inputs[0], product.inputs[-1], other)
+                    del operands[product]
+                    break
+    return operands
+
+
 class Chain:
     """The machine program of a body: instructions on slots, without addresses."""
 
     def __init__(self, body: Body):
         self.nodes = [n for n in body.nodes() if n.inputs]
+        operands = _operands(self.nodes, body.outputs)
+        self.nodes = [n for n in self.nodes if n in operands]
         self.constants = [n for n in body.nodes() if n.op.name == "constant"]
         self.outputs = list(body.outputs)
         n_inputs = self.inputs = len(body.arguments) + len(self.constants)
         slots: dict[Tensor, int] = {a: k for k, a in enumerate([*body.arguments, *self.constants])}
         slots |= {y: n_inputs + k for k, y in enumerate(self.outputs)}
         first = n_inputs + len(self.outputs)
-        last_use = {s: k for k, node in enumerate(self.nodes) for s in node.inputs}
+        last_use = {s: k for k, node in enumerate(self.nodes) for s in operands[node]}
         free: list[int] = []
         count = 0
 
@@ -64,10 +83,11 @@ class Chain:
         self.reads: list[set[int]] = []  # slots each instruction reads
         self.cost = 0.0
         for k, node in enumerate(self.nodes):
-            steps = _steps(node)
+            given = operands[node]
+            steps = _steps(node) if given is node.inputs else [("multiply_add", "real", (0, 1, 2))]
             temporaries: list[int] = []
-            for i, (operation, kind, operands) in enumerate(steps):
-                sources = [slots[node.inputs[o]] if o >= 0 else temporaries[-1 - o] for o in operands]
+            for i, (operation, kind, places) in enumerate(steps):
+                sources = [slots[given[p]] if p >= 0 else temporaries[-1 - p] for p in places]
                 final = i == len(steps) - 1
                 if not final:
                     target = register()
@@ -81,7 +101,7 @@ class Chain:
                 self.reads.append(set(sources))
                 self.cost += _COST_PER_OPERATION.get(operation, 0.06)
             free.extend(temporaries[:-1])
-            for source in dict.fromkeys(node.inputs):
+            for source in dict.fromkeys(given):
                 if last_use[source] == k and slots[source] >= first:
                     free.append(slots[source])
         self.registers = count

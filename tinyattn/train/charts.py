@@ -133,9 +133,8 @@ def _svg(width: int, height: int, parts: list[str], label: str, fixed: bool = Fa
 
 def _legend(entries: list[tuple[str, str]]) -> str:
     keys = [
-        f'<span><svg width="26" height="10" aria-hidden="true">'
-        + ('<rect class="%s" width="26" height="10"/>' if "bar" in style else '<polyline class="%s" points="0,5 26,5"/>')
-        % style
+        '<span><svg width="26" height="10" aria-hidden="true">'
+        + ('<rect class="%s" width="26" height="10"/>' if "bar" in style else '<polyline class="%s" points="0,5 26,5"/>') % style
         + f"</svg> {escape(name)}</span>"
         for name, style in entries
     ]

@@ -50,18 +50,14 @@ class Checkpoint:
         found: Arrays = getattr(self, part)
 
         def refuse(must: str, got: str) -> None:
-            raise CheckpointError(
-                f"[checkpoint] {self.path} must {must}, but {got}: it belongs to another {part}."
-            )
+            raise CheckpointError(f"[checkpoint] {self.path} must {must}, but {got}: it belongs to another {part}.")
 
         for name, array in expected.items():
             if name not in found:
                 refuse(f"hold {part}.{name}", "it does not")
             wanted, got = np.asarray(array), found[name]
             if wanted.shape != got.shape or wanted.dtype != got.dtype:
-                refuse(
-                    f"hold {part}.{name} as {wanted.dtype} {wanted.shape}", f"{got.dtype} {got.shape} was got"
-                )
+                refuse(f"hold {part}.{name} as {wanted.dtype} {wanted.shape}", f"{got.dtype} {got.shape} was got")
         for name in found.keys() - expected.keys():
             refuse(f"hold the arrays of this {part}", f"{part}.{name} was got")
 
@@ -73,14 +69,8 @@ def name_of(step: int) -> str:
 
 def save(path: str | Path, checkpoint: Checkpoint) -> None:
     """Write a checkpoint, whole or not at all. Raises CheckpointError when the disk refuses."""
-    arrays = {
-        f"{part}.{name}": array
-        for part in ("model", "optimizer", "random")
-        for name, array in getattr(checkpoint, part).items()
-    }
-    texts = {
-        part: json.dumps(getattr(checkpoint, part), sort_keys=True) for part in ("config", "data", "progress")
-    }
+    arrays = {f"{part}.{name}": array for part in ("model", "optimizer", "random") for name, array in getattr(checkpoint, part).items()}
+    texts = {part: json.dumps(getattr(checkpoint, part), sort_keys=True) for part in ("config", "data", "progress")}
     about = {"kind": KIND, "step": str(checkpoint.step), **texts, "versions": json.dumps(versions())}
     safetensors.write(path, arrays, about)
 

@@ -20,11 +20,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-
 from tinyattn.errors import TinyattnError
 from tinyattn.graph import trace
 from tinyattn.graph.tensor import Tensor
-from tinyattn.graph.types import fail
 from tinyattn.runtime.function import function
 from tinyattn.train import checkpoint, optim, schedules
 from tinyattn.train.checkpoint import Checkpoint
@@ -206,8 +204,7 @@ class Trainer:
         if standing.step % config.log_every == 0 or standing.step == config.steps:
             mean = standing.window[0] / standing.window[1]
             self.run.log(
-                {"step": standing.step, "loss": mean, "grad_norm": float(norm), "lr": rate}
-                | {"tokens_per_second": round(self.progress.tokens_per_second, 1)}
+                {"step": standing.step, "loss": mean, "grad_norm": float(norm), "lr": rate} | {"tokens_per_second": round(self.progress.tokens_per_second, 1)}
             )
             standing.window = [0.0, 0.0]
 

@@ -28,6 +28,8 @@ h3 { font-size: 1rem; margin-bottom: .3rem; }
 p.about, figcaption, .legend, th { color: var(--soft); }
 table { border-collapse: collapse; } th, td { padding: .3rem .9rem .3rem 0; text-align: left; vertical-align: top; }
 td { border-top: 1px solid var(--rule); } td.number { text-align: right; font-variant-numeric: tabular-nums; }
+.scroll table { overflow-wrap: normal; } .scroll td { white-space: nowrap; }
+table.sample { margin-bottom: 1.5rem; } table.sample td:first-child { min-width: 6rem; overflow-wrap: normal; }
 .scroll { overflow-x: auto; } figure { margin: 1rem 0; } svg.wide { width: 100%; height: auto; }
 .graph { background: #fff; border: 1px solid var(--rule); padding: .5rem; max-height: 80vh; overflow: auto; }
 pre { overflow-x: auto; border: 1px solid var(--rule); padding: .7rem; font-size: .85rem; }
@@ -91,10 +93,7 @@ def render(report: Report) -> str:
     if report.alignments:
         caption = "Each row is a word of the translation; its squares are the source words it was made from."
         parts += ["<h2>Where the model looks</h2>", f"<p>{caption}</p>"]
-        parts += [
-            f'<figure class="scroll">{charts.heat_map(a.weights, a.rows, a.columns)}</figure>'
-            for a in report.alignments
-        ]
+        parts += [f'<figure class="scroll">{charts.heat_map(a.weights, a.rows, a.columns)}</figure>' for a in report.alignments]
     if report.samples:
         parts += ["<h2>Translations</h2>", *map(_sample, report.samples)]
     if report.graph:
@@ -124,12 +123,15 @@ def _figure(chart: str, caption: str) -> str:
 
 def _sample(sample: tuple[str, str, Mapping[str, str]]) -> str:
     source, reference, translations = sample
-    rows = [f"<tr><td>source</td><td>{escape(source)}</td></tr>", f"<tr><td>reference</td><td>{escape(reference)}</td></tr>"]
+    rows = [
+        f"<tr><td>source</td><td>{escape(source)}</td></tr>",
+        f"<tr><td>reference</td><td>{escape(reference)}</td></tr>",
+    ]
     for model, text in translations.items():
         verdict = ("right", "✓") if text == reference else ("wrong", "✗")
         mark = f'<span class="{verdict[0]}">{verdict[1]}</span>'
         rows.append(f"<tr><td>{escape(model)}</td><td>{escape(text)} {mark}</td></tr>")
-    return f'<table>{"".join(rows)}</table><br>'
+    return f'<table class="sample">{"".join(rows)}</table>'
 
 
 def _graph(graph: str) -> str:

@@ -41,9 +41,7 @@ class Run:
             folder = _first_free(Path("runs"), name) if folder is None else _empty(Path(folder))
             replace_file(folder / CONFIG, [toml(config).encode()])
         except OSError as error:
-            raise DataError(
-                f"[train] the run's folder must be writable, but it is not: {error.strerror}."
-            ) from None
+            raise DataError(f"[train] the run's folder must be writable, but it is not: {error.strerror}.") from None
         return cls(folder, config)._locked()
 
     @classmethod
@@ -55,9 +53,7 @@ class Run:
             run = cls(folder, tomllib.loads(text))
         except (OSError, ValueError) as error:  # both of bad UTF-8 and of bad TOML are ValueErrors
             got = "there is none" if isinstance(error, FileNotFoundError) else f"it cannot be read ({error})"
-            raise CheckpointError(
-                f"[run] {folder} must be the folder of a run, with a {CONFIG}, but {got}."
-            ) from None
+            raise CheckpointError(f"[run] {folder} must be the folder of a run, with a {CONFIG}, but {got}.") from None
         return run._locked() if lock else run
 
     def _locked(self) -> "Run":
@@ -145,11 +141,7 @@ def _empty(folder: Path) -> Path:
 
 def toml(table: dict[str, Any], prefix: str = "") -> str:
     """A dict of strings, numbers, bools, lists of these and tables as TOML; entries that are None are left out."""
-    lines = [
-        f"{_key(key)} = {_value(value)}"
-        for key, value in table.items()
-        if value is not None and not isinstance(value, dict)
-    ]
+    lines = [f"{_key(key)} = {_value(value)}" for key, value in table.items() if value is not None and not isinstance(value, dict)]
     for key, value in table.items():
         if isinstance(value, dict):
             path = f"{prefix}{_key(key)}"

@@ -49,7 +49,11 @@ def write(path: str | Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[
         array = np.require(array, array.dtype.newbyteorder("<"), ["C"])
         if array.dtype not in names:
             raise CheckpointError(f"[checkpoint] arrays must be numbers or bools, but {name!r} is {array.dtype}.")
-        entry = {"dtype": names[array.dtype], "shape": array.shape, "data_offsets": [offset, offset + array.nbytes]}
+        entry = {
+            "dtype": names[array.dtype],
+            "shape": array.shape,
+            "data_offsets": [offset, offset + array.nbytes],
+        }
         header[name], offset = entry, offset + array.nbytes
         buffers.append(array.reshape(-1).view(np.uint8).data)
 
@@ -91,7 +95,8 @@ def replace_file(path: Path, parts: list) -> None:
 def read(path: str | Path, checked: bool = False) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """The arrays and the metadata of a file; BF16 becomes float32.
 
-    checked: refuse a file without a checksum, as other programs write them. Raises CheckpointError, one sentence, when the file is missing, cut off, damaged or of another kind.
+    checked: refuse a file without a checksum, as other programs write them. Raises CheckpointError, one sentence, when the file
+    is missing, cut off, damaged or of another kind.
     """
     path = Path(path)
     try:
