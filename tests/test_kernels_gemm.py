@@ -125,6 +125,21 @@ def test_packed_once(layout, dtype):
         assert np.array_equal(c, in_order)
 
 
+@pytest.mark.skipif(PURE, reason="too slow")
+@pytest.mark.parametrize("layout", ["NN", "NT"])
+def test_very_wide(layout):
+    """What a tile keeps in scratch memory stays within it."""
+    a, b = operands(1, 1_000_000, 2, "f64", layout)
+    c = np.full((1, 1_000_000), np.nan)
+    product(a, b, c, "f64")
+    assert close(c, expected(a, b), "f64", 2)
+
+
+def test_a_shared_matrix_is_packed_once():
+    plan = blocking.plan(3, 5, 4, (24, 0, 4, 1), (0, 20, 1, 4), (60, 15, 5, 1), "f64", None, (6, 7), 2)
+    assert plan.pack.size == 7 * 4 * 8 * 8 and plan.words[16:18] == (0, 32)
+
+
 def test_wide_packed_rows_keep_off_one_cache_set():
     plan = blocking.plan(16, 2048, 4, (0, 0, 4, 1), (0, 0, 1, 4), (0, 0, 2048, 1), "f32", reuse=2)
     assert plan.pack.words[6] == 2048 + 16
@@ -200,6 +215,8 @@ def test_batches(layout, dtype):
             (a[:1], b[:, 1:2]),
             (a, b[1, 2]),
             (a[:, ::2], b[:, ::2]),
+            (a[:, ::2], b[:, 1:2]),
+            (a[::2], b[1:2]),
         ):
             shape = np.broadcast_shapes(x.shape[:-2], y.shape[:-2])
             c = np.full((*shape, m, n), np.nan, TYPES[dtype])
@@ -336,6 +353,9 @@ for layout in ("NN", "NT", "TN", "TT"):
         c, d = guarded((m, n), False), guarded((n,), False)
         product(a, b, c, "f32", d=d)
         assert close(c, expected(a, b, d), "f32", k)
+        if layout[1] == "N":
+            product(a, b, c, "f32", change={28: 1})
+            assert close(c, expected(a, b), "f32", k)
 print("whole")
 """
 

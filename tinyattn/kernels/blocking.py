@@ -75,6 +75,8 @@ _TILE_BYTES_OF_A = 350_000
 cache."""
 _FEW_ROWS = 28
 """Rows of a tile that aren't cut up further; four times as many if each tile must pack panels of B."""
+_MOST_COLUMNS = 1 << 15
+"""Most columns of a tile: ``gemm.dot`` has as many sums in scratch memory."""
 _DOT_ROWS = 2
 """Most rows of A for which dot products with B's columns are faster than packing B."""
 _CACHE_STRIDE = 8192
@@ -198,7 +200,7 @@ def _tile(m: int, n: int, k: int, matrices: int, size: int, packing: bool) -> tu
     wanted = max(1, min(_ENOUGH_TILES, flops // _TILE_FLOPS), min(_MOST_TILES, flops // _LARGE_TILE_FLOPS))
     panel, few = _PANEL // size, _FEW_ROWS * (4 if packing else 1)
     rows = min(m, _even(m, max(1, _TILE_BYTES_OF_A // (size * max(1, min(k, DEPTH)))), 2))
-    columns = n
+    columns = min(n, _even(n, _MOST_COLUMNS, panel))
     while (units := matrices * ceiling(m, max(rows, 1)) * ceiling(n, max(columns, 1))) < wanted:
         if columns > panel and (columns >= rows or rows <= few):
             columns = _even(columns, ceiling(columns, 2), panel)

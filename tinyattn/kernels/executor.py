@@ -6,8 +6,8 @@ A *program* is a table of rows of eight 64-bit words; the first word is what to 
 KERNEL ``function, arguments, tiles, shared, cycles``: run all tiles; with ``shared`` set, together with the helper threads
 LOOP   ``count, past_end, counter``: set the counter to 0; skip to row ``past_end`` if there is nothing to do
 END    ``count, start, counter``: count up and jump back to row ``start`` while the counter is below ``count``
-POINT  ``target, base, stride, counter, offset, period``: store an address of this iteration,
-       ``base + ((counter + offset) mod period) * stride`` (no ``mod`` when the period is 0), into the word at ``target``
+POINT  ``target, base, stride, counter, offset, mask``: store an address of this iteration,
+       ``base + ((counter + offset) & mask) * stride``, into the word at ``target``
 HALT   end of the program
 ====== ===================================================================================================================
 
@@ -85,9 +85,7 @@ def program(real):
                     word[5] += cycles() - started
                 row += 8 * ROW
             elif code == POINT:
-                step = i64(word[4])[0] + word[5]
-                if word[6] != 0:
-                    step = step % word[6]
+                step = (i64(word[4])[0] + word[5]) & word[6]
                 i64(word[1])[0] = word[2] + step * word[3]
                 row += 8 * ROW
             elif code == LOOP:

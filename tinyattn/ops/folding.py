@@ -57,7 +57,7 @@ def _fold(emit, kind: str, x, outer: int, length: int, inner: int, result) -> No
                 emit, kind, flat.sliced((whole * share, 0), (1, 1), (rest, inner)), 1, rest, inner,
                 partial.sliced((whole, 0), (1, 1), (1, inner)),
             )  # fmt: skip
-        _fold(emit, kind, partial, 1, count, inner, result)
+        _fold(emit, "sum" if kind == "sum_squares" else kind, partial, 1, count, inner, result)
         return
     scale = bits(1.0, x.dtype) if is_float(x.dtype) else 0
     if inner == 1:
@@ -65,7 +65,7 @@ def _fold(emit, kind: str, x, outer: int, length: int, inner: int, result) -> No
         tiles = tiling.tiles_of_reduce_rows(outer, length)
         emit.kernel("reduce.rows", words, tiles, reads=[x], writes=[result], dtype=_variant(x.dtype), cost=cost)
     elif length == 0:
-        emit.fill(result, {"sum": 0, "prod": 1}[kind])
+        emit.fill(result, {"sum": 0, "prod": 1, "sum_squares": 0}[kind])
     else:
         words = [outer, length, inner, x, result, code, size, scale]
         tiles = tiling.tiles_of_reduce_columns(outer, inner)

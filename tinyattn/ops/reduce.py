@@ -6,7 +6,7 @@ import math
 import numpy as np
 
 from tinyattn import errors
-from tinyattn.graph.op import ZERO, Op, register
+from tinyattn.graph.op import ZERO, NotDifferentiable, Op, register
 from tinyattn.graph.tensor import Tensor, as_tensor, make
 from tinyattn.graph.types import BOOL, FLOAT32, INT64, Type, fail, is_float, normalize_axes, normalize_axis
 from tinyattn.ops.folding import lower_cumsum, lower_reduce
@@ -41,6 +41,11 @@ def _lower(kind):
         lower_reduce(emit, kind, emit.value(node.inputs[0]), node.attrs["axes"], emit.result(node))
 
     return lower
+
+
+def _lower_squares(node, emit):
+    # Along rows only: that is where the kernel squares what it reads.
+    lower_reduce(emit, "sum_squares", emit.contiguous(emit.value(node.inputs[0])), node.attrs["axes"], emit.result(node))
 
 
 def _row(name, reference, derivative, formula, vjp, *, empty_ok=False, kinks=None):
@@ -163,6 +168,15 @@ def _arg_row(name, reference):
 
 argmax = _arg_row("argmax", np.argmax)
 argmin = _arg_row("argmin", np.argmin)
+
+
+register(
+    Op(
+        "sum_squares", _infer("sum", True), NotDifferentiable("it exists only in compiled programs"),
+        reference=lambda x, *, axes, keepdims: np.sum(x * x, axis=axes, keepdims=keepdims), lower=_lower_squares,
+        formula="Σ {0}²",
+    )  # fmt: skip
+)
 
 
 def cumsum(x, axis: int = 0, reverse: bool = False) -> Tensor:

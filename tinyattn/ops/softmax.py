@@ -114,7 +114,10 @@ def _log_softmax_definition(scores, mask=None):
     scores = _masked_scores(scores, mask)
     shifted = scores - _top(scores, mask is not None)
     total = reduce.sum(exp(shifted), -1, keepdims=True)
-    return shifted - log(total if mask is None else where(equal(total, 0), 1, total))
+    if mask is None:
+        return shifted - log(total)
+    # A masked number is −∞ whatever the others are: no cotangent passes there.
+    return where(equal(shifted, -math.inf), -math.inf, shifted - log(where(equal(total, 0), 1, total)))
 
 
 def _log_softmax_backward_definition(y, g):

@@ -1,6 +1,6 @@
-"""Sums absorbed by matrix products: x·w + b, and a recurrent step's x_t + h·u, are one kernel, C = A·B + D.
+"""Sums absorbed by matrix products: x·w + b, and a recurrent step's x_t + h·u, are one kernel, C = A·B + D; squares by the sum over them.
 
-The product must have no other user, or it would be made twice. A bias that is added after a reshape is moved inside it.
+The product (or square) must have no other user, or it would be made twice. A bias that is added after a reshape is moved inside it.
 """
 
 from collections.abc import Sequence
@@ -10,6 +10,7 @@ from tinyattn.graph.traverse import consumers, rebuild, topological, transform
 from tinyattn.rewrite.rule import Log, Rule, asked_stacks, rebuild_scan
 
 ABSORB = Rule("absorb-sum", "a·b + d → affine(a, b, d)", "exact", ("add",), lambda node: None)
+SQUARES = Rule("sum-squares", "Σ x² → one reduction", "exact", ("sum",), lambda node: None)
 
 
 def absorb(roots: Sequence[Tensor], log: Log) -> list[Tensor]:
@@ -43,9 +44,19 @@ def absorb(roots: Sequence[Tensor], log: Log) -> list[Tensor]:
                     if better is not None:
                         log.steps.append(("absorb", ABSORB, node, better))
                         return better
+        if node.op.name == "sum" and node.inputs[0].op.name == "square" and alone(node.inputs[0]) and _trailing(node):
+            better = make("sum_squares", inputs[0].inputs[0], axes=node.attrs["axes"], keepdims=node.attrs["keepdims"])
+            log.steps.append(("absorb", SQUARES, node, better))
+            return better
         return rebuild(node, inputs)
 
     return transform(roots, change)
+
+
+def _trailing(node: Tensor) -> bool:
+    """Whether a reduction is over the last axes: along rows."""
+    axes, rank = node.attrs["axes"], node.inputs[0].ndim
+    return len(axes) > 0 and axes == tuple(range(rank - len(axes), rank))
 
 
 def _affine(product: Tensor, added: Tensor, total: Tensor) -> Tensor | None:

@@ -142,46 +142,46 @@ def sum_unit_axes(node: Tensor) -> Tensor | None:
     return None
 
 
-def _parts(node: Tensor) -> list[Tensor] | None:
-    """The terms of a sum of ``unslice`` nodes."""
+def _terms(node: Tensor, limit: int = 16) -> list[Tensor]:
+    """The terms of a sum of equal shapes (an inner sum counts as one term beyond the limit)."""
     found, stack = [], [node]
     while stack:
         term = stack.pop()
-        if term.op.name == "add" and all(s.shape == term.shape for s in term.inputs):
+        inner = term.op.name == "add" and all(s.shape == term.shape for s in term.inputs) and len(found) + len(stack) < limit
+        if inner:
             stack.extend(reversed(term.inputs))
-        elif term.op.name == "unslice" and all(s == 1 for s in term.attrs["steps"]):
-            found.append(term)
-        elif term.op.name == "concat" and term.attrs["axis"] == term.ndim - 1:
-            return None
         else:
-            return None
+            found.append(term)
     return found
 
 
-@rule("join-parts", "parts laid into zeros and added → concat", "exact", "add")
+def _axis_of(part: Tensor) -> int | None:
+    """The one axis along which ``unslice`` lays its operand into zeros, if it is one, without gaps."""
+    axes = [a for a, (n, m) in enumerate(zip(part.inputs[0].shape, part.shape, strict=True)) if n != m]
+    return axes[0] if len(axes) == 1 and part.attrs["steps"][axes[0]] == 1 else None
+
+
+@rule("join-parts", "parts laid into zeros, together everything, and added → concat", "exact", "add")
 def join_parts(node: Tensor) -> Tensor | None:
-    parts = _parts(node)
-    if not parts or len(parts) < 2:
+    if all(s.op.name != "unslice" for s in node.inputs):
         return None
-    axes = {a for p in parts for a, (n, m) in enumerate(zip(p.inputs[0].shape, p.shape, strict=True)) if n != m}
-    if len(axes) != 1:
+    axis = next((_axis_of(s) for s in node.inputs if s.op.name == "unslice"), None)
+    if axis is None:
         return None
-    axis = axes.pop()
-    parts.sort(key=lambda p: p.attrs["starts"][axis])
-    pieces, position = [], 0
-    for part in parts:
-        start, size = part.attrs["starts"][axis], part.inputs[0].shape[axis]
-        if start < position:
-            return None
-        if start > position:
-            gap = (*node.shape[:axis], start - position, *node.shape[axis + 1 :])
-            pieces.append(make("broadcast_to", constant(0, node.dtype), shape=gap))
-        pieces.append(part.inputs[0])
-        position = start + size
-    if position < node.shape[axis]:
-        gap = (*node.shape[:axis], node.shape[axis] - position, *node.shape[axis + 1 :])
-        pieces.append(make("broadcast_to", constant(0, node.dtype), shape=gap))
-    return make("concat", *pieces, axis=axis)
+    terms = _terms(node)
+    parts = [t for t in terms if t.op.name == "unslice" and _axis_of(t) == axis]
+    others = [t for t in terms if t not in set(parts)]
+    position = 0
+    for part in sorted(parts, key=lambda p: p.attrs["starts"][axis]):
+        if part.attrs["starts"][axis] != position:
+            return None  # a gap, or two parts at one place
+        position += part.inputs[0].shape[axis]
+    if position != node.shape[axis]:
+        return None
+    result = make("concat", *(p.inputs[0] for p in sorted(parts, key=lambda p: p.attrs["starts"][axis])), axis=axis)
+    for other in others:
+        result = make("add", result, other)
+    return result
 
 
 @rule("log-softmax", "log softmax(x) → log_softmax(x)", "stabilising", "log")

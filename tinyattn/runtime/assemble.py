@@ -86,7 +86,7 @@ class Assembly:
                 base_cells[word, region] = row
                 size = ref.dtype.itemsize
                 target = ("base", word, min(inner, key=lambda m: m.region.depth).region) if inner else ("word", word)
-                table.append([POINT, 0, self._blocks[word], moving.stride * size, ("counter", counter(region)), moving.first, moving.period, 0])
+                table.append([POINT, 0, self._blocks[word], moving.stride * size, ("counter", counter(region)), moving.first, moving.period - 1, 0])
                 fixups.append((row, 1, target))
             for item in region.items:
                 if isinstance(item, Region):

@@ -49,7 +49,10 @@ class Buffer:
 
 @dataclass(frozen=True)
 class Moving:
-    """In ``region`` the address moves: by ``((iteration + first) mod period) · stride`` elements (no mod if the period is 0)."""
+    """In ``region`` the address moves: by ``((iteration + first) mod period) · stride`` elements.
+
+    The period is a power of two, or 0 for none; 0 minus 1 is the mask of all bits.
+    """
 
     region: Region
     stride: int

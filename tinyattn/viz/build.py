@@ -144,6 +144,8 @@ class Builder:
             self._connect(where[source], ident, k)
         if node in self.seeds:
             self._connect(where[self.seeds[node]], ident, 0, "seed")
+        elif self.picture.nodes[ident].phase == "gradient" and not starts and origin in self.picture.nodes:
+            self._connect(Source(origin), ident, 0, "seed")  # a derivative that the user took begins here, with a constant 1
         return Source(ident)
 
     def _open(self, node: Tensor, room: Room, label: str, kind: str) -> tuple[Cluster, Path]:
@@ -202,7 +204,8 @@ class Builder:
 
     def _definition(self, node: Tensor, room: Room, where: Where) -> list[Source | str]:
         names = self._names_of_inputs(node, where)
-        cluster, path = self._open(node, room, f"{node.op.name} = {labels.formula(node, names)}", "definition")
+        name, formula = node.op.name.replace("_", " "), labels.formula(node, names)
+        cluster, path = self._open(node, room, formula if formula.startswith(name) else f"{name} = {formula}", "definition")
         variables = [placeholder(source.type) for source in node.inputs]
         with scope.on_behalf_of(node, node.origin):
             made = node.op.definition(*variables, **node.attrs)

@@ -6,11 +6,13 @@ the same two nodes are merged; an arrow that goes around a collapsed module (a r
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
+from tinyattn.viz import layout
 from tinyattn.viz.model import Edge, Node, Picture
 
-LARGEST = 1500
-"""Pictures of more nodes than this are collapsed before layout."""
+LARGEST, SLOWEST = 1500, 20.0
+"""Pictures of more nodes than this, or that dot will need more seconds for, are collapsed before layout."""
 
 _ROLE = {"forward": "", "gradient": "∂ ", "update": "update of "}
 
@@ -39,21 +41,25 @@ def to_one(picture: Picture) -> Picture:
 
 
 def fit(picture: Picture, largest: int = LARGEST) -> Picture:
-    """The picture itself if it has at most ``largest`` nodes, else the most detailed one that fits, with a note that says so."""
-    if len(picture.nodes) <= largest:
+    """The picture itself if it can be laid out, else the most detailed one that can, with a note that says so."""
+    if _fits(picture, largest):
         return picture
     depths = range(picture.depth - 1, -1, -1)
     candidates: list[tuple[str, Callable[[], Picture]]] = [
-        *((f"modules nested deeper than {d} are one node each (depth={d})", lambda d=d: to_depth(picture, d)) for d in depths),
+        *((f"what is nested deeper than {d} is one node each (depth={d})", partial(to_depth, picture, d)) for d in depths),
         ("operations of one source line are one node each", lambda: by_line(to_depth(picture, 0))),
         ("all operations are one node", lambda: to_one(picture)),
     ]
     for what, make in candidates:
         smaller = make()
-        if len(smaller.nodes) <= largest:
+        if _fits(smaller, largest):
             break
-    smaller.notes.append(f"{len(picture.nodes):,} nodes are too many for one picture: {what}.")
+    smaller.notes.append(f"{len(picture.nodes):,} nodes are too many for one legible picture: {what}.")
     return smaller
+
+
+def _fits(picture: Picture, largest: int) -> bool:
+    return len(picture.nodes) <= largest and layout.seconds(picture) <= SLOWEST
 
 
 def _merge(picture: Picture, group: Callable[[Node], str | None]) -> Picture:
@@ -97,11 +103,15 @@ def _group_node(picture: Picture, ident: str, name: str, first: Node) -> Node:
     if cluster is not None:
         title, path = cluster.label, cluster.path[:-1]
     else:
-        title, path = (first.line, first.path) if name != "everything" else ("everything", ())
+        title, path = (_shortened(first.source) or first.line, first.path) if name != "everything" else ("everything", ())
     return Node(
         ident, "group", "group", first.phase, _ROLE[first.phase] + title, [], path=path, line=first.line if cluster is None else "",
         source=first.source if cluster is None else "", origin=first.origin,
     )  # fmt: skip
+
+
+def _shortened(text: str, width: int = 48) -> str:
+    return text if len(text) <= width else text[: width - 1] + "…"
 
 
 def _summarise(node: Node, inside: list[Node]) -> None:

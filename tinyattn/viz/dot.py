@@ -7,23 +7,22 @@ long detours. Cotangents flow from the loss upwards beside the values they belon
 from html import escape
 from typing import TYPE_CHECKING
 
-from tinyattn.viz import style
+from tinyattn.viz import layout, style
 from tinyattn.viz.model import Edge, Node, Path, Picture
 
 if TYPE_CHECKING:
     import graphviz
 
-QUICK = 600
-"""Above this many nodes dot's two slow phases are limited."""
-
-MIRROR = "true"
+QUICK_NODES, QUICK_SECONDS = 600, 0.5
+"""Above this many nodes, or predicted seconds, dot's slow phases are limited."""
 
 
 def digraph(picture: Picture) -> "graphviz.Digraph":
     """The picture as a ``graphviz.Digraph``."""
     import graphviz  # here, because importing it takes longer than everything else in this package
 
-    limits = {"nslimit": "2", "nslimit1": "2", "mclimit": ".5"} if len(picture.nodes) > QUICK else {}
+    large = len(picture.nodes) > QUICK_NODES or layout.seconds(picture) > QUICK_SECONDS
+    limits = {"nslimit": "2", "nslimit1": "2", "mclimit": ".5"} if large else {}
     caption = "<br/>".join(f'<font point-size="9">{text(note)}</font>' for note in picture.notes)
     graph = graphviz.Digraph(
         graph_attr={
@@ -75,7 +74,7 @@ def _fill(graph, picture: Picture, path: Path, rooms) -> None:
             look = style.cluster_style(cluster)
             frame.attr(
                 label=f"<{text(cluster.label)}>", id=f"cluster_{cluster.id}", tooltip=tip(cluster.note or cluster.label), labelloc="t",
-                labeljust="l", fontsize="10", margin="8", **look, **{"class": f"cluster {cluster.kind} {cluster.phase}"},
+                labeljust="l", fontsize="10", margin="8", **look, **{"class": f"{cluster.kind} {cluster.phase}"},
             )  # fmt: skip
             _fill(frame, picture, place, rooms)
 
@@ -83,9 +82,10 @@ def _fill(graph, picture: Picture, path: Path, rooms) -> None:
 def label(node: Node) -> str:
     """The HTML-like label: title, then types, value and contents in small print."""
     if node.kind == "view":
-        return f'<<font point-size="8" color="{style.FADED}">{text(node.title)} {text(_shape(node))}</font>>'
+        value = f" = {node.value}" if node.value else ""
+        return f'<<font point-size="8" color="{style.FADED}">{text(node.title)} {text(_shape(node) + value)}</font>>'
     small = [*node.types[:2], *(["…"] if len(node.types) > 2 else []), *([node.value] if node.value else [])]
-    if node.kind in ("group", "carry") and node.attrs:
+    if node.kind in ("group", "carry", "input", "parameter") and node.attrs:
         small = [node.attrs, *small]
     lines = "".join(f'<br/><font point-size="8" color="{style.FADED}">{text(line)}</font>' for line in small)
     return f"<<b>{text(node.title)}</b>{lines}>"
@@ -98,9 +98,8 @@ def _shape(node: Node) -> str:
 
 def tooltip(node: Node) -> str:
     """What shows when the pointer rests on a node."""
-    attrs = f"{node.op} ({node.attrs})" if node.attrs and node.kind != "group" else node.attrs
     rows = [
-        f"{node.op}: {node.formula}" if node.formula else node.title, attrs if node.attrs else "", ", ".join(node.types),
+        f"{node.op}: {node.formula}" if node.formula else node.title, node.attrs, ", ".join(node.types),
         f"pulls back: {node.rule}" if node.rule else "", f"gradient of {node.origin}" if node.origin else "",
         "/".join(node.path), f"{node.line}  {node.source}".strip(),
     ]  # fmt: skip
@@ -108,25 +107,16 @@ def tooltip(node: Node) -> str:
 
 
 def _edge(graph, edge: Edge, picture: Picture) -> None:
-    look = style.edge_style(edge)
+    look = style.edge_style(edge, picture.nodes[edge.target])
     if edge.label and edge.kind in ("data", "gradient"):
         look["label"] = f"<{text(edge.label)}>"
-    gradient = edge.kind in ("gradient", "operand")
-    common = {"id": f"{edge.source}--{edge.target}--{edge.kind}", "class": f"edge {edge.kind}", "tooltip": tip(_edge_tip(edge, picture))}
-    a, b = quoted(edge.source), quoted(edge.target)
-    if gradient and MIRROR == "dirback":
-        graph.edge(b, a, dir="back", **look, **common)
-        return
-    if gradient and MIRROR == "true":
-        graph.edge(a, b, constraint="false", **look, **common)
-        graph.edge(b, a, style="invis")
-        return
-    graph.edge(a, b, **look, **common)
-
-
-def quoted(name: str) -> str:
-    """A node's name as the end of an arrow, where a colon would mean a port."""
-    return f'"{name}"' if False else name
+    look |= {"id": f"{edge.source}--{edge.target}--{edge.kind}", "class": edge.kind, "tooltip": tip(_edge_tip(edge, picture))}
+    if edge.kind in layout.UPWARDS:
+        # The arrow keeps its direction; an invisible one the other way round ranks the target above the source.
+        graph.edge(edge.source, edge.target, constraint="false", **look)
+        graph.edge(edge.target, edge.source, style="invis")
+    else:
+        graph.edge(edge.source, edge.target, **look)
 
 
 def _edge_tip(edge: Edge, picture: Picture) -> str:

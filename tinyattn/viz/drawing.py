@@ -63,7 +63,7 @@ def _picture(y, wrt, direction, expand, values, names) -> Picture:
     outputs, updates = _roots(y)
     opened = _checked_expand(expand)
     forward = topological(outputs)
-    leaves = [] if direction == "forward" and wrt is None else _leaves(forward, wrt, names)
+    leaves = _leaves(topological([*outputs, *updates.values()]), wrt, names) if direction != "forward" or wrt is not None else []
     seeds: dict[Tensor, Tensor] = {}
     notes: list[str] = []
     found: list[Tensor | None] = []
@@ -72,7 +72,7 @@ def _picture(y, wrt, direction, expand, values, names) -> Picture:
     gradients = [g for g in found if g is not None]
     roots = [*outputs, *gradients, *updates.values()]
     ids = structural_ids([*roots, *leaves, *updates])
-    phases = _phases(outputs, gradients, forward)
+    phases = _phases(outputs, gradients, forward, set(seeds.values()))
     builder = Builder(_title(outputs, leaves if gradients else []), opened, names)
     builder.seeds = {seed: output for output, seed in seeds.items()}
     where = builder.level(roots, Room(ids, "", (), (), phases), {})
@@ -118,11 +118,11 @@ def _checked_expand(expand: str | Iterable[str]) -> frozenset[str]:
     return names
 
 
-def _leaves(forward: Sequence[Tensor], wrt, names: Mapping[Tensor, str]) -> list[Tensor]:
+def _leaves(order: Sequence[Tensor], wrt, names: Mapping[Tensor, str]) -> list[Tensor]:
     if wrt is None:
-        if any(node.origin is not None and node.inputs for node in forward):
+        if any(node.origin is not None and node.inputs for node in order):
             return []  # the picture holds a derivative already
-        leaves = [n for n in forward if n.op.name == "parameter" or (n.op.name in ("tensor", "input") and (n.name or n in names))]
+        leaves = [n for n in order if n.op.name == "parameter" or n in names or (n.op.name == "tensor" and n.name)]
         return [leaf for leaf in leaves if is_float(leaf.dtype)]
     leaves = [wrt] if isinstance(wrt, Tensor) else list(wrt)
     for leaf in leaves:
@@ -143,14 +143,18 @@ def _gradients(outputs: Sequence[Tensor], leaves: Sequence[Tensor], explicit: bo
         return [], {}, [f"No gradient: {str(error).splitlines()[0].removeprefix('[grad] ')}"]
 
 
-def _phases(outputs, gradients, forward):
+def _phases(outputs, gradients, forward, seeds):
     before = set(forward)
     ordinary = before | set(topological([*outputs, *gradients]))
 
     def phase(node: Tensor) -> str:
+        if node in seeds:
+            return "gradient"
+        if not node.inputs:
+            return "forward"
         if node not in ordinary:
             return "gradient" if node.origin is not None else "update"
-        return "gradient" if node not in before or (node.origin is not None and node.inputs) else "forward"
+        return "gradient" if node not in before or node.origin is not None else "forward"
 
     return phase
 
@@ -176,6 +180,7 @@ def _finish(builder: Builder, where: Where, ids, outputs, gradients, updates) ->
         else:
             nodes[start.node].output = True
     _house_leaves(builder)
+    _mark_shared_memory(builder)
     for leaf, gradient in gradients:
         start = where.get(gradient) if gradient is not None else None
         at = where.get(leaf)
@@ -188,7 +193,6 @@ def _finish(builder: Builder, where: Where, ids, outputs, gradients, updates) ->
             path=nodes[at.node].path if isinstance(at, Source) else (), output=True, origin=at.node if isinstance(at, Source) else None,
         )  # fmt: skip
         builder.picture.connect(Edge(start.node, ident, "gradient", start.label, [0]))
-        builder.drawn[gradient] = start.node
     for leaf, after in updates.items():
         start, at = where[after], where.get(leaf)
         if isinstance(start, Source) and isinstance(at, Source):
@@ -213,6 +217,16 @@ def _house_leaves(builder: Builder) -> None:
             picture.nodes[ident].path = tuple(shared)
 
 
+def _mark_shared_memory(builder: Builder) -> None:
+    """Say so where two leaves are the same memory: changing one changes the other."""
+    first: dict[int, str] = {}
+    for leaf, ident in builder.drawn.items():
+        if leaf.storage is not None and leaf.size:
+            name = first.setdefault(leaf.storage.array.ctypes.data, builder.picture.nodes[ident].title)
+            if name != builder.picture.nodes[ident].title:
+                builder.picture.nodes[ident].attrs = f"same memory as {name}"
+
+
 def _write_values(builder: Builder, order: Sequence[Tensor], picture: Picture) -> None:
     """Compute all small values in one program; what depends on a traced input is not computed, and says so."""
     free = depends_on(order, [n for n in order if n.op.name in ("input", "argument")])
@@ -223,6 +237,9 @@ def _write_values(builder: Builder, order: Sequence[Tensor], picture: Picture) -
     for ident in small:
         if ident in picture.nodes:
             picture.nodes[ident].value = texts.get(ident, "not computed")
+    for edge in picture.edges:
+        if picture.nodes[edge.target].kind == "result":
+            picture.nodes[edge.target].value = picture.nodes[edge.source].value
 
 
 def _only_backward(picture: Picture) -> Picture:

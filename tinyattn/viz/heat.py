@@ -1,2 +1,181 @@
-def heatmap(): pass
-class Heatmap: pass
+"""Attention as a heat map: one cell for each query and key, with tokens, values and a colour scale.
+
+The SVG is written here. PNG and PDF go through Graphviz's ``dot`` as one table of the same cells, with upright column labels.
+"""
+
+import os
+from collections.abc import Sequence
+from html import escape
+from typing import Any
+
+import numpy as np
+
+from tinyattn import errors
+from tinyattn.graph.tensor import Tensor
+from tinyattn.graph.types import fail
+from tinyattn.viz import labels, layout, output, page, style
+
+FORMATS = ("svg", "png", "pdf", "html")
+_BLUES = ("#F4F9FD", "#56B4E9", "#0072B2", "#00304D")
+_REDS = ("#F4F9FD", "#F0A36E", "#D55E00", "#5C2800")
+
+
+def heatmap(weights, rows: Sequence[str] | None = None, columns: Sequence[str] | None = None, to_file: str | os.PathLike | None = None) -> "Heatmap":
+    """Draw attention weights (queries, keys): a Tensor or array of two axes (further axes of size 1 are dropped), with ``rows`` and ``columns`` as labels.
+
+    Colours run from 0 to the largest weight; with negative values, from −m to m. ``to_file``: .svg, .png, .pdf or .html. Each cell tells its value.
+    Raises ShapeError if the weights have other axes or the labels another number, DataError for other file names.
+    """
+    array = np.asarray(weights.numpy() if isinstance(weights, Tensor) else weights)
+    shape = array.shape
+    while array.ndim > 2 and 1 in array.shape[:-2]:
+        array = array.squeeze(axis=array.shape.index(1))
+    if array.ndim != 2 or array.size == 0 or array.dtype.kind not in "fiub":
+        fail(
+            errors.ShapeError, "heatmap", "weights must be numbers of shape (queries, keys)", f"shape {shape} was got",
+            "Pick one example and head, for instance weights[0, 0]." if array.ndim > 2 else "",
+        )  # fmt: skip
+    for name, given, size in (("rows", rows, array.shape[0]), ("columns", columns, array.shape[1])):
+        if given is not None and len(given) != size:
+            fail(errors.ShapeError, "heatmap", f"{name} must hold {size} labels for weights {array.shape}", f"{len(given)} were got")
+    named = [[str(label) for label in given] if given is not None else [str(k) for k in range(n)] for given, n in zip((rows, columns), array.shape, strict=True)]
+    view = Heatmap(array.astype(np.float64), *named)
+    if to_file is not None:
+        view.save(to_file)
+    return view
+
+
+class Heatmap:
+    """A heat map: ``weights`` (queries, keys), labels ``rows`` and ``columns``. Notebooks show it by itself."""
+
+    def __init__(self, weights: np.ndarray, rows: Sequence[str], columns: Sequence[str]):
+        self.weights, self.rows, self.columns = weights, list(rows), list(columns)
+        finite = weights[np.isfinite(weights)]
+        self.low = float(min(finite.min(initial=0.0), 0.0))
+        self.high = float(finite.max(initial=0.0)) or (1.0 if self.low == 0 else 0.0)
+        if self.low < 0:
+            self.high = max(self.high, -self.low)
+            self.low = -self.high
+
+    def colour(self, value: float) -> str:
+        """The colour of a value, as #rrggbb; grey for what isn't a number, and for −∞ and ∞."""
+        if not np.isfinite(value):
+            return "#BDBDBD"
+        stops = _REDS if value < 0 else _BLUES
+        at = min(abs(value) / self.high, 1.0) * (len(stops) - 1)
+        k = min(int(at), len(stops) - 2)
+        ends = [[int(stop[i : i + 2], 16) for i in (1, 3, 5)] for stop in stops[k : k + 2]]
+        return "#" + "".join(f"{round(a + (b - a) * (at - k)):02X}" for a, b in zip(*ends, strict=True))
+
+    def _cells(self):
+        """``(row, column, value, colour, text colour)`` of each cell."""
+        for i, j in np.ndindex(self.weights.shape):
+            fill = self.colour(self.weights[i, j])
+            red, green, blue = (int(fill[k : k + 2], 16) for k in (1, 3, 5))
+            yield i, j, self.weights[i, j], fill, "#FFFFFF" if 0.299 * red + 0.587 * green + 0.114 * blue < 140 else style.INK
+
+    @property
+    def svg(self) -> str:
+        """The picture as an ``<svg>`` element."""
+        n, m = self.weights.shape
+        cell = max(6, min(34, 1600 // max(n, m)))
+        wide = max(map(_width, self.rows))
+        left, slope = wide + 12, max(map(_width, self.columns)) * 0.77
+        top = slope + 14
+        width, height = left + m * cell + max(slope, 76) + 8, top + max(n * cell, 80) + 8
+        parts = []
+        for i, j, value, fill, ink in self._cells():
+            x, y = left + j * cell, top + i * cell
+            says = escape(f"{self.rows[i]} → {self.columns[j]}: {_exact(value)}")
+            number = f'<text x="{x + cell / 2:g}" y="{y + cell / 2 + 3:g}" fill="{ink}">{_short(value)}</text>' if cell >= 24 else ""
+            parts.append(
+                f'<g class="cell" data-row="{i}" data-column="{j}" data-value="{value!r}"><title>{says}</title>'
+                f'<rect x="{x:g}" y="{y:g}" width="{cell}" height="{cell}" fill="{fill}"/>{number}</g>'
+            )
+        each = max(1, -(-10 // cell))  # with small cells only every so many labels have room
+        for i in range(0, n, each):
+            parts.append(f'<text class="row" x="{left - 6:g}" y="{top + (i + 0.5) * cell + 4:g}">{escape(self.rows[i])}</text>')
+        for j in range(0, m, each):
+            x, y = left + (j + 0.5) * cell, top - 6
+            parts.append(f'<text class="column" x="{x:g}" y="{y:g}" transform="rotate(-50 {x:g} {y:g})">{escape(self.columns[j])}</text>')
+        parts.append(self._scale(left + m * cell + 18, top))
+        return (
+            f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="heat map of {n} by {m} weights" width="{width:g}" height="{height:g}" '
+            f'viewBox="0 0 {width:g} {height:g}" font-family="{style.FONT}" font-size="11" fill="{style.GREY}">'
+            "<style>.cell text{font-size:9px;text-anchor:middle}.row{text-anchor:end}.cell rect{stroke:#8886;stroke-width:.5}"
+            f".cell:hover rect{{stroke:{style.ORANGE};stroke-width:2}}</style>" + "".join(parts) + "</svg>"
+        )
+
+    def _scale(self, x: float, y: float) -> str:
+        """The colour scale with its two ends, and 0 between them if there are negative values."""
+        steps = 40
+        bars = "".join(
+            f'<rect x="{x:g}" y="{y + 2 * k:g}" width="12" height="2.2" fill="{self.colour(self.high + (self.low - self.high) * k / (steps - 1))}"/>'
+            for k in range(steps)
+        )
+        marks = [(0, self.high), (2 * steps, self.low)] + ([(steps, 0.0)] if self.low < 0 else [])
+        texts = "".join(f'<text x="{x + 17:g}" y="{y + at + 4:g}">{labels.number(value)}</text>' for at, value in marks)
+        return f'<g class="scale">{bars}{texts}</g>'
+
+    def _table(self) -> str:
+        """The same cells as DOT text: one node that is a table."""
+        n, m = self.weights.shape
+        values = max(n, m) <= 40
+        wide = max(28, *map(_width, self.columns)) if values else 8
+        rows: list[list[str]] = [[] for _ in range(n)]
+        for i, _, value, fill, ink in self._cells():
+            number = f'<font point-size="8" color="{ink}">{_short(value)}</font>' if values else ""
+            rows[i].append(f'<td bgcolor="{fill}" width="{wide:.0f}" height="{24 if values else 8}">{number}</td>')
+        head = "".join(f"<td>{escape(column) or ' '}</td>" for column in self.columns)
+        body = "".join(f'<tr><td align="right">{escape(row) or " "}</td>{"".join(cells)}</tr>' for row, cells in zip(self.rows, rows, strict=True))
+        return (
+            f'digraph {{ graph [pad="0.1"] node [shape=plain fontname="{style.FONT}" fontsize=9 fontcolor="{style.FADED}"] '
+            f'heat [label=<<table border="0" cellborder="0" cellspacing="1"><tr><td> </td>{head}</tr>{body}</table>>] }}'
+        )
+
+    def save(self, path: str | os.PathLike) -> "Heatmap":
+        """Write the heat map to a .svg, .png, .pdf or .html file; .png and .pdf need the program dot."""
+        kind = output.kind_of(path, FORMATS)
+        if kind == "svg":
+            output.write(path, self.svg + "\n")
+        elif kind == "html":
+            output.write(path, self.html())
+        else:
+            done = layout.run(self._table(), kind, "-Gbgcolor=white", "-Gdpi=120")
+            if done is None:
+                fail(errors.TinyattnError, "heatmap", "dot must finish in time", "it didn't", "Save .svg instead.")
+            output.write(path, done)
+        return self
+
+    def html(self) -> str:
+        """A page of its own with the heat map."""
+        return page.zoom_page(f"heat map of {len(self.rows)} by {len(self.columns)} weights", self.svg)
+
+    def show(self) -> None:
+        """Display the heat map in the notebook or in a browser."""
+        output.show(self, self.html())
+
+    def __str__(self) -> str:
+        width = max(map(len, self.rows))
+        return "\n".join(
+            f"{row:>{width}}  " + " ".join(f"{_short(value):>5}" for value in line) for row, line in zip(self.rows, self.weights, strict=True)
+        )
+
+    def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, Any]:
+        return {"image/svg+xml": self.svg, "text/plain": str(self)}
+
+
+def _width(text: str) -> float:
+    return 7 * len(text)
+
+
+def _short(value: float) -> str:
+    """Two digits, as a cell has room for them."""
+    if not np.isfinite(value) or value == int(value):
+        return labels.number(int(value) if np.isfinite(value) else value)
+    text = f"{value:.2f}" if abs(value) < 10 else f"{value:.3g}"
+    return "0" if not float(text) else text.replace("0.", ".", 1).replace("-", "−")
+
+
+def _exact(value: float) -> str:
+    return f"{value:.6g}" if np.isfinite(value) else labels.number(value)

@@ -12,6 +12,8 @@ from tinyattn.graph.types import SHORT, Type
 
 LARGEST_VALUE = 8
 """Values of at most this many elements are written out."""
+_MISSING = ["…"] * 8
+"""Stands for optional operands (a mask) that a formula names and a node doesn't have."""
 
 
 def number(value) -> str:
@@ -79,24 +81,21 @@ def title(node: Tensor, operands: Sequence[str | None]) -> str:
     if name == "cast":
         return f"to {SHORT[attrs['dtype']]}"
     axes = attrs.get("axes") if "keepdims" in attrs else (attrs["axis"],) if isinstance(attrs.get("axis"), int) else None
-    if axes and len(axes) < max(node.inputs[0].ndim, 2):
+    if axes and len(axes) < node.inputs[0].ndim:
         return f"{name} {_axes_text(axes)}"
     return name.replace("_", " ")
 
 
 def formula(node: Tensor, names: Sequence[str]) -> str:
     """The formula of a node, with the names of its operands put in."""
-    text = node.op.formula
-    if not text:
-        return ""
-    padded = [*names, *["…"] * 6]
-    written = text.format(*padded)
-    return written if len(names) <= text.count("{") or node.op.name != "concat" else "[" + "; ".join(names) + "]"
+    if node.op.name == "concat":
+        return f"[{'; '.join(names)}]"
+    return node.op.formula.format(*names, *_MISSING)
 
 
 def gradient_rule(node: Tensor, names: Sequence[str]) -> str:
     """The vector-Jacobian product of a node, ḡ being the cotangent of its result y."""
-    return node.op.vjp_formula.format(*names, *["…"] * 6) if node.op.vjp_formula else ""
+    return node.op.vjp_formula.format(*names, *_MISSING)
 
 
 def place(line: Line | None) -> tuple[str, str]:

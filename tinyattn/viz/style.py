@@ -9,8 +9,8 @@ BLUE, ORANGE, GREEN, VERMILLION, PURPLE, GREY = "#0072B2", "#E69F00", "#009E73",
 INK, FADED = "#1A1A1A", "#555555"
 FONT = "Helvetica,Arial,sans-serif"
 
-_FILLS = {"input": "#CFE6F5", "parameter": "#CFE6F5", "constant": "#EDEDED", "group": "#E2E2E2"}
-_SHAPES = {"input": "ellipse", "parameter": "ellipse", "constant": "ellipse", "group": "box3d"}
+_FILLS = {"input": "#CFE6F5", "parameter": "#CFE6F5", "constant": "#EDEDED"}
+_SHAPES = {"input": "ellipse", "parameter": "ellipse", "constant": "ellipse"}
 
 
 def node_style(node: Node) -> dict[str, str]:
@@ -25,7 +25,7 @@ def node_style(node: Node) -> dict[str, str]:
     if node.phase == "forward" and node.kind in ("input", "parameter"):
         look |= {"color": BLUE, "penwidth": "2" if node.kind == "parameter" else "1"}
     if node.kind == "group":
-        look |= {"shape": "box3d", "style": "filled"}
+        look |= {"shape": "box3d", "style": "filled", "margin": "0.12,0.06"}
     if node.kind == "view" and node.phase == "forward":
         look |= {"margin": "0.06,0.02"}
     if node.operand:
@@ -52,9 +52,12 @@ EDGES = {
 }
 
 
-def edge_style(edge: Edge) -> dict[str, str]:
+def edge_style(edge: Edge, target: Node) -> dict[str, str]:
     """DOT attributes of an arrow."""
-    return dict(EDGES[edge.kind])
+    look = dict(EDGES[edge.kind])
+    if edge.kind == "loop" and target.phase == "gradient":
+        look["color"] = VERMILLION
+    return look
 
 
 def cluster_style(cluster: Cluster) -> dict[str, str]:

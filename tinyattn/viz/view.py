@@ -1,8 +1,112 @@
+"""``GraphView``: a picture that can be saved, shown and printed."""
+
+import os
+from functools import cached_property
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from tinyattn import errors
+from tinyattn.graph.types import fail
+from tinyattn.viz import collapse, dot, layout, output, page
+from tinyattn.viz.model import Picture
+
+if TYPE_CHECKING:
+    import graphviz
+
+FORMATS = ("svg", "png", "pdf", "gv", "json", "html")
+_FALLBACK = 250
+"""Nodes of the picture that is drawn when dot was too slow."""
+
+
 class GraphView:
-    def __init__(self, picture, depth):
-        from tinyattn.viz import collapse
+    """A drawn graph. ``picture``: its nodes, edges and clusters as data; ``notes``: remarks, for instance that modules were collapsed.
+
+    ``str(view)`` is the picture as text; in a notebook it shows itself.
+    """
+
+    def __init__(self, picture: Picture, depth: int | None = None):
         self.picture = picture if depth is None else collapse.to_depth(picture, depth)
+
+    @cached_property
+    def drawn(self) -> Picture:
+        """What is laid out: the picture, collapsed further if it is too large."""
+        return collapse.fit(self.picture)
+
     @property
-    def digraph(self):
-        from tinyattn.viz import dot, collapse
-        return dot.digraph(collapse.fit(self.picture))
+    def notes(self) -> list[str]:
+        """Remarks for the reader; they also stand below the picture."""
+        return self.drawn.notes
+
+    @property
+    def digraph(self) -> "graphviz.Digraph":
+        """The picture as a ``graphviz.Digraph``."""
+        return dot.digraph(self.drawn)
+
+    @property
+    def source(self) -> str:
+        """The picture as DOT text."""
+        return self.digraph.source
+
+    @cached_property
+    def svg(self) -> str:
+        """The picture as an ``<svg>`` element. Raises TinyattnError without the program dot."""
+        return page.clean_svg(self._render("svg").decode(), self.picture.title)
+
+    def save(self, path: str | os.PathLike) -> "GraphView":
+        """Write the picture to a file; its name says in which format: .svg, .png, .pdf, .html (a page to zoom in), .gv (DOT) or .json.
+
+        Raises DataError for other names and places that can't be written to, TinyattnError if the program dot is needed and missing.
+        """
+        kind = output.kind_of(path, FORMATS)
+        if kind == "json":
+            output.write(path, self.picture.to_json())
+        elif kind == "gv":
+            output.write(path, self.source)
+        elif kind == "html":
+            output.write(path, self.html())
+        else:
+            output.write(path, self.svg + "\n" if kind == "svg" else self._render(kind))
+        return self
+
+    def html(self) -> str:
+        """A page of its own with the picture to zoom and pan; without the program dot, with the picture as text."""
+        if not layout.available():
+            return page.text_page(self.picture.title, f"{layout.INSTALL}\n\n{self}")
+        return page.graph_page(self.picture.title, self.svg)
+
+    def show(self) -> None:
+        """Display the picture in the notebook or in a browser."""
+        output.show(self, self.html())
+
+    def __str__(self) -> str:
+        return page.as_text(self.picture)
+
+    def __repr__(self) -> str:
+        return f"<GraphView: {self.picture.title}, {len(self.picture.nodes)} nodes, {len(self.picture.edges)} edges>"
+
+    def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, Any]:
+        bundle = {"text/plain": str(self)}
+        if layout.available():
+            frame = escape(self.html(), quote=True)
+            style = "width:100%;height:70vh;border:1px solid #8885;background:transparent"
+            bundle["image/svg+xml"] = self.svg
+            bundle["text/html"] = f'<iframe sandbox="allow-scripts" style="{style}" srcdoc="{frame}"></iframe>'
+        else:
+            bundle["text/plain"] = f"{layout.INSTALL}\n\n{self}"
+        return bundle
+
+    def _render(self, kind: str) -> bytes:
+        """Run dot; if it is too slow, on a collapsed picture."""
+        options = {"png": ["-Gbgcolor=white", "-Gdpi=120"], "pdf": ["-Gbgcolor=white"]}.get(kind, [])
+        done = layout.run(self.source, kind, *options)
+        if done is None:
+            smaller = collapse.fit(self.picture, min(_FALLBACK, len(self.drawn.nodes) - 1))
+            smaller.notes.insert(0, f"dot took longer than {layout.TIMEOUT:g} s for {len(self.drawn.nodes):,} nodes.")
+            self.drawn = smaller
+            done = layout.run(self.source, kind, *options)
+        if done is None:
+            fail(
+                errors.TinyattnError, "draw", f"dot must finish within {layout.TIMEOUT:g} s", "it didn't, even for a collapsed picture",
+                "Save .gv instead, or give a smaller depth=.",
+            )  # fmt: skip
+        return done

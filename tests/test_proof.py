@@ -1,0 +1,224 @@
+"""The proof of the hand-derived operations: the gradient of the definition is the hand-derived gradient, and the kernel is the definition.
+
+Both gradients are symbolic, so this is no finite difference: they agree to rounding, to second order, under every kind of mask, and in any
+layout.
+"""
+
+import math
+from functools import partial
+
+import numpy as np
+import pytest
+from engine import compiled, equal
+
+import tinyattn as ta
+from tinyattn.graph.grad import pull_back
+from tinyattn.graph.op import OPS, NotDifferentiable
+from tinyattn.graph.tensor import make, outputs
+from tinyattn.runtime import reference
+
+HAND_DERIVED = {name for name, op in OPS.items() if op.definition is not None and not name.endswith("_backward")}
+FLOATS = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["f32", "f64"])
+
+OPEN = np.array([[True, True, False, True], [False, True, False, False], [True, True, True, True]])
+CLOSED = np.array([[True, True, False, True], [False, False, False, False], [True, True, True, True]])
+MASKS = {
+    "none": None,
+    "bool": OPEN,
+    "bool, a row closed": CLOSED,
+    "bool, one column for all": np.array([True, False, True, True]),
+    "bool, batch": np.array([[[True]], [[False]]]),
+    "added": np.linspace(-1, 1, 12).reshape(3, 4),
+    "added −∞": np.where(OPEN, 0.3, -np.inf),
+    "added −∞, a row closed": np.where(CLOSED, 0.3, -np.inf),
+}
+STEPS = {"none": (), "bool": (np.array([[True], [False], [True]]),), "closed": (np.zeros((3, 1), bool),)}
+
+
+def _cases():
+    """(operation, what is special) → (arrays in float64, attributes)."""
+    rng = np.random.default_rng(3)
+    real = lambda *shape: rng.standard_normal(shape)
+    for name in ("softmax", "log_softmax"):
+        for kind, mask in MASKS.items():
+            yield name, kind, (real(2, 3, 4), *(() if mask is None else (mask,))), {}
+        yield name, "long rows", (real(3, 70),), {}
+    targets = np.array([1, 0, 3])
+    for kind, attrs in {
+        "plain": {"ignore": None, "smoothing": 0.0},
+        "smoothed": {"ignore": None, "smoothing": 0.2},
+        "ignoring": {"ignore": 0, "smoothing": 0.0},
+        "ignoring, smoothed": {"ignore": 3, "smoothing": 0.1},
+    }.items():
+        yield "cross_entropy", kind, (real(3, 4), targets), attrs
+    yield "cross_entropy", "int32 targets", (real(3, 4), targets.astype(np.int32)), {"ignore": None, "smoothing": 0.0}
+    yield "dot_score", "plain", (real(2, 3, 4), real(2, 5, 4)), {"scale": 1.0}
+    yield "dot_score", "scaled", (real(2, 3, 4), real(2, 5, 4)), {"scale": 0.5}
+    yield "dot_score", "one query for all", (real(3, 4), real(2, 5, 4)), {"scale": 0.5}
+    yield "general_score", "plain", (real(2, 3, 4), real(2, 5, 3), real(4, 3)), {}
+    yield "general_score", "one query for all", (real(3, 4), real(2, 5, 3), real(4, 3)), {}
+    yield "additive_score", "plain", (real(2, 3, 4), real(2, 5, 4), real(4)), {}
+    yield "additive_score", "one step", (real(2, 1, 70), real(2, 9, 70), real(70)), {}
+    for kind, mask in STEPS.items():
+        held = () if not mask else (real(3, 2), *mask)
+        yield "lstm_cell", kind, (real(3, 8), real(3, 2), *held), {}
+        yield "gru_cell", kind, (real(3, 6), real(3, 6), real(3, 2), *mask), {}
+    yield "maxout", "plain", (real(2, 3, 6),), {}
+    for probability in (0.3, 0.9):
+        yield "dropout", f"p = {probability}", (real(3, 5), np.array([7, 1 << 33])), {"p": probability, "stream": 2}
+    yield "affine", "row", (real(5, 3), real(3, 4), real(4)), {}
+    yield "affine", "matrix", (real(2, 5, 3), real(2, 3, 4), real(2, 5, 4)), {}
+
+
+CASES = [pytest.param(name, arrays, attrs, id=f"{name}: {kind}") for name, kind, arrays, attrs in _cases()]
+every_case = pytest.mark.parametrize(("name", "arrays", "attrs"), CASES)
+
+
+def plain(array):
+    return ta.tensor(array)
+
+
+def transposed(array):
+    return ta.tensor(np.array(array.T, order="C")).T
+
+
+def sliced(array):
+    big = np.zeros([2 * n + 1 for n in array.shape], array.dtype)
+    part = tuple(slice(1, None, 2) for _ in array.shape)
+    big[part] = array
+    return ta.tensor(big)[part]
+
+
+def build(name, arrays, attrs, dtype=np.float64, leaf=plain):
+    """Inputs; outputs of the node; outputs of its definition."""
+    inputs = [leaf(a.astype(dtype) if a.dtype.kind == "f" else a) for a in arrays]
+    op = OPS[name]
+    opened = op.definition(*inputs, **attrs)
+    opened = list(opened) if isinstance(opened, tuple) else [opened]
+    node = make(name, *inputs, **attrs)
+    return inputs, [node] if node.dtype is not None else list(outputs(node, len(opened))), opened
+
+
+def cotangents(results, seed):
+    rng = np.random.default_rng(seed)
+    return {y: ta.tensor(rng.standard_normal(y.shape).astype(y.dtype)) for y in results}
+
+
+def gradients(inputs, results, seed):
+    """Cotangents of the floating-point inputs for random cotangents of ``results`` (zeros where nothing comes back)."""
+    moving = [x for x in inputs if x.dtype.kind == "f"]
+    pulled = pull_back(cotangents(results, seed), moving)
+    return [ta.zeros(x.shape, x.dtype) if g is None else g for x, g in zip(moving, pulled, strict=True)]
+
+
+def test_every_hand_derived_operation_has_cases():
+    assert {case.values[0] for case in CASES} == HAND_DERIVED
+
+
+@every_case
+@pytest.mark.parametrize("leaf", [plain, transposed, sliced])
+@FLOATS
+def test_kernel_is_the_definition(name, arrays, attrs, leaf, dtype):
+    _, results, opened = build(name, arrays, attrs, dtype, leaf)
+    for found, right in zip(compiled(results), reference.evaluate(opened), strict=True):
+        equal(found, right, 1.0, name)
+
+
+PROVED = [case for case in CASES if not isinstance(OPS[case.values[0]].derivative, NotDifferentiable)]
+every_proof = pytest.mark.parametrize(("name", "arrays", "attrs"), PROVED)
+
+
+@every_proof
+@pytest.mark.parametrize("leaf", [plain, transposed, sliced])
+@FLOATS
+def test_gradient_of_the_definition_is_the_hand_derived_one(name, arrays, attrs, leaf, dtype):
+    inputs, results, opened = build(name, arrays, attrs, dtype, leaf)
+    by_hand, derived = gradients(inputs, results, 1), gradients(inputs, opened, 1)
+    assert [g.type for g in by_hand] == [g.type for g in derived]
+    right = reference.evaluate(derived)
+    for found in (reference.evaluate(by_hand), compiled(by_hand), compiled(derived)):
+        for g, expected in zip(found, right, strict=True):
+            assert np.isfinite(expected).all()
+            error = np.abs(g.astype(np.float64) - expected).max(initial=0)
+            assert error <= (1e-10 if dtype == np.float64 else 1e-5) * max(1, np.abs(expected).max(initial=0)), name
+
+
+@every_proof
+def test_second_derivatives_agree(name, arrays, attrs):
+    inputs, results, opened = build(name, arrays, attrs)
+    second = partial(gradients, inputs)
+    by_hand, derived = second(gradients(inputs, results, 1), 2), second(gradients(inputs, opened, 1), 2)
+    right = reference.evaluate(derived)
+    for found in (reference.evaluate(by_hand), compiled(by_hand)):
+        for g, expected in zip(found, right, strict=True):
+            assert np.isfinite(expected).all()
+            assert np.abs(g - expected).max(initial=0) <= 1e-10 * max(1, np.abs(expected).max(initial=0)), name
+
+
+# What stands behind a mask.
+
+
+@pytest.mark.parametrize("name", ["softmax", "log_softmax"])
+@pytest.mark.parametrize("kind", [kind for kind in MASKS if kind not in ("none", "added")])
+@pytest.mark.parametrize("behind", [math.nan, math.inf, -math.inf], ids=["NaN", "inf", "-inf"])
+@FLOATS
+def test_what_is_masked_never_leaks(name, kind, behind, dtype):
+    mask = np.asarray(MASKS[kind])
+    visible = np.broadcast_to(mask if mask.dtype == bool else mask != -np.inf, (2, 3, 4))
+    clean = np.random.default_rng(0).standard_normal((2, 3, 4)).astype(dtype)
+    dirty = np.where(visible, clean, dtype(behind))
+    found = {}
+    for which, scores in (("clean", clean), ("dirty", dirty)):
+        # In the dirty run the cotangent is as bad behind the mask as the score.
+        x, weight = ta.tensor(scores), ta.tensor(np.where(visible | (which == "clean"), clean + 1, dtype(behind)))
+        m = ta.tensor(mask if mask.dtype == bool else mask.astype(dtype))
+        y = getattr(ta, name)(x, mask=m)
+        (g,) = pull_back({y: weight}, [x])
+        (h,) = pull_back({g: ta.tensor(clean + 2)}, [x])
+        found[which] = [compiled([y, g, h]), compiled([y, g, h], rewriting=False), reference.evaluate([y, g, h])]
+    for clean_values, dirty_values in zip(found["clean"], found["dirty"], strict=True):
+        for k, (right, value) in enumerate(zip(clean_values, dirty_values, strict=True)):
+            equal(value, right, 1.0, f"{name} derivative {k}")
+        y, g, h = dirty_values
+        assert (y[~visible] == (0 if name == "softmax" else -np.inf)).all()
+        assert not g[~visible].any() and not h[~visible].any()
+        assert np.isfinite(y[visible]).all() and np.isfinite(g).all() and np.isfinite(h).all()
+        closed = ~visible.any(-1)
+        assert not g[closed].any()
+
+
+@FLOATS
+def test_what_is_masked_never_leaks_from_recurrent_steps(dtype):
+    rng, mask = np.random.default_rng(0), np.array([[True], [False], [True]])
+    bad = np.where(mask, 0.0, np.nan)
+    gates, xp, hp, h, c = ((rng.standard_normal((3, n))).astype(dtype) for n in (8, 6, 6, 2, 2))
+    for name, held, state in (
+        ("lstm_cell", [gates + bad], [c, h]),
+        ("gru_cell", [xp + bad, hp + bad], [h]),
+    ):
+        inputs = [ta.tensor(a.astype(dtype)) for a in (*held, *state)]
+        node = make(name, *inputs, ta.tensor(mask))
+        results = list(outputs(node, 2)) if node.dtype is None else [node]
+        pulled = gradients(inputs, results, 1)
+        for values in (compiled([*results, *pulled]), reference.evaluate([*results, *pulled])):
+            assert all(np.isfinite(v).all() for v in values), name
+            first = values[0]
+            np.testing.assert_array_equal(first[1], h[1])
+            for g in values[len(results) : len(results) + len(held)]:
+                assert not g[1].any()
+
+
+@FLOATS
+def test_ignored_targets_never_leak(dtype):
+    logits = np.random.default_rng(0).standard_normal((3, 4)).astype(dtype)
+    logits[1] = np.nan
+    x = ta.tensor(logits)
+    loss = ta.cross_entropy(x, np.array([1, -1, 3]), ignore_index=-1)
+    value, gradient = compiled([loss, ta.grad(loss, x)])
+    assert np.isfinite(value) and np.isfinite(gradient).all() and not gradient[1].any()
+
+
+def test_targets_out_of_range_known_at_run_time_give_nan():
+    run = ta.function(lambda x, t: ta.cross_entropy_rows(x, t))
+    found = run(np.zeros((3, 4)), np.array([1, 4, -1]))
+    assert np.array_equal(np.isnan(found), [False, True, True])

@@ -1,0 +1,55 @@
+"""What all pictures share: writing files and showing them."""
+
+import os
+import tempfile
+import webbrowser
+from collections.abc import Sequence
+from pathlib import Path
+
+from tinyattn import errors
+from tinyattn.graph.types import fail
+
+
+def kind_of(path: str | os.PathLike, allowed: Sequence[str]) -> str:
+    """The format that a file's name asks for."""
+    kind = Path(path).suffix.lower().removeprefix(".")
+    if kind not in allowed:
+        fail(errors.DataError, "save", f"the file's name must end in .{', .'.join(allowed)}", f"{str(path)!r} was got")
+    return kind
+
+
+def write(path: str | os.PathLike, content: str | bytes) -> Path:
+    """Write a file whole, and only then under its name."""
+    path = Path(path)
+    data = content.encode() if isinstance(content, str) else content
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        part.write_bytes(data)
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True) if part.parent.is_dir() else None
+        fail(errors.DataError, "save", f"{str(path)!r} must be a place that can be written to", error.strerror or str(error))
+    return path
+
+
+def in_notebook() -> bool:
+    """Whether a notebook is there to display things."""
+    try:
+        from IPython import get_ipython
+    except ImportError:
+        return False
+    return getattr(get_ipython(), "kernel", None) is not None
+
+
+def show(picture, page: str) -> None:
+    """Display ``picture`` in the notebook, or its ``page`` in the browser; where there is no browser, say where the page is."""
+    if in_notebook():
+        from IPython.display import display
+
+        display(picture)
+        return
+    handle, name = tempfile.mkstemp(prefix="tinyattn-", suffix=".html")
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(page)
+    if not webbrowser.open(Path(name).as_uri()):
+        print(f"The picture is in {name}")
