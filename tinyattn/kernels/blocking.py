@@ -66,8 +66,8 @@ def panel_vectors(rows: int) -> int:
 
 _LINE, _PANEL = 64, 128
 """Bytes of a cache line; bytes that the width of a tile is a multiple of."""
-_TILE_FLOPS, _LARGE_TILE_FLOPS = 1 << 20, 1 << 22
-"""Least work in a tile: about 4 µs, where sharing a kernel costs 0.2; and the same when there are tiles
+_TILE_FLOPS, _LARGE_TILE_FLOPS = 3 << 18, 1 << 22
+"""Least work in a tile: about 3 µs, where sharing a kernel costs 0.2; and the same when there are tiles
 enough."""
 _ENOUGH_TILES, _MOST_TILES = 16, 32
 _TILE_BYTES_OF_A = 350_000

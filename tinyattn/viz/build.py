@@ -13,7 +13,7 @@ from tinyattn.graph.tensor import Tensor, placeholder
 from tinyattn.graph.text import attrs_text, structural_ids
 from tinyattn.graph.traverse import topological
 from tinyattn.viz import labels
-from tinyattn.viz.model import Cluster, Edge, Node, Path, Picture
+from tinyattn.viz.model import Cluster, Edge, Node, Path, Picture, as_id
 
 LEAVES = {"tensor": "input", "input": "input", "parameter": "parameter", "constant": "constant"}
 
@@ -79,7 +79,7 @@ class Builder:
             else:
                 used = asked.get(node, ())
                 where[node] = start = self._box(node, room, where, used)
-                parts[node] = lambda key, start=start, many=len(used) > 1: Source(start.node, str(key) if many else "")
+                parts[node] = lambda key, start=start, used=used: Source(start.node, str(key) if len(used) > 1 else "")
             if not room.prefix and isinstance(where.get(node), Source):
                 self.drawn[node] = where[node].node
         return where
@@ -90,7 +90,7 @@ class Builder:
         inner = node.scope[base:] if room is None or node.scope[:base] == room.scope else ()
         path = room.path if room is not None else ()
         for name in inner:
-            own = name.replace("/", "∕")
+            own = as_id(name)
             cluster = f"{path[-1]}/{own}" if path else own
             path = (*path, cluster)
             self.picture.clusters.setdefault(cluster, Cluster(cluster, name, "module", path))

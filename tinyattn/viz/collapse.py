@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 
 from tinyattn.viz import layout
-from tinyattn.viz.model import Edge, Node, Picture
+from tinyattn.viz.model import Edge, Node, Picture, as_id
 
 LARGEST, SLOWEST = 1500, 20.0
 """Pictures of more nodes than this, or that dot will need more seconds for, are collapsed before layout."""
@@ -30,7 +30,7 @@ def by_line(picture: Picture) -> Picture:
     """All operations that one line of the user's program made in one module, as one node."""
 
     def group(node: Node) -> str | None:
-        return f"{'/'.join(node.path)}:{node.line}" if node.kind in ("op", "view") and node.line else None
+        return f"{'/'.join(node.path[-1:])}@{as_id(node.line)}" if node.kind in ("op", "view") and node.line else None
 
     return _merge(picture, group)
 
@@ -50,8 +50,8 @@ def fit(picture: Picture, largest: int = LARGEST) -> Picture:
         ("operations of one source line are one node each", lambda: by_line(to_depth(picture, 0))),
         ("all operations are one node", lambda: to_one(picture)),
     ]
-    for what, make in candidates:
-        smaller = make()
+    for made in candidates:
+        what, smaller = made[0], made[1]()
         if _fits(smaller, largest):
             break
     smaller.notes.append(f"{len(picture.nodes):,} nodes are too many for one legible picture: {what}.")

@@ -39,14 +39,18 @@ def digraph(picture: Picture) -> "graphviz.Digraph":
     return graph
 
 
+_BACKSLASH = str.maketrans("\\", "∖")
+"""Versions of Graphviz differ in where they take a backslash for an escape, so labels have a sign that looks like one."""
+
+
 def text(plain: str) -> str:
     """Plain text inside an HTML-like label."""
-    return escape(plain, quote=True)
+    return escape(plain.translate(_BACKSLASH), quote=True)
 
 
 def tip(plain: str) -> str:
-    """Plain text as a tooltip: quoted so that Graphviz takes no backslash and no entity for its own."""
-    return plain.replace("&", "&amp;").replace("\\", "\\\\").replace("\n", "\\n")
+    """Plain text as a tooltip, where Graphviz reads entities and ends lines at \\n."""
+    return plain.translate(_BACKSLASH).replace("&", "&amp;").replace("\n", "\\n")
 
 
 def _rooms(picture: Picture) -> dict[Path, tuple[list[Node], list[Path]]]:

@@ -1,6 +1,7 @@
 """``draw``: which Tensors belong in the picture, and what surrounds them (the seed, the gradients of the leaves, the updates, values)."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -243,8 +244,9 @@ def _write_values(builder: Builder, order: Sequence[Tensor], picture: Picture) -
 
 
 def _only_backward(picture: Picture) -> Picture:
-    """The derivative, and of the forward part only what it reads."""
+    """The derivative, and of the forward part only what it reads, as operands of what reads it."""
     kept = {n.id for n in picture.nodes.values() if n.phase != "forward" or n.saved}
     kept |= {edge.source for edge in picture.edges if edge.kind == "seed"}
     edges = [e for e in picture.edges if {e.source, e.target} <= kept and picture.nodes[e.target].phase != "forward"]
+    edges = [replace(edge, kind="operand") if edge.kind == "saved" else edge for edge in edges]
     return picture.part({ident: node for ident, node in picture.nodes.items() if ident in kept}, edges)

@@ -4,7 +4,7 @@ The SVG is written here. PNG and PDF go through Graphviz's ``dot`` as one table 
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
 
@@ -38,8 +38,8 @@ def heatmap(weights, rows: Sequence[str] | None = None, columns: Sequence[str] |
     for name, given, size in (("rows", rows, array.shape[0]), ("columns", columns, array.shape[1])):
         if given is not None and len(given) != size:
             fail(errors.ShapeError, "heatmap", f"{name} must hold {size} labels for weights {array.shape}", f"{len(given)} were got")
-    named = [[str(label) for label in given] if given is not None else [str(k) for k in range(n)] for given, n in zip((rows, columns), array.shape, strict=True)]
-    view = Heatmap(array.astype(np.float64), *named)
+    n, m = array.shape
+    view = Heatmap(array.astype(np.float64), range(n) if rows is None else rows, range(m) if columns is None else columns)
     if to_file is not None:
         view.save(to_file)
     return view
@@ -48,8 +48,8 @@ def heatmap(weights, rows: Sequence[str] | None = None, columns: Sequence[str] |
 class Heatmap:
     """A heat map: ``weights`` (queries, keys), labels ``rows`` and ``columns``. Notebooks show it by itself."""
 
-    def __init__(self, weights: np.ndarray, rows: Sequence[str], columns: Sequence[str]):
-        self.weights, self.rows, self.columns = weights, list(rows), list(columns)
+    def __init__(self, weights: np.ndarray, rows: Iterable, columns: Iterable):
+        self.weights, self.rows, self.columns = weights, [str(row) for row in rows], [str(column) for column in columns]
         finite = weights[np.isfinite(weights)]
         self.low = float(min(finite.min(initial=0.0), 0.0))
         self.high = float(finite.max(initial=0.0)) or (1.0 if self.low == 0 else 0.0)
@@ -157,9 +157,7 @@ class Heatmap:
 
     def __str__(self) -> str:
         width = max(map(len, self.rows))
-        return "\n".join(
-            f"{row:>{width}}  " + " ".join(f"{_short(value):>5}" for value in line) for row, line in zip(self.rows, self.weights, strict=True)
-        )
+        return "\n".join(f"{row:>{width}}  " + " ".join(f"{_short(value):>5}" for value in line) for row, line in zip(self.rows, self.weights, strict=True))
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, Any]:
         return {"image/svg+xml": self.svg, "text/plain": str(self)}

@@ -4,11 +4,19 @@ One arrow direction everywhere: from producer to consumer. What belongs to the d
 "update", everything else "forward". Ids come from structure alone, so the same program gives the same picture, byte for byte.
 """
 
+import hashlib
 import json
+import re
 from dataclasses import asdict, dataclass, field
 
 Path = tuple[str, ...]
 """Where a node lies: the ids of the clusters around it, outermost first."""
+
+
+def as_id(name: str) -> str:
+    """A name as part of an id: letters, digits, dots, dashes and underscores; a name that needed changes gets a digest, so that it stays apart from others."""
+    safe = re.sub(r"[^\w.-]", "_", name)
+    return safe if safe == name else f"{safe}_{hashlib.blake2b(name.encode(), digest_size=3).hexdigest()}"
 
 
 @dataclass
@@ -46,8 +54,9 @@ class Node:
 
 @dataclass
 class Edge:
-    """One arrow. ``kind``: "data", "gradient" (cotangent to cotangent), "saved" (forward value read by the derivative), "operand" (the same,
-    after a transpose or the like), "seed" (output to its cotangent), "loop" (a carry handed to the next step) or "update" (a leaf overwritten after the step). ``operands``: which inputs it feeds."""
+    """One arrow. ``kind``: "data", "gradient" (from cotangent to cotangent), "saved" (a forward value that the derivative reads), "operand" (the same, after
+    a transpose or the like), "seed" (from an output to its cotangent), "loop" (a carry handed to the next step) or "update" (a leaf overwritten after the
+    step). ``operands``: which inputs of the target it feeds."""
 
     source: str
     target: str
