@@ -1,6 +1,7 @@
 """The command line: help at once, exit codes, one sentence for each mistake, JSON for machines."""
 
 import json
+import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -73,6 +74,7 @@ def test_help_and_version(capsys):
         (["train", "--resume", "x", "--seed", "0"], "--resume must come without --seed"),
         (["train", "--resume", "x", "bahdanau"], "--resume must come without MODEL"),
         (["gradcheck", "tan"], "OP must be one of"),
+        (["draw", "bahdanau", "-o", "x.gif"], "FILE must end in .svg"),
         (["eval"], "required: RUN"),
         (["sample", "x", "--beam", "0"], "at least 1, but '0'"),
     ],
@@ -171,12 +173,43 @@ def test_train_eval_sample(capsys, tmp_path, monkeypatch):
     assert code == 1 and f"tinyattn train --resume {folder}" in err
 
 
+def test_an_edited_config_is_one_sentence(capsys, tmp_path):
+    folder = tmp_path / "run"
+    assert run(capsys, "train", "seq2seq", "--steps", 2, "--out", folder, *SET[:3], *SET[4:])[0] == 0
+    whole = (folder / "config.toml").read_text()
+    for old, new, expected in [
+        ("hidden = 6", "hidden = 0", "hidden must be positive, but 0"),
+        ("hidden = 6", 'hidden = "6"', "model.hidden is '6'"),
+        ("hidden = 6", "", "model.hidden"),
+        ("seed = 0", "seed = 0\nsead = 1", "training.sead"),
+        ('name = "seq2seq"', 'name = "seq"', "the model must be one of"),
+        ("[training]", "[trainings]", "training"),
+    ]:
+        assert old in whole
+        (folder / "config.toml").write_text(whole.replace(old, new))
+        for arguments in (["train", "--resume", folder], ["eval", folder]):
+            code, _, err = run(capsys, *arguments)
+            assert code == 1 and expected in err and len(err.splitlines()) == 1, err
+    (folder / "config.toml").write_text(whole.replace("hidden = 6", "hidden = 7"))
+    code, _, err = run(capsys, "eval", folder)
+    assert code == 1 and "it belongs to another model" in err
+
+
 def test_a_table_and_what_to_try_next(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code, out, err = run(capsys, "train", "seq2seq", "--steps", 2, "--out", "here", *SET[:3], *SET[4:])
     assert code == 0, err
     assert "exact match" in out and "BLEU" in out and "report: here/report.html" in out
     assert "tinyattn sample here" in out and "run folder: here" in err
+
+
+@pytest.mark.skipif(shutil.which("dot") is None, reason="needs the program dot")
+def test_draw(capsys, tmp_path):
+    path = tmp_path / "seq2seq.svg"
+    code, out, _ = run(capsys, "draw", "seq2seq", "--depth", 0, "-o", path)
+    assert code == 0 and out.strip() == str(path) and "decoder" in path.read_text()
+    code, out, _ = run(capsys, "draw", "seq2seq", "--forward", "--json", "-o", tmp_path / "x.json")
+    assert code == 0 and json.loads((tmp_path / "x.json").read_text()) and json.loads(out)["picture"]
 
 
 def test_gradcheck(capsys):

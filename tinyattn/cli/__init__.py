@@ -82,7 +82,7 @@ def parser() -> Parser:
 
     draw = command("draw", "draw.draw", "draw the computation graph of a model, forward and backward")
     draw.add_argument("what", metavar="MODEL_OR_RUN", help="a model's name or a run folder")
-    draw.add_argument("-o", "--output", metavar="FILE", help=".svg .png .pdf .gv .json (default: MODEL.svg)")
+    draw.add_argument("-o", "--output", metavar="FILE", help=".svg .png .pdf .html .gv .json (default: MODEL.svg)")
     draw.add_argument("--depth", type=_natural, metavar="N", help="levels of modules to open")
     draw.add_argument("--forward", action="store_true", help="without the derivative")
 

@@ -9,15 +9,18 @@ import numpy as np
 
 import tinyattn as ta
 from tinyattn import models
-from tinyattn.errors import TinyattnError
+from tinyattn.cli.settings import UsageError
 from tinyattn.tasks.batching import Batch
 
-DEPTH = 2
+FORMATS = (".svg", ".png", ".pdf", ".html", ".gv", ".json")
+DEPTH = 1
 """Levels of modules opened in a report: more is a wall chart."""
 
 
 def draw(arguments: argparse.Namespace) -> None:
     """Draw a model by name, at its default sizes, or that of a run."""
+    if arguments.output and Path(arguments.output).suffix not in FORMATS:
+        raise UsageError(f"[draw] FILE must end in {', '.join(FORMATS)}, but {arguments.output!r} was got.")
     what = Path(arguments.what)
     if what.is_dir():
         from tinyattn.cli.use import trained
@@ -27,8 +30,8 @@ def draw(arguments: argparse.Namespace) -> None:
     else:
         entry = models.get(arguments.what)
         model, name = entry.load()(entry.load().Config(40, 40)), entry.name
-    path = Path(arguments.output or f"{name}.svg")
     direction = "forward" if arguments.forward else "both"
+    path = Path(arguments.output or f"{name}.svg")
     view = ta.viz.draw(small_loss(model), direction=direction, depth=arguments.depth)
     view.save(str(path))
     print(json.dumps({"picture": str(path)}) if arguments.json else path)
@@ -37,16 +40,9 @@ def draw(arguments: argparse.Namespace) -> None:
 def small_loss(model: Any) -> ta.Tensor:
     """The model's loss of two sentences of five words: the graph is that of any batch."""
     ids, lengths = np.ones((2, 5), np.int32), np.array([5, 4], np.int32)
-    batch = Batch(
-        source=ta.tensor(ids, name="source"),
-        source_length=ta.tensor(lengths, name="source_length"),
-        target_in=ta.tensor(ids.copy(), name="target_in"),
-        target_out=ta.tensor(ids.copy(), name="target_out"),
-        target_length=lengths,
-        index=np.arange(2),
-        valid=np.ones(2, bool),
-    )
-    return model.eval().loss(batch)
+    arrays = {"source": ids, "source_length": lengths, "target_in": ids.copy(), "target_out": ids.copy()}
+    named: dict[str, Any] = {name: ta.tensor(array, name=name) for name, array in arrays.items()}
+    return model.eval().loss(Batch(**named, target_length=lengths, index=np.arange(2), valid=np.ones(2, bool)))
 
 
 def picture_of(model: Any, path: Path) -> str:
@@ -54,7 +50,5 @@ def picture_of(model: Any, path: Path) -> str:
     try:
         ta.viz.draw(small_loss(model), depth=DEPTH).save(str(path))
         return path.read_text(encoding="utf-8")
-    except (ImportError, AttributeError) as error:
-        return f"Not drawn: this installation has no pictures ({error})."
-    except TinyattnError as error:  # no `dot` program; the message says how to get it
+    except Exception as error:  # most likely there is no `dot`, and the message says how to get it; a picture must not cost the report
         return f"Not drawn: {error}"

@@ -14,8 +14,9 @@ from importlib import import_module
 from typing import Any
 
 from tinyattn import models, tasks
-from tinyattn.errors import TinyattnError
+from tinyattn.errors import CheckpointError, TinyattnError
 from tinyattn.train.loop import TrainingConfig
+from tinyattn.train.run import Run
 
 Config = dict[str, dict[str, Any]]
 
@@ -52,7 +53,7 @@ def resolve(
         if given is not None:
             config["training"][key] = given
     check(entry, config)
-    head = {"model": {"name": entry.name}, "task": {"name": about.name, "data": data}}
+    head: Config = {"model": {"name": entry.name}, "task": {"name": about.name, "data": data}}
     return {table: head.get(table, {}) | values for table, values in config.items()}
 
 
@@ -63,6 +64,22 @@ def check(entry: models.Entry, config: Config) -> None:
         entry.load().Config(4, 4, **sizes_of(config))
     except TinyattnError as error:
         raise UsageError(str(error)) from None
+
+
+def check_run(run: Run) -> None:
+    """Raise CheckpointError unless the run's config.toml, which people may edit, still says what a run needs."""
+    try:
+        known = resolve(run.config["model"]["name"], run.config["task"]["name"], run.config["task"].get("data"))
+        for table, values in known.items():
+            for key in run.config[table].keys() ^ {key for key, value in values.items() if value is not None}:
+                raise KeyError(f"{table}.{key}")
+            for key, value in run.config[table].items():
+                if type(value) is not type(values[key]):
+                    raise TypeError(f"{table}.{key} is {value!r}")
+        check(models.get(run.config["model"]["name"]), run.config)
+    except (KeyError, TypeError, AttributeError, TinyattnError) as error:
+        got = f"something is wrong: {error}"
+        raise CheckpointError(f"[run] {run.folder}/config.toml must be the settings of a run, but {got}.") from None
 
 
 def training(config: Config) -> TrainingConfig:

@@ -6,6 +6,7 @@ even in the middle of the baseline, goes on from there with --resume.
 
 import argparse
 import json
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -35,7 +36,7 @@ def train(arguments: argparse.Namespace) -> int:
         return _train(run, arguments)
     except (Interrupted, KeyboardInterrupt) as stop:
         where = f" after step {stop.step:,}, and saved" if isinstance(stop, Interrupted) else ""
-        print(f"stopped{where}. Go on with:\n  tinyattn train --resume {run.folder}", file=sys.stderr)
+        print(f"stopped{where}. Go on with:\n  tinyattn train --resume {shlex.quote(str(run.folder))}", file=sys.stderr)
         return STOPPED
     finally:
         run.close()
@@ -60,6 +61,7 @@ def _resumed(arguments: argparse.Namespace) -> Run:
         if value:
             raise UsageError(f"[train] --resume must come without {option}: the run has its own settings.")
     run = Run.open(arguments.resume)
+    settings.check_run(run)
     if arguments.steps and arguments.steps != run.config.get("training", {}).get("steps"):
         run.config["training"]["steps"] = arguments.steps
         settings.check(models.get(run.config["model"]["name"]), run.config)

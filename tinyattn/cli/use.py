@@ -11,7 +11,7 @@ import numpy as np
 import tinyattn as ta
 from tinyattn.cli import settings
 from tinyattn.cli.train import load_best
-from tinyattn.errors import CheckpointError, DataError
+from tinyattn.errors import DataError
 from tinyattn.models.evaluation import evaluate as evaluate_model
 from tinyattn.tasks.vocabulary import UNK
 from tinyattn.train.run import Run
@@ -23,12 +23,9 @@ SHOWN = 3
 def trained(folder: str | Path) -> tuple[Run, Any, Any]:
     """The run in a folder, its task, and its model with the best parameters. Raises CheckpointError and DataError."""
     run = Run.open(folder, lock=False)
-    try:
-        task = settings.make_task(run.config)
-        model = settings.make_model(run.config, task)
-    except (KeyError, TypeError) as error:
-        got = f"its config.toml is not that of a run ({error})"
-        raise CheckpointError(f"[run] {folder} must be the folder of a run, but {got}.") from None
+    settings.check_run(run)
+    task = settings.make_task(run.config)
+    model = settings.make_model(run.config, task)
     load_best(run, model)
     return run, task, model.eval()
 

@@ -9,6 +9,7 @@ printed, drawn, run and differentiated again.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from tinyattn import errors
 from tinyattn.graph import scope
@@ -61,7 +62,7 @@ def _apply(node: Tensor, cotangent) -> Sequence[Tensor | None]:
 def pull_back(seeds: Mapping[Tensor, Tensor], leaves: Sequence[Tensor]) -> list[Tensor | None]:
     """Cotangents of ``leaves``, given those of some outputs (``seeds``); None where no path leads to a leaf."""
     wanted = depends_on(seeds, leaves)
-    cotangents: dict[Tensor, Tensor | dict] = {}
+    cotangents: dict[Tensor, Any] = {}  # of a node of several outputs: a dict, by output
     for node, seed in seeds.items():
         cotangents[node] = _add(cotangents.get(node), seed)
     order = topological(seeds)
@@ -178,7 +179,7 @@ def hvp(fn: Callable, inputs: Sequence[Tensor], vectors: Sequence[Tensor]):
     """``(value, H·v)`` for the scalar function ``fn``: the gradient of ⟨∇f, v⟩."""
     y = fn(*inputs)
     gradients = grad(y, list(inputs))
-    inner = None
+    inner = constant(0, y.dtype)
     for g, v in zip(gradients, vectors, strict=True):
         _check_like("hvp", "vector", v, g)
         inner = _add(inner, make("sum", make("mul", g, v), axes=tuple(range(g.ndim)), keepdims=False))

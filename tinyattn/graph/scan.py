@@ -161,10 +161,11 @@ def _derivative(cotangents: dict, node: Tensor):
     wanted = [a for a in arguments if is_float(a.dtype)]
     pulled = dict(zip(wanted, pull_back(seeds, wanted), strict=True))
 
-    d_next = [pulled[carry_args[k]] if pulled[carry_args[k]] is not None else zeros_like(carry_args[k]) for k in floating]
-    x_bars = {k: pulled[a] for k, a in enumerate(x_args) if pulled.get(a) is not None}
-    w_bars = {k: pulled[a] for k, a in enumerate(const_args) if pulled.get(a) is not None}
-    sums = {k: _Sum(bar, set(d_vars.values()) | set(g_vars.values()) | forward) for k, bar in w_bars.items()}
+    found: dict[Tensor, Tensor] = {a: bar for a, bar in pulled.items() if bar is not None}
+    d_next = [found[carry_args[k]] if carry_args[k] in found else zeros_like(carry_args[k]) for k in floating]
+    x_bars = {k: found[a] for k, a in enumerate(x_args) if a in found}
+    w_bars = {k: found[a] for k, a in enumerate(const_args) if a in found}
+    sums = {k: _Sum(bar) for k, bar in w_bars.items()}
     emitted = [*x_bars.values(), *(v for s in sums.values() for v in s.stacked)]
     accumulated = [v for s in sums.values() for v in s.carried]
     accumulators = [placeholder(v.type) for v in accumulated]
@@ -228,7 +229,7 @@ class _Sum:
     joined along the contracted axis. ``stacked`` and ``carried`` are the per-step values needed; ``value`` puts the total together.
     """
 
-    def __init__(self, root: Tensor, step_nodes: set[Tensor]):
+    def __init__(self, root: Tensor):
         self.stacked: list[Tensor] = []
         self.carried: list[Tensor] = []
         self._build = self._plan(root)

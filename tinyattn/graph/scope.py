@@ -7,6 +7,7 @@ import contextlib
 import os
 import sys
 import threading
+from types import FrameType
 from typing import NamedTuple
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
@@ -60,7 +61,7 @@ def user_line() -> Line | None:
     """The innermost line outside the package; failing that, the innermost line of a model."""
     if state.line is not None:
         return state.line
-    frame = sys._getframe(1)
+    frame: FrameType | None = sys._getframe(1)
     model = None
     while frame is not None:
         file = frame.f_code.co_filename

@@ -47,7 +47,12 @@ class Tensor:
     shape: Shape
     dtype: np.dtype
     name: str | None
-    storage: Storage | None
+    scope: tuple[str, ...]
+    line: Any
+    origin: "Tensor | None"
+    storage: Any  # Storage for a leaf with a value, else None
+    grad: "Tensor | None"
+    _memo: Any
 
     @property
     def ndim(self) -> int:
@@ -223,7 +228,7 @@ def _ancestors(node: Tensor):
 def _fresh(op: Op, inputs, attrs, kind: Type | None, name=None, storage=None) -> Tensor:
     node = object.__new__(Tensor)
     node.op, node.inputs, node.attrs = op, inputs, attrs
-    node.shape, node.dtype = kind if kind is not None else (None, None)
+    node.shape, node.dtype = kind if kind is not None else (None, None)  # type: ignore[assignment]
     node.name, node.storage, node.grad, node._memo = name, storage, None, None
     node.scope, node.line, node.origin = scope.state.scope, scope.user_line(), scope.state.origin
     return node
@@ -323,7 +328,7 @@ def as_tensor(value, like: "Tensor | None" = None) -> Tensor:
 
 def promote_operands(*values) -> list[Tensor]:
     """Operands as Tensors, Python numbers taking their element type from the Tensors beside them."""
-    like = None
+    like: Any = None
     for value in values:
         if isinstance(value, (Tensor, np.ndarray, np.generic)):
             dtype = value.dtype

@@ -176,7 +176,7 @@ def plan(
     rows, columns, group = _tile(m, n, k, batch[0] * batch[1], size, flag)
     units = ceiling(m, rows) * ceiling(n, columns) * batch[0] * batch[1]
     added = d or (0, 0, 0, 1)
-    words = (0, 0, 0, 0, m, n, k, a[2], a[3], b[2], b[3], c[2], added[2], batch[1])
+    words: tuple[int, ...] = (0, 0, 0, 0, m, n, k, a[2], a[3], b[2], b[3], c[2], added[2], batch[1])
     words += (*a[:2], *b[:2], *c[:2], *added[:2], 0, 0, rows, columns, units, group, int(flag))
     return Plan(kernel, ceiling(units, group), words, dtype, swapped, pack)
 

@@ -46,7 +46,7 @@ def fingerprint() -> str:
     for package in ("numba", "llvmlite"):
         digest.update(importlib.metadata.version(package).encode() + b"\0")
     digest.update(llvm.get_host_cpu_name().encode() + llvm.get_host_cpu_features().flatten().encode())
-    digest.update(sys.platform.encode())
+    digest.update(f"{sys.platform} {os.environ.get('TINYATTN_VECTOR_BYTES', '')}".encode())
     return digest.hexdigest()[:24]
 
 

@@ -4,6 +4,7 @@ The object exports one C symbol, ``void symbol(int64, int64, int64, int64)``, an
 """
 
 import importlib
+from typing import Any
 
 from llvmlite import ir
 from numba import types
@@ -21,8 +22,8 @@ def kernel_function(name: str, dtype: str):
     return getattr(importlib.import_module(f"tinyattn.kernels.{module}"), factory)(REALS[dtype])
 
 
-def _flags() -> compiler.Flags:
-    flags = compiler.Flags()
+def _flags() -> Any:
+    flags: Any = compiler.Flags()
     flags.fastmath = cpu.FastMathOptions(FLAGS)
     flags.error_model = "numpy"
     flags.boundscheck = False

@@ -12,10 +12,11 @@ FLAGS = {"contract", "nsz"}
 
 
 def inline(function):
-    """A helper that is inlined into the kernels that use it."""
+    """A helper that is inlined into the kernels that use it (a plain ``njit`` would export a symbol, which two objects may share by mistake)."""
     if config.DISABLE_JIT:
         return function
-    return njit(fastmath=FLAGS, error_model="numpy", boundscheck=False, forceinline=True)(function)
+    options = dict(no_cpython_wrapper=True, no_cfunc_wrapper=True, _nrt=False)
+    return njit(fastmath=FLAGS, error_model="numpy", boundscheck=False, forceinline=True, **options)(function)
 
 
 class Real:

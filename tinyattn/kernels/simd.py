@@ -13,7 +13,7 @@ from numba import types
 from numba.core import config
 from numba.extending import intrinsic
 
-PURE = bool(config.DISABLE_JIT)
+PURE = bool(config.DISABLE_JIT)  # type: ignore[attr-defined]
 _I64 = ir.IntType(64)
 
 

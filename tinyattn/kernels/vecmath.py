@@ -13,6 +13,7 @@ reals, which many machines lack for vectors.
 ``exp(real)``, ``log(real)`` … at the end give functions of one number for kernels to call.
 """
 
+import functools
 import math
 
 import numpy as np
@@ -249,7 +250,7 @@ def _for_kernels(method):
         return scalar(getattr(Elementary(real.name), method), real.name, real.name)
 
     factory.__name__ = method
-    return factory
+    return functools.cache(factory)
 
 
 exp, expm1, sigmoid, tanh = map(_for_kernels, ("exp", "expm1", "sigmoid", "tanh"))

@@ -66,7 +66,7 @@ class Value:
     """An LLVM value (a number or a vector of numbers) with Python's operators; comparisons with NaN are as in Python."""
 
     __array_ufunc__ = None  # NumPy's numbers leave operators to this class
-    __hash__ = None
+    __hash__ = None  # type: ignore[assignment]
 
     def __init__(self, builder, value):
         self.builder, self.value = builder, value

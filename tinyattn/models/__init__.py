@@ -33,7 +33,7 @@ class Entry:
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)
     targets: dict[str, dict[str, float]] = field(default_factory=dict)
 
-    def load(self) -> type:
+    def load(self) -> Any:
         """The model's class."""
         return getattr(import_module(f"{__name__}.{self.module}"), self.class_name)
 
@@ -82,7 +82,7 @@ def get(name: str) -> Entry:
     raise TinyattnError(f"[models] the model must be one of {', '.join(names)}, but {name!r} was got: {suggestion}")
 
 
-def __getattr__(name: str) -> type:
+def __getattr__(name: str) -> Any:
     """The model classes, imported when they are asked for."""
     for entry in MODELS:
         if name == entry.class_name:

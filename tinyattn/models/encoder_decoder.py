@@ -117,9 +117,10 @@ class EncoderDecoder(nn.Module):
         self._search = ta.function(self._best)
 
     @classmethod
-    def for_task(cls, task: Any, **sizes: Any) -> "EncoderDecoder":
+    def for_task(cls, task: Any, **sizes: Any) -> Any:
         """A model for the vocabularies of a translation task."""
-        return cls(cls.Config(len(task.source_vocabulary), len(task.target_vocabulary), **sizes))
+        make: Any = cls  # a model takes its config alone
+        return make(cls.Config(len(task.source_vocabulary), len(task.target_vocabulary), **sizes))
 
     def initialise(self) -> None:
         """Draw the parameters as `config.init` says; models call it when all of them are there.

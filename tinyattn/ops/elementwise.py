@@ -5,6 +5,7 @@ Each is one row: name, NumPy reference, derivative, formula. Inputs broadcast; t
 """
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from tinyattn.graph.types import BOOL, FLOAT32, INT64, Type, as_dtype, broadcast
 _FORMULAS: dict[str, tuple[str, str]] = {}
 
 
-def _row(name, reference, derivative, formula, vjp="", *, result="same", needs="number", kinks=None):
+def _row(name, reference, derivative, formula, vjp="", *, result="same", needs="number", kinks=None) -> Callable[..., Tensor]:
     """One row of the table. ``result``: "same" element type as the operands, or "bool"; ``needs``: "float", "number", "bool" or "any"."""
 
     def infer(*inputs):
@@ -86,7 +87,7 @@ sub = _row("sub", np.subtract, _rule(lambda g, y, a, b: (g, -g)), "{0} − {1}",
 mul = _row("mul", np.multiply, _rule(lambda g, y, a, b: (g * b, g * a)), "{0} · {1}", "ḡ·{1}, ḡ·{0}")
 div = _row("div", np.divide, _rule(lambda g, y, a, b: (g / b, -g * y / b)), "{0} / {1}", "ḡ/{1}, −ḡ·y/{1}", needs="float")
 neg = _row("neg", np.negative, _rule(lambda g, y, a: (-g,)), "−{0}", "−ḡ")
-abs = _row("abs", np.abs, _rule(lambda g, y, a: (g * sign(a),)), "|{0}|", "ḡ·sign({0})", kinks=lambda a: a)
+abs = _row("abs", np.abs, _rule(lambda g, y, a: (g * make("sign", a),)), "|{0}|", "ḡ·sign({0})", kinks=lambda a: a)
 sign = _row("sign", np.sign, ZERO, "sign({0})", kinks=lambda a: a)
 square = _row("square", np.square, _rule(lambda g, y, a: (2 * g * a,)), "{0}²", "2ḡ·{0}")
 sqrt = _row("sqrt", np.sqrt, _rule(lambda g, y, a: (g * 0.5 / y,)), "√{0}", "ḡ/(2y)", needs="float")
@@ -95,7 +96,7 @@ expm1 = _row("expm1", np.expm1, _rule(lambda g, y, a: (g * (y + 1),)), "exp({0})
 log = _row("log", np.log, _rule(lambda g, y, a: (g / a,)), "log({0})", "ḡ/{0}", needs="float")
 log1p = _row("log1p", np.log1p, _rule(lambda g, y, a: (g / (1 + a),)), "log(1 + {0})", "ḡ/(1 + {0})", needs="float")
 tanh = _row("tanh", np.tanh, _rule(lambda g, y, a: (g * (1 - y * y),)), "tanh({0})", "ḡ·(1 − y²)", needs="float")
-sin = _row("sin", np.sin, _rule(lambda g, y, a: (g * cos(a),)), "sin({0})", "ḡ·cos({0})", needs="float")
+sin = _row("sin", np.sin, _rule(lambda g, y, a: (g * make("cos", a),)), "sin({0})", "ḡ·cos({0})", needs="float")
 cos = _row("cos", np.cos, _rule(lambda g, y, a: (-g * sin(a),)), "cos({0})", "−ḡ·sin({0})", needs="float")
 
 

@@ -19,6 +19,7 @@ from tinyattn.graph.types import Type, is_float
 def by_definition(cotangent, node: Tensor):
     """The derivative of an op obtained by differentiating its definition."""
     variables = [placeholder(source.type) for source in node.inputs]
+    assert node.op.definition is not None
     values = node.op.definition(*variables, **node.attrs)
     results = values if isinstance(values, tuple) else (values,)
     parts = cotangent if isinstance(cotangent, Mapping) else {0: cotangent}
@@ -28,9 +29,9 @@ def by_definition(cotangent, node: Tensor):
         seeds[value] = make("add", seeds[value], g) if value in seeds else g
     pulled = pull_back(seeds, variables)
     mapping = dict(zip(variables, node.inputs, strict=True))
-    found = [k for k, p in enumerate(pulled) if p is not None and is_float(variables[k].dtype)]
-    moved = iter(substitute([pulled[k] for k in found], mapping))
-    return [next(moved) if k in found else None for k in range(len(variables))]
+    found = {k: p for k, p in enumerate(pulled) if p is not None and is_float(variables[k].dtype)}
+    moved = dict(zip(found, substitute(list(found.values()), mapping), strict=True))
+    return [moved.get(k) for k in range(len(variables))]
 
 
 def hand_derived(

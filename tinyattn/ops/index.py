@@ -170,7 +170,17 @@ def _normalize(x: Tensor, index) -> list:
 def getitem(x: Tensor, index) -> Tensor:
     """``x[index]`` with NumPy's basic and advanced indexing (bool masks excepted: their result's shape would depend on values)."""
     items = _normalize(x, index)
-    starts, steps, sizes, shape, advanced = [], [], [], [], []
+    starts: list[int] = []
+    steps: list[int] = []
+    sizes: list[int] = []
+    shape: list[int] = []
+    advanced: list[tuple[int, Tensor]] = []
+
+    def add(start: int, step: int, size: int) -> None:
+        starts.append(start)
+        steps.append(step)
+        sizes.append(size)
+
     axis = 0
     for item in items:
         if item is None:
@@ -180,10 +190,10 @@ def getitem(x: Tensor, index) -> Tensor:
         if isinstance(item, slice):
             start, stop, step = item.indices(size)
             count = len(range(start, stop, step))
-            starts.append(start if count else 0), steps.append(step), sizes.append(count)
+            add(start if count else 0, step, count)
             shape.append(count)
         elif isinstance(item, Tensor):
-            starts.append(0), steps.append(1), sizes.append(size)
+            add(0, 1, size)
             advanced.append((len(shape), item))
             shape.append(size)
         else:
@@ -192,7 +202,7 @@ def getitem(x: Tensor, index) -> Tensor:
                     errors.ShapeError, "index", f"an index of axis {axis} must lie in 0..{size - 1} (or −{size}..−1)",
                     f"{item!r} was got",
                 )  # fmt: skip
-            starts.append(item % size), steps.append(1), sizes.append(1)
+            add(item % size, 1, 1)
         axis += 1
     result = reshape(slice_(x, starts, steps, sizes), tuple(shape))
     return _advanced(result, advanced, items) if advanced else result
@@ -249,6 +259,8 @@ def _basic(x: Tensor, index):
         size = x.shape[axis]
         first, stop, step = (item if isinstance(item, slice) else slice(item % size, item % size + 1)).indices(size)
         count = len(range(first, stop, step))
-        starts.append(first if count else 0), steps.append(step), shape.append(count)
+        starts.append(first if count else 0)
+        steps.append(step)
+        shape.append(count)
         axis += 1
     return tuple(starts), tuple(steps), tuple(shape)

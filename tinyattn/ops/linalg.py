@@ -64,7 +64,7 @@ def _derivative(g, node):
 register(
     Op(
         "matmul", _infer, _derivative, reference=np.matmul,
-        lower=lambda node, emit: lower_product(emit, *map(emit.value, node.inputs), emit.result(node)),
+        lower=lambda node, emit: lower_product(emit, emit.value(node.inputs[0]), emit.value(node.inputs[1]), emit.result(node)),
         formula="{0}·{1}", vjp_formula="ḡ·{1}ᵀ, {0}ᵀ·ḡ",
     )  # fmt: skip
 )
@@ -84,7 +84,7 @@ def lower_product(emit, a, b, c, scale: float = 1.0, added=None) -> None:
     a, b = a.broadcast((*batch, *a.shape[-2:])), b.broadcast((*batch, *b.shape[-2:]))
     d = None if added is None else added.broadcast(c.shape)
     if d is not None and d.strides[-1] != 1 and c.shape[-1] > 1:
-        d = emit.contiguous(added).broadcast(c.shape)
+        d = emit.contiguous(added.broadcast((*added.shape[:-1], c.shape[-1]))).broadcast(c.shape)
     extents, strides = coalesce(batch, *(r.strides[:-2] for r in (a, b, c, *((d,) if d is not None else ()))))
     if len(extents) > 2:
         return lower_product(emit, emit.contiguous(a), emit.contiguous(b), c, scale, None if d is None else emit.contiguous(d))
@@ -132,7 +132,7 @@ register(
         "affine", lambda a, b, d: _infer(a, b), NotDifferentiable("it exists only in compiled programs"),
         reference=lambda a, b, d: np.matmul(a, b) + d, definition=lambda a, b, d: make("matmul", a, b) + d,
         lower=lambda node, emit: lower_product(
-            emit, *map(emit.value, node.inputs[:2]), emit.result(node), added=emit.value(node.inputs[2])
+            emit, emit.value(node.inputs[0]), emit.value(node.inputs[1]), emit.result(node), added=emit.value(node.inputs[2])
         ),
         formula="{0}·{1} + {2}",
     )  # fmt: skip

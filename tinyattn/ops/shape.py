@@ -11,7 +11,7 @@ import numpy as np
 from tinyattn import errors
 from tinyattn.graph.op import Op, register
 from tinyattn.graph.tensor import Tensor, as_tensor, make, promote_operands
-from tinyattn.graph.types import Type, broadcast, fail, normalize_axis, promote
+from tinyattn.graph.types import Type, broadcast, fail, normalize_axes, normalize_axis, promote
 from tinyattn.ops.elementwise import cast
 
 
@@ -207,8 +207,7 @@ def expand_dims(x, axis: int) -> Tensor:
 def squeeze(x, axis=None) -> Tensor:
     """``x`` without the axes of size 1 (all of them, or those named)."""
     x = as_tensor(x)
-    named = range(x.ndim) if axis is None else (axis if isinstance(axis, (tuple, list)) else (axis,))
-    named = {normalize_axis("squeeze", a, x.ndim) for a in named}
+    named = set(normalize_axes("squeeze", axis, x.ndim))
     if axis is not None and any(x.shape[a] != 1 for a in named):
         fail(errors.ShapeError, "squeeze", "the axes must have size 1", f"axes {sorted(named)} of {x.shape} were got")
     return reshape(x, tuple(s for a, s in enumerate(x.shape) if not (a in named and s == 1)))
@@ -240,8 +239,7 @@ def split(x, sizes: int | Sequence[int], axis: int = 0) -> list[Tensor]:
 def flip(x, axis=None) -> Tensor:
     """``x`` with the order along the axes (all, or those named) reversed."""
     x = as_tensor(x)
-    named = range(x.ndim) if axis is None else (axis if isinstance(axis, (tuple, list)) else (axis,))
-    named = {normalize_axis("flip", a, x.ndim) for a in named}
+    named = set(normalize_axes("flip", axis, x.ndim))
     return x[tuple(slice(None, None, -1) if a in named else slice(None) for a in range(x.ndim))]
 
 

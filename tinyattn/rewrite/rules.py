@@ -144,7 +144,8 @@ def sum_unit_axes(node: Tensor) -> Tensor | None:
 
 def _terms(node: Tensor, limit: int = 16) -> list[Tensor]:
     """The terms of a sum of equal shapes (an inner sum counts as one term beyond the limit)."""
-    found, stack = [], [node]
+    found: list[Tensor] = []
+    stack = [node]
     while stack:
         term = stack.pop()
         inner = term.op.name == "add" and all(s.shape == term.shape for s in term.inputs) and len(found) + len(stack) < limit

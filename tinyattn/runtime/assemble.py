@@ -4,6 +4,8 @@ Argument blocks, their tables and the program itself are 64-bit words in one arr
 the start of that loop's body, which sets it anew in every iteration.
 """
 
+from typing import Any
+
 import numpy as np
 
 from tinyattn.kernels import build
@@ -22,10 +24,10 @@ class Assembly:
         self.arena_bytes = peak
         self.arena = aligned_bytes(peak)
         self.keep: list[np.ndarray] = []
-        self._blocks: list[int | tuple[str, int]] = []  # argument words; ("block", k) is the address of word k
-        self._points: dict[Region, list] = {}
+        self._blocks: list[Any] = []  # argument words; ("block", k) is the address of word k
+        self._points: dict[Region, list[tuple[int, Ref]]] = {}
         self.rows: list[Row] = []
-        args = {}
+        args: dict[Row, int] = {}
         self._collect(lowered.main, args)
         self.words = np.zeros(len(self._blocks) + 1, np.int64)
         start = self.words.ctypes.data
@@ -67,9 +69,9 @@ class Assembly:
         return base + ref.offset * ref.dtype.itemsize
 
     # The program.
-    def _table(self, main: Region, args: dict, start: int) -> list[list[int]]:
-        table: list[list[int]] = []
-        fixups: list[tuple[int, int, str]] = []
+    def _table(self, main: Region, args: dict[Row, int], start: int) -> list[list]:
+        table: list[list] = []
+        fixups: list[tuple[int, int, tuple]] = []
         counters: dict[Region, int] = {}
         base_cells: dict[tuple[int, Region], int] = {}  # (word, region of its POINT) → row of the table
 
@@ -103,7 +105,7 @@ class Assembly:
 
         walk(main)
         table.append([HALT] + [0] * (ROW - 1))
-        self._counters = np.zeros(len(counters) + 1, np.int64)
+        self._counters: Any = np.zeros(len(counters) + 1, np.int64)
         for row in table:
             for k, value in enumerate(row):
                 if isinstance(value, tuple):

@@ -34,7 +34,7 @@ class Row:
     node: Tensor | None = None
     in_place: tuple[tuple[Ref, Ref], ...] = ()
     """(output, input) pairs that may share memory."""
-    region: Region | None = None
+    region: Any = None
     flops: float = 0.0
 
 
@@ -78,8 +78,8 @@ class Emitter:
         outputs = self._values.setdefault(node, {})
         asked = {n.attrs["key"]: n for n in self._asked.get(node, ())}
         kind = node.op.infer(*node.inputs, **node.attrs)[key]
-        target = self._placed.get(asked[key]) if key in asked else None
-        outputs[key] = target or self.new(kind.shape, kind.dtype)
+        placed = self._placed.get(asked[key]) if key in asked else None
+        outputs[key] = placed or self.new(kind.shape, kind.dtype)
         return outputs[key]
 
     def is_asked(self, node: Tensor, key: int) -> bool:
@@ -186,8 +186,8 @@ class Emitter:
         attrs = node.attrs
         body, length, reverse = attrs["body"], attrs["length"], attrs["reverse"]
         n_carries, n_xs = attrs["carries"], attrs["sequences"]
-        stacks = [n.attrs["key"][1] for n in self._asked.get(node, ()) if n.attrs["key"][0] == "stack"]
-        stacks = dict.fromkeys(stacks)  # (not a list: == on Tensors makes a Tensor)
+        keys = [n.attrs["key"] for n in self._asked.get(node, ())]
+        stacks = dict.fromkeys(key[1] for key in keys if key[0] == "stack")  # (not a list: == on Tensors makes a Tensor)
         inputs = [self._values[s] for s in node.inputs]
         result = self._values[node] = {}
         region = Region(self.region, length)
@@ -256,9 +256,8 @@ class Emitter:
                 result["stack", following] = after
             start = length if reverse else 0
             end = 0 if reverse else length
-            slot = lambda i: whole.sliced((i, *(0 for _ in shape)), (1,) * (len(shape) + 1), (1, *shape)).reshaped(shape)  # noqa: E731
-            self.copy(init, slot(start))
-            result["final", k] = slot(end)
+            self.copy(init, whole.row(start))
+            result["final", k] = whole.row(end)
             return
         readers = users[argument] if argument in users else []
         maker = following.inputs[0] if following.op.name == "output" else following

@@ -164,6 +164,10 @@ class Ref:
             left //= extent
         return replace(self, shape=shape, strides=tuple(reversed(strides)))
 
+    def row(self, index: int) -> "Ref":
+        """Entry ``index`` along the first axis."""
+        return replace(self, offset=self.offset + index * self.strides[0], shape=self.shape[1:], strides=self.strides[1:])
+
     def at(self, region: Region, reverse: bool, length: int) -> "Ref":
         """The slice of this stack that iteration t of a loop sees (t counts down with ``reverse``)."""
         stride = self.strides[0]

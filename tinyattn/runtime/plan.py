@@ -57,7 +57,7 @@ def _spans(main: Region) -> dict[Region, tuple[int, int]]:
     return spans
 
 
-def _touch(lives: dict[Buffer, Life], spans, buffer: Buffer, region: Region, position: int) -> None:
+def _touch(lives: dict[Buffer, Life], spans, buffer: Buffer, region: Region | None, position: int) -> None:
     if buffer.array is not None:
         first = last = position
     else:

@@ -2,6 +2,7 @@
 
 import gc
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -47,7 +48,7 @@ class Program:
         self._run = build.function("executor.program")
         self._table = self.assembly.table.ctypes.data
         self._shared = bool((self.assembly.table[:, 4][self.assembly.kernel_rows()] == 1).any())
-        self._input_arrays = [buffer.array for buffer in self.lowered.inputs]
+        self._input_arrays: list[Any] = [buffer.array for buffer in self.lowered.inputs]
         self._output_views = [self.assembly.view(ref) for ref in self.lowered.outputs]
         self._stored = [leaf.storage for leaf in self.updates]
 

@@ -5,6 +5,7 @@ are evaluated as their definition.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from tinyattn.graph.body import Body
 from tinyattn.graph.tensor import Tensor
 from tinyattn.graph.traverse import topological
 
-Values = dict[Tensor, np.ndarray | dict]
+Values = dict[Tensor, Any]
 
 
 def _stacks_asked(order: Sequence[Tensor]) -> dict[Tensor, list]:
@@ -64,6 +65,7 @@ def _value(node: Tensor, values: Values, asked, watch):
 
 
 def _by_definition(node: Tensor, arrays, watch):
+    assert node.op.definition is not None
     result = node.op.definition(*node.inputs, **node.attrs)
     known = dict(zip(node.inputs, arrays, strict=True))
     if isinstance(result, tuple):

@@ -101,8 +101,10 @@ class _Helper:
 
 def _yield_address() -> int:
     """The C function that offers the processor to other threads."""
-    library, name = (ctypes.windll.kernel32, "SwitchToThread") if os.name == "nt" else (ctypes.CDLL(None), "sched_yield")
-    return ctypes.cast(getattr(library, name), ctypes.c_void_p).value
+    windows = os.name == "nt"
+    library = getattr(ctypes, "windll").kernel32 if windows else ctypes.CDLL(None)  # noqa: B009
+    function = library.SwitchToThread if windows else library.sched_yield
+    return ctypes.cast(function, ctypes.c_void_p).value or 0
 
 
 pool = Pool()

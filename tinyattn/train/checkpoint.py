@@ -82,15 +82,15 @@ def load(path: str | Path) -> Checkpoint:
     if about.get("kind") != KIND:
         got = f"it is of kind {about['kind']!r}" if "kind" in about else "another program wrote it"
         raise CheckpointError(f"[checkpoint] {path} must be a checkpoint of a tinyattn run, but {got}.")
-    parts: dict[str, Arrays] = {"model": {}, "optimizer": {}, "random": {}}
+    parts: dict[str, Any] = {"model": {}, "optimizer": {}, "random": {}}
     for name, array in arrays.items():
         part, _, rest = name.partition(".")
         if part not in parts:
             raise CheckpointError(f"[checkpoint] {path} must hold arrays of a run, but {name!r} was got.")
         parts[part][rest] = array
     try:
-        texts = {key: json.loads(about[key]) for key in ("config", "data", "progress", "versions")}
-        return Checkpoint(step=int(about["step"]), path=path, **parts, **texts)
+        texts: dict[str, Any] = {key: json.loads(about[key]) for key in ("config", "data", "progress", "versions")}
+        return Checkpoint(step=int(about["step"]), path=path, **texts, **parts)
     except (KeyError, ValueError) as error:
         got = f"its metadata is damaged ({error})"
         raise CheckpointError(f"[checkpoint] {path} must say what run it is of, but {got}.") from None

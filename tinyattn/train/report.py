@@ -139,4 +139,5 @@ def _graph(graph: str) -> str:
     start = graph.find("<svg")
     if start < 0:
         return f"<p>{escape(graph)}</p>"
-    return f'<figure class="graph">{graph[start:]}</figure>'
+    caption = "Blue: inputs and parameters; orange: the derivative; dotted: values it needs. All of it: tinyattn draw RUN -o graph.html"
+    return f'<figure><div class="graph">{graph[start:]}</div><figcaption>{escape(caption)}</figcaption></figure>'

@@ -44,7 +44,7 @@ def record(
         key = {"model": model, "task": task, "metric": metric}
         old = next((r for r in records if all(r.get(k) == v for k, v in key.items())), None)
         same = old is not None and old.get("command") == command and old.get("steps") == steps
-        seeds = {**(old["seeds"] if same else {}), str(seed): float(value)}
+        seeds = {**(old["seeds"] if old is not None and same else {}), str(seed): float(value)}
         new = key | {
             "value": statistics.median(seeds.values()),
             "target": (targets or {}).get(metric),

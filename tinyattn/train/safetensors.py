@@ -16,7 +16,7 @@ import struct
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -163,7 +163,7 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return found
 
 
-def _span(path: Path, name: str, entry: object) -> tuple[str, tuple[int, ...], int, int]:
+def _span(path: Path, name: str, entry: Any) -> tuple[str, tuple[int, ...], int, int]:
     """Element type, shape, first byte and number of bytes of one array."""
 
     def natural(values: object) -> bool:

@@ -72,7 +72,7 @@ class Builder:
             elif node.op.name == "scan":
                 parts[node] = self._scan(node, room, where, [part.attrs["key"] for part in asked.get(node, ())])
             elif node.op.name in self.expand and node.op.definition is not None:
-                results = self._definition(node, room, where)
+                results = self._definition(node, node.op.definition, room, where)
                 parts[node] = results.__getitem__
                 if node.dtype is not None:
                     where[node] = results[0]
@@ -80,8 +80,8 @@ class Builder:
                 used = asked.get(node, ())
                 where[node] = start = self._box(node, room, where, used)
                 parts[node] = lambda key, start=start, used=used: Source(start.node, str(key) if len(used) > 1 else "")
-            if not room.prefix and isinstance(where.get(node), Source):
-                self.drawn[node] = where[node].node
+            if not room.prefix and isinstance(at := where.get(node), Source):
+                self.drawn[node] = at.node
         return where
 
     def module_path(self, node: Tensor, room: Room | None = None) -> Path:
@@ -137,14 +137,14 @@ class Builder:
             path=self.module_path(node, room), origin=origin, formula=labels.formula(node, names) if node.inputs else "",
             rule=labels.gradient_rule(node, names), attrs=attrs, line=line, source=text,
         )  # fmt: skip
-        starts = [self.picture.nodes[where[source].node] for source in node.inputs if isinstance(where[source], Source)]
-        if self.picture.nodes[ident].phase == "gradient" and starts:
+        starts = [self.picture.nodes[at.node] for source in node.inputs if isinstance(at := where[source], Source)]
+        if self.picture.nodes[ident].phase == "gradient" and node not in self.seeds and (starts or self.seeds):
             self.picture.nodes[ident].operand = all(start.operand or start.phase == "forward" for start in starts)
         for k, source in enumerate(node.inputs):
             self._connect(where[source], ident, k)
         if node in self.seeds:
             self._connect(where[self.seeds[node]], ident, 0, "seed")
-        elif self.picture.nodes[ident].phase == "gradient" and not starts and origin in self.picture.nodes:
+        elif self.picture.nodes[ident].phase == "gradient" and not (starts or self.seeds) and origin in self.picture.nodes:
             self._connect(Source(origin), ident, 0, "seed")  # a derivative that the user took begins here, with a constant 1
         return Source(ident)
 
@@ -202,13 +202,13 @@ class Builder:
         box = self.picture.nodes[ident]
         return box.title if box.kind in ("input", "parameter", "element") else box.op
 
-    def _definition(self, node: Tensor, room: Room, where: Where) -> list[Source | str]:
+    def _definition(self, node: Tensor, definition: Callable, room: Room, where: Where) -> list[Source | str]:
         names = self._names_of_inputs(node, where)
         name, formula = node.op.name.replace("_", " "), labels.formula(node, names)
         cluster, path = self._open(node, room, formula if formula.startswith(name) else f"{name} = {formula}", "definition")
         variables = [placeholder(source.type) for source in node.inputs]
         with scope.on_behalf_of(node, node.origin):
-            made = node.op.definition(*variables, **node.attrs)
+            made = definition(*variables, **node.attrs)
         results = list(made) if isinstance(made, tuple) else [made]
         bound = {variable: where[source] for variable, source in zip(variables, node.inputs, strict=True)}
         inner = Room(structural_ids(results), f"{cluster.id}__", path, node.scope, lambda _: cluster.phase)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinyattn import errors
+from tinyattn.graph import scope
 from tinyattn.graph.grad import pull_back
 from tinyattn.graph.op import OPS
 from tinyattn.graph.tensor import Tensor, tensor
@@ -91,7 +92,7 @@ def _roots(y: Any) -> tuple[list[Tensor], dict[Tensor, Tensor]]:
         compiled = [entry for entries in y._compiled.values() for entry in entries]
         if not compiled:
             fail(
-                errors.TinyattnError, "draw", "a function must have been called before it is drawn", f"{y.__name__!r} has not",
+                errors.TinyattnError, "draw", "a function must have been called before it is drawn", f"{y.fn.__name__!r} has not",
                 "Call it once, or y.graph(*arguments), so that its shapes are known.",
             )  # fmt: skip
         return list(compiled[-1].outputs), dict(compiled[-1].updates)
@@ -135,13 +136,18 @@ def _leaves(order: Sequence[Tensor], wrt, names: Mapping[Tensor, str]) -> list[T
 def _gradients(outputs: Sequence[Tensor], leaves: Sequence[Tensor], explicit: bool):
     """Cotangents of the leaves, those of the outputs (ones, as leaves of their own so that the picture can show where the derivative begins), remarks."""
     moving = depends_on(outputs, leaves)
-    seeds = {y: tensor(np.ones(y.shape, y.dtype), name="ȳ") for y in outputs if is_float(y.dtype) and y in moving}
+    seeds = {y: _seed(y) for y in outputs if is_float(y.dtype) and y in moving}
     try:
         return pull_back(seeds, leaves), seeds, []
     except errors.TinyattnError as error:
-        if explicit:
+        if explicit or not str(error).startswith("[grad] every operation"):
             raise
         return [], {}, [f"No gradient: {str(error).splitlines()[0].removeprefix('[grad] ')}"]
+
+
+def _seed(y: Tensor) -> Tensor:
+    with scope.on_behalf_of(y):
+        return tensor(np.ones(y.shape, y.dtype), name="ȳ")
 
 
 def _phases(outputs, gradients, forward, seeds):
@@ -183,9 +189,10 @@ def _finish(builder: Builder, where: Where, ids, outputs, gradients, updates) ->
     _house_leaves(builder)
     _mark_shared_memory(builder)
     for leaf, gradient in gradients:
-        start = where.get(gradient) if gradient is not None else None
-        at = where.get(leaf)
-        if not isinstance(start, Source):
+        if gradient is None:
+            continue  # no path leads from the output to this leaf
+        start, at = where[gradient], where.get(leaf)
+        if isinstance(start, str):
             continue
         name = nodes[at.node].title if isinstance(at, Source) else leaf.name or "x"
         ident = f"gradient_{ids[leaf]}"

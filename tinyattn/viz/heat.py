@@ -72,7 +72,7 @@ class Heatmap:
         for i, j in np.ndindex(self.weights.shape):
             fill = self.colour(self.weights[i, j])
             red, green, blue = (int(fill[k : k + 2], 16) for k in (1, 3, 5))
-            yield i, j, self.weights[i, j], fill, "#FFFFFF" if 0.299 * red + 0.587 * green + 0.114 * blue < 140 else style.INK
+            yield i, j, float(self.weights[i, j]), fill, "#FFFFFF" if 0.299 * red + 0.587 * green + 0.114 * blue < 140 else style.INK
 
     @property
     def svg(self) -> str:
@@ -142,9 +142,7 @@ class Heatmap:
             output.write(path, self.html())
         else:
             done = layout.run(self._table(), kind, "-Gbgcolor=white", "-Gdpi=120")
-            if done is None:
-                fail(errors.TinyattnError, "heatmap", "dot must finish in time", "it didn't", "Save .svg instead.")
-            output.write(path, done)
+            output.write(path, done if done is not None else layout.too_slow("it didn't; save .svg instead"))
         return self
 
     def html(self) -> str:

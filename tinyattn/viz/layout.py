@@ -4,7 +4,9 @@ dot works on ranks, and an arrow over r ranks costs r points, so the cost of a p
 counted with their spans. Seconds grow like points^1.6; modules, which become clusters, divide them by about eight.
 """
 
+import os
 import shutil
+import signal
 import subprocess
 
 from tinyattn import errors
@@ -65,15 +67,34 @@ def run(source: str, kind: str, *options: str, timeout: float | None = None) -> 
 
     Raises TinyattnError if dot isn't installed or fails.
     """
-    program = shutil.which("dot")
-    if program is None:
+    program = shutil.which("dot") or ""
+    if not program:
         fail(errors.TinyattnError, "draw", "laying out a picture needs Graphviz's program dot", "it was not found", INSTALL)
     command = [program, f"-T{kind}", *options]
-    try:
-        done = subprocess.run(command, input=source.encode(), capture_output=True, timeout=TIMEOUT if timeout is None else timeout)
-    except subprocess.TimeoutExpired:
-        return None
-    if done.returncode:
-        reason = done.stderr.decode(errors="replace").strip().splitlines() or [f"exit code {done.returncode}"]
-        fail(errors.TinyattnError, "draw", f"dot must be able to make {kind}", reason[0], "Try another format; .gv holds the input of dot.")
-    return done.stdout
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True) as process:
+        try:
+            made, complaints = process.communicate(source.encode(), TIMEOUT if timeout is None else timeout)
+        except subprocess.TimeoutExpired:
+            _stop(process)
+            return None
+        except BaseException:  # Ctrl-C too must not leave it running
+            _stop(process)
+            raise
+    if process.returncode:
+        reason = complaints.decode(errors="replace").strip().splitlines() or [f"exit code {process.returncode}"]
+        fail(errors.TinyattnError, "draw", f"dot must be able to make {kind}", reason[0].rstrip("."), "Try another format; .gv holds the input of dot.")
+    return made
+
+
+def too_slow(got: str) -> bytes:
+    """Raise the error for a picture that dot can't finish."""
+    return fail(errors.TinyattnError, "draw", f"dot must finish within {TIMEOUT:g} s", got, "Save .gv, or draw with a smaller depth=.")
+
+
+def _stop(process: subprocess.Popen) -> None:
+    """End dot and whatever it started: where dot is a script around the real one, killing the script alone would leave us waiting for the other."""
+    if hasattr(os, "killpg"):
+        os.killpg(process.pid, signal.SIGKILL)
+    else:
+        process.kill()

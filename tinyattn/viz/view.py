@@ -5,8 +5,6 @@ from functools import cached_property
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from tinyattn import errors
-from tinyattn.graph.types import fail
 from tinyattn.viz import collapse, dot, layout, output, page
 from tinyattn.viz.model import Picture
 
@@ -104,9 +102,4 @@ class GraphView:
             smaller.notes.insert(0, f"dot took longer than {layout.TIMEOUT:g} s for {len(self.drawn.nodes):,} nodes.")
             self.drawn = smaller
             done = layout.run(self.source, kind, *options)
-        if done is None:
-            fail(
-                errors.TinyattnError, "draw", f"dot must finish within {layout.TIMEOUT:g} s", "it didn't, even for a collapsed picture",
-                "Save .gv instead, or give a smaller depth=.",
-            )  # fmt: skip
-        return done
+        return done if done is not None else layout.too_slow("it didn't, even for a collapsed picture")
