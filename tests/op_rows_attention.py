@@ -102,6 +102,11 @@ def _torch_loss(reduction):
     return function
 
 
+def _torch_mean_loss(t, logits, targets, ignore_index=None, **attrs):
+    counted = [n for n in targets.ravel() if n != ignore_index]
+    return _torch_loss("mean")(t, logits, targets, ignore_index, **attrs) if counted else logits.sum() * 0
+
+
 _TARGETS = (
     sample(real(3, 4), fixed([1, 0, 3])),
     sample(real(3, 4), fixed([1, 0, 3]), label_smoothing=0.1),
@@ -132,9 +137,9 @@ def _log_sum(logits):
 SOFTMAX_ROWS = [
     _softmax_row("softmax", softmax),
     _softmax_row("log_softmax", log_softmax),
-    Row("cross_entropy", ta.cross_entropy, _loss, [*_TARGETS, sample(real(3, 4), fixed([1, 1, 1]), ignore_index=1), sample(real(0, 4), fixed(np.zeros(0, int)))],
-        torch=lambda t, x, i, ignore_index=None, **a: _torch_loss("mean")(t, x, i, ignore_index, **a) if i.numel() and [n for n in i.ravel() if n != ignore_index] else x.sum() * 0,
-        errors=_loss_errors("cross_entropy")),
+    Row("cross_entropy", ta.cross_entropy, _loss,
+        [*_TARGETS, sample(real(3, 4), fixed([1, 1, 1]), ignore_index=1), sample(real(0, 4), fixed(np.zeros(0, int)))],
+        torch=_torch_mean_loss, errors=_loss_errors("cross_entropy")),
     Row("cross_entropy_rows", ta.cross_entropy_rows, _rows_loss, _TARGETS, torch=_torch_loss("none"), errors=_loss_errors("cross_entropy_rows"),
         special=[sample(fixed([[1e4, 0.0, -1e4], [-INF, 0.0, 1.0]]), fixed([0, 2]))]),
     Row("softmax_backward", lambda p, g: make("softmax_backward", p, g), lambda p, g: p * (g - (p * g).sum(-1, keepdims=True)),
@@ -284,7 +289,8 @@ CELL_ROWS = [
         [sample(real(2, 16), real(2, 4), real(2, 4)), sample(real(2, 16), real(2, 4), real(2, 4), _STEP), sample(real(3, 4 * 70), real(3, 70), real(3, 70)),
          sample(real(0, 16), real(0, 4), real(0, 4))]),
     Row("gru_gates", cells.gru_gates, _gru, [sample(real(2, 12), real(2, 12), real(2, 4)), sample(real(2, 12), real(2, 12), real(2, 4), _STEP)]),
-    Row("gru_gates_before", cells.gru_gates_before, _gru_before, [sample(real(2, 12), real(2, 4), real(12, 4)), sample(real(2, 12), real(2, 4), real(12, 4), _STEP)]),
+    Row("gru_gates_before", cells.gru_gates_before, _gru_before,
+        [sample(real(2, 12), real(2, 4), real(12, 4)), sample(real(2, 12), real(2, 4), real(12, 4), _STEP)]),
     Row("lstm_cell_backward", lambda *x: outputs(make("lstm_cell_backward", *x), 2), _lstm_backward, [sample(real(2, 16), real(2, 4), real(2, 4), real(2, 4))]),
     Row("gru_cell_backward", lambda *x: outputs(make("gru_cell_backward", *x), 3), _gru_backward, [sample(real(2, 12), real(2, 12), real(2, 4), real(2, 4))]),
 ]  # fmt: skip

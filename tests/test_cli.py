@@ -76,6 +76,7 @@ def test_help_and_version(capsys):
         (["gradcheck", "tan"], "OP must be one of"),
         (["draw", "bahdanau", "-o", "x.gif"], "FILE must end in .svg"),
         (["eval"], "required: RUN"),
+        (["sample", "x", "--beams", "2"], "unrecognized arguments: --beams 2"),
         (["sample", "x", "--beam", "0"], "at least 1, but '0'"),
     ],
 )
@@ -164,7 +165,7 @@ def test_train_eval_sample(capsys, tmp_path, monkeypatch):
 
     code, out, _ = run(capsys, "eval", folder, "--json")
     assert code == 0 and json.loads(out)["bleu"] == figures["bleu"]
-    code, out, err = run(capsys, "sample", folder, "the quiet fox sees a gnu", "--json", "--beam", 2)
+    code, out, err = run(capsys, "sample", folder, "--json", "--beam", 2, "the quiet fox sees a gnu")
     (found,) = json.loads(out)
     assert code == 0 and len(found["attention"][0]) == 6 and "'gnu' is not in the vocabulary" in err
     code, out, _ = run(capsys, "train", "--resume", folder, "--json")  # nothing is left to do

@@ -171,6 +171,17 @@ def test_scores_are_log_probabilities_and_beams_do_not_lose(kind):
     assert (scores[6] >= scores[1] - 1e-12).all() and (scores[6] > scores[1] + 1e-6).any()
 
 
+def test_the_weights_of_a_beam_belong_to_its_words():
+    model, batch = made(Bahdanau), batch_of((5,) * 8, (3,) * 8, seed=1)
+    for parameter in model.parameters():
+        parameter.assign(parameter.numpy() * 3)
+    found = model.translate(batch.source, batch.source_length, beam=4, max_length=8)
+    said = np.concatenate([np.full((8, 1), BOS, np.int32), found.tokens[:, :-1]], axis=1)
+    weights = ta.function(lambda s, n, t: model.eval()(s, n, t)[1])(batch.source, batch.source_length, said)
+    words = np.cumsum(said == EOS, axis=1) == 0
+    np.testing.assert_allclose(found.attention[words], weights[words], atol=1e-12)
+
+
 def test_a_wide_beam_finds_the_best_of_all_sequences():
     random = np.random.default_rng(1)
     table, words, length = ta.tensor(random.standard_normal((6, 6)) * 2), 6, 3

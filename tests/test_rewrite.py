@@ -40,7 +40,7 @@ PATTERNS = {
     "multiply-minus-one": [lambda x: x * -1, lambda x: -1 * x],
     "divide-one": [lambda x: x / 1],
     "multiply-square": [lambda x: x * x],
-    "double-negation": [lambda x: -(-x)],
+    "double-negation": [lambda x: ta.neg(ta.neg(x))],
     "add-negation": [lambda x: ta.exp(x) + (-x), lambda x: (-x) + ta.exp(x)],
     "subtract-negation": [lambda x: ta.exp(x) - (-x)],
     "merge-views": [

@@ -38,9 +38,10 @@ def _attention():
 
 def _residual():
     x = _leaf(4, 8, name="x", make=ta.tensor)
+    w1, b1, w2 = _leaf(8, 8, name="W1"), _leaf(8, name="b1"), _leaf(8, 8, name="W2")
     with ta.scope("block"):
         with ta.scope("mlp"):
-            h = ta.tanh(x @ _leaf(8, 8, name="W1") + _leaf(8, name="b1")) @ _leaf(8, 8, name="W2")
+            h = ta.tanh(x @ w1 + b1) @ w2
         y = x + h
     return (y * y).sum()
 
@@ -368,12 +369,16 @@ def test_without_dot_everything_but_layout_works(tmp_path, monkeypatch):
 
 
 def test_a_dot_that_never_ends_is_stopped(tmp_path, monkeypatch):
-    monkeypatch.setenv("PATH", _fake_dot(tmp_path, "/bin/sleep 30; echo too late") + os.pathsep + os.environ["PATH"])
-    monkeypatch.setattr(layout, "TIMEOUT", 0.2)
+    script = f"/bin/sleep 30 & echo $! >> {tmp_path}/children; wait"
+    monkeypatch.setenv("PATH", _fake_dot(tmp_path, script) + os.pathsep + os.environ["PATH"])
+    monkeypatch.setattr(layout, "TIMEOUT", 0.3)
     start = time.monotonic()
-    with pytest.raises(errors.TinyattnError, match=r"\[draw\] dot must finish within 0.2 s, but it didn't, even for a collapsed picture"):
+    with pytest.raises(errors.TinyattnError, match=r"\[draw\] dot must finish within 0.3 s, but it didn't, even for a collapsed picture"):
         viz.draw(_residual()).save(tmp_path / "a.svg")
     assert time.monotonic() - start < 10
+    for child in (tmp_path / "children").read_text().split():  # what a script around dot had started is gone too, or about to be collected
+        state = Path(f"/proc/{child}/stat")
+        assert not state.exists() or state.read_text().rpartition(")")[2].split()[0] == "Z"
 
 
 @needs_dot

@@ -100,11 +100,22 @@ def parser() -> Parser:
     return top
 
 
+def _parsed(top: Parser, argv: Sequence[str] | None) -> argparse.Namespace:
+    """Like `parse_args`, but words of a list (texts, operations) may also come behind options: argparse ends the list at the first option."""
+    arguments, rest = top.parse_known_args(argv)
+    words = next((getattr(arguments, name) for name in ("text", "ops") if hasattr(arguments, name)), None)
+    if words is not None and not any(word.startswith("-") for word in rest):
+        words.extend(rest)
+    elif rest:
+        top.error(f"unrecognized arguments: {' '.join(rest)}")
+    return arguments
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; its exit code."""
     top = parser()
     try:
-        arguments = top.parse_args(argv)
+        arguments = _parsed(top, argv)
     except SystemExit as end:  # argparse has said what it had to say
         return int(end.code or 0)
     if arguments.version:

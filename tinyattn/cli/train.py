@@ -60,8 +60,8 @@ def _resumed(arguments: argparse.Namespace) -> Run:
     for option, value in given.items():
         if value:
             raise UsageError(f"[train] --resume must come without {option}: the run has its own settings.")
+    settings.check_run(Run.open(arguments.resume, lock=False))
     run = Run.open(arguments.resume)
-    settings.check_run(run)
     if arguments.steps and arguments.steps != run.config.get("training", {}).get("steps"):
         run.config["training"]["steps"] = arguments.steps
         settings.check(models.get(run.config["model"]["name"]), run.config)

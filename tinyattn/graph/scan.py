@@ -15,12 +15,13 @@ from typing import Any
 import numpy as np
 
 from tinyattn import errors
+from tinyattn.graph import trace
 from tinyattn.graph.body import Body
 from tinyattn.graph.grad import pull_back, zeros_like
 from tinyattn.graph.op import Op, register
 from tinyattn.graph.tensor import Tensor, as_tensor, constant, make, output, placeholder
 from tinyattn.graph.trace import RANDOM_STATE
-from tinyattn.graph.traverse import depends_on, substitute, topological
+from tinyattn.graph.traverse import depends_on, rebuild, substitute, topological, transform
 from tinyattn.graph.types import Type, fail, is_float
 
 Tree = Any
@@ -75,36 +76,53 @@ def scan(
         )  # fmt: skip
     carry_vars = [placeholder(c.type) for c in carries]
     x_vars = [placeholder(Type(x.shape[1:], x.dtype)) for x in inputs]
-    new_carry, ys = fn(unflatten(init, carry_vars), unflatten(xs, x_vars))
+    outer, trace.state.drawn = trace.state.drawn, []
+    try:
+        new_carry, ys = fn(unflatten(init, carry_vars), unflatten(xs, x_vars))
+        drawn = trace.state.drawn
+    finally:
+        trace.state.drawn = outer
     next_carries, emitted = flatten(new_carry), flatten(ys)
     steps = lengths.pop()
-    next_carries, emitted = _vary_randomness(steps, inputs, x_vars, next_carries, emitted)
+    if drawn:
+        next_carries, emitted = _vary_randomness(steps, drawn, inputs, x_vars, next_carries, emitted)
     if [n.type for n in next_carries] != [c.type for c in carries]:
         fail(
             errors.ShapeError, "scan", f"the carry must keep its types {[str(c.type) for c in carries]}",
             f"fn returned {[str(n.type) for n in next_carries]}", "Check the shapes and element types of init.",
         )  # fmt: skip
     node, mapping = loop(steps, carries, inputs, carry_vars, x_vars, next_carries, emitted, reverse)
+    if drawn and outer is not None:
+        outer.append(node)
     final = [output(node, ("final", k)) for k in range(len(carries))]
     stacks = [output(node, ("stack", value)) for value in mapping]
     return unflatten(init, final), unflatten(ys, stacks)
 
 
-def _vary_randomness(steps, inputs, x_vars, next_carries, emitted):
-    """Give each step random numbers of its own: the seed it reads is a hash of the loop's seed and the step's number."""
-    roots = [*next_carries, *emitted]
-    states = [n for n in topological(roots) if n.op.name == "tensor" and n.name == RANDOM_STATE]
-    if states:
-        step = placeholder(Type((), np.dtype(np.int64)))
-        inputs.append(constant(np.arange(steps), np.int64))
-        x_vars.append(step)
-        multiplier, one = constant([6364136223846793005, 1], np.int64), constant([1, 0], np.int64)
-        mapping = {}
-        for state in states:
-            number = make("mul", make("add", step, constant(1, np.int64)), one)
-            mapping[state] = make("add", make("mul", state, multiplier), number)
-        roots = substitute(roots, mapping)
+def _vary_randomness(steps, drawn, inputs, x_vars, next_carries, emitted):
+    """Give each step random numbers of its own: the seed that the nodes ``drawn`` in it read is a hash of the loop's seed and the step's number."""
+    step = placeholder(Type((), np.dtype(np.int64)))
+    inputs.append(constant(np.arange(steps), np.int64))
+    x_vars.append(step)
+    multiplier, one = constant([6364136223846793005, 1], np.int64), constant([1, 0], np.int64)
+    number = make("mul", make("add", step, constant(1, np.int64)), one)
+    inside = set(drawn)
+
+    def change(node: Tensor, sources: list[Tensor]) -> Tensor:
+        if node in inside:
+            sources = [make("add", make("mul", s, multiplier), number) if _is_state(s) else s for s in sources]
+        return rebuild(node, sources)
+
+    roots = transform([*next_carries, *emitted], change)
     return roots[: len(next_carries)], roots[len(next_carries) :]
+
+
+def _is_state(node: Tensor) -> bool:
+    """Whether a value is a random state, as it is or already varied by an inner loop."""
+    if node.shape != (2,) or node.dtype != np.int64:
+        return False
+    below = topological([node])
+    return any(n.name == RANDOM_STATE for n in below) and all(n.op.name in ("tensor", "constant", "add", "mul") for n in below)
 
 
 def loop(length, carries, inputs, carry_vars, x_vars, next_carries, emitted, reverse):

@@ -31,6 +31,8 @@ class Trace:
 
 class _State(threading.local):
     trace: Trace | None = None
+    drawn: list[Tensor] | None = None
+    """Random nodes made while the body of a loop is traced."""
 
 
 state = _State()

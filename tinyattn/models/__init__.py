@@ -41,7 +41,7 @@ class Entry:
 _TRANSLATION = {
     "tiny-mt": {"steps": 2700, "batch_size": 64, "learning_rate": 2e-3, "schedule": "linear"},
     "multi30k": {
-        "steps": 6000, "batch_size": 64, "learning_rate": 1e-3, "schedule": "linear",
+        "steps": 3000, "batch_size": 64, "learning_rate": 1e-3, "schedule": "linear",
         "embedding": 256, "hidden": 256, "maxout": 256, "dropout": 0.3,
     },
 }  # fmt: skip

@@ -55,15 +55,18 @@ def uniform_numbers(state, stream: int, shape, dtype) -> np.ndarray:
     return (value * 2.0**-53).reshape(shape)
 
 
-def draw() -> tuple[Tensor, int]:
-    """State and stream for one random node."""
-    tracing = trace.current()
-    generator = trace.default_generator
+def draw(name: str, *inputs: Tensor, **attrs) -> Tensor:
+    """A random node: it gets the state of the generator as its last input, and a stream of its own."""
+    tracing, generator = trace.current(), trace.default_generator
     if tracing is None:
-        return generator.snapshot(), 0
-    tracing.updates.setdefault(generator.state, generator.advanced())
-    tracing.draws += 1
-    return generator.state, tracing.draws
+        node = make(name, *inputs, generator.snapshot(), **attrs, stream=0)
+    else:
+        tracing.updates.setdefault(generator.state, generator.advanced())
+        tracing.draws += 1
+        node = make(name, *inputs, generator.state, **attrs, stream=tracing.draws)
+    if trace.state.drawn is not None:
+        trace.state.drawn.append(node)
+    return node
 
 
 def _lower_uniform(node, emit):
@@ -92,9 +95,7 @@ register(
 
 def random_uniform(shape, low: float = 0.0, high: float = 1.0, dtype=np.float32) -> Tensor:
     """Numbers uniform in [low, high); new ones at every use outside, and at every call inside, a compiled function."""
-    state, stream = draw()
-    dtype = as_dtype(dtype, "random_uniform")
-    u = make("uniform", state, shape=tuple(map(int, shape)), dtype=dtype, stream=stream)
+    u = draw("uniform", shape=tuple(map(int, shape)), dtype=as_dtype(dtype, "random_uniform"))
     return u if (low, high) == (0.0, 1.0) else u * (high - low) + low
 
 
@@ -131,6 +132,5 @@ def dropout(x, p: float = 0.5) -> Tensor:
         fail(errors.ShapeError, "dropout", "p must lie in [0, 1)", f"{p} was got")
     if p == 0:
         return x
-    state, stream = draw()
-    return make("dropout", x, state, p=float(p), stream=stream)
+    return draw("dropout", x, p=float(p))
 

@@ -45,7 +45,7 @@ def _split(tree, arrays: list[np.ndarray]):
             errors.DTypeError, "function", "arguments must be arrays, Tensors, numbers, strings, None, or trees of them",
             f"{type(tree).__name__} was got", "Close over other objects instead of passing them.",
         )  # fmt: skip
-    return ("static", tree)
+    return ("static", (type(tree), tree))  # with its type, because True == 1
 
 
 def _rebuild(signature, leaves):
@@ -53,7 +53,7 @@ def _rebuild(signature, leaves):
         return next(leaves)
     kind, value = signature
     if kind == "static":
-        return value
+        return value[1]
     if kind == "dict":
         return {key: _rebuild(part, leaves) for key, part in value}
     built = [_rebuild(part, leaves) for part in value]

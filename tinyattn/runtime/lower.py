@@ -293,9 +293,20 @@ def lower_graph(outputs: Sequence[Tensor], inputs: Sequence[Tensor], updates: di
     # Updates come last, so that nothing still needs the old value and it can be overwritten in place.
     before = [s for value in updates.values() for s in (value.inputs[0].inputs if value.op.name == "output" else value.inputs)]
     emit.lower([*outputs, *before, *updates.values()], values, {})
-    result = Lowered(emit.main, [values[y] for y in outputs], buffers)
-    for leaf, value in updates.items():
-        target, source = emit._leaf(leaf), values[value]
+    changing = {emit._leaf(leaf).buffer for leaf in updates}
+
+    def kept(ref: Ref) -> Ref:
+        """What is a view of a leaf that changes is copied while it has its old value."""
+        if ref.buffer not in changing:
+            return ref
+        old = emit.new(ref.shape, ref.dtype)
+        emit.copy(ref, old)
+        return old
+
+    result = Lowered(emit.main, [kept(values[y]) for y in outputs], buffers)
+    news = {leaf: values[v] if values[v] == emit._leaf(leaf) else kept(values[v]) for leaf, v in updates.items()}
+    for leaf, source in news.items():
+        target = emit._leaf(leaf)
         if source != target:
             count = len(emit.main.items)
             emit.copy(source, target)

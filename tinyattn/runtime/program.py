@@ -1,12 +1,15 @@
 """A program: one graph, compiled. Rewritten, lowered, planned, assembled; then one native call a step."""
 
 import gc
+import threading
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from tinyattn import errors
 from tinyattn.graph.tensor import Tensor
+from tinyattn.graph.types import fail
 from tinyattn.kernels import build
 from tinyattn.rewrite.absorb import absorb
 from tinyattn.rewrite.fuse import fuse
@@ -51,6 +54,7 @@ class Program:
         self._input_arrays: list[Any] = [buffer.array for buffer in self.lowered.inputs]
         self._output_views = [self.assembly.view(ref) for ref in self.lowered.outputs]
         self._stored = [leaf.storage for leaf in self.updates]
+        self._lock = threading.Lock()
 
     @property
     def peak_bytes(self) -> int:
@@ -65,18 +69,22 @@ class Program:
 
     def run_native(self, arrays: Sequence[np.ndarray], profile: bool = False) -> list[np.ndarray]:
         """``run`` without looking for NaNs; with ``profile``, cycles are added up in the table."""
-        for memory, array in zip(self._input_arrays, arrays, strict=True):
-            np.copyto(memory, array)
-        if self._shared and pool.threads > 1 and pool.lock.acquire(blocking=False):
-            try:
-                self._run(self._table, int(profile), pool.wake(), pool.scratch.ctypes.data)
-            finally:
-                pool.lock.release()
-        else:
-            self._run(self._table, int(profile), 0, pool.own_scratch())
-        for storage in self._stored:
-            storage.version += 1
-        return [view.copy() for view in self._output_views]
+        if len(arrays) != len(self._input_arrays) or any(a.shape != m.shape for m, a in zip(self._input_arrays, arrays, strict=True)):
+            wanted, got = ([x.shape for x in group] for group in (self._input_arrays, arrays))
+            fail(errors.ShapeError, "program", f"the inputs must have the shapes {wanted}", f"{got} were got")
+        with self._lock:  # its memory belongs to one call at a time
+            for memory, array in zip(self._input_arrays, arrays, strict=True):
+                np.copyto(memory, array)
+            if self._shared and pool.threads > 1 and pool.lock.acquire(blocking=False):
+                try:
+                    self._run(self._table, int(profile), pool.wake(), pool.scratch.ctypes.data)
+                finally:
+                    pool.lock.release()
+            else:
+                self._run(self._table, int(profile), 0, pool.own_scratch())
+            for storage in self._stored:
+                storage.version += 1
+            return [view.copy() for view in self._output_views]
 
     # What a user can ask.
     def explain(self, limit: int | None = None) -> str:

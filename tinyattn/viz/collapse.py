@@ -18,10 +18,11 @@ _ROLE = {"forward": "", "gradient": "∂ ", "update": "update of "}
 
 
 def to_depth(picture: Picture, depth: int) -> Picture:
-    """Every cluster nested deeper than ``depth`` as one node; 0 leaves no cluster open."""
+    """Every module nested deeper than ``depth`` as one node; 0 leaves no module open. Loops and definitions are as open as the module they are in."""
 
     def group(node: Node) -> str | None:
-        return node.path[depth] if len(node.path) > depth else None
+        modules = picture.modules(node)
+        return modules[depth] if len(modules) > depth else None
 
     return _merge(picture, group)
 
@@ -46,7 +47,7 @@ def fit(picture: Picture, largest: int = LARGEST) -> Picture:
         return picture
     depths = range(picture.depth - 1, -1, -1)
     candidates: list[tuple[str, Callable[[], Picture]]] = [
-        *((f"what is nested deeper than {d} is one node each (depth={d})", partial(to_depth, picture, d)) for d in depths),
+        *((f"modules nested deeper than {d} are one node each (depth={d})", partial(to_depth, picture, d)) for d in depths),
         ("operations of one source line are one node each", lambda: by_line(to_depth(picture, 0))),
         ("all operations are one node", lambda: to_one(picture)),
     ]

@@ -90,8 +90,12 @@ class Picture:
 
     @property
     def depth(self) -> int:
-        """Levels of nested clusters."""
-        return max((len(node.path) for node in self.nodes.values()), default=0)
+        """Levels of nested modules."""
+        return max((len(self.modules(node)) for node in self.nodes.values()), default=0)
+
+    def modules(self, node: Node) -> Path:
+        """The modules around a node, outermost first."""
+        return tuple(ident for ident in node.path if self.clusters[ident].kind == "module")
 
     def connect(self, edge: Edge) -> None:
         """Add an edge; a second one of the same kind between the same two nodes is merged into the first."""

@@ -5,6 +5,7 @@ The page loads nothing from anywhere; its content security policy forbids it to,
 
 import base64
 import hashlib
+import re
 from html import escape
 
 from tinyattn.viz import style
@@ -64,10 +65,10 @@ _LEGEND = (
 
 
 def clean_svg(text: str, title: str) -> str:
-    """The ``<svg>`` element alone (no prolog, no comments with versions), with a name for screen readers."""
-    element = text[text.index("<svg") :].rstrip()
-    name = f'<svg role="img" aria-label="{escape(title, quote=True)}"'
-    return element.replace("<svg", name, 1)
+    """The ``<svg>`` element alone (no prolog, no comments), with the font said once and a name for screen readers."""
+    font = f' font-family="{style.FONT}"'
+    element = re.sub(r"<!--.*?-->\n?", "", text[text.index("<svg") :].rstrip()).replace(font, "")
+    return element.replace("<svg", f'<svg role="img" aria-label="{escape(title, quote=True)}"{font}', 1)
 
 
 def _page(title: str, body: str, script: str = "") -> str:

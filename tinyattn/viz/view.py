@@ -95,7 +95,8 @@ class GraphView:
 
     def _render(self, kind: str) -> bytes:
         """Run dot; if it is too slow, on a collapsed picture."""
-        options = {"png": ["-Gbgcolor=white", "-Gdpi=120"], "pdf": ["-Gbgcolor=white"]}.get(kind, [])
+        sharp = 120 if len(self.drawn.nodes) <= 300 else 72
+        options = {"png": ["-Gbgcolor=white", f"-Gdpi={sharp}"], "pdf": ["-Gbgcolor=white"]}.get(kind, [])
         done = layout.run(self.source, kind, *options)
         if done is None:
             smaller = collapse.fit(self.picture, min(_FALLBACK, len(self.drawn.nodes) - 1))

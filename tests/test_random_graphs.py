@@ -1,0 +1,201 @@
+"""Random graphs: the compiled program, with rewriting and without, is the reference interpreter is torch's autograd.
+
+A *recipe* is a list of steps, each an operation on earlier values; it is interpreted once with tinyattn and once with torch.
+"""
+
+import numpy as np
+import pytest
+from engine import agree
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import tinyattn as ta
+
+ROWS, COLUMNS = 3, 4  # every value of a recipe has this shape
+PROFILE = settings(
+    max_examples=60, deadline=None, derandomize=True, database=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
+)  # fmt: skip
+
+
+class Ours:
+    """The operations of a recipe, in tinyattn."""
+
+    tanh, sigmoid, sin, softplus, relu, exp, maximum, where = map(
+        staticmethod, (ta.tanh, ta.sigmoid, ta.sin, ta.softplus, ta.relu, ta.exp, ta.maximum, ta.where)
+    )
+
+    def softmax(self, x, axis):
+        return ta.softmax(x, axis)
+
+    def log_softmax(self, x, axis):
+        return ta.log_softmax(x, axis)
+
+    def masked_softmax(self, x, mask):
+        return ta.softmax(x, mask=mask)
+
+    def sum(self, x, axis):
+        return ta.sum(x, axis, keepdims=True)
+
+    def largest(self, x, axis):
+        return ta.max(x, axis, keepdims=True)
+
+    def concat(self, xs, axis):
+        return ta.concat(xs, axis)
+
+    def cumsum(self, x, axis):
+        return ta.cumsum(x, axis)
+
+    def take(self, x, rows):
+        return ta.take(x, rows, 0)
+
+    def loop(self, h, xs, w, reverse):
+        final, stacked = ta.scan(lambda c, x: (ta.tanh(c * w + x), c * x), h, xs, reverse=reverse)
+        return stacked + final
+
+
+class Theirs:
+    """The same in torch."""
+
+    def __init__(self, torch):
+        self.torch = torch
+        self.tanh, self.sigmoid, self.sin, self.relu, self.exp = torch.tanh, torch.sigmoid, torch.sin, torch.relu, torch.exp
+        self.maximum = torch.maximum
+        self.softmax, self.log_softmax = torch.softmax, torch.log_softmax
+
+    def softplus(self, x):
+        return self.torch.nn.functional.softplus(x, threshold=1e6)
+
+    def where(self, mask, x, y):
+        return self.torch.where(self.torch.tensor(mask), x, y)
+
+    def masked_softmax(self, x, mask):
+        return self.torch.softmax(x.masked_fill(~self.torch.tensor(mask), -float("inf")), -1)
+
+    def sum(self, x, axis):
+        return x.sum(axis, keepdim=True)
+
+    def largest(self, x, axis):
+        return x.amax(axis, keepdim=True)
+
+    def concat(self, xs, axis):
+        return self.torch.cat(xs, axis)
+
+    def cumsum(self, x, axis):
+        return self.torch.cumsum(x, axis)
+
+    def take(self, x, rows):
+        return x[self.torch.tensor(rows)]
+
+    def loop(self, h, xs, w, reverse):
+        order, stacked = range(len(xs)), {}
+        for t in reversed(order) if reverse else order:
+            h, stacked[t] = self.torch.tanh(h * w + xs[t]), h * xs[t]
+        return self.torch.stack([stacked[t] for t in order]) + h
+
+
+_MASK = np.array([[True, False, True, True], [False, True, False, False], [True, True, True, False]])
+
+STEPS = {
+    "add": lambda lib, a, b, k: a + b,
+    "sub": lambda lib, a, b, k: a - 0.5 * b,
+    "mul": lambda lib, a, b, k: a * b,
+    "div": lambda lib, a, b, k: a / (b * b + 1),
+    "neg": lambda lib, a, b, k: -a,
+    "scale": lambda lib, a, b, k: a * (0, 1, -1, 0.7)[k],
+    "shift": lambda lib, a, b, k: a + (0, 1, -1, 0.7)[k],
+    "tanh": lambda lib, a, b, k: lib.tanh(a),
+    "sigmoid": lambda lib, a, b, k: lib.sigmoid(a),
+    "sin": lambda lib, a, b, k: lib.sin(a),
+    "softplus": lambda lib, a, b, k: lib.softplus(a),
+    "relu": lambda lib, a, b, k: lib.relu(a),
+    "exp": lambda lib, a, b, k: lib.exp(lib.tanh(a)),
+    "maximum": lambda lib, a, b, k: lib.maximum(a, b + 0.01),
+    "where": lambda lib, a, b, k: lib.where(_MASK, a, b),
+    "matmul": lambda lib, a, b, k: a @ (b.T @ a) / 4,
+    "gram": lambda lib, a, b, k: ((a @ b.T) @ b + b) / 4,
+    "bias": lambda lib, a, b, k: (a @ (b.T @ b) + b[k % 3]) / 4,
+    "softmax": lambda lib, a, b, k: lib.softmax(a, k % 2),
+    "log_softmax": lambda lib, a, b, k: lib.log_softmax(a, k % 2),
+    "masked_softmax": lambda lib, a, b, k: lib.masked_softmax(a, _MASK),
+    "sum": lambda lib, a, b, k: lib.sum(a, k % 2) + b,
+    "largest": lambda lib, a, b, k: a - lib.largest(a, k % 2),
+    "transpose": lambda lib, a, b, k: (a.T * 2).T + b,
+    "reshape": lambda lib, a, b, k: a.reshape(COLUMNS, ROWS).T.reshape(ROWS, COLUMNS),
+    "slice": lambda lib, a, b, k: lib.concat([a[k % 3 :], b[: k % 3]], 0),
+    "columns": lambda lib, a, b, k: lib.concat([a[:, ::2], b[:, 1::2]], 1),
+    "row": lambda lib, a, b, k: a * b[k % 3] + b[:, k : k + 1],
+    "cumsum": lambda lib, a, b, k: lib.cumsum(a, k % 2) / 2,
+    "take": lambda lib, a, b, k: lib.take(a, np.array([k % 3, 0, k % 3])),
+    "loop": lambda lib, a, b, k: lib.loop(b[0], a, b[k % 3], k > 1),
+}
+
+recipes = st.tuples(
+    st.integers(0, 2**32 - 1),
+    st.integers(1, 3),
+    st.lists(st.tuples(st.sampled_from(sorted(STEPS)), st.integers(0, 10**6), st.integers(0, 10**6), st.integers(0, 3)), min_size=1, max_size=12),
+)  # fmt: skip
+
+
+def interpret(lib, leaves, steps):
+    """The last value of a recipe and, so that nothing is lost, the sum of all of them."""
+    values = list(leaves)
+    for name, first, second, k in steps:
+        values.append(STEPS[name](lib, values[first % len(values)], values[second % len(values)], k))
+    total = values[0]
+    for value in values[1:]:
+        total = total + value
+    return values[-1], total
+
+
+def data(seed, count):
+    """Leaves; a number that meets its equal would be a tie, where derivatives are a matter of taste, so none are round."""
+    rng = np.random.default_rng(seed)
+    return [rng.standard_normal((ROWS, COLUMNS)) for _ in range(count)], rng.standard_normal((ROWS, COLUMNS))
+
+
+def build(recipe, dtype=np.float64):
+    seed, count, steps = recipe
+    arrays, weight = data(seed, count)
+    leaves = [ta.tensor(a.astype(dtype)) for a in arrays]
+    last, total = interpret(Ours(), leaves, steps)
+    loss = (total * ta.tensor(weight.astype(dtype))).sum()
+    return leaves, [last, loss, *ta.grad(loss, leaves)], arrays, weight
+
+
+def test_recipes_cover_every_step():
+    for name in STEPS:
+        leaves, outputs, *_ = build((1, 2, [(name, 0, 1, 1)]))
+        agree(outputs, 10.0, name)
+
+
+@given(recipes)
+@PROFILE
+def test_programs_agree_with_the_interpreter_and_torch(recipe):
+    torch = pytest.importorskip("torch")
+    leaves, outputs, arrays, weight = build(recipe)
+    found = agree(outputs, 100.0, str(recipe))
+    theirs = [torch.tensor(a, requires_grad=True) for a in arrays]
+    last, total = interpret(Theirs(torch), theirs, recipe[2])
+    loss = (total * torch.tensor(weight)).sum()
+    gradients = torch.autograd.grad(loss, theirs, allow_unused=True)
+    expected = [last, loss, *(torch.zeros(ROWS, COLUMNS) if g is None else g for g in gradients)]
+    for value, right in zip(found, expected, strict=True):
+        right = right.detach().numpy()
+        np.testing.assert_allclose(value, right, rtol=1e-9, atol=1e-9 * max(1.0, np.abs(right).max()))
+
+
+@given(recipes)
+@settings(PROFILE, max_examples=25)
+def test_second_derivatives_of_programs_agree_with_the_interpreter(recipe):
+    leaves, outputs, *_ = build((recipe[0], recipe[1], recipe[2][:6]))
+    squares = [(g * g).sum() for g in outputs[2:]]
+    agree(ta.grad(sum(squares[1:], squares[0]), leaves), 1e4, str(recipe))
+
+
+@given(recipes)
+@settings(PROFILE, max_examples=25)
+def test_programs_in_float32_agree_with_the_interpreter(recipe):
+    # Values can grow by cancellation; short recipes keep the comparison meaningful.
+    _, outputs, *_ = build((recipe[0], recipe[1], recipe[2][:4]), np.float32)
+    agree(outputs[:2], 100.0, str(recipe))
