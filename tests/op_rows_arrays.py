@@ -253,6 +253,10 @@ REDUCE_ROWS = [
         errors=[
             (lambda: ta.logsumexp(_float(2, 3), 2), ShapeError, "[max] the axis must be an integer from -2 to 1, but 2 was got.")],
         special=[sample(fixed([[1e4, 1e4, 0.0], [-INF, -INF, -INF], [-1e4, -1e4, -1e4], [INF, 0.0, 1.0]]), axis=1)]),
+    Row("sum_squares", lambda x, axes, keepdims=False: make("sum_squares", x, axes=axes, keepdims=keepdims),
+        lambda x, axes, keepdims=False: np.sum(x * x, axis=axes, keepdims=keepdims),
+        [sample(real(3, 4), axes=(0, 1)), sample(real(3, 70), axes=(1,)), sample(real(3, 4), axes=(0,)), sample(real(2, 3, 4), axes=(1,), keepdims=True),
+         sample(real(0, 3), axes=(0, 1)), sample(real(70001), axes=(0,))], constant="it exists only in compiled programs", tolerance=20),
     Row("argmax", ta.argmax, _whole(np.argmax), [sample(apart(3, 4)), sample(apart(3, 4), axis=0), sample(apart(2, 70), axis=-1)], constant="integers",
         errors=[_axis_error("argmax"), _empty_error("argmax", "the axis")], special=_SPECIAL),
     Row("argmin", ta.argmin, _whole(np.argmin), [sample(apart(3, 4)), sample(apart(3, 4), axis=0), sample(apart(2, 70), axis=-1)], constant="integers",
@@ -289,7 +293,8 @@ PRODUCT_ROWS = [
         errors=[
             (lambda: ta.einsum("ij,jk->ik", _float(2, 3)), ShapeError,
              "[einsum] there must be one group of letters for each operand and one letter for each axis, but 'ij,jk->ik' for shapes [(2, 3)] was got."),
-            (lambda: ta.einsum("ij,jk->ik", _float(2, 3), _float(2, 3)), ShapeError, "[einsum] axis 'j' must have one size in all operands, but 3 and 2 were got."),
+            (lambda: ta.einsum("ij,jk->ik", _float(2, 3), _float(2, 3)), ShapeError,
+             "[einsum] axis 'j' must have one size in all operands, but 3 and 2 were got."),
             (lambda: ta.einsum("ij->ijk", _float(2, 3)), ShapeError, "[einsum] each output letter must be an input letter, once, but 'ijk' was got."),
         ]),
 ]  # fmt: skip

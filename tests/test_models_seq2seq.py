@@ -171,15 +171,22 @@ def test_scores_are_log_probabilities_and_beams_do_not_lose(kind):
     assert (scores[6] >= scores[1] - 1e-12).all() and (scores[6] > scores[1] + 1e-6).any()
 
 
-def test_the_weights_of_a_beam_belong_to_its_words():
-    model, batch = made(Bahdanau), batch_of((5,) * 8, (3,) * 8, seed=1)
-    for parameter in model.parameters():
-        parameter.assign(parameter.numpy() * 3)
-    found = model.translate(batch.source, batch.source_length, beam=4, max_length=8)
-    said = np.concatenate([np.full((8, 1), BOS, np.int32), found.tokens[:, :-1]], axis=1)
-    weights = ta.function(lambda s, n, t: model.eval()(s, n, t)[1])(batch.source, batch.source_length, said)
-    words = np.cumsum(said == EOS, axis=1) == 0
-    np.testing.assert_allclose(found.attention[words], weights[words], atol=1e-12)
+def test_states_and_weights_belong_to_the_words_of_their_beam():
+    random, batch, beam, length = np.random.default_rng(2), 12, 3, 5
+    tables = ta.tensor(random.standard_normal((batch, 7, 7)) * 2)
+    sentence = np.repeat(np.arange(batch), beam)
+
+    def step(said, tokens):  # the state is the number whose digits are the words so far
+        said = said * 10 + tokens.reshape(-1, 1)
+        return said, ta.log_softmax(tables[sentence, tokens]), said
+
+    found = ta.function(lambda: beam_search(step, ta.zeros((batch * beam, 1), ta.float64), batch, beam, length))()
+    greedy = ta.function(lambda: beam_search(step, ta.zeros((batch * beam, 1), ta.float64), batch * beam, 1, length))()
+    assert (found.tokens != greedy.tokens[::beam]).any(axis=1).sum() > 3  # beams changed places
+    for words, numbers in zip(found.tokens, found.attention, strict=True):
+        for i in range(length):
+            if EOS not in words[:i]:
+                assert numbers[i, 0] == int("".join(map(str, (BOS, *words[:i]))))
 
 
 def test_a_wide_beam_finds_the_best_of_all_sequences():

@@ -39,7 +39,7 @@ def gradients(row, sample, dtype=np.float64, seed=0):
     floats = [y for y in results if y.dtype.kind == "f"]
     cotangents = [ta.tensor(rng.standard_normal(y.shape).astype(y.dtype)) for y in floats]
     moving = [x for x in inputs if x.dtype.kind == "f"]
-    if not floats or not moving:
+    if not floats or not moving or row.constant.startswith("it exists only"):
         return results, []
     return results, list(ta.vjp(lambda *_: floats, moving, cotangents)[1])
 

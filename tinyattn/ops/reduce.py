@@ -45,7 +45,10 @@ def _lower(kind):
 
 def _lower_squares(node, emit):
     # Along rows only: that is where the kernel squares what it reads.
-    lower_reduce(emit, "sum_squares", emit.contiguous(emit.value(node.inputs[0])), node.attrs["axes"], emit.result(node))
+    x, axes = emit.value(node.inputs[0]), node.attrs["axes"]
+    kept = tuple(a for a in range(x.ndim) if a not in axes)
+    rows = emit.contiguous(x.transposed((*kept, *axes)))
+    lower_reduce(emit, "sum_squares", rows, tuple(range(len(kept), x.ndim)), emit.result(node))
 
 
 def _row(name, reference, derivative, formula, vjp, *, empty_ok=False, kinks=None):
