@@ -165,12 +165,21 @@ def ntm_step(
             read = ta.squeeze(ta.expand_dims(read_weights, 1) @ memory, 1)
             erase, add = ta.split(values, 2, axis=1)
             places = ta.expand_dims(write_weights, 2)
-            memory = memory * (1 - places * ta.expand_dims(ta.sigmoid(erase), 1)) + places * ta.expand_dims(add, 1)
+            memory = memory * (1 - places * ta.expand_dims(ta.sigmoid(erase), 1)) + places * ta.expand_dims(
+                add, 1
+            )
             return (state, cell, memory, read, read_weights, write_weights), (state, read)
 
         zeros, start = ta.zeros((batch, controller)), np.zeros((batch, rows), np.float32)
         start[:, 0] = 1
-        carry = (zeros, zeros, ta.full((batch, rows, width), 1e-6), ta.zeros((batch, width)), ta.tensor(start), ta.tensor(start))
+        carry = (
+            zeros,
+            zeros,
+            ta.full((batch, rows, width), 1e-6),
+            ta.zeros((batch, width)),
+            ta.tensor(start),
+            ta.tensor(start),
+        )
         _, (states, reads) = ta.scan(step, carry, projected)
         logits = linear(ta.concat([states[-length:], reads[-length:]], axis=2), "output")
         return (ta.softplus(logits) - outputs * logits).mean()
@@ -180,7 +189,10 @@ def ntm_step(
         loss = loss_of(inputs, outputs)
         parameters = list(w.values())
         for weight, gradient in zip(parameters, ta.grad(loss, parameters), strict=True):
-            square, momentum = ta.tensor(np.zeros(weight.shape, np.float32)), ta.tensor(np.zeros(weight.shape, np.float32))
+            square, momentum = (
+                ta.tensor(np.zeros(weight.shape, np.float32)),
+                ta.tensor(np.zeros(weight.shape, np.float32)),
+            )
             g = ta.clip(gradient, -10.0, 10.0)
             new_square = 0.95 * square + 0.05 * (g * g)
             new_momentum = 0.9 * momentum + g / (ta.sqrt(new_square) + 1e-8)

@@ -20,8 +20,12 @@ def agree(outputs, tolerance=1.0, place=""):
         first, second = program.run(), program.run()
         for k, (found, again, right) in enumerate(zip(first, second, expected, strict=True)):
             where = f"{place} output {k}, rewriting {rewriting}"
-            assert found.dtype == right.dtype and found.shape == right.shape, f"{where}: {found.dtype}{found.shape}"
-            assert np.array_equal(found, again, equal_nan=found.dtype.kind == "f"), f"{where}: two runs differ"
+            assert found.dtype == right.dtype and found.shape == right.shape, (
+                f"{where}: {found.dtype}{found.shape}"
+            )
+            assert np.array_equal(found, again, equal_nan=found.dtype.kind == "f"), (
+                f"{where}: two runs differ"
+            )
             equal(found, right, tolerance, where)
     return expected
 
@@ -35,7 +39,9 @@ def equal(found, right, tolerance=1.0, where=""):
     assert np.array_equal(found[~finite], right[~finite], equal_nan=True), f"{where}: {found} is not {right}"
     scale = max(1.0, float(np.abs(right[finite]).max(initial=0)))
     error = float(np.abs(found[finite].astype(np.float64) - right[finite]).max(initial=0))
-    assert error <= (1e-5 if right.dtype == np.float32 else 1e-13) * scale * tolerance, f"{where}: error {error:.3g} of {scale:.3g}"
+    assert error <= (1e-5 if right.dtype == np.float32 else 1e-13) * scale * tolerance, (
+        f"{where}: error {error:.3g} of {scale:.3g}"
+    )
 
 
 class CompiledEvaluator:

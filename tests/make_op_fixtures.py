@@ -39,7 +39,9 @@ def theirs(torch, row, sample):
         return results
     seeds = [torch.from_numpy(g) for g in cotangents([tuple(y.shape) for y in floats])]
     grads = torch.autograd.grad(floats, moving, seeds, allow_unused=True)
-    return results + [np.zeros(x.shape) if g is None else g.numpy() for x, g in zip(moving, grads, strict=True)]
+    return results + [
+        np.zeros(x.shape) if g is None else g.numpy() for x, g in zip(moving, grads, strict=True)
+    ]
 
 
 def recorded(row):

@@ -209,15 +209,27 @@ WITH_ZEROS = Sample((fixed([[0.0, 2.0, 3.0], [0.0, 0.0, 1.0]]),), {"axis": 1}, o
 
 
 def _axis_error(name):
-    return (lambda: getattr(ta, name)(_float(2, 3), 2), ShapeError, f"[{name}] the axis must be an integer from -2 to 1, but 2 was got.")
+    return (
+        lambda: getattr(ta, name)(_float(2, 3), 2),
+        ShapeError,
+        f"[{name}] the axis must be an integer from -2 to 1, but 2 was got.",
+    )
 
 
 def _twice_error(name):
-    return (lambda: getattr(ta, name)(_float(2, 3), (0, -2)), ShapeError, f"[{name}] each axis must be named once, but (0, -2) was got.")
+    return (
+        lambda: getattr(ta, name)(_float(2, 3), (0, -2)),
+        ShapeError,
+        f"[{name}] each axis must be named once, but (0, -2) was got.",
+    )
 
 
 def _empty_error(name, what="the reduced axes"):
-    return (lambda: getattr(ta, name)(_float(0, 3), 0), ShapeError, f"[{name}] {what} must not be empty, but shape (0, 3) was got.")
+    return (
+        lambda: getattr(ta, name)(_float(0, 3), 0),
+        ShapeError,
+        f"[{name}] {what} must not be empty, but shape (0, 3) was got.",
+    )
 
 
 def _whole(function):
@@ -229,7 +241,9 @@ def _torch(name):
 
 
 def _torch_prod(t, x, axis=None, keepdims=False):
-    for a in sorted((d % x.ndim for d in ((axis,) if isinstance(axis, int) else _axes(axis, x))), reverse=True):
+    for a in sorted(
+        (d % x.ndim for d in ((axis,) if isinstance(axis, int) else _axes(axis, x))), reverse=True
+    ):
         x = t.prod(x, dim=a, keepdim=keepdims)
     return x
 
@@ -270,7 +284,9 @@ REDUCE_ROWS = [
 
 # Products.
 
-_MATMUL = "[matmul] the inner axes must agree, (…, n, k) @ (…, k, m), but (2, 3) @ (2, 3) was got: 3 against 2."
+_MATMUL = (
+    "[matmul] the inner axes must agree, (…, n, k) @ (…, k, m), but (2, 3) @ (2, 3) was got: 3 against 2."
+)
 
 PRODUCT_ROWS = [
     Row("matmul", ta.matmul, np.matmul,
@@ -336,7 +352,8 @@ INDEX_ROWS = [
 ]  # fmt: skip
 
 
-# Randomness: the row fixes the seed, so that the reference of the numbers is the op's own, and shapes and ranges are checked elsewhere.
+# Randomness: the row fixes the seed, so that the reference of the numbers is the op's own, and shapes and
+# ranges are checked elsewhere.
 
 
 def _seeded(function):
@@ -353,7 +370,13 @@ def _drawn(function):
     def numbers(*arrays, **attrs):
         from tinyattn.ops.random import uniform_numbers
 
-        return function(lambda shape, step=0, dtype=np.float32: uniform_numbers(np.array([5, step << 32]), 0, shape, np.dtype(dtype)), *arrays, **attrs)
+        return function(
+            lambda shape, step=0, dtype=np.float32: uniform_numbers(
+                np.array([5, step << 32]), 0, shape, np.dtype(dtype)
+            ),
+            *arrays,
+            **attrs,
+        )
 
     return numbers
 

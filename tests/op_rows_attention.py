@@ -63,7 +63,12 @@ _HARD = [[1e4, 1e4, -1e4], [-INF, 0.0, 1.0], [-INF, -INF, -INF], [NAN, 0.0, 1.0]
 def _softmax_row(name, numpy):
     call = getattr(ta, name)
     held = [fixed(_OPEN), fixed(_MASK), fixed([[[True]], [[False]]])]
-    masked = [(sample if name == "softmax" and k == 0 else ours if name == "softmax" else rough)(real(2, 3, 4), mask) for k, mask in enumerate(held)]
+    masked = [
+        (sample if name == "softmax" and k == 0 else ours if name == "softmax" else rough)(
+            real(2, 3, 4), mask
+        )
+        for k, mask in enumerate(held)
+    ]
     return Row(
         name, lambda x, mask=None, axis=-1: call(x, axis, mask), numpy,
         [sample(real(3, 4)), sample(real(3, 4), axis=0), sample(real(2, 70)), sample(real(2, 3, 4), real(1, 4)), sample(real(2, 3, 4), real(3, 1)),
@@ -96,7 +101,11 @@ def _torch_loss(reduction):
     def function(t, logits, targets, ignore_index=None, label_smoothing=0.0):
         flat = logits.reshape(-1, logits.shape[-1])
         return t.nn.functional.cross_entropy(
-            flat, targets.reshape(-1), ignore_index=-100 if ignore_index is None else ignore_index, label_smoothing=label_smoothing, reduction=reduction
+            flat,
+            targets.reshape(-1),
+            ignore_index=-100 if ignore_index is None else ignore_index,
+            label_smoothing=label_smoothing,
+            reduction=reduction,
         ).reshape(targets.shape if reduction == "none" else ())
 
     return function
@@ -173,7 +182,11 @@ def _swap(x):
     return np.swapaxes(x, -1, -2)
 
 
-_QK = (sample(real(2, 3, 4), real(2, 5, 4)), sample(real(3, 4), real(2, 5, 4)), sample(real(0, 3, 4), real(0, 5, 4)))
+_QK = (
+    sample(real(2, 3, 4), real(2, 5, 4)),
+    sample(real(3, 4), real(2, 5, 4)),
+    sample(real(0, 3, 4), real(0, 5, 4)),
+)
 _PAIR = "[{}] query (…, Tq, d) and keys (…, Tk, {}) must have two axes or more, but {} and {} were got."
 
 SCORE_ROWS = [
@@ -261,7 +274,9 @@ def _lstm_backward(gates, c, dh, dc):
     i, f, g, o = _sigmoid(i), _sigmoid(f), np.tanh(g), _sigmoid(o)
     t = np.tanh(f * c + i * g)
     d = dc + dh * o * (1 - t * t)
-    return np.concatenate([d * g * i * (1 - i), d * c * f * (1 - f), d * i * (1 - g * g), dh * t * o * (1 - o)], 1), d * f
+    return np.concatenate(
+        [d * g * i * (1 - i), d * c * f * (1 - f), d * i * (1 - g * g), dh * t * o * (1 - o)], 1
+    ), d * f
 
 
 def _gru_backward(xp, hp, h, g):

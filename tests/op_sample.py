@@ -78,7 +78,9 @@ class Sample:
 
     def arrays(self, dtype=np.float64) -> list[np.ndarray]:
         """The inputs as arrays; the same for the same sample."""
-        text = repr([(spec.shape, spec.name) for spec in self.inputs]) + repr(sorted(self.attrs.items(), key=str))
+        text = repr([(spec.shape, spec.name) for spec in self.inputs]) + repr(
+            sorted(self.attrs.items(), key=str)
+        )
         generator = np.random.default_rng(zlib.crc32(text.encode()))
         return [spec.array(generator, dtype) for spec in self.inputs]
 
@@ -133,7 +135,25 @@ class Row:
         return list(value) if isinstance(value, (tuple, list)) else [value]
 
 
-_EDGES = [np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0, -1.0, 0.5, -2.5, 3.0, 1e-20, -1e-20, 87.0, -87.0, 1e4, -1e4, 1e20]
+_EDGES = [
+    np.nan,
+    np.inf,
+    -np.inf,
+    0.0,
+    -0.0,
+    1.0,
+    -1.0,
+    0.5,
+    -2.5,
+    3.0,
+    1e-20,
+    -1e-20,
+    87.0,
+    -87.0,
+    1e4,
+    -1e4,
+    1e20,
+]
 
 
 def edges(rank: int = 1, without: Sequence[str] = ()) -> Sample:
@@ -152,7 +172,9 @@ def close(found, expected, dtype, tolerance: float = 1.0, place: str = "") -> No
     assert found.dtype == np.dtype(dtype), f"{place}: {found.dtype}"
     bound = (4e-6 if np.dtype(dtype) == np.float32 else 5e-14) * tolerance
     finite = np.isfinite(expected)
-    assert np.array_equal(found[~finite], expected[~finite].astype(dtype), equal_nan=True), f"{place}: {found} is not {expected}"
+    assert np.array_equal(found[~finite], expected[~finite].astype(dtype), equal_nan=True), (
+        f"{place}: {found} is not {expected}"
+    )
     scale = max(1.0, float(np.abs(expected[finite]).max(initial=0)))
     error = float(np.abs(found[finite].astype(np.float64) - expected[finite]).max(initial=0))
     assert error <= bound * scale, f"{place}: error {error:.3g} of {scale:.3g}"

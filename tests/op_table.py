@@ -28,7 +28,9 @@ def _unary(name, numpy, *samples, draw=real, torch=None, **more) -> Row:
             f"[tensor] the data must be numbers of type float32, float64, int32, int64 or bool, but {_LETTERS}.",
         )
     ]
-    theirs = None if torch is None else (lambda t, x: getattr(t, torch)(x)) if isinstance(torch, str) else torch
+    theirs = (
+        None if torch is None else (lambda t, x: getattr(t, torch)(x)) if isinstance(torch, str) else torch
+    )
     more.setdefault("special", [edges()])
     return Row(name, getattr(ta, name), numpy, samples, theirs, errors, **more)
 
@@ -49,7 +51,13 @@ def _binary(name, numpy, *samples, left=real, right=real, torch=None, needs_numb
             "but (2, 3) and (4,) were got: axis -1 is 3 against 4.",
         )
     ]
-    theirs = None if torch is None else (lambda t, a, b: getattr(t, torch)(a, b)) if isinstance(torch, str) else torch
+    theirs = (
+        None
+        if torch is None
+        else (lambda t, a, b: getattr(t, torch)(a, b))
+        if isinstance(torch, str)
+        else torch
+    )
     more.setdefault("special", [edges(2)])
     more.setdefault("errors", errors if needs_number else ())
     return Row(name, getattr(ta, name), numpy, samples, theirs, **more)
@@ -78,7 +86,13 @@ def _integer_safe(function, zero):
 def _bool_row(name, numpy, count=2) -> Row:
     samples = _BOOLS if count == 2 else (sample(flags(3, 4)), sample(flags(0)), sample(flags(70)))
     op, got = name.removeprefix("logical_"), ["f32[2]"] * count
-    errors = [(lambda: getattr(ta, name)(*[_float(2)] * count), DTypeError, f"[{op}] operands must be bool, but {got} were got.")]
+    errors = [
+        (
+            lambda: getattr(ta, name)(*[_float(2)] * count),
+            DTypeError,
+            f"[{op}] operands must be bool, but {got} were got.",
+        )
+    ]
     return Row(name, getattr(ta, name), numpy, samples, errors=errors, constant="bools")
 
 

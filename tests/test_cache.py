@@ -27,13 +27,30 @@ print(y.tolist() == [0, 2, 4, 6, 8], build.compiled, "numba" in sys.modules, sep
 """
 COLD = ["True", "['tinyattn_probe_scale_f32']", "True"]
 WARM = ["True", "[]", "False"]
-AS_ROOT = pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give files away")
-POSIX = pytest.mark.skipif(not hasattr(os, "geteuid"), reason="the system has no owners of files in this sense")
+AS_ROOT = pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give files away"
+)
+POSIX = pytest.mark.skipif(
+    not hasattr(os, "geteuid"), reason="the system has no owners of files in this sense"
+)
 
 
 def start(cache, root=ROOT, **environment):
-    environment = {**os.environ, "PYTHONPATH": str(root), "TINYATTN_CACHE": str(cache), "PYTHONDONTWRITEBYTECODE": "1", **environment}
-    return subprocess.Popen([sys.executable, "-c", _PROBE], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, cwd=root)
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(root),
+        "TINYATTN_CACHE": str(cache),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        **environment,
+    }
+    return subprocess.Popen(
+        [sys.executable, "-c", _PROBE],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        cwd=root,
+    )
 
 
 def finish(process):
@@ -80,7 +97,12 @@ print((ta.tanh(x) * 2).sum(1).numpy().round(3).tolist(), build.compiled, "numba"
 """
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}  # the cache that the other tests have filled
     (ta_value, *_), warm = (
-        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment).stdout.strip().split("|") for _ in range(2)
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
+        )
+        .stdout.strip()
+        .split("|")
+        for _ in range(2)
     )
     assert warm == [ta_value, "[]", "False"]
 
@@ -112,7 +134,9 @@ def test_what_the_fingerprint_is_made_of(monkeypatch):
 
     def another(**patches):
         for target, value in patches.items():
-            monkeypatch.setattr(build.llvm if target.startswith("get") else build.importlib.metadata, target, value)
+            monkeypatch.setattr(
+                build.llvm if target.startswith("get") else build.importlib.metadata, target, value
+            )
         build.fingerprint.cache_clear()
         found = build.fingerprint()
         monkeypatch.undo()
@@ -147,13 +171,20 @@ def _damage_directory(path):
     path.mkdir()
 
 
-@pytest.mark.parametrize("damage", [_damage_truncated, _damage_one_bit, _damage_empty, _damage_other_file], ids=lambda f: f.__name__[8:])
+@pytest.mark.parametrize(
+    "damage",
+    [_damage_truncated, _damage_one_bit, _damage_empty, _damage_other_file],
+    ids=lambda f: f.__name__[8:],
+)
 def test_damaged_objects_are_compiled_again(cache, damage):
     path = objects(cache)[0]
     before = path.read_bytes()
     damage(path)
     assert probe(cache) == COLD
-    assert path.read_bytes()[:48] == before[:48] or hashlib.sha256(path.read_bytes()[48:]).digest() == path.read_bytes()[16:48]
+    assert (
+        path.read_bytes()[:48] == before[:48]
+        or hashlib.sha256(path.read_bytes()[48:]).digest() == path.read_bytes()[16:48]
+    )
     assert probe(cache) == WARM
 
 
@@ -245,7 +276,10 @@ def probe_as_user(house, expected, **environment):
             os.chown(path, USER, USER)
         path.chmod(0o500)
     names = ("TINYATTN_CACHE", "XDG_CACHE_HOME", "HOME")
-    environment |= {k: v for k, v in os.environ.items() if k not in names} | {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment |= {k: v for k, v in os.environ.items() if k not in names} | {
+        "PYTHONPATH": str(ROOT),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
     command = [sys.executable, "-c", _AS_USER + _PROBE, "warm" if expected == WARM else "cold", str(USER)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
     assert done.returncode == 0, done.stderr[-2000:]

@@ -123,8 +123,14 @@ def test_settings_have_the_type_of_their_default():
         "bahdanau", seed=4, steps=7, assignments=["hidden=32", "learning_rate=1", "training.batch_size=5", "init=paper", "train_examples=9"]
     )  # fmt: skip
     assert config["model"]["hidden"] == 32 and config["model"]["init"] == "paper"
-    assert config["training"]["learning_rate"] == 1.0 and isinstance(config["training"]["learning_rate"], float)
-    assert config["training"]["batch_size"] == 5 and config["training"]["seed"] == 4 and config["training"]["steps"] == 7
+    assert config["training"]["learning_rate"] == 1.0 and isinstance(
+        config["training"]["learning_rate"], float
+    )
+    assert (
+        config["training"]["batch_size"] == 5
+        and config["training"]["seed"] == 4
+        and config["training"]["steps"] == 7
+    )
     assert config["task"]["name"] == "tiny-mt" and config["task"]["train_examples"] == 9
     multi = settings.resolve("seq2seq", "multi30k", data="somewhere", assignments=["source=fr"])
     assert multi["task"]["source"] == "fr" and multi["model"]["hidden"] > 64
@@ -281,7 +287,11 @@ def test_the_report_is_self_contained_and_escaped(tmp_path):
     found = Page(text)
     assert "script" not in {tag for tag, _ in found.tags} and found.addresses == []
     assert "://" not in text and "url(" not in text and NASTY not in text and NASTY in found.text
-    policy = [a["content"] for tag, a in found.tags if tag == "meta" and a.get("http-equiv") == "Content-Security-Policy"]
+    policy = [
+        a["content"]
+        for tag, a in found.tags
+        if tag == "meta" and a.get("http-equiv") == "Content-Security-Policy"
+    ]
     assert policy == ["default-src 'none'; style-src 'unsafe-inline'; img-src data:"]
     cells = [a for tag, a in found.tags if tag == "rect" and a.get("class") == "cell"]
     assert [cell["fill-opacity"] for cell in cells] == [
@@ -297,6 +307,8 @@ def test_the_report_is_self_contained_and_escaped(tmp_path):
 
 def test_an_empty_report_and_a_drawn_graph():
     assert "<h2>" not in report.render(report.Report("t", "a", []))
-    text = report.render(report.Report("t", "a", [], graph='<?xml version="1.0"?><!DOCTYPE svg><svg><g/></svg>'))
+    text = report.render(
+        report.Report("t", "a", [], graph='<?xml version="1.0"?><!DOCTYPE svg><svg><g/></svg>')
+    )
     assert "<svg><g/></svg>" in text and "<?xml" not in text
     assert "Nothing" in charts.lines([], "x", "y") and "Nothing" in charts.bars({}, "x", "y")

@@ -50,7 +50,9 @@ def test_floats_are_inputs_and_whole_numbers_are_not():
     assert scale(np.ones(2, np.float32), 0.25, 2).tolist() == [2.25, 2.25]
     assert len(traces) == 2
     flag, traces = counted(lambda x, train: x if train else -x)
-    assert flag(np.ones(1), True)[0] == 1 and flag(np.ones(1), False)[0] == -1 and flag(np.ones(1), True)[0] == 1
+    assert (
+        flag(np.ones(1), True)[0] == 1 and flag(np.ones(1), False)[0] == -1 and flag(np.ones(1), True)[0] == 1
+    )
     assert len(traces) == 2
 
 
@@ -73,11 +75,15 @@ def test_trees_go_in_and_come_out():
         return {"loss": new.sum(), "state": Pair(new, [c * 2, None]), "none": None}
 
     found = step({"x": np.ones(2)}, Pair(np.zeros(2), (np.ones(3),)))
-    assert set(found) == {"loss", "state", "none"} and isinstance(found["state"], Pair) and found["none"] is None
+    assert (
+        set(found) == {"loss", "state", "none"} and isinstance(found["state"], Pair) and found["none"] is None
+    )
     assert found["state"].right[0].tolist() == [2, 2, 2] and found["state"].right[1] is None
     np.testing.assert_allclose(found["state"].left, np.tanh(1))
     assert isinstance(found["loss"], np.float64) and isinstance(found["state"].left, np.ndarray)
-    assert step.program({"x": np.ones(2)}, Pair(np.zeros(2), (np.ones(3),))) is step.program({"x": np.zeros(2)}, Pair(np.ones(2), (np.zeros(3),)))
+    assert step.program({"x": np.ones(2)}, Pair(np.zeros(2), (np.ones(3),))) is step.program(
+        {"x": np.zeros(2)}, Pair(np.ones(2), (np.zeros(3),))
+    )
 
 
 def test_guards_trace_again_when_a_mode_changes():
@@ -135,9 +141,18 @@ def test_randomness_is_new_at_each_call_and_repeats_with_the_seed():
 @pytest.mark.parametrize(
     ("argument", "text"),
     [
-        (np.zeros(2, np.float16), "[function] arguments must be float32, float64, int32, int64 or bool arrays, but an array of float16 was got."),
-        (np.array(["a"]), "[function] arguments must be float32, float64, int32, int64 or bool arrays, but an array of <U1 was got."),
-        ({1, 2}, "[function] arguments must be arrays, Tensors, numbers, strings, None, or trees of them, but set was got."),
+        (
+            np.zeros(2, np.float16),
+            "[function] arguments must be float32, float64, int32, int64 or bool arrays, but an array of float16 was got.",
+        ),
+        (
+            np.array(["a"]),
+            "[function] arguments must be float32, float64, int32, int64 or bool arrays, but an array of <U1 was got.",
+        ),
+        (
+            {1, 2},
+            "[function] arguments must be arrays, Tensors, numbers, strings, None, or trees of them, but set was got.",
+        ),
     ],
 )
 def test_functions_say_what_they_take(argument, text):
@@ -150,7 +165,10 @@ def test_conditions_on_traced_values_are_refused_with_the_replacement():
     with pytest.raises(errors.TinyattnError) as error:
         ta.function(lambda x: x if x.sum() > 0 else -x)(np.ones(2))
     rows = str(error.value).splitlines()
-    assert rows[0] == "[bool] a condition inside a compiled function must not depend on its inputs, but a traced tensor was got."
+    assert (
+        rows[0]
+        == "[bool] a condition inside a compiled function must not depend on its inputs, but a traced tensor was got."
+    )
     assert rows[2] == "  Use ta.where(condition, a, b), which chooses element by element."
 
 

@@ -109,8 +109,13 @@ def test_grad_says_what_it_needs():
     assert first_line(error) == "[grad] the output must be a scalar, but shape (3,) was got."
     with pytest.raises(errors.DTypeError) as error:
         ta.grad((x > 0).sum(), x)
-    assert first_line(error).startswith("[grad] derivatives are taken of and with respect to floating-point tensors, but <Tensor i64[] = sum>")
-    with pytest.raises(errors.ShapeError, match=r"\[jvp\] a tangent must have the type f64\[3\] of what it belongs to, but f64\[2\] was got\."):
+    assert first_line(error).startswith(
+        "[grad] derivatives are taken of and with respect to floating-point tensors, but <Tensor i64[] = sum>"
+    )
+    with pytest.raises(
+        errors.ShapeError,
+        match=r"\[jvp\] a tangent must have the type f64\[3\] of what it belongs to, but f64\[2\] was got\.",
+    ):
         ta.jvp(ta.exp, [x], [ta.tensor(numbers(2))])
     node = make("affine", ta.tensor(numbers(2, 3)), ta.tensor(numbers(3, 2)), x[:2])
     with pytest.raises(errors.TinyattnError) as error:
@@ -134,9 +139,15 @@ def _with_rule(monkeypatch, name, rule):
 
 
 def test_gradcheck_names_input_element_and_both_numbers(monkeypatch):
-    _with_rule(monkeypatch, "sin", lambda g, node: (g * ta.cos(node.inputs[0]) * ta.tensor(np.array([1.0, 1.01, 1.0])),))
+    _with_rule(
+        monkeypatch,
+        "sin",
+        lambda g, node: (g * ta.cos(node.inputs[0]) * ta.tensor(np.array([1.0, 1.01, 1.0])),),
+    )
     with pytest.raises(errors.GradcheckError) as error:
-        ta.gradcheck(lambda a, b: ta.sin(b) * a, [np.ones(3), ta.tensor(np.array([0.5, 0.25, 1.0]), name="angle")])
+        ta.gradcheck(
+            lambda a, b: ta.sin(b) * a, [np.ones(3), ta.tensor(np.array([0.5, 0.25, 1.0]), name="angle")]
+        )
     assert first_line(error) == (
         "[gradcheck] first-order derivative of output element 1 by input 'angle', element (1,), "
         f"must equal its finite difference {np.cos(0.25):.9g}, but {1.01 * np.cos(0.25):.9g} was got."
@@ -165,7 +176,11 @@ def test_gradcheck_uses_projections_when_the_jacobian_is_large(monkeypatch):
     ("function", "point", "place"),
     [
         (ta.relu, np.array([1.0, 0.0]), "'relu' (element (1,)"),
-        (abs, np.array([0.0, 2.0]), "'sign' (element (0,)"),  # half way between its slopes, so the second derivative tells
+        (
+            abs,
+            np.array([0.0, 2.0]),
+            "'sign' (element (0,)",
+        ),  # half way between its slopes, so the second derivative tells
         (lambda x: ta.max(x, 0), np.array([1.0, 3.0, 3.0]), "'max' (element ()"),
         (lambda x: ta.max(x, 0), np.array([3.0, 3.0, 3.0]), "'max' (element ()"),
         (lambda x: ta.maximum(x, 2.0), np.array([2.0]), "'maximum' (element (0,)"),

@@ -68,7 +68,10 @@ def test_tensors_are_immutable():
     assert "ta.index_update(x, index, value)" in str(error.value)
     with pytest.raises(errors.TinyattnError) as error:
         (x + 1).assign(numbers(3))
-    assert first_line(error) == "[assign] only a leaf made by ta.tensor or ta.parameter owns memory, but the result of 'add' was got."
+    assert (
+        first_line(error)
+        == "[assign] only a leaf made by ta.tensor or ta.parameter owns memory, but the result of 'add' was got."
+    )
     with pytest.raises(errors.ShapeError) as error:
         x.assign(numbers(4))
     assert first_line(error) == "[assign] the value must have the leaf's shape (3,), but (4,) was got."
@@ -77,9 +80,14 @@ def test_tensors_are_immutable():
     assert first_line(error) == "[item] the tensor must hold one element, but shape (3,) was got."
     with pytest.raises(errors.ShapeError, match=r"\[len\] a tensor must have an axis"):
         len(ta.tensor(1.0))
-    with pytest.raises(errors.DTypeError, match=r"\[parameter\] a parameter must be floating-point, but i64 was got\."):
+    with pytest.raises(
+        errors.DTypeError, match=r"\[parameter\] a parameter must be floating-point, but i64 was got\."
+    ):
         ta.parameter(np.arange(3))
-    with pytest.raises(errors.DTypeError, match=r"\[tensor\] the data must be numbers of type .*, but an array of uint8 was got\."):
+    with pytest.raises(
+        errors.DTypeError,
+        match=r"\[tensor\] the data must be numbers of type .*, but an array of uint8 was got\.",
+    ):
         ta.tensor(np.zeros(3, np.uint8))
 
 
@@ -95,13 +103,28 @@ def test_values_follow_their_leaves():
 
 
 def test_python_numbers_are_weak_and_types_promote():
-    f32, f64, i32, flag = ta.zeros((2,)), ta.zeros((2,), np.float64), ta.zeros((2,), np.int32), ta.zeros((2,), np.bool_)
+    f32, f64, i32, flag = (
+        ta.zeros((2,)),
+        ta.zeros((2,), np.float64),
+        ta.zeros((2,), np.int32),
+        ta.zeros((2,), np.bool_),
+    )
     assert (f32 * 2.0).dtype == np.float32 and (2.0 * f32 + 1).dtype == np.float32
     assert (f32 + f64).dtype == np.float64 and (i32 + f32).dtype == np.float32 and (i32 + 1).dtype == np.int32
-    assert (i32 + 1.5).dtype == np.float32 and (flag + flag).dtype == np.int64 and ta.exp(i32).dtype == np.float32
-    assert (numbers(2) * f32).dtype == np.float64 and (f32 - numbers(2).astype(np.float32)).dtype == np.float32
+    assert (
+        (i32 + 1.5).dtype == np.float32
+        and (flag + flag).dtype == np.int64
+        and ta.exp(i32).dtype == np.float32
+    )
+    assert (numbers(2) * f32).dtype == np.float64 and (
+        f32 - numbers(2).astype(np.float32)
+    ).dtype == np.float32
     assert isinstance(numbers(2) + f32, ta.Tensor)
-    assert ta.tensor([1.0, 2.0]).dtype == np.float32 and ta.tensor([1, 2]).dtype == np.int64 and ta.tensor(numbers(2)).dtype == np.float64
+    assert (
+        ta.tensor([1.0, 2.0]).dtype == np.float32
+        and ta.tensor([1, 2]).dtype == np.int64
+        and ta.tensor(numbers(2)).dtype == np.float64
+    )
 
 
 # Text and ids.
@@ -167,7 +190,9 @@ def test_the_verifier_finds_malformed_nodes():
         setattr(bad, attribute, wrong)
         with pytest.raises(VerifyError) as error:
             verify([bad], "after a pass")
-        assert str(error.value).startswith("[verify] node types must follow from their inputs, but <Tensor f") and "(after a pass)" in str(error.value)
+        assert str(error.value).startswith(
+            "[verify] node types must follow from their inputs, but <Tensor f"
+        ) and "(after a pass)" in str(error.value)
         setattr(bad, attribute, right)
         verify([bad])
 

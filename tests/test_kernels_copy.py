@@ -57,7 +57,9 @@ def test_plan_joins_dimensions():
     assert shape[-1] == 32 and source[-1] == target[-1] == 1
 
 
-@pytest.mark.parametrize("value", [np.int8(3), np.float32(-1.5), np.int32(-7), np.float64(np.pi), np.int64(-(2**40))], ids=repr)
+@pytest.mark.parametrize(
+    "value", [np.int8(3), np.float32(-1.5), np.int32(-7), np.float64(np.pi), np.int64(-(2**40))], ids=repr
+)
 def test_fill(value):
     for n in (0, 1, 100, 70_001):
         frame = np.full(n + 8, 5, value.dtype)

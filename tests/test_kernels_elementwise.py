@@ -156,7 +156,12 @@ def test_float32_in_the_float64_kernel(n):
     row = random.normal(0, 1, n).astype(np.float32)
     number = np.array(0.1, np.float32)
     narrow, wide = np.zeros((3, n), np.float32), np.zeros((3, n))
-    program = [("mul", "real", 6, 0, 1), ("add", "real", 6, 6, 2), ("mul", "real", 5, 6, 3), ("copy", "real", 4, 5)]
+    program = [
+        ("mul", "real", 6, 0, 1),
+        ("add", "real", 6, 6, 2),
+        ("mul", "real", 5, 6, 3),
+        ("copy", "real", 4, 5),
+    ]
     elementwise_call.run("f64", (3, n), [x, row, y, number], [narrow, wide], program, 1)
     expected = (x.astype(np.float64) * row + y) * np.float64(number)
     np.testing.assert_allclose(wide, expected, rtol=1e-15)
@@ -196,7 +201,9 @@ def test_nothing_beyond_the_outputs_is_written():
 
 
 def test_no_elements():
-    elementwise_call.run("f32", (0,), [np.ones(0, np.float32)], [np.ones(0, np.float32)], [("neg", "real", 1, 0)])
+    elementwise_call.run(
+        "f32", (0,), [np.ones(0, np.float32)], [np.ones(0, np.float32)], [("neg", "real", 1, 0)]
+    )
 
 
 def test_slots_fit_in_scratch():

@@ -8,7 +8,13 @@ from kernel_call import TYPES, real_bits, shuffled
 from tinyattn.kernels import tiling
 from tinyattn.kernels.opcodes import FOLDS
 
-NUMPY = {"sum": np.sum, "prod": np.prod, "max": np.max, "min": np.min, "sum_squares": lambda x, axis: np.sum(x * x, axis)}
+NUMPY = {
+    "sum": np.sum,
+    "prod": np.prod,
+    "max": np.max,
+    "min": np.min,
+    "sum_squares": lambda x, axis: np.sum(x * x, axis),
+}
 KINDS = {"i32": np.int32, "i64": np.int64, "bool": np.bool_}
 
 
@@ -65,7 +71,9 @@ def test_rows(key, dtype):
 
 
 @pytest.mark.parametrize("dtype", ["f32", "f64"])
-@pytest.mark.parametrize("key", [key for key in FOLDS if key[0] != "sum_squares"], ids=lambda key: f"{key[0]}-{key[1]}")
+@pytest.mark.parametrize(
+    "key", [key for key in FOLDS if key[0] != "sum_squares"], ids=lambda key: f"{key[0]}-{key[1]}"
+)
 def test_columns(key, dtype):
     for shape in ((1, 1, 2), (2, 7, 3), (3, 100, 5), (1, 16, 16), (2, 33, 70), (1, 300, 130), (2, 9, 1030)):
         x = _numbers(*key, dtype, shape)
@@ -129,9 +137,15 @@ def test_arg_reductions(operation, kind):
 @pytest.mark.parametrize("dtype", ["f32", "f64"])
 def test_running_sums(dtype, reverse, kind):
     for shape in ((1, 1, 1), (3, 0, 1), (300, 100, 1), (2, 9, 4), (2, 5, 600)):
-        x = np.random.default_rng(1).integers(-9, 10, shape).astype(TYPES[dtype] if kind == "real" else KINDS[kind])
+        x = (
+            np.random.default_rng(1)
+            .integers(-9, 10, shape)
+            .astype(TYPES[dtype] if kind == "real" else KINDS[kind])
+        )
         y = np.zeros_like(x)
         tiles = tiling.tiles_of_cumsum(*shape)
-        kernel_call.run("reduce.cumsum", dtype, [*shape, x, y, FOLDS["sum", kind], x.itemsize, reverse], tiles)
+        kernel_call.run(
+            "reduce.cumsum", dtype, [*shape, x, y, FOLDS["sum", kind], x.itemsize, reverse], tiles
+        )
         there = (slice(None), slice(None, None, -1)) if reverse else ()
         np.testing.assert_array_equal(y[there], np.cumsum(x[there], axis=1, dtype=x.dtype))

@@ -80,13 +80,20 @@ def torch_loss(torch, kind, p, batch):
                 break
             if kind is Bahdanau:
                 query = p["alignment.query.weight"] @ s
-                scores = [p["alignment.v"] @ torch.tanh(query + p["alignment.key.weight"] @ h + p["alignment.key.bias"]) for h in annotations]
+                scores = [
+                    p["alignment.v"]
+                    @ torch.tanh(query + p["alignment.key.weight"] @ h + p["alignment.key.bias"])
+                    for h in annotations
+                ]
                 weights = torch.softmax(torch.stack(scores), 0)
                 context = sum(a * h for a, h in zip(weights, annotations, strict=True))
             y = p["target_embedding.weight"][given]
             t = p["output.state.weight"] @ s + p["output.state.bias"] + p["output.word.weight"] @ y
             t = t + p["output.context.weight"] @ context
-            logits = p["output.vocabulary.weight"] @ t.reshape(-1, 2).max(dim=1).values + p["output.vocabulary.bias"]
+            logits = (
+                p["output.vocabulary.weight"] @ t.reshape(-1, 2).max(dim=1).values
+                + p["output.vocabulary.bias"]
+            )
             total, count = total - torch.log_softmax(logits, 0)[said], count + 1
             # The context is one more input of the decoder's GRU.
             w = torch.cat([p["word.weight"], p["context.weight"]], dim=1)
@@ -138,7 +145,9 @@ def test_greedy_says_the_likeliest_word_each_time(kind):
     found = model.translate(batch.source, batch.source_length, beam=1, max_length=6)
     assert found.tokens.shape == (3, 6) and found.tokens.dtype == np.int32
     said = np.concatenate([np.full((3, 1), BOS, np.int32), found.tokens[:, :-1]], axis=1)
-    logits, weights = ta.function(lambda s, n, t: model.eval()(s, n, t))(batch.source, batch.source_length, said)
+    logits, weights = ta.function(lambda s, n, t: model.eval()(s, n, t))(
+        batch.source, batch.source_length, said
+    )
     logits[:, :, [PAD, BOS]] = -np.inf
     ended = np.cumsum(said == EOS, axis=1) > 0
     np.testing.assert_array_equal(found.tokens, np.where(ended, PAD, logits.argmax(axis=2)))
@@ -180,8 +189,12 @@ def test_states_and_weights_belong_to_the_words_of_their_beam():
         said = said * 10 + tokens.reshape(-1, 1)
         return said, ta.log_softmax(tables[sentence, tokens]), said
 
-    found = ta.function(lambda: beam_search(step, ta.zeros((batch * beam, 1), ta.float64), batch, beam, length))()
-    greedy = ta.function(lambda: beam_search(step, ta.zeros((batch * beam, 1), ta.float64), batch * beam, 1, length))()
+    found = ta.function(
+        lambda: beam_search(step, ta.zeros((batch * beam, 1), ta.float64), batch, beam, length)
+    )()
+    greedy = ta.function(
+        lambda: beam_search(step, ta.zeros((batch * beam, 1), ta.float64), batch * beam, 1, length)
+    )()
     assert (found.tokens != greedy.tokens[::beam]).any(axis=1).sum() > 3  # beams changed places
     for words, numbers in zip(found.tokens, found.attention, strict=True):
         for i in range(length):
@@ -198,15 +211,21 @@ def test_a_wide_beam_finds_the_best_of_all_sequences():
         return state, ta.log_softmax(ta.take(table, tokens)), None
 
     def score(sequence, penalty):
-        return sum(log_p[a, b] for a, b in itertools.pairwise((BOS, *sequence))) / ((5 + len(sequence)) / 6) ** penalty
+        return (
+            sum(log_p[a, b] for a, b in itertools.pairwise((BOS, *sequence)))
+            / ((5 + len(sequence)) / 6) ** penalty
+        )
 
     ordinary = [EOS, 3, 4, 5]
     sequences = {
-        tuple(itertools.takewhile(lambda word: word != EOS, seq)) + ((EOS,) if EOS in seq else ()) for seq in itertools.product(ordinary, repeat=length)
+        tuple(itertools.takewhile(lambda word: word != EOS, seq)) + ((EOS,) if EOS in seq else ())
+        for seq in itertools.product(ordinary, repeat=length)
     }
     for penalty in (0.0, 5.0):
         best = max(sequences, key=lambda sequence: score(sequence, penalty))
-        found = ta.function(lambda p: beam_search(step, ta.zeros((words**2, 1), ta.float64), 1, 36, length, p))(penalty)
+        found = ta.function(
+            lambda p: beam_search(step, ta.zeros((words**2, 1), ta.float64), 1, 36, length, p)
+        )(penalty)
         assert tuple(int(word) for word in found.tokens[0] if word != PAD) == best
         assert abs(found.score[0] - score(best, 0.0)) < 1e-6
 
@@ -223,7 +242,9 @@ def test_dropout_is_for_training_only():
     assert model.training
 
 
-@pytest.mark.parametrize("sizes", [{}, {"hidden": 128, "attention": 32}, {"hidden": 20, "embedding": 31, "maxout": 9}])
+@pytest.mark.parametrize(
+    "sizes", [{}, {"hidden": 128, "attention": 32}, {"hidden": 20, "embedding": 31, "maxout": 9}]
+)
 def test_the_baseline_has_as_many_parameters(sizes):
     config = BahdanauConfig(44, 48, **sizes)
     like = Seq2SeqConfig.like(config)
@@ -275,7 +296,9 @@ def test_evaluation_in_the_order_of_the_split():
     assert found.figures.keys() == {"exact_match", "bleu", "perplexity", "aer"}
     for row in (0, 6):
         source = task.test[row].source
-        alone = model.translate(source[None], np.array([len(source)], np.int32), max_length=task.longest_target)
+        alone = model.translate(
+            source[None], np.array([len(source)], np.int32), max_length=task.longest_target
+        )
         assert task.target_vocabulary.decode(alone.tokens[0]) == found.translations[row]
         assert found.attention[row].shape[1] == len(source)
     assert 20 < found.figures["perplexity"] < 100  # of 48 words, by a model that knows nothing

@@ -14,7 +14,11 @@ from tinyattn.graph.op import OPS, ZERO, NotDifferentiable
 from tinyattn.graph.traverse import topological
 
 BREAK = {"sign": lambda g: -g, "one percent": lambda g: g * 1.01, "missing": lambda g: None}
-DIFFERENTIABLE = [name for name, op in OPS.items() if op.derivative is not ZERO and not isinstance(op.derivative, NotDifferentiable)]
+DIFFERENTIABLE = [
+    name
+    for name, op in OPS.items()
+    if op.derivative is not ZERO and not isinstance(op.derivative, NotDifferentiable)
+]
 ENGINE = {"output"}
 """Picked apart by the walk itself; its row of the table is never asked."""
 
@@ -24,7 +28,12 @@ def _samples():
     found = {}
     for row in ROWS:
         for sample in row.samples:
-            if row.constant or not sample.smooth or sample.size < 2 or any(0 in spec.shape for spec in sample.inputs):
+            if (
+                row.constant
+                or not sample.smooth
+                or sample.size < 2
+                or any(0 in spec.shape for spec in sample.inputs)
+            ):
                 continue
             call = lambda *x, r=row, s=sample: r.call(*x, **s.attrs)
             for name in op_names(row.results([ta.tensor(a) for a in sample.arrays()], sample.attrs)):
@@ -40,7 +49,9 @@ SAMPLES = _samples()
 # In float32, finite differences are good to some 10⁻⁴ for numbers this small.
 SAMPLES["cast"] = [(0, lambda x: ta.cast(x, np.float32), [np.array([0.01, -0.007])])]
 ABSOLUTE_TOLERANCE = {"cast": 1e-3}
-SAMPLES["scan"] = [(0, _scan, [np.array([0.1, 0.2]), np.array([[0.3, -0.2], [0.5, 0.4]]), np.array([0.7, -0.6])])]
+SAMPLES["scan"] = [
+    (0, _scan, [np.array([0.1, 0.2]), np.array([[0.3, -0.2], [0.5, 0.4]]), np.array([0.7, -0.6])])
+]
 
 
 @contextlib.contextmanager
@@ -108,13 +119,25 @@ def _broadcasting_samples():
     found = {}
     for row in ROWS:
         for sample in row.samples:
-            if row.constant or not sample.smooth or sample.size < 2 or any(0 in spec.shape for spec in sample.inputs):
+            if (
+                row.constant
+                or not sample.smooth
+                or sample.size < 2
+                or any(0 in spec.shape for spec in sample.inputs)
+            ):
                 continue
             inputs = [ta.tensor(a) for a in sample.arrays()]
             for node in topological(row.results(inputs, sample.attrs)):
                 if node.op.elementwise or node.op.name in ("broadcast_to", "matmul", "dot_score"):
-                    spread = any(s.dtype.kind == "f" and s.op.name == "tensor" and s.shape != node.shape for s in node.inputs)
-                    if spread and (node.op.elementwise or node.op.name == "broadcast_to" or len({s.ndim for s in node.inputs}) > 1):
+                    spread = any(
+                        s.dtype.kind == "f" and s.op.name == "tensor" and s.shape != node.shape
+                        for s in node.inputs
+                    )
+                    if spread and (
+                        node.op.elementwise
+                        or node.op.name == "broadcast_to"
+                        or len({s.ndim for s in node.inputs}) > 1
+                    ):
                         found.setdefault(node.op.name, (row, sample))
     return found
 
@@ -123,7 +146,19 @@ BROADCASTING = _broadcasting_samples()
 
 
 def test_broadcasting_is_covered():
-    binary = {"add", "sub", "mul", "div", "maximum", "minimum", "pow", "where", "broadcast_to", "mod", "dot_score"}
+    binary = {
+        "add",
+        "sub",
+        "mul",
+        "div",
+        "maximum",
+        "minimum",
+        "pow",
+        "where",
+        "broadcast_to",
+        "mod",
+        "dot_score",
+    }
     assert binary & set(DIFFERENTIABLE) <= set(BROADCASTING)
 
 

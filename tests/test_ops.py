@@ -1,4 +1,6 @@
-"""Every operation of the op table: values, derivatives, layouts, special numbers, the texts of errors, and the same in torch."""
+"""Every operation of the op table: values, derivatives, layouts, special numbers, the texts of errors, and
+the same in torch.
+"""
 
 import warnings
 import zipfile
@@ -32,7 +34,9 @@ def leaves(sample, dtype=np.float64):
 
 
 def gradients(row, sample, dtype=np.float64, seed=0):
-    """Outputs of a row, and the cotangents of its floating-point inputs for random cotangents of the outputs."""
+    """Outputs of a row, and the cotangents of its floating-point inputs for random cotangents of the
+    outputs.
+    """
     inputs = leaves(sample, dtype)
     results = row.results(inputs, sample.attrs)
     rng = np.random.default_rng(seed)
@@ -61,9 +65,16 @@ def test_every_operation_is_reached_by_a_row():
 
 def test_every_operation_has_a_derivative_or_a_reason():
     for name, op in OPS.items():
-        assert op.derivative is ZERO or isinstance(op.derivative, NotDifferentiable) and op.derivative or callable(op.derivative), name
+        assert (
+            op.derivative is ZERO
+            or isinstance(op.derivative, NotDifferentiable)
+            and op.derivative
+            or callable(op.derivative)
+        ), name
         assert op.formula, f"{name} has no formula"
-        assert op.reference is not None or op.definition is not None or name in LEAVES | {"scan"}, f"{name} has no reference"
+        assert op.reference is not None or op.definition is not None or name in LEAVES | {"scan"}, (
+            f"{name} has no reference"
+        )
 
 
 # Values.
@@ -101,9 +112,16 @@ def test_special_numbers_are_treated_as_by_numpy(row, dtype):
             warnings.simplefilter("ignore")
             expected = row.numpy(*arrays, **sample.attrs)
         node = row.call(*map(ta.tensor, arrays), **sample.attrs)
-        for found in (*(compiled([node], rewriting)[0] for rewriting in (True, False)), reference.evaluate([node])[0]):
-            wrong = ~np.isclose(found, expected, rtol=2e-6 if dtype == np.float32 else 1e-13, atol=0, equal_nan=True)
-            assert not wrong.any(), f"{row.name} at {np.argwhere(wrong).tolist()} = {found[wrong]}, not {np.asarray(expected)[wrong]}"
+        for found in (
+            *(compiled([node], rewriting)[0] for rewriting in (True, False)),
+            reference.evaluate([node])[0],
+        ):
+            wrong = ~np.isclose(
+                found, expected, rtol=2e-6 if dtype == np.float32 else 1e-13, atol=0, equal_nan=True
+            )
+            assert not wrong.any(), (
+                f"{row.name} at {np.argwhere(wrong).tolist()} = {found[wrong]}, not {np.asarray(expected)[wrong]}"
+            )
 
 
 # Derivatives.
@@ -113,16 +131,27 @@ def test_special_numbers_are_treated_as_by_numpy(row, dtype):
 def test_derivatives_are_those_of_finite_differences(row):
     for sample in row.samples:
         if sample.smooth and sample.size <= 300:
-            assert ta.gradcheck(lambda *x, a=sample.attrs: row.call(*x, **a), sample.arrays(), order=sample.order)
+            assert ta.gradcheck(
+                lambda *x, a=sample.attrs: row.call(*x, **a), sample.arrays(), order=sample.order
+            )
 
 
 @pytest.mark.parametrize("row", DIFFERENTIABLE, ids=lambda row: row.name)
 def test_derivatives_of_compiled_programs_are_those_of_finite_differences(row):
-    sample = min((s for s in row.samples if s.smooth and s.size), key=lambda s: s.size if s.size > 2 else 1000)
-    assert ta.gradcheck(lambda *x: row.call(*x, **sample.attrs), sample.arrays(), order=sample.order, evaluate=CompiledEvaluator())
+    sample = min(
+        (s for s in row.samples if s.smooth and s.size), key=lambda s: s.size if s.size > 2 else 1000
+    )
+    assert ta.gradcheck(
+        lambda *x: row.call(*x, **sample.attrs),
+        sample.arrays(),
+        order=sample.order,
+        evaluate=CompiledEvaluator(),
+    )
 
 
-@pytest.mark.xfail(strict=True, reason="the rule of prod divides by the factors, which has no derivative where they are 0")
+@pytest.mark.xfail(
+    strict=True, reason="the rule of prod divides by the factors, which has no derivative where they are 0"
+)
 def test_second_derivative_of_a_product_of_zeros():
     assert ta.gradcheck(lambda x: ta.prod(x, 1), WITH_ZEROS.arrays())
 
@@ -130,7 +159,9 @@ def test_second_derivative_of_a_product_of_zeros():
 @pytest.mark.parametrize("row", [row for row in ROWS if row.constant], ids=lambda row: row.name)
 def test_what_is_constant_has_gradient_zero(row):
     for sample in row.samples:
-        for x, g in zip([a for a in sample.arrays() if a.dtype.kind == "f"], gradients(row, sample)[1], strict=False):
+        for x, g in zip(
+            [a for a in sample.arrays() if a.dtype.kind == "f"], gradients(row, sample)[1], strict=False
+        ):
             assert g.shape == x.shape and not g.numpy().any()
 
 
@@ -138,7 +169,9 @@ def test_what_is_constant_has_gradient_zero(row):
 
 
 def laid_out(array):
-    """The same numbers in memory of other shapes: Fortran order, every second element, backwards, at an odd offset, off alignment."""
+    """The same numbers in memory of other shapes: Fortran order, every second element, backwards, at an odd
+    offset, off alignment.
+    """
     if array.ndim == 0:
         return [array] * 5
     big = np.zeros([2 * n + 1 for n in array.shape], array.dtype)
@@ -164,12 +197,16 @@ def test_arrays_may_lie_in_memory_anyhow(row):
             for found, right in zip(program.run(odd), expected, strict=True):
                 assert np.array_equal(found, right, equal_nan=right.dtype.kind == "f")
             if row.name not in ("random_uniform", "random_normal", "bernoulli", "dropout"):
-                for found, right in zip(compiled(row.results([ta.tensor(a) for a in odd], sample.attrs)), expected, strict=True):
+                for found, right in zip(
+                    compiled(row.results([ta.tensor(a) for a in odd], sample.attrs)), expected, strict=True
+                ):
                     close(found, right, right.dtype, 1.0, f"{row.name} leaf {k}")
 
 
 def views(array):
-    """Views in the graph that have the numbers of ``array``: transposed, every second element, backwards; and a stride of 0 with other numbers."""
+    """Views in the graph that have the numbers of ``array``: transposed, every second element, backwards;
+    and a stride of 0 with other numbers.
+    """
     yield ta.tensor(np.array(array.T, order="C")).T, array
     big = np.zeros([2 * n + 1 for n in array.shape], array.dtype)
     big[tuple(slice(1, None, 2) for _ in array.shape)] = array
@@ -179,7 +216,14 @@ def views(array):
         spread = np.broadcast_to(array[:1], array.shape)
         yield ta.broadcast_to(ta.tensor(array)[:1], array.shape), spread
         last = np.broadcast_to(array[..., :1], array.shape) if array.shape[-1] else array
-        yield (ta.broadcast_to(ta.tensor(array)[..., :1], array.shape) if array.shape[-1] else ta.tensor(array)), last
+        yield (
+            (
+                ta.broadcast_to(ta.tensor(array)[..., :1], array.shape)
+                if array.shape[-1]
+                else ta.tensor(array)
+            ),
+            last,
+        )
     else:
         yield from [(ta.tensor(array), array)] * 2
 
@@ -227,14 +271,24 @@ def compare_with_torch(row, results, tolerance):
         values, pulled = make_op_fixtures.ours(row, sample)
         for found in (*compiled(values), *(compiled(pulled) if pulled else [])):
             right = next(expected)
-            close(found, np.asarray(right).reshape(found.shape), found.dtype if found.dtype.kind == "f" else np.float64, tolerance, f"{row.name} {sample}")
+            close(
+                found,
+                np.asarray(right).reshape(found.shape),
+                found.dtype if found.dtype.kind == "f" else np.float64,
+                tolerance,
+                f"{row.name} {sample}",
+            )
     assert next(expected, None) is None
 
 
 @pytest.mark.parametrize("row", WITH_TORCH, ids=lambda row: row.name)
 def test_values_and_gradients_are_those_of_torch(row):
     torch = pytest.importorskip("torch")
-    compare_with_torch(row, [r for sample in row.samples if sample.peer for r in make_op_fixtures.theirs(torch, row, sample)], 20.0)
+    compare_with_torch(
+        row,
+        [r for sample in row.samples if sample.peer for r in make_op_fixtures.theirs(torch, row, sample)],
+        20.0,
+    )
 
 
 @pytest.mark.parametrize("row", WITH_TORCH, ids=lambda row: row.name)

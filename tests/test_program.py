@@ -125,7 +125,10 @@ def test_assigning_outside_of_a_function_is_done_at_once():
     assert w.numpy().tolist() == [3, 3]
     with pytest.raises(errors.ShapeError) as error:
         ta.assign(w, ta.tensor(np.ones(3)))
-    assert first_line(error) == "[assign] a leaf of type f64[2] takes a value of its own type, but f64[3] was got."
+    assert (
+        first_line(error)
+        == "[assign] a leaf of type f64[2] takes a value of its own type, but f64[3] was got."
+    )
 
 
 # Memory.
@@ -155,7 +158,9 @@ def test_peak_bytes_are_what_the_arena_takes():
 
 def test_nothing_is_written_outside_of_the_arena():
     x, w = ta.tensor(numbers(9, 5)), ta.parameter(numbers(5, 5))
-    final, ys = ta.scan(lambda c, xt: (ta.softmax(ta.tanh(c @ w + xt)), c.sum()), ta.zeros((5,), np.float64), x)
+    final, ys = ta.scan(
+        lambda c, xt: (ta.softmax(ta.tanh(c @ w + xt)), c.sum()), ta.zeros((5,), np.float64), x
+    )
     program = ta.Program([final, ys, *ta.grad((final * final).sum() + ys.sum(), [w, x])])
     expected = program.run()
     # The same program in an arena filled with rubbish gives the same bits: it reads nothing that it didn't write.
@@ -191,7 +196,11 @@ print(ta.get_num_threads(), digest.hexdigest())
 
 def _run(code, *arguments, **environment):
     done = subprocess.run(
-        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT), **environment}, timeout=200
+        [sys.executable, "-c", code, *arguments],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        timeout=200,
     )
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout.split()
@@ -215,7 +224,10 @@ def test_set_num_threads_says_what_it_takes(count):
     before = ta.get_num_threads()
     with pytest.raises(errors.ShapeError) as error:
         ta.set_num_threads(count)
-    assert first_line(error) == f"[set_num_threads] the number of threads must be 1 or more, but {count!r} was got."
+    assert (
+        first_line(error)
+        == f"[set_num_threads] the number of threads must be 1 or more, but {count!r} was got."
+    )
     assert ta.get_num_threads() == before
 
 
@@ -317,8 +329,15 @@ def test_the_first_value_that_is_not_finite_is_named(microscope):
     with pytest.raises(ta.NonFiniteError) as error:
         step(np.array([1.0, -2.0, 3.0]))
     rows = str(error.value).splitlines()
-    assert rows[0] == "[log] values must be finite, but NaN came up in 1 of 3 elements (module decoder/attention)."
-    assert rows[1].startswith("  at ") and rows[1].endswith(f":{step.fn.__code__.co_firstlineno + 3}") and "test_program.py" in rows[1]
+    assert (
+        rows[0]
+        == "[log] values must be finite, but NaN came up in 1 of 3 elements (module decoder/attention)."
+    )
+    assert (
+        rows[1].startswith("  at ")
+        and rows[1].endswith(f":{step.fn.__code__.co_firstlineno + 3}")
+        and "test_program.py" in rows[1]
+    )
     assert rows[2] == "  inputs: (3,) in -2 … 3"
     np.testing.assert_array_equal(w.numpy(), before)  # the step is undone
     assert isinstance(error.value, FloatingPointError)
@@ -327,10 +346,17 @@ def test_the_first_value_that_is_not_finite_is_named(microscope):
 
 def test_infinities_in_derivatives_and_loops_are_found(microscope):
     x = ta.tensor(np.array([0.0, 1.0]))
-    with pytest.raises(ta.NonFiniteError, match=r"\[div\] .* infinity came up in 1 of 2 elements \(module top level, derivative of 'sqrt'\)"):
+    with pytest.raises(
+        ta.NonFiniteError,
+        match=r"\[div\] .* infinity came up in 1 of 2 elements \(module top level, derivative of 'sqrt'\)",
+    ):
         ta.Program([ta.grad(ta.sqrt(x).sum(), x)]).run()
-    final, _ = ta.scan(lambda c, a: (ta.exp(c * a), None), ta.ones((), np.float64), ta.tensor(np.full(20, 5.0)))
-    with pytest.raises(ta.NonFiniteError, match=r"\[exp\] values must be finite, but infinity came up in 1 of 1 elements"):
+    final, _ = ta.scan(
+        lambda c, a: (ta.exp(c * a), None), ta.ones((), np.float64), ta.tensor(np.full(20, 5.0))
+    )
+    with pytest.raises(
+        ta.NonFiniteError, match=r"\[exp\] values must be finite, but infinity came up in 1 of 1 elements"
+    ):
         ta.Program([final]).run()
 
 

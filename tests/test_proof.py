@@ -17,7 +17,9 @@ from tinyattn.graph.op import OPS, NotDifferentiable
 from tinyattn.graph.tensor import make, outputs
 from tinyattn.runtime import reference
 
-HAND_DERIVED = {name for name, op in OPS.items() if op.definition is not None and not name.endswith("_backward")}
+HAND_DERIVED = {
+    name for name, op in OPS.items() if op.definition is not None and not name.endswith("_backward")
+}
 FLOATS = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["f32", "f64"])
 
 OPEN = np.array([[True, True, False, True], [False, True, False, False], [True, True, True, True]])
@@ -51,7 +53,12 @@ def _cases():
         "ignoring, smoothed": {"ignore": 3, "smoothing": 0.1},
     }.items():
         yield "cross_entropy", kind, (real(3, 4), targets), attrs
-    yield "cross_entropy", "int32 targets", (real(3, 4), targets.astype(np.int32)), {"ignore": None, "smoothing": 0.0}
+    yield (
+        "cross_entropy",
+        "int32 targets",
+        (real(3, 4), targets.astype(np.int32)),
+        {"ignore": None, "smoothing": 0.0},
+    )
     yield "dot_score", "plain", (real(2, 3, 4), real(2, 5, 4)), {"scale": 1.0}
     yield "dot_score", "scaled", (real(2, 3, 4), real(2, 5, 4)), {"scale": 0.5}
     yield "dot_score", "one query for all", (real(3, 4), real(2, 5, 4)), {"scale": 0.5}
@@ -65,7 +72,12 @@ def _cases():
         yield "gru_cell", kind, (real(3, 6), real(3, 6), real(3, 2), *mask), {}
     yield "maxout", "plain", (real(2, 3, 6),), {}
     for probability in (0.3, 0.9):
-        yield "dropout", f"p = {probability}", (real(3, 5), np.array([7, 1 << 33])), {"p": probability, "stream": 2}
+        yield (
+            "dropout",
+            f"p = {probability}",
+            (real(3, 5), np.array([7, 1 << 33])),
+            {"p": probability, "stream": 2},
+        )
     yield "affine", "row", (real(5, 3), real(3, 4), real(4)), {}
     yield "affine", "matrix", (real(2, 5, 3), real(2, 3, 4), real(2, 5, 4)), {}
 
@@ -140,7 +152,9 @@ def test_gradient_of_the_definition_is_the_hand_derived_one(name, arrays, attrs,
         for g, expected in zip(found, right, strict=True):
             assert np.isfinite(expected).all()
             error = np.abs(g.astype(np.float64) - expected).max(initial=0)
-            assert error <= (1e-10 if dtype == np.float64 else 1e-5) * max(1, np.abs(expected).max(initial=0)), name
+            assert error <= (1e-10 if dtype == np.float64 else 1e-5) * max(
+                1, np.abs(expected).max(initial=0)
+            ), name
 
 
 @every_proof
@@ -152,7 +166,9 @@ def test_second_derivatives_agree(name, arrays, attrs):
     for found in (reference.evaluate(by_hand), compiled(by_hand)):
         for g, expected in zip(found, right, strict=True):
             assert np.isfinite(expected).all()
-            assert np.abs(g - expected).max(initial=0) <= 1e-10 * max(1, np.abs(expected).max(initial=0)), name
+            assert np.abs(g - expected).max(initial=0) <= 1e-10 * max(1, np.abs(expected).max(initial=0)), (
+                name
+            )
 
 
 # What stands behind a mask.
@@ -170,12 +186,19 @@ def test_what_is_masked_never_leaks(name, kind, behind, dtype):
     found = {}
     for which, scores in (("clean", clean), ("dirty", dirty)):
         # In the dirty run the cotangent is as bad behind the mask as the score.
-        x, weight = ta.tensor(scores), ta.tensor(np.where(visible | (which == "clean"), clean + 1, dtype(behind)))
+        x, weight = (
+            ta.tensor(scores),
+            ta.tensor(np.where(visible | (which == "clean"), clean + 1, dtype(behind))),
+        )
         m = ta.tensor(mask if mask.dtype == bool else mask.astype(dtype))
         y = getattr(ta, name)(x, mask=m)
         (g,) = pull_back({y: weight}, [x])
         (h,) = pull_back({g: ta.tensor(clean + 2)}, [x])
-        found[which] = [compiled([y, g, h]), compiled([y, g, h], rewriting=False), reference.evaluate([y, g, h])]
+        found[which] = [
+            compiled([y, g, h]),
+            compiled([y, g, h], rewriting=False),
+            reference.evaluate([y, g, h]),
+        ]
     for clean_values, dirty_values in zip(found["clean"], found["dirty"], strict=True):
         for k, (right, value) in enumerate(zip(clean_values, dirty_values, strict=True)):
             equal(value, right, 1.0, f"{name} derivative {k}")

@@ -59,7 +59,13 @@ class Theirs:
 
     def __init__(self, torch):
         self.torch = torch
-        self.tanh, self.sigmoid, self.sin, self.relu, self.exp = torch.tanh, torch.sigmoid, torch.sin, torch.relu, torch.exp
+        self.tanh, self.sigmoid, self.sin, self.relu, self.exp = (
+            torch.tanh,
+            torch.sigmoid,
+            torch.sin,
+            torch.relu,
+            torch.exp,
+        )
         self.maximum = torch.maximum
         self.softmax, self.log_softmax = torch.softmax, torch.log_softmax
 

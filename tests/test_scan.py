@@ -32,7 +32,9 @@ def test_scan_is_the_loop_written_out():
             expected = np.tanh(expected + x.numpy()[t])
         rows = rows[::-1] if reverse else rows
         values = agree([h, a, b])
-        for found, right in zip(values, (expected, np.stack([r[0] for r in rows]), np.stack([r[1] for r in rows])), strict=True):
+        for found, right in zip(
+            values, (expected, np.stack([r[0] for r in rows]), np.stack([r[1] for r in rows])), strict=True
+        ):
             np.testing.assert_allclose(found, right, rtol=1e-12)
 
 
@@ -63,7 +65,9 @@ def scan_case(function):
 
 @scan_case
 def several_carries(x, w, h):
-    final, ys = ta.scan(lambda c, xt: ((ta.tanh(c[0] * w + xt), c[1] + c[0], c[2] * 0.5), c[1] * xt), (h, h * 2, w), x)
+    final, ys = ta.scan(
+        lambda c, xt: ((ta.tanh(c[0] * w + xt), c[1] + c[0], c[2] * 0.5), c[1] * xt), (h, h * 2, w), x
+    )
     return (*final, ys)
 
 
@@ -170,7 +174,9 @@ def test_scans_run_and_differentiate_twice(name):
 
 @pytest.mark.parametrize("name", ["backwards", "nested", "swapped_carries", "one_step", "without_xs"])
 def test_scans_in_float32_agree_with_the_interpreter(name):
-    leaves = [ta.tensor(a.astype(np.float32)) for a in (numbers(3, 2), numbers(2, seed=1), numbers(2, seed=2))]
+    leaves = [
+        ta.tensor(a.astype(np.float32)) for a in (numbers(3, 2), numbers(2, seed=1), numbers(2, seed=2))
+    ]
     results = list(SCANS[name](*leaves)) if name != "nested" else list(_nested_float32(*leaves))
     agree([*results, *ta.vjp(lambda *_: results, leaves, [ta.ones(y.shape) for y in results])[1]], 4.0, name)
 
@@ -186,6 +192,8 @@ def test_scan_says_what_does_not_fit():
     assert first_line(error) == "[scan] the carry must keep its types ['f64[3]'], but fn returned ['f64[2]']."
     with pytest.raises(errors.ShapeError) as error:
         ta.scan(lambda c, a: (c, a), x[0], (x, x[:2]))
-    assert first_line(error).startswith("[scan] all xs must have the same first axis (or length= be given), but shapes [(3, 2), (2, 2)]")
+    assert first_line(error).startswith(
+        "[scan] all xs must have the same first axis (or length= be given), but shapes [(3, 2), (2, 2)]"
+    )
     with pytest.raises(errors.ShapeError, match=r"\[scan\] all xs must have the same first axis"):
         ta.scan(lambda c, a: (c, a), x[0])

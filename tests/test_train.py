@@ -72,12 +72,18 @@ class Model(nn.Module):
         return ((self.layer(self.dropout(batch.x)) - batch.y) ** 2).mean()
 
 
-CONFIG = TrainingConfig(steps=12, batch_size=4, validate_every=5, checkpoint_every=4, log_every=3, learning_rate=0.05)
+CONFIG = TrainingConfig(
+    steps=12, batch_size=4, validate_every=5, checkpoint_every=4, log_every=3, learning_rate=0.05
+)
 
 
 def trainer(folder, task=None, config=CONFIG):
     ta.manual_seed(11)
-    run = Run.open(folder) if (folder / "config.toml").exists() else Run.create(folder, {"training": asdict(config)}, "")
+    run = (
+        Run.open(folder)
+        if (folder / "config.toml").exists()
+        else Run.create(folder, {"training": asdict(config)}, "")
+    )
     return Trainer(Model(), task or Task(), config, run)
 
 
@@ -111,7 +117,9 @@ def uninterrupted(tmp_path):
 
 def test_a_run_leaves_what_it_should(tmp_path, uninterrupted):
     saved, metrics = uninterrupted
-    assert {path.name for path in checkpoint.saved(tmp_path / "whole")} == {checkpoint.name_of(s) for s in (8, 12)}
+    assert {path.name for path in checkpoint.saved(tmp_path / "whole")} == {
+        checkpoint.name_of(s) for s in (8, 12)
+    }
     assert [record["step"] for record in metrics if "loss" in record] == [3, 6, 9, 12]
     assert [record["step"] for record in metrics if "val_loss" in record] == [5, 10, 12]
     assert metrics[-1]["val_loss"] < metrics[1]["val_loss"]
@@ -161,13 +169,17 @@ def test_metrics_after_the_checkpoint_are_measured_again(tmp_path, uninterrupted
     assert_same(finished(folder), uninterrupted)
 
 
-@pytest.mark.parametrize("scale, what", [(np.nan, "loss"), (1e30, "loss"), (1e15, "gradient norm"), (1e6, None)])
+@pytest.mark.parametrize(
+    "scale, what", [(np.nan, "loss"), (1e30, "loss"), (1e15, "gradient norm"), (1e6, None)]
+)
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, scale, what):
     run = trainer(tmp_path / "run", Task({10: lambda: scale}))
     if what is None:  # large, but finite: clipping is there for it
         run.fit()
         return
-    with pytest.raises(TinyattnError, match=f"the {what} must be finite, but (nan|inf) was got at step 10") as error:
+    with pytest.raises(
+        TinyattnError, match=f"the {what} must be finite, but (nan|inf) was got at step 10"
+    ) as error:
         run.fit()
     last = checkpoint.name_of(8)
     assert last in str(error.value) and "ta.debug_nans()" in str(error.value)
@@ -241,7 +253,9 @@ def test_the_command_resumes_after_ctrl_c_and_kill(tmp_path):
     resume = [sys.executable, "-m", "tinyattn", "train", "--resume", str(part)]
     reached = len((part / "metrics.jsonl").read_text().splitlines())
     for number, how in enumerate((signal.SIGKILL, signal.SIGTERM), 1):
-        process = subprocess.Popen(resume, env=command()["env"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        process = subprocess.Popen(
+            resume, env=command()["env"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
         wait_for(part / "metrics.jsonl", reached + 6 * number, process)
         process.send_signal(how)
         process.communicate(timeout=60)
@@ -250,7 +264,9 @@ def test_the_command_resumes_after_ctrl_c_and_kill(tmp_path):
     assert done.returncode == 0, done.stderr
     assert_same(finished(part, 400), finished(whole, 400))
     again = json.loads(done.stdout)["models"]["bahdanau"]
-    assert all(again[key] == value for key, value in outcome["models"]["bahdanau"].items() if key != "seconds")
+    assert all(
+        again[key] == value for key, value in outcome["models"]["bahdanau"].items() if key != "seconds"
+    )
 
 
 # Run folders.
@@ -283,7 +299,9 @@ def test_runs_do_not_overwrite_each_other(tmp_path, monkeypatch):
     runs[0].close()
     Run.open(runs[0].folder).close()
     for missing in (tmp_path / "nowhere", tmp_path):
-        with pytest.raises(CheckpointError, match="must be the folder of a run, with a config.toml, but there is none"):
+        with pytest.raises(
+            CheckpointError, match="must be the folder of a run, with a config.toml, but there is none"
+        ):
             Run.open(missing)
     (runs[1].folder / "config.toml").write_text("a = ")
     with pytest.raises(CheckpointError, match="cannot be read"):
@@ -362,9 +380,15 @@ def test_the_time_left_does_not_count_the_first_step():
 def test_results_are_medians_over_seeds(tmp_path):
     path = tmp_path / "results" / "results.json"
     for seed, value in ((2, 0.5), (0, 0.9), (1, 0.7), (1, 0.8)):
-        results.record(path, "m", "t", {"bleu": value}, seed, 10, 1.5, "tinyattn train m", "P 2015", {"bleu": 0.6})
+        results.record(
+            path, "m", "t", {"bleu": value}, seed, 10, 1.5, "tinyattn train m", "P 2015", {"bleu": 0.6}
+        )
     (record,) = results.read(path)
-    assert record["value"] == 0.8 and record["seeds"] == {"0": 0.9, "1": 0.8, "2": 0.5} and record["target"] == 0.6
+    assert (
+        record["value"] == 0.8
+        and record["seeds"] == {"0": 0.9, "1": 0.8, "2": 0.5}
+        and record["target"] == 0.6
+    )
     keys = {
         "model",
         "task",

@@ -89,8 +89,12 @@ def test_forward_picture_is_the_graph():
     assert _edges(picture) == {(ids[s], ids[n]) for n in drawn for s in n.inputs if filled(s) is None}
     assert {e.kind for e in picture.edges} == {"data"}
     assert picture.nodes[ids[y]].output and [n.kind for n in picture.nodes.values()].count("input") == 3
-    assert "x / 2" in {n.title for n in picture.nodes.values()}, "a constant of one element belongs in its user's label"
-    assert picture.nodes[ids[y]].types == ["f32 ()"] and picture.nodes[ids[drawn[0]]].types == ["f32 (2, 3, 4)"]
+    assert "x / 2" in {n.title for n in picture.nodes.values()}, (
+        "a constant of one element belongs in its user's label"
+    )
+    assert picture.nodes[ids[y]].types == ["f32 ()"] and picture.nodes[ids[drawn[0]]].types == [
+        "f32 (2, 3, 4)"
+    ]
     softmax = _by_title(picture, "softmax")
     assert softmax.formula == "softmax(div)" and "⟨y, ḡ⟩" in softmax.rule
     assert softmax.line.startswith("test_viz.py:") or softmax.line.startswith("tests/test_viz.py:")
@@ -110,13 +114,24 @@ def test_gradients_are_in_the_same_picture():
         reached, grew = more, more != reached
     assert {n.id for n in results.values()} <= reached
     phases = {ident: n.phase for ident, n in picture.nodes.items()}
-    ends = {kind: {(phases[a], phases[b]) for a, b in _edges(picture, kind)} for kind in ("data", "gradient", "saved", "seed", "operand")}
-    assert ends["data"] == {("forward", "forward")} and ends["saved"] == ends["seed"] == {("forward", "gradient")}
+    ends = {
+        kind: {(phases[a], phases[b]) for a, b in _edges(picture, kind)}
+        for kind in ("data", "gradient", "saved", "seed", "operand")
+    }
+    assert ends["data"] == {("forward", "forward")} and ends["saved"] == ends["seed"] == {
+        ("forward", "gradient")
+    }
     assert ends["gradient"] == ends["operand"] == {("gradient", "gradient")}
     softmax, backward = _by_title(picture, "softmax"), _by_title(picture, "softmax backward", "gradient")
-    assert softmax.saved and (softmax.id, backward.id) in _edges(picture, "saved") and backward.origin == softmax.id
+    assert (
+        softmax.saved
+        and (softmax.id, backward.id) in _edges(picture, "saved")
+        and backward.origin == softmax.id
+    )
     operands = [n for n in picture.nodes.values() if n.operand]
-    assert operands and {n.op for n in operands} == {"transpose"}, "a transposed forward value isn't a cotangent"
+    assert operands and {n.op for n in operands} == {"transpose"}, (
+        "a transposed forward value isn't a cotangent"
+    )
 
 
 def test_directions_and_wrt():
@@ -160,11 +175,19 @@ def test_scan_is_rolled():
     assert sorted(n.op for n in inside.values()) == ["add", "carry", "element", "matmul", "tanh"]
     tanh, carry = (next(n for n in inside.values() if n.op == op) for op in ("tanh", "carry"))
     assert (tanh.id, carry.id) in _edges(large, "loop") and carry.attrs == "starts at 0"
-    leaving = {(e.label, large.nodes[e.target].op) for e in large.edges if e.source == tanh.id and e.kind == "data" and e.target not in inside}
+    leaving = {
+        (e.label, large.nodes[e.target].op)
+        for e in large.edges
+        if e.source == tanh.id and e.kind == "data" and e.target not in inside
+    }
     assert leaving == {("all t", "mul"), ("last", "sum")}
     weights = next(n for n in large.nodes.values() if n.title == "U")
-    assert (weights.id, next(n.id for n in inside.values() if n.op == "matmul")) in _edges(large, "data"), "what the loop captures is read from outside"
-    assert any(n.operand and n.op == "element" for n in large.nodes.values()), "a saved stack, read step by step"
+    assert (weights.id, next(n.id for n in inside.values() if n.op == "matmul")) in _edges(large, "data"), (
+        "what the loop captures is read from outside"
+    )
+    assert any(n.operand and n.op == "element" for n in large.nodes.values()), (
+        "a saved stack, read step by step"
+    )
     source = viz.draw(_recurrent()).source
     loops = [row for row in source.splitlines() if "class=loop" in row]
     assert loops and all("constraint=false" in row and "style=bold" in row for row in loops)
@@ -180,7 +203,9 @@ def test_expand_opens_a_definition():
     closed = viz.draw(y).picture
     assert {n.op for n in closed.nodes.values()} - {n.op for n in picture.nodes.values()} == {"softmax"}
     several = viz.draw(ta.lstm_cell(*_cell()), expand="lstm_cell", direction="forward").picture
-    assert [n.op for n in several.nodes.values() if n.output] == ["result", "result"] and any(n.op == "sigmoid" for n in several.nodes.values())
+    assert [n.op for n in several.nodes.values() if n.output] == ["result", "result"] and any(
+        n.op == "sigmoid" for n in several.nodes.values()
+    )
 
 
 def _cell():
@@ -200,14 +225,19 @@ def test_functions_are_drawn_with_their_updates():
             trace.assign(w, w - 0.1 * new)
         return loss
 
-    with pytest.raises(errors.TinyattnError, match=r"\[draw\] a function must have been called before it is drawn, but 'step' has not"):
+    with pytest.raises(
+        errors.TinyattnError,
+        match=r"\[draw\] a function must have been called before it is drawn, but 'step' has not",
+    ):
         viz.draw(step)
     step(np.ones((4, 3), np.float32))
     picture = viz.draw(step, values=True).picture
     assert {picture.nodes[b].title for _, b in _edges(picture, "update")} == {"W", "momentum"}
     assert {n.phase for n in picture.nodes.values() if n.path and n.path[0] == "sgd"} == {"update"}
     assert not [n for n in picture.nodes.values() if n.kind == "result"]
-    small = {n.title: n.value for n in picture.nodes.values() if n.types == ["f32 ()"] and n.phase == "forward"}
+    small = {
+        n.title: n.value for n in picture.nodes.values() if n.types == ["f32 ()"] and n.phase == "forward"
+    }
     assert small and set(small.values()) == {"not computed"}, "never 0 for what wasn't computed"
 
 
@@ -237,27 +267,39 @@ def test_depth_collapses_modules_and_keeps_what_goes_around_them():
     assert set(groups) == {"mlp", "∂ mlp"} and groups["mlp"].types == ["f32 (4, 8)"]
     x, add = _by_title(picture, "x"), _by_title(picture, "add")
     mlp = groups["mlp"].id
-    assert {(x.id, mlp), (mlp, add.id), (x.id, add.id)} <= _edges(picture, "data"), "the residual arrow survives"
+    assert {(x.id, mlp), (mlp, add.id), (x.id, add.id)} <= _edges(picture, "data"), (
+        "the residual arrow survives"
+    )
     assert len([e for e in picture.edges if (e.source, e.target) == (x.id, mlp)]) == 1
     assert groups["mlp"].attrs == "4 ops, 3 parameters", "parameters live with their users"
     assert not [n for n in picture.nodes.values() if len(n.path) > 1]
     closed = viz.draw(y, depth=0).picture
-    assert not closed.clusters and {n.title for n in closed.nodes.values() if n.kind == "group"} == {"block", "∂ block"}
+    assert not closed.clusters and {n.title for n in closed.nodes.values() if n.kind == "group"} == {
+        "block",
+        "∂ block",
+    }
     assert viz.draw(y, depth=9).picture.to_json() == full.to_json()
 
 
 def test_large_graphs_are_collapsed_and_say_so():
     view = viz.draw(_long(400))
     assert len(view.picture.nodes) > collapse.LARGEST and len(view.drawn.nodes) <= collapse.LARGEST
-    assert len(view.notes) == 1 and re.match(r"[\d,]+ nodes are too many for one legible picture: .*depth=0", view.notes[0])
+    assert len(view.notes) == 1 and re.match(
+        r"[\d,]+ nodes are too many for one legible picture: .*depth=0", view.notes[0]
+    )
     assert "too many for one legible picture" in view.source
     h = _leaf(4, name="h0", make=ta.tensor)
     for k in range(1600):
         h = ta.tanh(h * float(k + 2))
     flat = viz.draw(h.sum())  # no modules: the lines of the program are what is left
     assert "one source line" in flat.notes[0]
-    assert any(n.title == "h = ta.tanh(h * float(k + 2))" and n.members == 3200 for n in flat.drawn.nodes.values())
-    assert len(collapse.fit(flat.picture, 3).nodes) == 2 and "all operations" in collapse.fit(flat.picture, 3).notes[0]
+    assert any(
+        n.title == "h = ta.tanh(h * float(k + 2))" and n.members == 3200 for n in flat.drawn.nodes.values()
+    )
+    assert (
+        len(collapse.fit(flat.picture, 3).nodes) == 2
+        and "all operations" in collapse.fit(flat.picture, 3).notes[0]
+    )
 
 
 def test_predicted_cost_grows_with_the_graph():
@@ -280,8 +322,19 @@ _PROGRAM = """
 
 def test_two_runs_give_the_same_bytes():
     program = textwrap.dedent(_PROGRAM.format(folder=str(Path(__file__).parent)))
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])}
-    runs = [subprocess.run([sys.executable, "-c", program], capture_output=True, env={**env, "PYTHONHASHSEED": seed}, check=True).stdout for seed in "17"]
+    env = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]),
+    }
+    runs = [
+        subprocess.run(
+            [sys.executable, "-c", program],
+            capture_output=True,
+            env={**env, "PYTHONHASHSEED": seed},
+            check=True,
+        ).stdout
+        for seed in "17"
+    ]
     assert len(runs[0]) > 20_000 and runs[0] == runs[1]
 
 
@@ -295,9 +348,18 @@ def test_svg_holds_the_picture(tmp_path):
     groups = {g.get("id"): g for g in root.iter() if g.tag.endswith("}g")}
     assert all(groups[n.id].get("class") == f"node {n.classes}" for n in view.picture.nodes.values())
     softmax = _by_title(view.picture, "softmax")
-    assert [t.text for t in groups[softmax.id].iter() if t.tag.endswith("}text")] == ["softmax", "f32 (2, 3, 3)"]
-    drawn = [next(t.text for t in g if t.tag.endswith("}title")) for g in groups.values() if (g.get("class") or "").startswith("edge")]
-    assert sorted(tuple(title.split("->")) for title in drawn) == sorted((e.source, e.target) for e in view.picture.edges)
+    assert [t.text for t in groups[softmax.id].iter() if t.tag.endswith("}text")] == [
+        "softmax",
+        "f32 (2, 3, 3)",
+    ]
+    drawn = [
+        next(t.text for t in g if t.tag.endswith("}title"))
+        for g in groups.values()
+        if (g.get("class") or "").startswith("edge")
+    ]
+    assert sorted(tuple(title.split("->")) for title in drawn) == sorted(
+        (e.source, e.target) for e in view.picture.edges
+    )
     again = viz.draw(_attention()).svg
     assert again == view.svg
 
@@ -305,7 +367,10 @@ def test_svg_holds_the_picture(tmp_path):
 @needs_dot
 def test_names_are_escaped_everywhere(tmp_path):
     with ta.scope(NASTY):
-        y = ta.softmax(ta.tensor(np.ones((2, 3), np.float32), name=NASTY) @ ta.parameter(np.ones((3, 2), np.float32), name="a:b &amp; {x}")).sum()
+        y = ta.softmax(
+            ta.tensor(np.ones((2, 3), np.float32), name=NASTY)
+            @ ta.parameter(np.ones((3, 2), np.float32), name="a:b &amp; {x}")
+        ).sum()
     seen = NASTY.replace("\\", "∖")
     for depth in (None, 0):
         view = viz.draw(y, depth=depth, values=True)
@@ -313,7 +378,11 @@ def test_names_are_escaped_everywhere(tmp_path):
             view.save(tmp_path / f"a.{kind}")
         root = ET.parse(tmp_path / "a.svg").getroot()
         texts = [t.text for t in root.iter() if t.tag.endswith("}text")]
-        assert seen in texts and ("a:b &amp; {x}" in texts) == (depth is None) and ((f"∂ {seen}" in texts) == (depth == 0))
+        assert (
+            seen in texts
+            and ("a:b &amp; {x}" in texts) == (depth is None)
+            and ((f"∂ {seen}" in texts) == (depth == 0))
+        )
         assert not [e for e in root.iter() if e.tag.endswith("script")]
         assert (tmp_path / "a.html").read_text().count("<script>") == 1
         names = [n["title"] for n in json.loads((tmp_path / "a.json").read_text())["nodes"]]
@@ -323,16 +392,30 @@ def test_names_are_escaped_everywhere(tmp_path):
 @needs_dot
 def test_every_format_is_written(tmp_path):
     view = viz.draw(_residual())
-    starts = {"svg": b"<svg", "png": b"\x89PNG", "pdf": b"%PDF", "gv": b"digraph", "json": b"{", "html": b"<!DOCTYPE html>"}
+    starts = {
+        "svg": b"<svg",
+        "png": b"\x89PNG",
+        "pdf": b"%PDF",
+        "gv": b"digraph",
+        "json": b"{",
+        "html": b"<!DOCTYPE html>",
+    }
     for kind, start in starts.items():
         assert view.save(tmp_path / f"picture.{kind}") is view
         assert (tmp_path / f"picture.{kind}").read_bytes().startswith(start)
-    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(f"picture.{kind}" for kind in starts), "nothing else is left behind"
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(f"picture.{kind}" for kind in starts), (
+        "nothing else is left behind"
+    )
     page = (tmp_path / "picture.html").read_text()
     assert "default-src 'none'" in page and "script-src 'sha256-" in page
-    assert not re.findall(r"""(?:src|href)\s*=\s*["']\s*(?!data:)""", page.replace("xlink:title", "")), "nothing is loaded"
+    assert not re.findall(r"""(?:src|href)\s*=\s*["']\s*(?!data:)""", page.replace("xlink:title", "")), (
+        "nothing is loaded"
+    )
     bundle = view._repr_mimebundle_()
-    assert set(bundle) == {"text/plain", "text/html", "image/svg+xml"} and 'sandbox="allow-scripts"' in bundle["text/html"]
+    assert (
+        set(bundle) == {"text/plain", "text/html", "image/svg+xml"}
+        and 'sandbox="allow-scripts"' in bundle["text/html"]
+    )
     assert bundle["image/svg+xml"].startswith("<svg") and bundle["text/plain"] == str(view)
 
 
@@ -355,7 +438,10 @@ def _fake_dot(folder, script):
 def test_without_dot_everything_but_layout_works(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     view = viz.draw(_attention())
-    with pytest.raises(errors.TinyattnError, match=r"\[draw\] laying out a picture needs Graphviz's program dot, but it was not found") as caught:
+    with pytest.raises(
+        errors.TinyattnError,
+        match=r"\[draw\] laying out a picture needs Graphviz's program dot, but it was not found",
+    ) as caught:
         view.save(tmp_path / "a.svg")
     assert "sudo apt install graphviz" in str(caught.value) and len(str(caught.value).splitlines()) <= 3
     assert not list(tmp_path.iterdir())
@@ -373,10 +459,15 @@ def test_a_dot_that_never_ends_is_stopped(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", _fake_dot(tmp_path, script) + os.pathsep + os.environ["PATH"])
     monkeypatch.setattr(layout, "TIMEOUT", 0.3)
     start = time.monotonic()
-    with pytest.raises(errors.TinyattnError, match=r"\[draw\] dot must finish within 0.3 s, but it didn't, even for a collapsed picture"):
+    with pytest.raises(
+        errors.TinyattnError,
+        match=r"\[draw\] dot must finish within 0.3 s, but it didn't, even for a collapsed picture",
+    ):
         viz.draw(_residual()).save(tmp_path / "a.svg")
     assert time.monotonic() - start < 10
-    for child in (tmp_path / "children").read_text().split():  # what a script around dot had started is gone too, or about to be collected
+    for child in (
+        (tmp_path / "children").read_text().split()
+    ):  # what a script around dot had started is gone too, or about to be collected
         state = Path(f"/proc/{child}/stat")
         assert not state.exists() or state.read_text().rpartition(")")[2].split()[0] == "Z"
 
@@ -393,8 +484,15 @@ def test_a_slow_dot_falls_back_to_the_collapsed_picture(tmp_path, monkeypatch):
 
 
 def test_a_dot_that_fails_gives_one_sentence(tmp_path, monkeypatch):
-    monkeypatch.setenv("PATH", _fake_dot(tmp_path, "echo 'Format: \"png\" not recognized.' >&2; exit 1") + os.pathsep + os.environ["PATH"])
-    with pytest.raises(errors.TinyattnError, match=r'\[draw\] dot must be able to make png, but Format: "png" not recognized'):
+    monkeypatch.setenv(
+        "PATH",
+        _fake_dot(tmp_path, "echo 'Format: \"png\" not recognized.' >&2; exit 1")
+        + os.pathsep
+        + os.environ["PATH"],
+    )
+    with pytest.raises(
+        errors.TinyattnError, match=r'\[draw\] dot must be able to make png, but Format: "png" not recognized'
+    ):
         viz.draw(_attention()).save(tmp_path / "a.png")
 
 
@@ -404,15 +502,51 @@ def test_a_dot_that_fails_gives_one_sentence(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("call", "error", "text"),
     [
-        (lambda y: viz.draw(3), errors.DTypeError, "[draw] what is drawn must be a Tensor, a list of Tensors or a function"),
-        (lambda y: viz.draw(y, direction="up"), errors.ShapeError, "[draw] direction must be one of forward, backward, both, but 'up' was got"),
-        (lambda y: viz.draw(y, depth=-1), errors.ShapeError, "[draw] depth must be None or a whole number from 0, but -1 was got"),
-        (lambda y: viz.draw(y, expand="tahn"), errors.ShapeError, "[draw] expand takes names of hand-derived operations, but 'tahn' was got"),
-        (lambda y: viz.draw(y, wrt=[3]), errors.DTypeError, "[draw] wrt must hold floating-point Tensors, but 3 was got"),
-        (lambda y: viz.draw(y).save("a.gif"), errors.DataError, "[save] the file's name must end in .svg, .png, .pdf, .gv, .json, .html, but 'a.gif' was got"),
-        (lambda y: viz.draw(y).save("/nowhere/a.gv"), errors.DataError, "[save] '/nowhere/a.gv' must be a place that can be written to, but No such file"),
-        (lambda y: viz.heatmap(np.ones(3)), errors.ShapeError, "[heatmap] weights must be numbers of shape (queries, keys), but shape (3,) was got"),
-        (lambda y: viz.heatmap(np.ones((2, 3)), rows="abc"), errors.ShapeError, "[heatmap] rows must hold 2 labels for weights (2, 3), but 3 were got"),
+        (
+            lambda y: viz.draw(3),
+            errors.DTypeError,
+            "[draw] what is drawn must be a Tensor, a list of Tensors or a function",
+        ),
+        (
+            lambda y: viz.draw(y, direction="up"),
+            errors.ShapeError,
+            "[draw] direction must be one of forward, backward, both, but 'up' was got",
+        ),
+        (
+            lambda y: viz.draw(y, depth=-1),
+            errors.ShapeError,
+            "[draw] depth must be None or a whole number from 0, but -1 was got",
+        ),
+        (
+            lambda y: viz.draw(y, expand="tahn"),
+            errors.ShapeError,
+            "[draw] expand takes names of hand-derived operations, but 'tahn' was got",
+        ),
+        (
+            lambda y: viz.draw(y, wrt=[3]),
+            errors.DTypeError,
+            "[draw] wrt must hold floating-point Tensors, but 3 was got",
+        ),
+        (
+            lambda y: viz.draw(y).save("a.gif"),
+            errors.DataError,
+            "[save] the file's name must end in .svg, .png, .pdf, .gv, .json, .html, but 'a.gif' was got",
+        ),
+        (
+            lambda y: viz.draw(y).save("/nowhere/a.gv"),
+            errors.DataError,
+            "[save] '/nowhere/a.gv' must be a place that can be written to, but No such file",
+        ),
+        (
+            lambda y: viz.heatmap(np.ones(3)),
+            errors.ShapeError,
+            "[heatmap] weights must be numbers of shape (queries, keys), but shape (3,) was got",
+        ),
+        (
+            lambda y: viz.heatmap(np.ones((2, 3)), rows="abc"),
+            errors.ShapeError,
+            "[heatmap] rows must hold 2 labels for weights (2, 3), but 3 were got",
+        ),
     ],
 )
 def test_errors_are_sentences(call, error, text):
@@ -433,8 +567,18 @@ def _cells(svg):
     root = ET.fromstring(svg)
     cells = [g for g in root.iter() if g.get("class") == "cell"]
     value = {(int(g.get("data-row")), int(g.get("data-column"))): float(g.get("data-value")) for g in cells}
-    fill = {(int(g.get("data-row")), int(g.get("data-column"))): next(r.get("fill") for r in g if r.tag.endswith("rect")) for g in cells}
-    title = {(int(g.get("data-row")), int(g.get("data-column"))): next(t.text for t in g if t.tag.endswith("title")) for g in cells}
+    fill = {
+        (int(g.get("data-row")), int(g.get("data-column"))): next(
+            r.get("fill") for r in g if r.tag.endswith("rect")
+        )
+        for g in cells
+    }
+    title = {
+        (int(g.get("data-row")), int(g.get("data-column"))): next(
+            t.text for t in g if t.tag.endswith("title")
+        )
+        for g in cells
+    }
     return value, fill, title, root
 
 
@@ -444,20 +588,33 @@ def _brightness(colour):
 
 def test_heatmap_shows_the_weights(tmp_path):
     weights = np.array([[0.125, 0.875, 0.0], [0.25, 0.25, 0.5]])
-    view = viz.heatmap(ta.tensor(weights[None]), rows=["le", NASTY], columns=["the", "<mouse>", "&"], to_file=tmp_path / "heat.svg")
+    view = viz.heatmap(
+        ta.tensor(weights[None]),
+        rows=["le", NASTY],
+        columns=["the", "<mouse>", "&"],
+        to_file=tmp_path / "heat.svg",
+    )
     value, fill, title, root = _cells((tmp_path / "heat.svg").read_text())
     assert value == {(i, j): weights[i, j] for i in range(2) for j in range(3)}
     assert title[0, 1] == "le → <mouse>: 0.875" and title[1, 2] == f"{NASTY} → &: 0.5"
     order = sorted(value, key=value.get)
     shades = [_brightness(fill[cell]) for cell in order]
     assert shades == sorted(shades, reverse=True) and fill[0, 1] == "#00304D" and fill[0, 2] == "#F4F9FD"
-    assert {t.text for t in root.iter() if t.get("class") in ("row", "column")} == {"le", NASTY, "the", "<mouse>", "&"}
+    assert {t.text for t in root.iter() if t.get("class") in ("row", "column")} == {
+        "le",
+        NASTY,
+        "the",
+        "<mouse>",
+        "&",
+    }
     assert ".88" in str(view) and "image/svg+xml" in view._repr_mimebundle_()
 
 
 def test_heatmap_of_scores_and_masks():
     value, fill, title, _ = _cells(viz.heatmap(np.array([[1.0, -np.inf], [-2.0, np.nan]])).svg)
-    assert fill[0, 1] == fill[1, 1] == "#BDBDBD" and title[0, 1] == "0 → 1: −∞" and title[1, 1] == "1 → 1: NaN"
+    assert (
+        fill[0, 1] == fill[1, 1] == "#BDBDBD" and title[0, 1] == "0 → 1: −∞" and title[1, 1] == "1 → 1: NaN"
+    )
     assert fill[1, 0] == "#5C2800" and fill[0, 0] == viz.heatmap(np.array([[0.5, -1.0]])).colour(0.5)
     assert _cells(viz.heatmap(np.zeros((1, 2))).svg)[1] == {(0, 0): "#F4F9FD", (0, 1): "#F4F9FD"}
     assert _cells(viz.heatmap(np.tri(3, dtype=bool)).svg)[0][0, 1] == 0
@@ -467,4 +624,6 @@ def test_heatmap_of_scores_and_masks():
 def test_heatmap_as_png_and_pdf(tmp_path):
     view = viz.heatmap(np.eye(3), rows=["a", NASTY, ""], columns=["x", "<y>", "&"])
     view.save(tmp_path / "heat.png").save(tmp_path / "heat.pdf").save(tmp_path / "heat.html")
-    assert (tmp_path / "heat.png").read_bytes()[:4] == b"\x89PNG" and (tmp_path / "heat.pdf").read_bytes()[:4] == b"%PDF"
+    assert (tmp_path / "heat.png").read_bytes()[:4] == b"\x89PNG" and (tmp_path / "heat.pdf").read_bytes()[
+        :4
+    ] == b"%PDF"

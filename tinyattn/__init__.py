@@ -1,6 +1,8 @@
-"""tinyattn: a symbolic automatic-differentiation engine on which attention models are built, trained on a CPU and drawn.
+"""tinyattn: a symbolic automatic-differentiation engine on which attention models are built, trained on a
+CPU and drawn.
 
-Everything (the forward pass, its derivative, the optimizer's step, a recurrent loop) is one graph, compiled into one native program. Names are loaded when they are first used, so that
+Everything (the forward pass, its derivative, the optimizer's step, a recurrent loop) is one graph, compiled
+into one native program. Names are loaded when they are first used, so that
 ``import tinyattn`` and the command line's ``--help`` cost next to nothing.
 """
 
@@ -13,10 +15,19 @@ if TYPE_CHECKING:
     from tinyattn.api import *  # noqa: F403
 
 _MODULES = {
-    "graph": "tinyattn.graph", "ops": "tinyattn.ops", "nn": "tinyattn.nn", "optim": "tinyattn.train.optim", "train": "tinyattn.train",
-    "models": "tinyattn.models", "tasks": "tinyattn.tasks", "viz": "tinyattn.viz", "errors": "tinyattn.errors",
-    "runtime": "tinyattn.runtime", "kernels": "tinyattn.kernels", "cli": "tinyattn.cli",
-}  # fmt: skip
+    "graph": "tinyattn.graph",
+    "ops": "tinyattn.ops",
+    "nn": "tinyattn.nn",
+    "optim": "tinyattn.train.optim",
+    "train": "tinyattn.train",
+    "models": "tinyattn.models",
+    "tasks": "tinyattn.tasks",
+    "viz": "tinyattn.viz",
+    "errors": "tinyattn.errors",
+    "runtime": "tinyattn.runtime",
+    "kernels": "tinyattn.kernels",
+    "cli": "tinyattn.cli",
+}
 
 
 def __getattr__(name: str):

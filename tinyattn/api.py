@@ -1,4 +1,6 @@
-"""The public names, gathered: what ``ta.name`` finds. ``ta.nn``, ``ta.optim``, ``ta.models``, ``ta.viz`` and ``ta.tasks`` are modules of their own."""
+"""The public names, gathered: what ``ta.name`` finds. ``ta.nn``, ``ta.optim``, ``ta.models``, ``ta.viz`` and
+``ta.tasks`` are modules of their own.
+"""
 
 import numpy as np
 
@@ -20,7 +22,36 @@ float32, float64, int32, int64, bool_ = np.float32, np.float64, np.int32, np.int
 globals().update(ops.PUBLIC)
 
 __all__ = [
-    "CheckpointError", "DTypeError", "DataError", "Function", "GradcheckError", "NonFiniteError", "Program", "ShapeError", "Tensor",
-    "TinyattnError", "assign", "backward", "bool_", "debug_nans", "float32", "float64", "function", "get_num_threads", "grad", "gradcheck",
-    "hvp", "int32", "int64", "jvp", "manual_seed", "parameter", "scan", "scope", "set_num_threads", "tensor", "vjp", *ops.PUBLIC,
-]  # fmt: skip
+    "CheckpointError",
+    "DTypeError",
+    "DataError",
+    "Function",
+    "GradcheckError",
+    "NonFiniteError",
+    "Program",
+    "ShapeError",
+    "Tensor",
+    "TinyattnError",
+    "assign",
+    "backward",
+    "bool_",
+    "debug_nans",
+    "float32",
+    "float64",
+    "function",
+    "get_num_threads",
+    "grad",
+    "gradcheck",
+    "hvp",
+    "int32",
+    "int64",
+    "jvp",
+    "manual_seed",
+    "parameter",
+    "scan",
+    "scope",
+    "set_num_threads",
+    "tensor",
+    "vjp",
+    *ops.PUBLIC,
+]

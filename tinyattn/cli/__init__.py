@@ -1,8 +1,9 @@
 """Floor 9: the command line. `tinyattn COMMAND …`, or `python -m tinyattn COMMAND …`.
 
-Results go to stdout (as JSON with --json), progress and errors to stderr. Exit codes: 0 done, 1 failed, 2 wrong usage,
-130 stopped by Ctrl-C. Nothing heavy is imported here, so that --help answers at once; each command is a function in a
-module of this folder that is imported when the command is used.
+Results go to stdout (as JSON with --json), progress and errors to stderr. Exit codes: 0 done, 1 failed, 2
+wrong usage,
+130 stopped by Ctrl-C. Nothing heavy is imported here, so that --help answers at once; each command is a
+function in a module of this folder that is imported when the command is used.
 """
 
 import argparse
@@ -38,7 +39,9 @@ def _positive(text: str) -> int:
 
 def parser() -> Parser:
     """The whole command line."""
-    top = Parser(prog="tinyattn", description="Attention models, built from scratch: train, look, take apart.")
+    top = Parser(
+        prog="tinyattn", description="Attention models, built from scratch: train, look, take apart."
+    )
     top.add_argument("--version", action="store_true", help="print the version and exit")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
 
@@ -61,11 +64,15 @@ def parser() -> Parser:
         help="change a setting, e.g. --set hidden=128 --set learning_rate=1e-3; may be repeated",
     )  # fmt: skip
     train.add_argument("--steps", type=_positive, metavar="N", help="how many training steps")
-    train.add_argument("--seed", type=_natural, metavar="N", help="of initial values, data and their order (default: 0)")
+    train.add_argument(
+        "--seed", type=_natural, metavar="N", help="of initial values, data and their order (default: 0)"
+    )
     threads(train)
     train.add_argument("--out", metavar="DIR", help="the run folder (default: runs/MODEL-TASK-SEED)")
     train.add_argument("--resume", metavar="DIR", help="go on with the run in this folder")
-    train.add_argument("--no-baseline", action="store_true", help="leave out the model trained for comparison")
+    train.add_argument(
+        "--no-baseline", action="store_true", help="leave out the model trained for comparison"
+    )
     train.add_argument("--record", action="store_true", help="add the figures to results/results.json")
 
     command("models", "listing.models", "list the models")
@@ -75,14 +82,20 @@ def parser() -> Parser:
     sample = command("sample", "use.sample", "let a trained model translate")
     for one in (evaluate, sample):
         one.add_argument("run", metavar="RUN", help="a run folder")
-        one.add_argument("--beam", type=_positive, default=1, metavar="K", help="hypotheses kept (default: 1, greedy)")
+        one.add_argument(
+            "--beam", type=_positive, default=1, metavar="K", help="hypotheses kept (default: 1, greedy)"
+        )
         threads(one)
     evaluate.add_argument("--split", default="test", choices=("validation", "test"), help="default: test")
-    sample.add_argument("text", nargs="*", metavar="TEXT", help="sentences (default: lines of stdin, or held-out ones)")
+    sample.add_argument(
+        "text", nargs="*", metavar="TEXT", help="sentences (default: lines of stdin, or held-out ones)"
+    )
 
     draw = command("draw", "draw.draw", "draw the computation graph of a model, forward and backward")
     draw.add_argument("what", metavar="MODEL_OR_RUN", help="a model's name or a run folder")
-    draw.add_argument("-o", "--output", metavar="FILE", help=".svg .png .pdf .html .gv .json (default: MODEL.svg)")
+    draw.add_argument(
+        "-o", "--output", metavar="FILE", help=".svg .png .pdf .html .gv .json (default: MODEL.svg)"
+    )
     draw.add_argument("--depth", type=_natural, metavar="N", help="levels of modules to open")
     draw.add_argument("--forward", action="store_true", help="without the derivative")
 
@@ -101,7 +114,9 @@ def parser() -> Parser:
 
 
 def _parsed(top: Parser, argv: Sequence[str] | None) -> argparse.Namespace:
-    """Like `parse_args`, but words of a list (texts, operations) may also come behind options: argparse ends the list at the first option."""
+    """Like `parse_args`, but words of a list (texts, operations) may also come behind options: argparse ends
+    the list at the first option.
+    """
     arguments, rest = top.parse_known_args(argv)
     words = next((getattr(arguments, name) for name in ("text", "ops") if hasattr(arguments, name)), None)
     if words is not None and not any(word.startswith("-") for word in rest):

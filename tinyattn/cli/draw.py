@@ -42,13 +42,17 @@ def small_loss(model: Any) -> ta.Tensor:
     ids, lengths = np.ones((2, 5), np.int32), np.array([5, 4], np.int32)
     arrays = {"source": ids, "source_length": lengths, "target_in": ids.copy(), "target_out": ids.copy()}
     named: dict[str, Any] = {name: ta.tensor(array, name=name) for name, array in arrays.items()}
-    return model.eval().loss(Batch(**named, target_length=lengths, index=np.arange(2), valid=np.ones(2, bool)))
+    return model.eval().loss(
+        Batch(**named, target_length=lengths, index=np.arange(2), valid=np.ones(2, bool))
+    )
 
 
 def picture_of(model: Any, path: Path) -> str:
-    """Save the picture of a model for its report, and return it as SVG text; else a sentence that says what is missing."""
+    """Save the picture of a model for its report, and return it as SVG text; else a sentence that says what
+    is missing.
+    """
     try:
         ta.viz.draw(small_loss(model), depth=DEPTH).save(str(path))
         return path.read_text(encoding="utf-8")
-    except Exception as error:  # most likely there is no `dot`, and the message says how to get it; a picture must not cost the report
+    except Exception as error:  # most likely there is no `dot`, and the message says how to get it
         return f"Not drawn: {error}"

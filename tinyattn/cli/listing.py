@@ -9,7 +9,10 @@ from tinyattn import tasks as task_table
 
 def models(arguments: argparse.Namespace) -> None:
     """All models with their paper, seed document and default task."""
-    entries = [{"name": e.name, "paper": e.paper, "seed": e.seed, "task": e.task, "baseline": e.baseline} for e in model_table.list()]
+    entries = [
+        {"name": e.name, "paper": e.paper, "seed": e.seed, "task": e.task, "baseline": e.baseline}
+        for e in model_table.list()
+    ]
     if arguments.json:
         print(json.dumps(entries, ensure_ascii=False))
         return

@@ -95,7 +95,9 @@ def write_report(run: Run, task: Any, trained: list[Trained], rows: list[Row]) -
     for style, one in enumerate(trained):
         for key, label, dashed in (("loss", "training", False), ("val_loss", "validation", True)):
             points = [(record["step"], record[key]) for record in one.metrics if record.get(key) is not None]
-            curves.append(Line(f"{one.name}, {label}", [x for x, _ in points], [y for _, y in points], style, dashed))
+            curves.append(
+                Line(f"{one.name}, {label}", [x for x, _ in points], [y for _, y in points], style, dashed)
+            )
     shown = _spread([len(words) for words in source], PICTURES)
     alignments = []
     for row in shown:

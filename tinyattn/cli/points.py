@@ -1,4 +1,6 @@
-"""For `tinyattn gradcheck`: a point for each operation, away from its kinks, at which to check its derivative."""
+"""For `tinyattn gradcheck`: a point for each operation, away from its kinks, at which to check its
+derivative.
+"""
 
 from collections.abc import Callable
 
@@ -20,9 +22,17 @@ def samples() -> dict[str, tuple[Callable, list[np.ndarray]]]:
     mask, ids = np.array([[True, True, False, True]] * 3), np.array([1, 0, 3])
     unary = {name: normal(3, 4) for name in "neg exp tanh sigmoid square softplus expm1 sin cos erf".split()}
     unary |= {name: positive(3, 4) for name in "log sqrt log1p abs relu".split()}
-    table: dict[str, tuple[Callable, list[np.ndarray]]] = {name: (getattr(ta, name), [x]) for name, x in unary.items()}
-    table |= {name: (getattr(ta, name), [normal(3, 4), normal(4)]) for name in ("add", "sub", "mul", "maximum", "minimum")}
-    table |= {name: (getattr(ta, name), [normal(3, 4)]) for name in ("sum", "mean", "max", "min", "logsumexp", "cumsum")}
+    table: dict[str, tuple[Callable, list[np.ndarray]]] = {
+        name: (getattr(ta, name), [x]) for name, x in unary.items()
+    }
+    table |= {
+        name: (getattr(ta, name), [normal(3, 4), normal(4)])
+        for name in ("add", "sub", "mul", "maximum", "minimum")
+    }
+    table |= {
+        name: (getattr(ta, name), [normal(3, 4)])
+        for name in ("sum", "mean", "max", "min", "logsumexp", "cumsum")
+    }
     cell = [normal(2, 3), normal(2, 4), normal(12, 3), normal(12, 4), normal(12), normal(12)]
     table |= {
         "div": (ta.div, [normal(3, 4), positive(4)]),

@@ -1,4 +1,5 @@
-"""From what was typed to what is run: defaults of model and task, then `--set key=value`, each value of its own type.
+"""From what was typed to what is run: defaults of model and task, then `--set key=value`, each value of its
+own type.
 
 The result is the table that config.toml keeps, from which a run can be put together again:
 
@@ -33,16 +34,22 @@ def resolve(
     steps: int | None = None,
     assignments: list[str] | tuple[str, ...] = (),
 ) -> Config:
-    """The whole configuration of a run. Raises UsageError, one sentence, for a name or value that does not fit."""
+    """The whole configuration of a run. Raises UsageError, one sentence, for a name or value that does not
+    fit.
+    """
     try:
         entry = models.get(model)
     except TinyattnError as error:
         raise UsageError(str(error)) from None
     about = task_entry(task or entry.task)
     if about.needs_data and data is None:
-        raise UsageError(f"[train] the task {about.name} reads files, so their folder must be named: add --data DIR.")
+        raise UsageError(
+            f"[train] the task {about.name} reads files, so their folder must be named: add --data DIR."
+        )
     if data is not None and not about.needs_data:
-        raise UsageError(f"[train] --data must come with a task that reads files, but {about.name} makes its own data.")
+        raise UsageError(
+            f"[train] --data must come with a task that reads files, but {about.name} makes its own data."
+        )
     sizes = {e.name: e.default for e in fields(entry.load().Config) if not e.name.endswith("_vocabulary")}
     config: Config = {"model": sizes, "task": _task_options(about), "training": asdict(TrainingConfig())}
     for key, value in entry.settings.get(about.name, {}).items():
@@ -67,9 +74,13 @@ def check(entry: models.Entry, config: Config) -> None:
 
 
 def check_run(run: Run) -> None:
-    """Raise CheckpointError unless the run's config.toml, which people may edit, still says what a run needs."""
+    """Raise CheckpointError unless the run's config.toml, which people may edit, still says what a run
+    needs.
+    """
     try:
-        known = resolve(run.config["model"]["name"], run.config["task"]["name"], run.config["task"].get("data"))
+        known = resolve(
+            run.config["model"]["name"], run.config["task"]["name"], run.config["task"].get("data")
+        )
         for table, values in known.items():
             for key in run.config[table].keys() ^ {key for key, value in values.items() if value is not None}:
                 raise KeyError(f"{table}.{key}")
@@ -79,7 +90,9 @@ def check_run(run: Run) -> None:
         check(models.get(run.config["model"]["name"]), run.config)
     except (KeyError, TypeError, AttributeError, TinyattnError) as error:
         got = f"something is wrong: {error}"
-        raise CheckpointError(f"[run] {run.folder}/config.toml must be the settings of a run, but {got}.") from None
+        raise CheckpointError(
+            f"[run] {run.folder}/config.toml must be the settings of a run, but {got}."
+        ) from None
 
 
 def training(config: Config) -> TrainingConfig:
@@ -95,7 +108,9 @@ def sizes_of(config: Config) -> dict[str, Any]:
 def make_task(config: Config) -> Any:
     """The task of a configuration, loaded or made."""
     options = dict(config["task"])
-    return tasks.get(options.pop("name"), options.pop("data", None), seed=config["training"]["seed"], **options)
+    return tasks.get(
+        options.pop("name"), options.pop("data", None), seed=config["training"]["seed"], **options
+    )
 
 
 def make_model(config: Config, task: Any) -> Any:

@@ -28,7 +28,9 @@ def gradcheck(arguments: argparse.Namespace) -> int:
     table = samples()
     for name in arguments.ops:
         if name not in table:
-            raise UsageError(f"[gradcheck] OP must be one of {', '.join(sorted(table))}, but {name!r} was got.")
+            raise UsageError(
+                f"[gradcheck] OP must be one of {', '.join(sorted(table))}, but {name!r} was got."
+            )
     outcomes = {}
     for name in arguments.ops or table:
         function, inputs = table[name]
@@ -42,7 +44,9 @@ def gradcheck(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(outcomes))
     else:
-        print(f"{len(outcomes) - wrong} of {len(outcomes)} derivatives agree with finite differences, to second order")
+        print(
+            f"{len(outcomes) - wrong} of {len(outcomes)} derivatives agree with finite differences, to second order"
+        )
     return 1 if wrong else 0
 
 
@@ -132,7 +136,9 @@ def _check_cache() -> str:
 
 def _check_dot() -> str:
     found = shutil.which("dot")
-    return found or "not found: pictures need it (Debian, Ubuntu: apt install graphviz); everything else works"
+    return (
+        found or "not found: pictures need it (Debian, Ubuntu: apt install graphviz); everything else works"
+    )
 
 
 CHECKS: dict[str, Callable[[], str]] = {

@@ -1,7 +1,7 @@
 """`tinyattn train`: the model, the baseline beside it, the figures, the report.
 
-The baseline is a run of its own, in the folder `baseline` of the run it belongs to. A run that was stopped anywhere,
-even in the middle of the baseline, goes on from there with --resume.
+The baseline is a run of its own, in the folder `baseline` of the run it belongs to. A run that was stopped
+anywhere, even in the middle of the baseline, goes on from there with --resume.
 """
 
 import argparse
@@ -36,7 +36,10 @@ def train(arguments: argparse.Namespace) -> int:
         return _train(run, arguments)
     except (Interrupted, KeyboardInterrupt) as stop:
         where = f" after step {stop.step:,}, and saved" if isinstance(stop, Interrupted) else ""
-        print(f"stopped{where}. Go on with:\n  tinyattn train --resume {shlex.quote(str(run.folder))}", file=sys.stderr)
+        print(
+            f"stopped{where}. Go on with:\n  tinyattn train --resume {shlex.quote(str(run.folder))}",
+            file=sys.stderr,
+        )
         return STOPPED
     finally:
         run.close()
@@ -120,12 +123,16 @@ def _one(run: Run, config: Config, task: Any) -> Trained:
     started = time.monotonic()
     found = evaluate(model, task, "test", training.batch_size)
     took = time.monotonic() - started
-    print(f"{name}: measured on {len(found.translations):,} held-out examples in {took:.1f} s", file=sys.stderr)
+    print(
+        f"{name}: measured on {len(found.translations):,} held-out examples in {took:.1f} s", file=sys.stderr
+    )
     return Trained(name, model, found, standing, training.steps, run.metrics())
 
 
 def load_best(run: Run, model: Any) -> None:
-    """Give `model` the parameters of the lowest validation loss; failing that, those of the last checkpoint."""
+    """Give `model` the parameters of the lowest validation loss; failing that, those of the last
+    checkpoint.
+    """
     best = run.folder / checkpoint.BEST
     saved = checkpoint.load(best) if best.exists() else checkpoint.latest(run.folder)
     saved.check("model", model.state_dict())

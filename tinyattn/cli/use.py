@@ -21,7 +21,9 @@ SHOWN = 3
 
 
 def trained(folder: str | Path) -> tuple[Run, Any, Any]:
-    """The run in a folder, its task, and its model with the best parameters. Raises CheckpointError and DataError."""
+    """The run in a folder, its task, and its model with the best parameters. Raises CheckpointError and
+    DataError.
+    """
     run = Run.open(folder, lock=False)
     settings.check_run(run)
     task = settings.make_task(run.config)

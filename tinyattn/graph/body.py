@@ -1,6 +1,7 @@
 """A body: a closed expression with numbered arguments, the inside of a ``scan`` or of a fused kernel.
 
-Two bodies of the same structure are equal and, because their arguments are the same nodes, share all of their nodes.
+Two bodies of the same structure are equal and, because their arguments are the same nodes, share all of
+their nodes.
 """
 
 from collections.abc import Sequence
@@ -26,8 +27,12 @@ class Body:
         self._key = (tuple(map(id, self.arguments)), tuple(map(id, self.outputs)))
 
     @classmethod
-    def closing(cls, variables: Sequence[Tensor], outputs: Sequence[Tensor]) -> "tuple[Body, dict[Tensor, Tensor]]":
-        """The body in which ``variables`` are the arguments; also the map from old nodes to the nodes of the body."""
+    def closing(
+        cls, variables: Sequence[Tensor], outputs: Sequence[Tensor]
+    ) -> "tuple[Body, dict[Tensor, Tensor]]":
+        """The body in which ``variables`` are the arguments; also the map from old nodes to the nodes of the
+        body.
+        """
         arguments = [argument(k, variable.type) for k, variable in enumerate(variables)]
         mapping = dict(zip(variables, arguments, strict=True))
         return cls(arguments, substitute(outputs, mapping)), mapping

@@ -4,8 +4,8 @@ For a scalar y the cotangent of a node v is v̄ = ∂y/∂v. One walk from y to 
 
     v̄  =  Σ over users u of v:   ū · ∂u/∂v
 
-where each operation contributes its vector-Jacobian product ū ↦ ū·∂u/∂v, written with Tensor operators. The result is made of ordinary nodes, so it can be
-printed, drawn, run and differentiated again.
+where each operation contributes its vector-Jacobian product ū ↦ ū·∂u/∂v, written with Tensor operators. The
+result is made of ordinary nodes, so it can be printed, drawn, run and differentiated again.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -53,14 +53,19 @@ def _apply(node: Tensor, cotangent) -> Sequence[Tensor | None]:
         return (None,) * len(node.inputs)
     if isinstance(rule, NotDifferentiable):
         fail(
-            errors.TinyattnError, "grad", f"every operation between output and leaf must be differentiable",
-            f"{node.op.name!r} is not: {rule}", "Use ta.stop_gradient on its input if it should count as a constant.",
-        )  # fmt: skip
+            errors.TinyattnError,
+            "grad",
+            "every operation between output and leaf must be differentiable",
+            f"{node.op.name!r} is not: {rule}",
+            "Use ta.stop_gradient on its input if it should count as a constant.",
+        )
     return rule(cotangent, node)
 
 
 def pull_back(seeds: Mapping[Tensor, Tensor], leaves: Sequence[Tensor]) -> list[Tensor | None]:
-    """Cotangents of ``leaves``, given those of some outputs (``seeds``); None where no path leads to a leaf."""
+    """Cotangents of ``leaves``, given those of some outputs (``seeds``); None where no path leads to a
+    leaf.
+    """
     wanted = depends_on(seeds, leaves)
     cotangents: dict[Tensor, Any] = {}  # of a node of several outputs: a dict, by output
     for node, seed in seeds.items():
@@ -89,18 +94,23 @@ def pull_back(seeds: Mapping[Tensor, Tensor], leaves: Sequence[Tensor]) -> list[
 
 
 def grad(y: Tensor, xs):
-    """Gradient of the scalar ``y`` with respect to ``xs`` (a Tensor, or a list or tuple of them), as Tensors of the same shapes.
+    """Gradient of the scalar ``y`` with respect to ``xs`` (a Tensor, or a list or tuple of them), as Tensors
+    of the same shapes.
 
-    Where ``y`` doesn't depend on an x the gradient is zeros. Raises ShapeError if ``y`` isn't a scalar, DTypeError for integer tensors, and
-    TinyattnError if an operation on the way has no derivative. Second and higher orders: apply ``grad`` to the result.
+    Where ``y`` doesn't depend on an x the gradient is zeros. Raises ShapeError if ``y`` isn't a scalar,
+    DTypeError for integer tensors, and TinyattnError if an operation on the way has no derivative. Second
+    and higher orders: apply ``grad`` to the result.
     """
     single = isinstance(xs, Tensor)
     leaves = [xs] if single else list(xs)
     if y.shape != ():
         fail(
-            errors.ShapeError, "grad", "the output must be a scalar", f"shape {y.shape} was got",
+            errors.ShapeError,
+            "grad",
+            "the output must be a scalar",
+            f"shape {y.shape} was got",
             "Reduce it with .sum() or .mean(), or use ta.vjp with a cotangent of that shape.",
-        )  # fmt: skip
+        )
     for value in (y, *leaves):
         _check_float("grad", value)
     found = pull_back({y: constant(1, y.dtype)}, leaves)
@@ -111,9 +121,11 @@ def grad(y: Tensor, xs):
 def _check_float(op: str, value: Tensor) -> None:
     if not isinstance(value, Tensor) or not is_float(value.dtype):
         fail(
-            errors.DTypeError, op, "derivatives are taken of and with respect to floating-point tensors",
+            errors.DTypeError,
+            op,
+            "derivatives are taken of and with respect to floating-point tensors",
             f"{value!r} was got",
-        )  # fmt: skip
+        )
 
 
 def backward(y: Tensor) -> None:
@@ -146,14 +158,18 @@ def _pull(results, seeds, inputs) -> list[Tensor]:
 def _check_like(op: str, what: str, value: Tensor, like: Tensor) -> None:
     if value.shape != like.shape or value.dtype != like.dtype:
         fail(
-            errors.ShapeError, op, f"a {what} must have the type {like.type} of what it belongs to", f"{value.type} was got"
-        )  # fmt: skip
+            errors.ShapeError,
+            op,
+            f"a {what} must have the type {like.type} of what it belongs to",
+            f"{value.type} was got",
+        )
 
 
 def jvp(fn: Callable, inputs: Sequence[Tensor], tangents: Sequence[Tensor]):
     """``(outputs, their tangents)`` of ``fn(*inputs)``: v ↦ Jv.
 
-    The pull-back u ↦ uᵀJ is linear in u, so pulling ``tangents`` back through *it* gives Jv: one table of rules serves both modes.
+    The pull-back u ↦ uᵀJ is linear in u, so pulling ``tangents`` back through *it* gives Jv: one table of
+    rules serves both modes.
     """
     for x, v in zip(inputs, tangents, strict=True):
         _check_like("jvp", "tangent", v, x)

@@ -1,7 +1,8 @@
 """Operations: the rows of the table that everything else is driven by.
 
-An :class:`Op` knows the type of its result, its derivative, a NumPy reference, the kernels that compute it and its formula. The ops
-themselves are in ``tinyattn/ops``; the graph below knows them only by name, which keeps the floors apart.
+An :class:`Op` knows the type of its result, its derivative, a NumPy reference, the kernels that compute it
+and its formula. The ops themselves are in ``tinyattn/ops``; the graph below knows them only by name, which
+keeps the floors apart.
 """
 
 from collections.abc import Callable
@@ -28,16 +29,20 @@ class Op:
     """One operation.
 
     ``infer(*inputs, **attrs)``
-        the result's :class:`~tinyattn.graph.types.Type`; for an op of several outputs, a tuple of them. Raises the user's errors.
+        the result's :class:`~tinyattn.graph.types.Type`; for an op of several outputs, a tuple of them.
+        Raises the user's errors.
     ``derivative``
-        ``(cotangent, node) -> one cotangent, None or ZERO for each input``, written with Tensor operators; ``None`` where an input is an
-        index or mask. Or ``ZERO``, or ``NotDifferentiable(reason)``. For several outputs, ``cotangent`` maps an output's key to its cotangent.
+        ``(cotangent, node) -> one cotangent, None or ZERO for each input``, written with Tensor operators;
+        ``None`` where an input is an index or mask. Or ``ZERO``, or ``NotDifferentiable(reason)``. For
+        several outputs, ``cotangent`` maps an output's key to its cotangent.
     ``reference``
         ``(*arrays, **attrs) -> array or tuple of arrays`` in NumPy.
     ``lower``
-        ``(node, emit)``: the kernels that compute it (see ``tinyattn/runtime/lower.py``). Views lower to no kernel.
+        ``(node, emit)``: the kernels that compute it (see ``tinyattn/runtime/lower.py``). Views lower to no
+        kernel.
     ``definition``
-        for a hand-derived op, ``(*inputs, **attrs) -> Tensor(s)``: the same value as a composition of other ops.
+        for a hand-derived op, ``(*inputs, **attrs) -> Tensor(s)``: the same value as a composition of other
+        ops.
     ``formula``, ``vjp_formula``
         mathematics as text, with ``{0}``, ``{1}`` … for the inputs.
     ``output_type``
@@ -59,7 +64,9 @@ class Op:
     impure: bool = False
     output_type: Callable[..., Any] | None = None
     kinks: Callable[..., Any] | None = field(default=None)
-    """``(*arrays, **attrs) -> array`` of distances to the nearest point where the derivative jumps (for gradcheck)."""
+    """``(*arrays, **attrs) -> array`` of distances to the nearest point where the derivative jumps (for
+    gradcheck).
+    """
 
 
 OPS: dict[str, Op] = {}

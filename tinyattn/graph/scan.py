@@ -1,12 +1,14 @@
 """Loops as nodes, and their derivative.
 
-``scan`` runs ``carry, y_t = fn(carry, x_t)`` for t = 0 … T−1. It is one node whose body is a closed expression; the program of a thousand steps is the
-program of one step. What can be asked of a scan node, as its outputs, is ``("final", k)``: carry k after the last step, and ``("stack", v)``: the values of any node v of
-the body at every step, stacked along a new first axis.
+``scan`` runs ``carry, y_t = fn(carry, x_t)`` for t = 0 … T−1. It is one node whose body is a closed
+expression; the program of a thousand steps is the program of one step. What can be asked of a scan node, as
+its outputs, is ``("final", k)``: carry k after the last step, and ``("stack", v)``: the values of any node v
+of the body at every step, stacked along a new first axis.
 
-Derivative. With carry c_{t+1} = f(c_t, x_t, w), the cotangents run backwards: d_t = d_{t+1} ∂f/∂c_t + direct terms, x̄_t = d_{t+1} ∂f/∂x_t, and
-w̄ = Σ_t d_{t+1} ∂f/∂w. That is a scan in the opposite direction over the values the body had, which it asks of the forward node as further
-stacks. Sums over t of products leave the loop: Σ_t A_t B_t is one product of the stacked A and B.
+Derivative. With carry c_{t+1} = f(c_t, x_t, w), the cotangents run backwards: d_t = d_{t+1} ∂f/∂c_t + direct
+terms, x̄_t = d_{t+1} ∂f/∂x_t, and w̄ = Σ_t d_{t+1} ∂f/∂w. That is a scan in the opposite direction over the
+values the body had, which it asks of the forward node as further stacks. Sums over t of products leave the
+loop: Σ_t A_t B_t is one product of the stacked A and B.
 """
 
 from collections.abc import Callable, Sequence
@@ -59,11 +61,13 @@ def scan(
     length: int | None = None,
     reverse: bool = False,
 ) -> tuple[Tree, Tree]:
-    """Loop ``carry, y = fn(carry, x)`` over the first axis of ``xs``; return the last carry and the stacked ys.
+    """Loop ``carry, y = fn(carry, x)`` over the first axis of ``xs``; return the last carry and the stacked
+    ys.
 
-    ``init``, ``xs`` and what ``fn`` returns are trees (tuples, lists, dicts) of Tensors; the carry keeps its shapes and types. ``length`` is needed
-    only without ``xs``. With ``reverse`` the steps run from the last to the first (ys keep the order of xs). Differentiable; scans may be nested.
-    Raises ShapeError when lengths differ or the carry changes its type.
+    ``init``, ``xs`` and what ``fn`` returns are trees (tuples, lists, dicts) of Tensors; the carry keeps its
+    shapes and types. ``length`` is needed only without ``xs``. With ``reverse`` the steps run from the last
+    to the first (ys keep the order of xs). Differentiable; scans may be nested. Raises ShapeError when
+    lengths differ or the carry changes its type.
     """
     carries, inputs = flatten(init), flatten(xs)
     lengths = {x.shape[0] for x in inputs if x.shape}
@@ -71,9 +75,11 @@ def scan(
         lengths.add(length)
     if len(lengths) != 1 or any(not x.shape for x in inputs):
         fail(
-            errors.ShapeError, "scan", "all xs must have the same first axis (or length= be given)",
+            errors.ShapeError,
+            "scan",
+            "all xs must have the same first axis (or length= be given)",
             f"shapes {[x.shape for x in inputs]} and length={length} were got",
-        )  # fmt: skip
+        )
     carry_vars = [placeholder(c.type) for c in carries]
     x_vars = [placeholder(Type(x.shape[1:], x.dtype)) for x in inputs]
     outer, trace.state.drawn = trace.state.drawn, []
@@ -88,9 +94,12 @@ def scan(
         next_carries, emitted = _vary_randomness(steps, drawn, inputs, x_vars, next_carries, emitted)
     if [n.type for n in next_carries] != [c.type for c in carries]:
         fail(
-            errors.ShapeError, "scan", f"the carry must keep its types {[str(c.type) for c in carries]}",
-            f"fn returned {[str(n.type) for n in next_carries]}", "Check the shapes and element types of init.",
-        )  # fmt: skip
+            errors.ShapeError,
+            "scan",
+            f"the carry must keep its types {[str(c.type) for c in carries]}",
+            f"fn returned {[str(n.type) for n in next_carries]}",
+            "Check the shapes and element types of init.",
+        )
     node, mapping = loop(steps, carries, inputs, carry_vars, x_vars, next_carries, emitted, reverse)
     if drawn and outer is not None:
         outer.append(node)
@@ -100,7 +109,9 @@ def scan(
 
 
 def _vary_randomness(steps, drawn, inputs, x_vars, next_carries, emitted):
-    """Give each step random numbers of its own: the seed that the nodes ``drawn`` in it read is a hash of the loop's seed and the step's number."""
+    """Give each step random numbers of its own: the seed that the nodes ``drawn`` in it read is a hash of
+    the loop's seed and the step's number.
+    """
     step = placeholder(Type((), np.dtype(np.int64)))
     inputs.append(constant(np.arange(steps), np.int64))
     x_vars.append(step)
@@ -110,7 +121,9 @@ def _vary_randomness(steps, drawn, inputs, x_vars, next_carries, emitted):
 
     def change(node: Tensor, sources: list[Tensor]) -> Tensor:
         if node in inside:
-            sources = [make("add", make("mul", s, multiplier), number) if _is_state(s) else s for s in sources]
+            sources = [
+                make("add", make("mul", s, multiplier), number) if _is_state(s) else s for s in sources
+            ]
         return rebuild(node, sources)
 
     roots = transform([*next_carries, *emitted], change)
@@ -122,11 +135,15 @@ def _is_state(node: Tensor) -> bool:
     if node.shape != (2,) or node.dtype != np.int64:
         return False
     below = topological([node])
-    return any(n.name == RANDOM_STATE for n in below) and all(n.op.name in ("tensor", "constant", "add", "mul") for n in below)
+    return any(n.name == RANDOM_STATE for n in below) and all(
+        n.op.name in ("tensor", "constant", "add", "mul") for n in below
+    )
 
 
 def loop(length, carries, inputs, carry_vars, x_vars, next_carries, emitted, reverse):
-    """Close a traced step over everything it uses; return the scan node and the emitted values as nodes of its body."""
+    """Close a traced step over everything it uses; return the scan node and the emitted values as nodes of
+    its body.
+    """
     variables = set(carry_vars) | set(x_vars)
     roots = [*next_carries, *emitted]
     inside = depends_on(roots, variables)
@@ -134,16 +151,25 @@ def loop(length, carries, inputs, carry_vars, x_vars, next_carries, emitted, rev
     captured: dict[Tensor, None] = {}
     for node in topological(roots):
         if node in inside:
-            captured.update(dict.fromkeys(s for s in node.inputs if s not in inside and s.op.name != "constant"))
+            captured.update(
+                dict.fromkeys(s for s in node.inputs if s not in inside and s.op.name != "constant")
+            )
     captured.update(dict.fromkeys(r for r in roots if r not in inside and r.op.name != "constant"))
     captured = {n: None for n in captured if n.dtype is not None}
     order = [*carry_vars, *x_vars, *captured]
     body, _ = Body.closing(order, roots)
     step = Body(body.arguments, body.outputs[: len(next_carries)])
     node = make(
-        "scan", *carries, *inputs, *captured,
-        body=step, carries=len(carries), sequences=len(inputs), length=int(length), reverse=bool(reverse),
-    )  # fmt: skip
+        "scan",
+        *carries,
+        *inputs,
+        *captured,
+        body=step,
+        carries=len(carries),
+        sequences=len(inputs),
+        length=int(length),
+        reverse=bool(reverse),
+    )
     return node, body.outputs[len(next_carries) :]
 
 
@@ -163,12 +189,15 @@ def _derivative(cotangents: dict, node: Tensor):
     n_carries, n_xs = node.attrs["carries"], node.attrs["sequences"]
     arguments = body.arguments
     carry_args, x_args, const_args = (
-        arguments[:n_carries], arguments[n_carries : n_carries + n_xs], arguments[n_carries + n_xs :],
-    )  # fmt: skip
+        arguments[:n_carries],
+        arguments[n_carries : n_carries + n_xs],
+        arguments[n_carries + n_xs :],
+    )
     stacked = {key[1]: g for key, g in cotangents.items() if key[0] == "stack"}
     final = {key[1]: g for key, g in cotangents.items() if key[0] == "final"}
 
-    # The derivative of one step, as an expression of the body's nodes and of the cotangents that arrive at it.
+    # The derivative of one step, as an expression of the body's nodes and of the cotangents that arrive at
+    # it.
     floating = [k for k in range(n_carries) if is_float(carry_args[k].dtype)]
     d_vars = {k: placeholder(carry_args[k].type) for k in floating}
     g_vars = {value: placeholder(value.type) for value in stacked}
@@ -189,7 +218,8 @@ def _derivative(cotangents: dict, node: Tensor):
     accumulators = [placeholder(v.type) for v in accumulated]
     roots = [*d_next, *(make("add", a, v) for a, v in zip(accumulators, accumulated, strict=True)), *emitted]
 
-    # Which values of the forward step the reverse step reads: its x_t and constants as they are, the rest as stacks.
+    # Which values of the forward step the reverse step reads: its x_t and constants as they are, the rest as
+    # stacks.
     const_of = dict(zip(const_args, node.inputs[n_carries + n_xs :], strict=True))
     x_of = dict(zip(x_args, node.inputs[n_carries : n_carries + n_xs], strict=True))
     saved = _saved_values(roots, forward, set(const_args), set(x_args))
@@ -201,9 +231,15 @@ def _derivative(cotangents: dict, node: Tensor):
     init = [final[k] if k in final else zeros_like(carry_args[k]) for k in floating]
     init += [zeros_like(v) for v in accumulated]
     back, values = loop(
-        node.attrs["length"], init, sequences, [*d_vars.values(), *accumulators], sequence_vars,
-        roots[:n_back], roots[n_back:], not node.attrs["reverse"],
-    )  # fmt: skip
+        node.attrs["length"],
+        init,
+        sequences,
+        [*d_vars.values(), *accumulators],
+        sequence_vars,
+        roots[:n_back],
+        roots[n_back:],
+        not node.attrs["reverse"],
+    )
 
     finals = iter([output(back, ("final", k)) for k in range(n_back)])
     stacks = iter([output(back, ("stack", v)) for v in values])
@@ -221,7 +257,9 @@ _RECOMPUTED_OPS = {"reshape", "transpose", "broadcast_to", "slice", "constant"}
 
 
 def _saved_values(roots, forward: set[Tensor], constants: set[Tensor], xs: set[Tensor]) -> list[Tensor]:
-    """The forward values to keep: elementwise operations and views are done again from what is kept, everything else is kept."""
+    """The forward values to keep: elementwise operations and views are done again from what is kept,
+    everything else is kept.
+    """
     saved: dict[Tensor, None] = {}
     seen: set[Tensor] = set()
     stack = list(roots)
@@ -231,7 +269,8 @@ def _saved_values(roots, forward: set[Tensor], constants: set[Tensor], xs: set[T
             continue
         seen.add(node)
         cheap = bool(node.op.elementwise) or node.op.name in _RECOMPUTED_OPS
-        # An output of a forward node is a forward value even if only the derivative asks for it (a stack of an inner scan).
+        # An output of a forward node is a forward value even if only the derivative asks for it (a stack of
+        # an inner scan).
         is_forward = node in forward or (node.op.name == "output" and node.inputs[0] in forward)
         if is_forward and not cheap:
             saved[node] = None
@@ -243,8 +282,9 @@ def _saved_values(roots, forward: set[Tensor], constants: set[Tensor], xs: set[T
 class _Sum:
     """Σ_t of a per-step value, taken apart into what can be summed outside the loop and what must be carried.
 
-    Sums and products over batch or time are linear in stacked operands: Σ_t sum(v_t) = sum of the stack, Σ_t A_t B_t = the product of the stacks
-    joined along the contracted axis. ``stacked`` and ``carried`` are the per-step values needed; ``value`` puts the total together.
+    Sums and products over batch or time are linear in stacked operands: Σ_t sum(v_t) = sum of the stack, Σ_t
+    A_t B_t = the product of the stacks joined along the contracted axis. ``stacked`` and ``carried`` are the
+    per-step values needed; ``value`` puts the total together.
     """
 
     def __init__(self, root: Tensor):
@@ -281,7 +321,8 @@ class _Sum:
         return lambda s, c: c[k]
 
     def _product(self, a: Tensor, b: Tensor):
-        # (T, …, n, k)·(T, …, k, m) → join T with k. A transpose is undone before stacking, so that the stack is the plain value.
+        # (T, …, n, k)·(T, …, k, m) → join T with k. A transpose is undone before stacking, so that the stack
+        # is the plain value.
         base, swap = a, False
         rank = a.ndim
         if a.op.name == "transpose" and a.attrs["axes"] == (*range(rank - 2), rank - 1, rank - 2):
@@ -294,7 +335,11 @@ class _Sum:
             rows = x.shape[-1] if swap else x.shape[-2]
             # x → (…, rows, T, k) → (…, rows, T·k);  y → (…, T, k, m) → (…, T·k, m)
             order = (*batch, rank, 0, rank - 1) if swap else (*batch, rank - 1, 0, rank)
-            joined = make("reshape", make("transpose", x, axes=order), shape=(*a.shape[:-2], rows, x.shape[0] * a.shape[-1]))
+            joined = make(
+                "reshape",
+                make("transpose", x, axes=order),
+                shape=(*a.shape[:-2], rows, x.shape[0] * a.shape[-1]),
+            )
             other = make("transpose", y, axes=(*batch, 0, rank - 1, rank))
             other = make("reshape", other, shape=(*b.shape[:-2], x.shape[0] * b.shape[-2], b.shape[-1]))
             return make("matmul", joined, other)

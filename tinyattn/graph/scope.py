@@ -1,6 +1,7 @@
 """Where a node comes from: the module path it was built in and the user's line of source.
 
-Both are kept by derivatives and rewrites, so that a picture can be grouped by module and an error or a NaN can name the line that caused it.
+Both are kept by derivatives and rewrites, so that a picture can be grouped by module and an error or a NaN
+can name the line that caused it.
 """
 
 import contextlib
@@ -21,7 +22,9 @@ class Line(NamedTuple):
     number: int
 
     def __str__(self) -> str:
-        return f"{os.path.relpath(self.file) if self.file.startswith(os.getcwd()) else self.file}:{self.number}"
+        return (
+            f"{os.path.relpath(self.file) if self.file.startswith(os.getcwd()) else self.file}:{self.number}"
+        )
 
 
 class _State(threading.local):
@@ -46,7 +49,9 @@ def scope(name: str):
 
 @contextlib.contextmanager
 def on_behalf_of(node, origin=None):
-    """Nodes made inside take the scope and line of ``node``; ``origin`` marks them as the derivative of that node."""
+    """Nodes made inside take the scope and line of ``node``; ``origin`` marks them as the derivative of that
+    node.
+    """
     before = state.scope, state.line, state.origin
     state.scope, state.line = node.scope, node.line
     if origin is not None:

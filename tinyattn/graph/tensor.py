@@ -1,7 +1,9 @@
-"""The node of the graph. A Tensor *is* an expression: an operation, its inputs, its attributes, and the type they imply.
+"""The node of the graph. A Tensor *is* an expression: an operation, its inputs, its attributes, and the type
+they imply.
 
-Nodes are immutable and hash-consed: building the same expression twice gives the same object, so common subexpressions cost nothing
-and ``is`` compares expressions. Operators read like NumPy; nothing is computed until a value is asked for.
+Nodes are immutable and hash-consed: building the same expression twice gives the same object, so common
+subexpressions cost nothing and ``is`` compares expressions. Operators read like NumPy; nothing is computed
+until a value is asked for.
 """
 
 import math
@@ -31,13 +33,25 @@ class Storage:
 
 
 class Tensor:
-    """A node. Attributes: ``op``, ``inputs``, ``attrs``, ``shape``, ``dtype``, ``name``, ``scope`` (module path), ``line`` (user's source line) and,
-    in a derivative, ``origin``: the forward node that it belongs to. Make leaves with ``ta.tensor`` and ``ta.parameter``."""
+    """A node. Attributes: ``op``, ``inputs``, ``attrs``, ``shape``, ``dtype``, ``name``, ``scope`` (module
+    path), ``line`` (user's source line) and, in a derivative, ``origin``: the forward node that it belongs
+    to. Make leaves with ``ta.tensor`` and ``ta.parameter``."""
 
     __slots__ = (
-        "op", "inputs", "attrs", "shape", "dtype", "name", "scope", "line", "origin",
-        "storage", "grad", "_memo", "__weakref__",
-    )  # fmt: skip
+        "op",
+        "inputs",
+        "attrs",
+        "shape",
+        "dtype",
+        "name",
+        "scope",
+        "line",
+        "origin",
+        "storage",
+        "grad",
+        "_memo",
+        "__weakref__",
+    )
     __array_priority__ = 1000
     __array_ufunc__ = None  # NumPy arrays leave mixed expressions to us
 
@@ -139,9 +153,12 @@ class Tensor:
         """The value of a tensor of one element as a Python number."""
         if self.size != 1:
             fail(
-                errors.ShapeError, "item", "the tensor must hold one element",
-                f"shape {self.shape} was got", "Reduce it first, for instance with .sum() or .mean().",
-            )  # fmt: skip
+                errors.ShapeError,
+                "item",
+                "the tensor must hold one element",
+                f"shape {self.shape} was got",
+                "Reduce it first, for instance with .sum() or .mean().",
+            )
         return evaluator(self).reshape(()).item()
 
     def __float__(self) -> float:
@@ -153,9 +170,12 @@ class Tensor:
     def __bool__(self) -> bool:
         if any(node.op.name in ("input", "argument") for node in _ancestors(self)):
             fail(
-                errors.TinyattnError, "bool", "a condition inside a compiled function must not depend on its inputs",
-                "a traced tensor was got", "Use ta.where(condition, a, b), which chooses element by element.",
-            )  # fmt: skip
+                errors.TinyattnError,
+                "bool",
+                "a condition inside a compiled function must not depend on its inputs",
+                "a traced tensor was got",
+                "Use ta.where(condition, a, b), which chooses element by element.",
+            )
         return bool(self.item())
 
     def __array__(self, dtype=None, copy=None) -> np.ndarray:
@@ -174,9 +194,12 @@ class Tensor:
     # Mutation is refused with the replacement.
     def __setitem__(self, index, value):
         fail(
-            errors.TinyattnError, "setitem", "tensors are immutable", "an assignment to a part was got",
+            errors.TinyattnError,
+            "setitem",
+            "tensors are immutable",
+            "an assignment to a part was got",
             "Use ta.index_update(x, index, value), ta.where(mask, value, x) or ta.concat([...]).",
-        )  # fmt: skip
+        )
 
     def backward(self) -> None:
         """Set ``.grad`` of every parameter that this scalar depends on (a convenience over ``ta.grad``)."""
@@ -188,15 +211,19 @@ class Tensor:
         """Overwrite the value of a leaf."""
         if self.storage is None:
             fail(
-                errors.TinyattnError, "assign", "only a leaf made by ta.tensor or ta.parameter owns memory",
+                errors.TinyattnError,
+                "assign",
+                "only a leaf made by ta.tensor or ta.parameter owns memory",
                 f"the result of {self.op.name!r} was got",
-            )  # fmt: skip
+            )
         array = np.asarray(value)
         if array.shape != self.shape:
             fail(
-                errors.ShapeError, "assign", f"the value must have the leaf's shape {self.shape}",
+                errors.ShapeError,
+                "assign",
+                f"the value must have the leaf's shape {self.shape}",
                 f"{array.shape} was got",
-            )  # fmt: skip
+            )
         self.storage.assign(array.astype(self.dtype, copy=False))
 
 
@@ -235,7 +262,9 @@ def _fresh(op: Op, inputs, attrs, kind: Type | None, name=None, storage=None) ->
 
 
 def make(name: str, *inputs: Tensor, **attrs) -> Tensor:
-    """The node ``name(*inputs, **attrs)``: the existing one if this expression has been built before. Attributes must be hashable."""
+    """The node ``name(*inputs, **attrs)``: the existing one if this expression has been built before.
+    Attributes must be hashable.
+    """
     op = OPS[name]
     key = (name, *map(id, inputs), *attrs.items())
     node = _nodes.get(key)
@@ -272,10 +301,14 @@ def _array(data, dtype, op: str) -> np.ndarray:
         array = np.asarray(None)
     if array.dtype.kind not in "fiub" or (dtype is None and was_array and array.dtype not in DTYPES):
         fail(
-            errors.DTypeError, op, "the data must be numbers of type float32, float64, int32, int64 or bool",
-            f"an array of {array.dtype} was got" if array.dtype != object else f"{type(data).__name__} was got",
+            errors.DTypeError,
+            op,
+            "the data must be numbers of type float32, float64, int32, int64 or bool",
+            f"an array of {array.dtype} was got"
+            if array.dtype != object
+            else f"{type(data).__name__} was got",
             "Nested lists must be rectangular; other arrays can be converted with astype.",
-        )  # fmt: skip
+        )
     if dtype is not None:
         array = array.astype(as_dtype(dtype, op), copy=False)
     elif not was_array and array.dtype.kind == "f":
@@ -286,18 +319,26 @@ def _array(data, dtype, op: str) -> np.ndarray:
 def tensor(data, dtype=None, name: str | None = None) -> Tensor:
     """A leaf with a value.
 
-    ``data``: NumPy array (used as it is, not copied, when C-contiguous), nested lists or a number. Element type: that of the array;
-    float32 for lists of Python floats; or ``dtype``. Raises DTypeError for what isn't numbers.
+    ``data``: NumPy array (used as it is, not copied, when C-contiguous), nested lists or a number. Element
+    type: that of the array; float32 for lists of Python floats; or ``dtype``. Raises DTypeError for what
+    isn't numbers.
     """
     array = _array(data, dtype, "tensor")
     return _fresh(OPS["tensor"], (), {}, Type(array.shape, array.dtype), name, Storage(array))
 
 
 def parameter(data, dtype=None, name: str | None = None) -> Tensor:
-    """A trainable leaf: like :func:`tensor`, with memory of its own (the data is copied) that optimizers overwrite."""
+    """A trainable leaf: like :func:`tensor`, with memory of its own (the data is copied) that optimizers
+    overwrite.
+    """
     array = _array(data, dtype, "parameter").copy()
     if not is_float(array.dtype):
-        fail(errors.DTypeError, "parameter", "a parameter must be floating-point", f"{SHORT[array.dtype]} was got")
+        fail(
+            errors.DTypeError,
+            "parameter",
+            "a parameter must be floating-point",
+            f"{SHORT[array.dtype]} was got",
+        )
     return _fresh(OPS["parameter"], (), {}, Type(array.shape, array.dtype), name, Storage(array))
 
 
@@ -358,9 +399,12 @@ def _register_leaves() -> None:
     register(Op("argument", lambda *, index, shape, dtype: Type(shape, dtype), ZERO, formula="x"))
     register(
         Op(
-            "constant", _leaf_type, ZERO,
-            reference=lambda *, data, shape, dtype: np.frombuffer(data, dtype).reshape(shape), formula="c",
-        )  # fmt: skip
+            "constant",
+            _leaf_type,
+            ZERO,
+            reference=lambda *, data, shape, dtype: np.frombuffer(data, dtype).reshape(shape),
+            formula="c",
+        )
     )
     register(Op("output", _infer_output, lambda g, node: (g,), formula="{0}"))
 

@@ -1,7 +1,8 @@
 """Graphs as text: one line a node, and names that depend on structure only.
 
-A structural id is a short digest of a node's operation, attributes and inputs; leaves are told apart by name, type and order of appearance. Two runs
-give the same ids, so pictures and caches made from them are identical byte for byte.
+A structural id is a short digest of a node's operation, attributes and inputs; leaves are told apart by
+name, type and order of appearance. Two runs give the same ids, so pictures and caches made from them are
+identical byte for byte.
 """
 
 import hashlib
@@ -58,7 +59,10 @@ def to_text(roots: Tensor | Sequence[Tensor]) -> str:
         names[node] = f"%{node.name or len(names)}" if not node.inputs else f"%{len(names)}"
         attrs = {k: v for k, v in node.attrs.items() if not isinstance(v, Body) and k != "data"}
         parts = [names[s] for s in node.inputs]
-        parts += [f"{k}={names.get(v, _attr_text(v)) if isinstance(v, Tensor) else _attr_text(v)}" for k, v in attrs.items()]
+        parts += [
+            f"{k}={names.get(v, _attr_text(v)) if isinstance(v, Tensor) else _attr_text(v)}"
+            for k, v in attrs.items()
+        ]
         kind = f"  {node.type}" if node.dtype is not None else ""
         place = f"  # {'/'.join(node.scope)}" if node.scope else ""
         rows.append(f"{names[node]} = {node.op.name}({', '.join(parts)}){kind}{place}")

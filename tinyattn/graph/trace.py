@@ -1,7 +1,7 @@
 """What a trace collects besides its result: updates of leaves, and the state of randomness.
 
-While a function is traced, ``assign`` records "after the step this leaf holds that expression" instead of doing it. Every read in the step sees the value
-from before the step.
+While a function is traced, ``assign`` records "after the step this leaf holds that expression" instead of
+doing it. Every read in the step sees the value from before the step.
 """
 
 import contextlib
@@ -56,7 +56,12 @@ def recording():
 def assign(leaf: Tensor, value: Tensor) -> None:
     """``leaf`` holds ``value`` after this step: recorded while tracing, done at once otherwise."""
     if leaf.storage is None or value.type != leaf.type:
-        fail(errors.ShapeError, "assign", f"a leaf of type {leaf.type} takes a value of its own type", f"{value.type} was got")
+        fail(
+            errors.ShapeError,
+            "assign",
+            f"a leaf of type {leaf.type} takes a value of its own type",
+            f"{value.type} was got",
+        )
     if state.trace is None:
         leaf.assign(value.numpy())
     else:

@@ -71,7 +71,9 @@ def transform(
     change: Callable[[Tensor, list[Tensor]], Tensor],
     mapping: dict[Tensor, Tensor] | None = None,
 ) -> list[Tensor]:
-    """Rebuild a graph bottom-up: ``change(node, new inputs) -> new node``. ``mapping`` gives nodes that are settled beforehand."""
+    """Rebuild a graph bottom-up: ``change(node, new inputs) -> new node``. ``mapping`` gives nodes that are
+    settled beforehand.
+    """
     new = dict(mapping or {})
     stack = [(root, False) for root in reversed(list(roots))]
     seen: set[Tensor] = set()

@@ -1,10 +1,11 @@
 """Element types and shapes: what a node is before anything runs.
 
-Five element types exist: float32, float64, int32, int64 and bool. Shapes are tuples of integers and broadcast as in NumPy. When element types mix, the
-wider of a kind wins, a floating-point type wins over an integer, an integer over bool, and a Python number takes the type of what it meets.
+Five element types exist: float32, float64, int32, int64 and bool. Shapes are tuples of integers and
+broadcast as in NumPy. When element types mix, the wider of a kind wins, a floating-point type wins over an
+integer, an integer over bool, and a Python number takes the type of what it meets.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 import numpy as np
 
@@ -30,7 +31,7 @@ class Type(NamedTuple):
         return f"{SHORT[self.dtype]}[{', '.join(map(str, self.shape))}]"
 
 
-def fail(error: type[errors.TinyattnError], op: str, must: str, got: str, suggestion: str = ""):
+def fail(error: type[errors.TinyattnError], op: str, must: str, got: str, suggestion: str = "") -> NoReturn:
     """Raise ``[op] what must hold, but what was got``, with the user's line and one suggestion."""
     line = scope.user_line()
     rows = [f"[{op}] {must}, but {got}."]
@@ -80,7 +81,8 @@ def broadcast(op: str, *shapes: Shape) -> Shape:
                 errors.ShapeError,
                 op,
                 "the shapes must broadcast together (each axis equal, or 1)",
-                f"{' and '.join(map(str, shapes))} were got: axis {axis} is {' against '.join(map(str, sorted(sizes)))}",
+                f"{' and '.join(map(str, shapes))} were got: axis {axis} is "
+                + " against ".join(map(str, sorted(sizes))),
                 "Insert axes of size 1 with reshape or x[:, None], or transpose one of them.",
             )
         result.append(sizes.pop() if sizes else 1)

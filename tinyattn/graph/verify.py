@@ -1,4 +1,6 @@
-"""The verifier: re-derives every node's type from its inputs and checks the graph's structure. It runs after every rewrite pass."""
+"""The verifier: re-derives every node's type from its inputs and checks the graph's structure. It runs after
+every rewrite pass.
+"""
 
 from collections.abc import Sequence
 
@@ -14,11 +16,15 @@ class VerifyError(TinyattnError):
 
 
 def verify(roots: Sequence[Tensor], where: str = "graph", allowed: set[Tensor] | None = None) -> None:
-    """Check all nodes below ``roots`` (and inside bodies): types re-inferred, bodies closed, no traced input where none is ``allowed``."""
+    """Check all nodes below ``roots`` (and inside bodies): types re-inferred, bodies closed, no traced input
+    where none is ``allowed``.
+    """
     for node in topological(roots):
         if node.op.name == "argument":
             if allowed is not None and node not in allowed:
-                raise VerifyError(f"[verify] a body must use its own arguments only, but {node!r} is free ({where}).")
+                raise VerifyError(
+                    f"[verify] a body must use its own arguments only, but {node!r} is free ({where})."
+                )
             continue
         if node.op.name in ("tensor", "parameter", "input"):
             if allowed is not None:

@@ -92,7 +92,9 @@ _COMMON = {
 
 
 def formulas(name: str) -> dict:
-    """``{(operation, kind): formula}`` for every opcode, with reals of the type ``name``, ``"f32"`` or ``"f64"``."""
+    """``{(operation, kind): formula}`` for every opcode, with reals of the type ``name``, ``"f32"`` or
+    ``"f64"``.
+    """
     elementary = Elementary(name)
     special = {
         ("abs", "real"): absolute,

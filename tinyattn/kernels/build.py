@@ -1,9 +1,10 @@
 """From a kernel's name to the address of its machine code, by way of a cache on disk.
 
-Numba compiles each kernel once; the object code is kept in a directory of its own, keyed on everything it depends on: the text of every file
-in ``tinyattn/kernels``, the versions of numba and llvmlite, and the processor's name and features. Later processes link
-the stored objects with llvmlite alone and never import Numba. The directory is private (mode 0700) and is believed only when this user owns it and
-nobody else can write to it; when it cannot be used, kernels are compiled in memory and nothing else changes.
+Numba compiles each kernel once; the object code is kept in a directory of its own, keyed on everything it
+depends on: the text of every file in ``tinyattn/kernels``, the versions of numba and llvmlite, and the
+processor's name and features. Later processes link the stored objects with llvmlite alone and never import
+Numba. The directory is private (mode 0700) and is believed only when this user owns it and nobody else can
+write to it; when it cannot be used, kernels are compiled in memory and nothing else changes.
 """
 
 import contextlib
@@ -67,7 +68,9 @@ def _is_private(path: Path) -> bool:
 
 
 def cache_directory() -> Path | None:
-    """The directory of this fingerprint's objects, made if need be; None when it cannot be trusted or written."""
+    """The directory of this fingerprint's objects, made if need be; None when it cannot be trusted or
+    written.
+    """
     root = cache_root()
     directory = root / fingerprint()
     try:
@@ -117,7 +120,9 @@ def _link(code: bytes, symbol: str) -> int:
 
 
 def address(name: str, dtype: str = "f32") -> int:
-    """Address of the kernel ``name`` (``"module.factory"``) for ``dtype`` (``"f32"`` or ``"f64"``): loaded, or else compiled and stored."""
+    """Address of the kernel ``name`` (``"module.factory"``) for ``dtype`` (``"f32"`` or ``"f64"``): loaded,
+    or else compiled and stored.
+    """
     symbol = _symbol(name, dtype)
     found = _addresses.get(symbol)
     if found is not None:

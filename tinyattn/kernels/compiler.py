@@ -1,6 +1,7 @@
 """Numba, used as a compiler: a kernel's Python function in, relocatable machine code out.
 
-The object exports one C symbol, ``void symbol(int64, int64, int64, int64)``, and needs nothing of Python or Numba to run.
+The object exports one C symbol, ``void symbol(int64, int64, int64, int64)``, and needs nothing of Python or
+Numba to run.
 """
 
 import importlib

@@ -1,8 +1,8 @@
 """Moving memory: from any strides to any strides, and filling it with one value.
 
-What is copied is a list of planes, and a plane is worked off in blocks of rows and columns: ``tiling.copy_plan``
-orders the dimensions so that the columns lie close together in the destination, and the rows do in the source if
-the columns don't. Then a transposition goes block by block through the cache.
+What is copied is a list of planes, and a plane is worked off in blocks of rows and columns:
+``tiling.copy_plan`` orders the dimensions so that the columns lie close together in the destination, and the
+rows do in the source if the columns don't. Then a transposition goes block by block through the cache.
 """
 
 from tinyattn.kernels.real import inline
@@ -10,7 +10,9 @@ from tinyattn.kernels.simd import copy_bytes, i32, i64, u8
 from tinyattn.kernels.tiling import FILL_BYTES, copy_block_columns, copy_block_rows
 
 _STRIP = 16
-"""Columns that are read at a time where they are far apart: few, so that their cache lines stay near until used up."""
+"""Columns that are read at a time where they are far apart: few, so that their cache lines stay near until
+used up.
+"""
 
 
 def strided(real):
@@ -26,7 +28,8 @@ def strided(real):
     6      address of the strides of y, likewise
     ====== =====================================================================================
 
-    The last two dimensions are rows and columns of a plane, the others count planes. One kernel serves both dtypes; use f32's.
+    The last two dimensions are rows and columns of a plane, the others count planes. One kernel serves both
+    dtypes; use f32's.
     """
     rows_in_block, columns_in_block = inline(copy_block_rows), inline(copy_block_columns)
 

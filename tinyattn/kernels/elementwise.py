@@ -1,14 +1,17 @@
-"""Chains of elementwise operations, fused: a machine that carries out a short program on one tile of the arrays after the other.
+"""Chains of elementwise operations, fused: a machine that carries out a short program on one tile of the
+arrays after the other.
 
-The iteration space has n elements in row-major order; a tile is ``ELEMENTWISE_TILE`` elements of it that follow one another. For each tile
-every instruction of the program runs over the whole tile before the next one does, so that what lies between the inputs and
-the outputs stays in the nearest cache, and memory is read and written once, however long the chain. No chain has to be
-compiled; the price is a load and a store per operation, which on a tile in cache cost about as much as an addition.
+The iteration space has n elements in row-major order; a tile is ``ELEMENTWISE_TILE`` elements of it that
+follow one another. For each tile every instruction of the program runs over the whole tile before the next
+one does, so that what lies between the inputs and the outputs stays in the nearest cache, and memory is read
+and written once, however long the chain. No chain has to be compiled; the price is a load and a store per
+operation, which on a tile in cache cost about as much as an addition.
 
-Operands are *slots*, numbered: first the inputs, then the outputs, then the registers. For a tile, the slot of an
-array that lies in memory in the order of the iteration space is that memory itself; any other input (broadcast, sliced, transposed) is
-first gathered into an area of scratch, where also the registers are. The machine works in blocks of ``LANES``
-elements; where a tile doesn't end with a block, its inputs and outputs, too, are in areas, and are copied.
+Operands are *slots*, numbered: first the inputs, then the outputs, then the registers. For a tile, the slot
+of an array that lies in memory in the order of the iteration space is that memory itself; any other input
+(broadcast, sliced, transposed) is first gathered into an area of scratch, where also the registers are. The
+machine works in blocks of ``LANES`` elements; where a tile doesn't end with a block, its inputs and outputs,
+too, are in areas, and are copied.
 """
 
 from tinyattn.kernels.machine import LANES, execute
@@ -26,7 +29,8 @@ from tinyattn.kernels.real import inline
 from tinyattn.kernels.simd import copy_bytes, f32, f64, i32, i64, u8
 from tinyattn.kernels.tiling import ELEMENTWISE_TILE
 
-# Scratch: the table of slots (address and step of each); coordinates of an element; an area for each slot. Areas lie
+# Scratch: the table of slots (address and step of each); coordinates of an element; an area for each slot.
+# Areas lie
 # a cache line more than a power of two apart, lest they all compete for the same places in the cache.
 _COORDINATES = 16 * MAX_SLOTS
 _AREAS = _COORDINATES + 8 * MAX_DIMENSIONS
@@ -39,9 +43,9 @@ _F32 = KINDS.index("f32")
 def _gather(real):
     """``(area, source, kind, outer, shape, strides, inner, step, coordinates, start, count)``.
 
-    Gather the elements number ``start`` ≤ i < ``start`` + ``count`` of an array with ``outer`` dimensions before the last one. It
-    is done in runs along the last one, of ``inner`` elements ``step`` apart; the coordinates in the others advance like
-    an odometer.
+    Gather the elements number ``start`` ≤ i < ``start`` + ``count`` of an array with ``outer`` dimensions
+    before the last one. It is done in runs along the last one, of ``inner`` elements ``step`` apart; the
+    coordinates in the others advance like an odometer.
     """
     double = real.name == "f64"
 
@@ -102,18 +106,21 @@ def run(real):
     3      instructions
     4      address of the instructions, 5 words each: opcode, destination, a, b, c (slots; unused ones 0)
     5      inputs
-    6      address of the inputs' descriptors, 4 words each: address of the array, kind (position in KINDS), mode
-           (CONTIGUOUS, SCALAR or STRIDED), address of the strides (in elements, a word each; read only if STRIDED)
+    6      address of the inputs' descriptors, 4 words each: address of the array, kind (position in KINDS),
+    mode
+           (CONTIGUOUS, SCALAR or STRIDED), address of the strides (in elements, a word each; read only if
+           STRIDED)
     7      outputs
     8      address of the outputs' descriptors, 4 words each: address of the array, kind, 0, 0
     9      registers
     ====== =====================================================================================================
 
-    Slots are numbered inputs, outputs, registers, MAX_SLOTS at most. Each output is the destination of at least one instruction; no input
-    is. Outputs are contiguous. Operations on reals are on the kernel's own type; the f64 kernel also takes inputs and
-    outputs of kind f32 and converts them where it loads and stores them (a register is never f32). An output may be the
-    same memory as an input that is CONTIGUOUS and of equal element size, if no instruction after the first that writes
-    the output reads the input. Nothing else may overlap.
+    Slots are numbered inputs, outputs, registers, MAX_SLOTS at most. Each output is the destination of at
+    least one instruction; no input is. Outputs are contiguous. Operations on reals are on the kernel's own
+    type; the f64 kernel also takes inputs and outputs of kind f32 and converts them where it loads and
+    stores them (a register is never f32). An output may be the same memory as an input that is CONTIGUOUS
+    and of equal element size, if no instruction after the first that writes the output reads the input.
+    Nothing else may overlap.
     """
     gather, carry_out, double = _gather(real), execute(real), real.name == "f64"
 

@@ -1,26 +1,38 @@
-"""The executor: one native call runs a whole program, and here is the only place where work is shared between threads.
+"""The executor: one native call runs a whole program, and here is the only place where work is shared
+between threads.
 
 A *program* is a table of rows of eight 64-bit words; the first word is what to do:
 
-====== ===================================================================================================================
-KERNEL ``function, arguments, tiles, shared, cycles``: run all tiles; with ``shared`` set, together with the helper threads
+====== ====================================================================================================
+KERNEL ``function, arguments, tiles, shared, cycles``: run all tiles; with ``shared``, together with helpers
 LOOP   ``count, past_end, counter``: set the counter to 0; skip to row ``past_end`` if there is nothing to do
-END    ``count, start, counter``: count up and jump back to row ``start`` while the counter is below ``count``
+END    ``count, start, counter``: count up; back to row ``start`` while the counter is below ``count``
 POINT  ``target, base, stride, counter, offset, mask``: store an address of this iteration,
        ``base + ((counter + offset) & mask) * stride``, into the word at ``target``
 HALT   end of the program
-====== ===================================================================================================================
+====== ====================================================================================================
 
-A loop of 1,000 steps is therefore its body once, with the few addresses that move from step to step set by POINT rows.
+A loop of 1,000 steps is therefore its body once, with the few addresses that move from step to step set by
+POINT rows.
 
-Threads meet on one word, ``sequence << 40 | low << 20 | high``: the tiles ``low <= t < high`` of kernel number ``sequence`` are unclaimed. The
-thread that runs the program claims tiles from below, helpers claim from above (so each tends to meet the same data again), always by
-compare-and-swap. A helper that comes late finds nothing and no harm is done; the program never waits for a thread that hasn't claimed
-something, so it can't hang for want of helpers. Who does a tile doesn't change its bits.
+Threads meet on one word, ``sequence << 40 | low << 20 | high``: the tiles ``low <= t < high`` of kernel
+number ``sequence`` are unclaimed. The thread that runs the program claims tiles from below, helpers claim
+from above (so each tends to meet the same data again), always by compare-and-swap. A helper that comes late
+finds nothing and no harm is done; the program never waits for a thread that hasn't claimed something, so it
+can't hang for want of helpers. Who does a tile doesn't change its bits.
 """
 
 from tinyattn.kernels import simd
-from tinyattn.kernels.simd import atomic_add, atomic_load, atomic_store, atomic_swap_if, call, cycles, i64, pause
+from tinyattn.kernels.simd import (
+    atomic_add,
+    atomic_load,
+    atomic_store,
+    atomic_swap_if,
+    call,
+    cycles,
+    i64,
+    pause,
+)
 
 KERNEL, LOOP, END, POINT, HALT = 1, 2, 3, 4, 0
 ROW = 8
@@ -33,13 +45,17 @@ MAX_TILES = (1 << 20) - 1
 
 _MASK = (1 << 20) - 1
 _PATIENCE = 300_000
-"""Cycles that a helper looks for work after the last program ended, before it goes to sleep (about 0.1 ms)."""
+"""Cycles that a helper looks for work after the last program ended, before it goes to sleep (about 0.1
+ms).
+"""
 _COURTESY = 20_000
 """Cycles that a thread spins before it offers its processor to others at each turn."""
 
 
 def program(real):
-    """``(table, profile, meeting block or 0, scratch)``: run the program at ``table``; with ``profile``, add up each row's cycles."""
+    """``(table, profile, meeting block or 0, scratch)``: run the program at ``table``; with ``profile``, add
+    up each row's cycles.
+    """
 
     def execute(table, profile, block, scratch):
         row = table
@@ -104,7 +120,9 @@ def program(real):
 
 
 def helper(real):
-    """``(meeting block, 0, 0, scratch)``: help whatever program runs; return when none has run for a while."""
+    """``(meeting block, 0, 0, scratch)``: help whatever program runs; return when none has run for a
+    while.
+    """
 
     def help_out(block, unused_first, unused_last, scratch):
         idle_since = cycles()

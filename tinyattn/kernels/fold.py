@@ -1,12 +1,13 @@
-"""Runs of numbers folded into one, and combined with other runs: sum, product, maximum and minimum of every kind.
+"""Runs of numbers folded into one, and combined with other runs: sum, product, maximum and minimum of every
+kind.
 
-A run is folded in a fixed order that depends on nothing but its length. It is laid out in rows of L numbers (128
-bytes); the columns are folded side by side, and then the L results in halves:
+A run is folded in a fixed order that depends on nothing but its length. It is laid out in rows of L numbers
+(128 bytes); the columns are folded side by side, and then the L results in halves:
 
     a₀ … a_{L−1} | a_L … a_{2L−1} | …  →  L partial results  →  L/2  →  …  →  1
 
-A last row that isn't full is read under a mask. Rounding errors grow with the number of rows, so callers fold runs
-of at most ``FOLD_BLOCK`` numbers, and then the results of those.
+A last row that isn't full is read under a mask. Rounding errors grow with the number of rows, so callers
+fold runs of at most ``FOLD_BLOCK`` numbers, and then the results of those.
 
 Each pair of operation and kind has a number (``opcodes.FOLDS``), which kernels pass to :func:`fold` and
 :func:`combine`.
@@ -100,7 +101,9 @@ class _Fold:
 
 
 def _rows(builder, fold, count, start, body):
-    """Write a loop ``state = body(byte offset, state, mask or None)`` over vectors, and give the last ``state``."""
+    """Write a loop ``state = body(byte offset, state, mask or None)`` over vectors, and give the last
+    ``state``.
+    """
     size, lanes, zero = (ir.Constant(_WORD, number) for number in (fold.size, fold.lanes, 0))
     before = builder.block
     head, full, rest, tail, end = map(builder.append_basic_block, ("head", "full", "rest", "tail", "end"))
@@ -171,7 +174,9 @@ def _emit_combine(builder, fold, source, count, target):
 
 
 def _switch(real, operations, emit, pure):
-    """``(code, source, count, target)``: an intrinsic that does ``emit`` for the operation and kind of a code."""
+    """``(code, source, count, target)``: an intrinsic that does ``emit`` for the operation and kind of a
+    code.
+    """
     folds = {number: _Fold(*key, real) for key, number in FOLDS.items() if key[0] in operations}
     if PURE:
 
@@ -242,7 +247,9 @@ def _pure_combine(fold, source, count, target):
 
 
 def fold(real, *operations):
-    """``(code, source, count, target)``: fold ``count`` ≥ 0 numbers into one, stored at the address ``target``."""
+    """``(code, source, count, target)``: fold ``count`` ≥ 0 numbers into one, stored at the address
+    ``target``.
+    """
     return _switch(real, operations, _emit_fold, _pure_fold)
 
 

@@ -1,8 +1,9 @@
 """The vector machine's instructions as machine code: one loop each, and a switch that calls them.
 
-A loop runs over blocks of ``LANES`` elements. Its operands are slots of a table of word pairs ``(address, step)``: the step is 1, or 0 for a
-slot that holds one block to be used over and over (a number for all). Writing the loops here, over vectors, rather than
-leaving them to LLVM's vectoriser keeps them free of overlap checks and remainders, and compiles many times faster.
+A loop runs over blocks of ``LANES`` elements. Its operands are slots of a table of word pairs ``(address,
+step)``: the step is 1, or 0 for a slot that holds one block to be used over and over (a number for all).
+Writing the loops here, over vectors, rather than leaving them to LLVM's vectoriser keeps them free of
+overlap checks and remainders, and compiles many times faster.
 """
 
 import ctypes
@@ -89,7 +90,9 @@ def _view(address, count, kind):
 
 
 def execute(real):
-    """``(instruction, slots, blocks)``: carry out the instruction at an address on ``blocks`` ≥ 1 blocks of its operands."""
+    """``(instruction, slots, blocks)``: carry out the instruction at an address on ``blocks`` ≥ 1 blocks of
+    its operands.
+    """
     table = formulas(real.name)
 
     def kinds(opcode):

@@ -1,8 +1,10 @@
-"""The instructions of the vector machine ``elementwise.run``, in plain Python for those who write programs for it.
+"""The instructions of the vector machine ``elementwise.run``, in plain Python for those who write programs
+for it.
 
-An instruction is five words ``(opcode, destination, a, b, c)``; the last four are slots. An operation exists for every kind of number it
-makes sense for, under an opcode of its own: ``OPCODES["add", "i64"].number``. The kind ``"real"`` is the kernel's own, f32 or f64.
-What they compute is in :mod:`tinyattn.kernels.arithmetic`.
+An instruction is five words ``(opcode, destination, a, b, c)``; the last four are slots. An operation exists
+for every kind of number it makes sense for, under an opcode of its own: ``OPCODES["add", "i64"].number``.
+The kind ``"real"`` is the kernel's own, f32 or f64. What they compute is in
+:mod:`tinyattn.kernels.arithmetic`.
 """
 
 from typing import NamedTuple
@@ -11,7 +13,9 @@ KINDS = ("f32", "f64", "i32", "i64", "bool")
 """Element types; the position is the code in descriptors. A ``bool`` is one byte, 0 or 1."""
 
 CONTIGUOUS, SCALAR, STRIDED = range(3)
-"""How an input lies in memory: in the order of the iteration space; one number for all (all strides 0); or anything else."""
+"""How an input lies in memory: in the order of the iteration space; one number for all (all strides 0); or
+anything else.
+"""
 
 INSTRUCTION_WORDS = 5
 DESCRIPTOR_WORDS = 4
@@ -22,7 +26,9 @@ MAX_DIMENSIONS = 16
 
 
 class Opcode(NamedTuple):
-    """``number`` is the instruction's first word; ``arguments`` are the kinds of a, b, c; ``result`` that of the destination."""
+    """``number`` is the instruction's first word; ``arguments`` are the kinds of a, b, c; ``result`` that of
+    the destination.
+    """
 
     number: int
     arguments: tuple[str, ...]
@@ -62,9 +68,12 @@ def _opcodes() -> dict[tuple[str, str], Opcode]:
 OPCODES = _opcodes()
 """``OPCODES[operation, kind of its last argument]``.
 
-Beyond the plain names: ``square`` x², ``round`` to even, ``relu`` max(x, 0), ``step`` 1 where x > 0 and else 0, ``multiply_add`` a·b + c,
-``dtanh`` a·(1 − b²), ``dsigmoid`` a·b·(1 − b), ``where`` b where a and else c, ``to_…`` conversions (reals are cut off),
-``to_f32`` rounds to float32's precision and stays real. ``maximum``, ``minimum`` and ``relu`` pass NaN on. For whole numbers
+Beyond the plain names: ``square`` x², ``round`` to even, ``relu`` max(x, 0), ``step`` 1 where x > 0 and else
+0, ``multiply_add`` a·b + c,
+``dtanh`` a·(1 − b²), ``dsigmoid`` a·b·(1 − b), ``where`` b where a and else c, ``to_…`` conversions (reals
+are cut off),
+``to_f32`` rounds to float32's precision and stays real. ``maximum``, ``minimum`` and ``relu`` pass NaN on.
+For whole numbers
 ``floor_divide`` rounds down, ``mod`` has the divisor's sign, and both are 0 where the divisor is.
 """
 
@@ -76,4 +85,6 @@ FOLDS = {
         + [("max", "bool"), ("min", "bool")]
     )
 }
-"""The word that names a reduction: ``FOLDS[operation, kind]``. Of bools, ``max`` is any and ``min`` is all; NaN passes on."""
+"""The word that names a reduction: ``FOLDS[operation, kind]``. Of bools, ``max`` is any and ``min`` is all;
+NaN passes on.
+"""

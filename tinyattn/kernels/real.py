@@ -7,12 +7,16 @@ from numba.core import config
 from tinyattn.kernels import simd
 
 FLAGS = {"contract", "nsz"}
-"""Floating-point freedom given to LLVM: fused multiply-add and the sign of zero. Never ``nnan``/``ninf`` (masks hold −inf) and never
-``reassoc`` (it would undo rounding tricks and tie the bits of a sum to the width of the machine's vectors)."""
+"""Floating-point freedom given to LLVM: fused multiply-add and the sign of zero. Never ``nnan``/``ninf``
+(masks hold −inf) and never
+``reassoc`` (it would undo rounding tricks and tie the bits of a sum to the width of the machine's
+vectors)."""
 
 
 def inline(function):
-    """A helper that is inlined into the kernels that use it (a plain ``njit`` would export a symbol, which two objects may share by mistake)."""
+    """A helper that is inlined into the kernels that use it (a plain ``njit`` would export a symbol, which
+    two objects may share by mistake).
+    """
     if config.DISABLE_JIT:
         return function
     options = dict(no_cpython_wrapper=True, no_cfunc_wrapper=True, _nrt=False)
@@ -22,7 +26,8 @@ def inline(function):
 class Real:
     """A floating-point type as kernels see it.
 
-    ``name`` is ``"f32"`` or ``"f64"``; ``type`` converts a number; ``pointer`` turns an address into a typed pointer; ``size`` is in bytes;
+    ``name`` is ``"f32"`` or ``"f64"``; ``type`` converts a number; ``pointer`` turns an address into a typed
+    pointer; ``size`` is in bytes;
     ``lanes`` is the fixed number of partial sums in reductions, the same on every machine.
     """
 

@@ -1,8 +1,10 @@
-"""Reductions along an axis, and running sums, of arrays laid out as (outer, length, inner), where length is reduced.
+"""Reductions along an axis, and running sums, of arrays laid out as (outer, length, inner), where length is
+reduced.
 
-Sums are pairwise in effect: blocks of numbers are folded (see :mod:`tinyattn.kernels.fold`), then blocks of those
-results, and so on, so that the rounding error of a sum of n numbers grows with log n. The order depends on the sizes
-alone. No two tiles share a result; to spread one long sum over threads, reduce in two stages.
+Sums are pairwise in effect: blocks of numbers are folded (see :mod:`tinyattn.kernels.fold`), then blocks of
+those results, and so on, so that the rounding error of a sum of n numbers grows with log n. The order
+depends on the sizes alone. No two tiles share a result; to spread one long sum over threads, reduce in two
+stages.
 """
 
 from tinyattn.kernels.fold import FOLD_BLOCK, combine, fold
@@ -79,8 +81,9 @@ def columns(real):
     7      bits of the scale, a real (1/length for a mean); used if the kind is real
     ====== ====================================================================================
 
-    Eight rows are added up one after the other, then such sums in pairs, and pairs of pairs: of k sums, those wait in scratch
-    that correspond to the ones in k written in binary. Narrow rows are first joined, as if they were one wide row.
+    Eight rows are added up one after the other, then such sums in pairs, and pairs of pairs: of k sums,
+    those wait in scratch that correspond to the ones in k written in binary. Narrow rows are first joined,
+    as if they were one wide row.
     """
     pointer, combine_run = real.pointer, combine(real, "sum", "prod", "max", "min")
 
@@ -183,7 +186,8 @@ def argmin(real):
 
 
 def cumsum(real):
-    """Running sums: y[o, r, j] = x[o, 0, j] + … + x[o, r, j], or x[o, r, j] + … + x[o, length − 1, j] in reverse.
+    """Running sums: y[o, r, j] = x[o, 0, j] + … + x[o, r, j], or x[o, r, j] + … + x[o, length − 1, j] in
+    reverse.
 
     ====== ==========================================================
     0      outer

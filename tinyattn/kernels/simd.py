@@ -1,8 +1,8 @@
 """The few machine operations that Python has no word for, as LLVM instructions behind Numba intrinsics.
 
-Typed pointers made from an address, bit casts, a call through a function's address, and the atomic operations that threads
-meet on. Kernels are plain Python over these. With ``NUMBA_DISABLE_JIT=1`` each of them has a pure Python twin, so that a kernel can be
-stepped through in a debugger.
+Typed pointers made from an address, bit casts, a call through a function's address, and the atomic
+operations that threads meet on. Kernels are plain Python over these. With ``NUMBA_DISABLE_JIT=1`` each of
+them has a pure Python twin, so that a kernel can be stepped through in a debugger.
 """
 
 import ctypes
@@ -139,7 +139,9 @@ else:
         """Add, and return what was there before."""
 
         def generate(context, builder, signature, values):
-            return builder.atomic_rmw("add", builder.inttoptr(values[0], _I64.as_pointer()), values[1], "acq_rel")
+            return builder.atomic_rmw(
+                "add", builder.inttoptr(values[0], _I64.as_pointer()), values[1], "acq_rel"
+            )
 
         return types.int64(types.int64, types.int64), generate
 
@@ -149,7 +151,9 @@ else:
 
         def generate(context, builder, signature, values):
             pointer = builder.inttoptr(values[0], _I64.as_pointer())
-            return builder.extract_value(builder.cmpxchg(pointer, values[1], values[2], "acq_rel", "acquire"), 1)
+            return builder.extract_value(
+                builder.cmpxchg(pointer, values[1], values[2], "acq_rel", "acquire"), 1
+            )
 
         return types.boolean(types.int64, types.int64, types.int64), generate
 
@@ -160,7 +164,9 @@ else:
         def generate(context, builder, signature, values):
             if context.codegen()._data_layout and "x86" in ir_triple(context):
                 name = "llvm.x86.sse2.pause"
-                function = builder.module.globals.get(name) or ir.Function(builder.module, ir.FunctionType(ir.VoidType(), []), name)
+                function = builder.module.globals.get(name) or ir.Function(
+                    builder.module, ir.FunctionType(ir.VoidType(), []), name
+                )
                 builder.call(function, [])
             return context.get_dummy_value()
 
@@ -172,7 +178,9 @@ else:
 
         def generate(context, builder, signature, values):
             name = "llvm.readcyclecounter"
-            function = builder.module.globals.get(name) or ir.Function(builder.module, ir.FunctionType(_I64, []), name)
+            function = builder.module.globals.get(name) or ir.Function(
+                builder.module, ir.FunctionType(_I64, []), name
+            )
             return builder.call(function, [])
 
         return types.int64(), generate

@@ -170,7 +170,9 @@ def tiles_of_reduce_columns(outer: int, inner: int) -> int:
 
 
 def tiles_of_cumsum(outer: int, length: int, inner: int) -> int:
-    """Tiles of ``reduce.cumsum``: blocks of rows if inner is 1, else outer entries times blocks of columns."""
+    """Tiles of ``reduce.cumsum``: blocks of rows if inner is 1, else outer entries times blocks of
+    columns.
+    """
     return tiles_of_reduce_rows(outer, length) if inner == 1 else tiles_of_reduce_columns(outer, inner)
 
 
@@ -199,11 +201,15 @@ def copy_block_rows(columns: int, contiguous: int) -> int:
     return max(1, _COPY_TILE // max(1, columns)) if contiguous else _COPY_STRIP_ROWS
 
 
-def copy_plan(shape: Sequence[int], source: Sequence[int], target: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], int]:
-    """The best order of dimensions for ``copy.strided``: shape, strides of source and of target (in elements), and tiles.
+def copy_plan(
+    shape: Sequence[int], source: Sequence[int], target: Sequence[int]
+) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], int]:
+    """The best order of dimensions for ``copy.strided``: shape, strides of source and of target (in
+    elements), and tiles.
 
-    Dimensions of size 1 go and those that can be joined are; the last one is the one with the smallest stride in the target,
-    the one before it, if that isn't also the smallest in the source, the smallest there.
+    Dimensions of size 1 go and those that can be joined are; the last one is the one with the smallest
+    stride in the target, the one before it, if that isn't also the smallest in the source, the smallest
+    there.
     """
     rows = sorted(
         ((n, s, t) for n, s, t in zip(shape, source, target, strict=True) if n != 1),

@@ -1,14 +1,14 @@
 """Elementary functions without branches, tables or libm, which become vector code wherever a loop uses them.
 
 The pattern is always the same three steps: *reduce* the argument to a small interval with an exact trick (for
-``exp``, x = n ln 2 + r with |r| ≤ ½ ln 2), *approximate* there with a short polynomial, and *rebuild* the result
-(2ⁿ eʳ, by writing n into the exponent bits). Where a case needs another formula, both are computed and the right
-one selected. The polynomials are in :mod:`tinyattn.kernels.coefficients`. Results are within 2 ulp everywhere,
-subnormal numbers included (tanh in f64: 2.03); NaN goes through.
+``exp``, x = n ln 2 + r with |r| ≤ ½ ln 2), *approximate* there with a short polynomial, and *rebuild* the
+result (2ⁿ eʳ, by writing n into the exponent bits). Where a case needs another formula, both are computed
+and the right one selected. The polynomials are in :mod:`tinyattn.kernels.coefficients`. Results are within 2
+ulp everywhere, subnormal numbers included (tanh in f64: 2.03); NaN goes through.
 
-One trick recurs. Adding ``1.5·2^p`` (p mantissa bits) to a number rounds it to an integer, which then stands in the
-lowest mantissa bits; subtracting it again gives the integer as a number. Hence no conversions between integers and
-reals, which many machines lack for vectors.
+One trick recurs. Adding ``1.5·2^p`` (p mantissa bits) to a number rounds it to an integer, which then stands
+in the lowest mantissa bits; subtracting it again gives the integer as a number. Hence no conversions between
+integers and reals, which many machines lack for vectors.
 
 ``exp(real)``, ``log(real)`` … at the end give functions of one number for kernels to call.
 """
@@ -23,7 +23,9 @@ from tinyattn.kernels.vector import absolute, bits, convert, floor, polynomial, 
 
 
 class Elementary:
-    """The functions as formulas (see :mod:`tinyattn.kernels.vector`) for one type of numbers, ``"f32"`` or ``"f64"``."""
+    """The functions as formulas (see :mod:`tinyattn.kernels.vector`) for one type of numbers, ``"f32"`` or
+    ``"f64"``.
+    """
 
     def __init__(self, name: str):
         single = name == "f32"
@@ -75,7 +77,9 @@ class Elementary:
         return (1 + self.expm1_reduced(x, nearest)) * self.power_of_two(half) * self.power_of_two(n - half)
 
     def expm1(self, x):
-        """2 (2ⁿ⁻¹(eʳ − 1) + (2ⁿ⁻¹ − ½)): half of it first, because 2ⁿ itself may be too large for a number."""
+        """2 (2ⁿ⁻¹(eʳ − 1) + (2ⁿ⁻¹ − ½)): half of it first, because 2ⁿ itself may be too large for a
+        number.
+        """
         smallest, largest = -2 * self.saturated, self.exp_range[1]
         x = select(x < smallest, smallest, x)
         x = select(x > largest, largest, x)
@@ -85,7 +89,9 @@ class Elementary:
         return half + half
 
     def sigmoid(self, x):
-        """1 / (1 + e⁻ˣ) = 2⁻ᵇ / (2ᵃ (eʳ − 1) + 2⁻ᵇ + 2ᵃ) with n = a + b for −x: in halves, nothing overflows."""
+        """1 / (1 + e⁻ˣ) = 2⁻ᵇ / (2ᵃ (eʳ − 1) + 2⁻ᵇ + 2ᵃ) with n = a + b for −x: in halves, nothing
+        overflows.
+        """
         limit = -self.exp_range[0]
         x = -x
         x = select(x < -limit, -limit, x)
@@ -97,7 +103,9 @@ class Elementary:
         return inverse / ((self.expm1_reduced(x, nearest) * scale + inverse) + scale)
 
     def tanh(self, x):
-        """tanh |x| = (1 − u) / (1 + u) with u = e^−2|x|; 1 ± u = (1 ± 2ⁿ) ± 2ⁿ(eʳ − 1) loses nothing near 0."""
+        """tanh |x| = (1 − u) / (1 + u) with u = e^−2|x|; 1 ± u = (1 ± 2ⁿ) ± 2ⁿ(eʳ − 1) loses nothing near
+        0.
+        """
         limit = 2 * self.saturated
         y = absolute(x)
         y = -(y + y)
@@ -134,7 +142,9 @@ class Elementary:
         return select(x < 0, self.number(math.nan), result)
 
     def log1p(self, x):
-        """ln u + c/u with u the rounded 1 + x and c what the rounding lost; where u is near 1, f = x itself."""
+        """ln u + c/u with u the rounded 1 + x and c what the rounding lost; where u is near 1, f = x
+        itself.
+        """
         u = 1 + x
         n, f = self.split(u)
         near = n == 0
@@ -220,8 +230,8 @@ class Elementary:
     def _sine(self, x, quarter):
         """sin(x + quarter·π/2), always in f64. With x = n π/2 + r and |r| ≤ π/4 it is ±sin r or ±cos r.
 
-        π/2 is in four parts (Cody and Waite 1980); the products of n < 2³⁰ with the first three, of 23 bits each,
-        are exact. r is kept in two parts, of which the second is a correction.
+        π/2 is in four parts (Cody and Waite 1980); the products of n < 2³⁰ with the first three, of 23 bits
+        each, are exact. r is kept in two parts, of which the second is a correction.
         """
         first, second, third, fourth = coefficients.HALF_PI
         x = convert(x, "f64")

@@ -1,9 +1,11 @@
-"""Formulas: mathematics written once in Python operators, for single numbers, for machine vectors and for NumPy arrays.
+"""Formulas: mathematics written once in Python operators, for single numbers, for machine vectors and for
+NumPy arrays.
 
-A *formula* is an ordinary Python function, such as ``lambda x: x * x + 1``, that uses only operators, comparisons and the functions of
-this module (:func:`select`, :func:`bits`, :func:`sqrt`, …) and has no branches. Called with a :class:`Value` it writes LLVM instructions,
-and the Value can be a number or a vector of them; called with NumPy numbers or arrays it computes. :func:`scalar` makes
-a formula a function that kernels can call.
+A *formula* is an ordinary Python function, such as ``lambda x: x * x + 1``, that uses only operators,
+comparisons and the functions of this module (:func:`select`, :func:`bits`, :func:`sqrt`, …) and has no
+branches. Called with a :class:`Value` it writes LLVM instructions, and the Value can be a number or a vector
+of them; called with NumPy numbers or arrays it computes. :func:`scalar` makes a formula a function that
+kernels can call.
 """
 
 import numpy as np
@@ -63,7 +65,9 @@ def _comparison(symbol):
 
 
 class Value:
-    """An LLVM value (a number or a vector of numbers) with Python's operators; comparisons with NaN are as in Python."""
+    """An LLVM value (a number or a vector of numbers) with Python's operators; comparisons with NaN are as
+    in Python.
+    """
 
     __array_ufunc__ = None  # NumPy's numbers leave operators to this class
     __hash__ = None  # type: ignore[assignment]
@@ -115,7 +119,9 @@ class Value:
 
 
 def select(condition, yes, no):
-    """``yes if condition else no``, element by element. One of ``yes`` and ``no`` at least is not a constant."""
+    """``yes if condition else no``, element by element. One of ``yes`` and ``no`` at least is not a
+    constant.
+    """
     if not isinstance(condition, Value):
         return np.where(condition, yes, no)[()]
     like = (yes if isinstance(yes, Value) else no).like
@@ -161,14 +167,20 @@ def _instruction(name, pure):
             return pure(x)
         suffix = (f"v{x.lanes}" if x.lanes else "") + x.kind
         full, module = f"llvm.{name}.{suffix}", x.builder.module
-        callee = module.globals.get(full) or ir.Function(module, ir.FunctionType(x.value.type, [x.value.type]), full)
+        callee = module.globals.get(full) or ir.Function(
+            module, ir.FunctionType(x.value.type, [x.value.type]), full
+        )
         return Value(x.builder, x.builder.call(callee, [x.value], fastmath=_FLAGS))
 
     return function
 
 
 sqrt, absolute = _instruction("sqrt", np.sqrt), _instruction("fabs", np.abs)
-floor, ceil, round_even = _instruction("floor", np.floor), _instruction("ceil", np.ceil), _instruction("rint", np.rint)
+floor, ceil, round_even = (
+    _instruction("floor", np.floor),
+    _instruction("ceil", np.ceil),
+    _instruction("rint", np.rint),
+)
 
 
 def quotient(a, b):
@@ -188,7 +200,9 @@ def polynomial(coefficients, x):
 
 
 def scalar(formula, result, *arguments):
-    """A formula as a function that kernels can call, with the kinds (``"f32"``, …) of its result and of its arguments."""
+    """A formula as a function that kernels can call, with the kinds (``"f32"``, …) of its result and of its
+    arguments.
+    """
     if PURE:
 
         def function(*values):
@@ -202,5 +216,7 @@ def scalar(formula, result, *arguments):
         return formula(*(Value(builder, value) for value in values)).value
 
     names = ", ".join("xyzw"[: len(arguments)])
-    function = eval(f"lambda typing, {names}: (signature, generate)", {"signature": signature, "generate": generate})
+    function = eval(
+        f"lambda typing, {names}: (signature, generate)", {"signature": signature, "generate": generate}
+    )
     return intrinsic(function)

@@ -1,7 +1,7 @@
 """Floor 7: the models, one file each, readable beside the paper it implements.
 
-models.list()              every model, with its paper, the seed document that describes it, and its default task
-models.get("bahdanau")     its entry; `.load()` imports the class
+models.list()              every model, with its paper, the seed document that describes it, and its default
+task models.get("bahdanau")     its entry; `.load()` imports the class
 models.Bahdanau(config)    the class itself
 """
 
@@ -18,9 +18,9 @@ from tinyattn.errors import TinyattnError
 class Entry:
     """A line of the table of models. The class is `class_name` in tinyattn.models.<module>.
 
-    seed: the seed documents that describe it, S0 … S4. task: what it is trained on by default. baseline: the model
-    trained beside it for comparison. settings: training settings and sizes that reach the targets, for each task.
-    targets: what each metric should reach, for each task.
+    seed: the seed documents that describe it, S0 … S4. task: what it is trained on by default. baseline: the
+    model trained beside it for comparison. settings: training settings and sizes that reach the targets, for
+    each task. targets: what each metric should reach, for each task.
     """
 
     name: str
@@ -71,7 +71,9 @@ def list() -> builtins.list[Entry]:
 
 
 def get(name: str) -> Entry:
-    """The entry of a model by its command-line name. Raises TinyattnError, with the nearest name, for another one."""
+    """The entry of a model by its command-line name. Raises TinyattnError, with the nearest name, for
+    another one.
+    """
     wanted = str(name).lower().replace("_", "-")
     for entry in MODELS:
         if wanted in (entry.name, entry.class_name.lower()):
@@ -79,7 +81,9 @@ def get(name: str) -> Entry:
     names = [entry.name for entry in MODELS]
     close = difflib.get_close_matches(wanted, names, n=1, cutoff=0.4)
     suggestion = f"did you mean {close[0]}?" if close else "see `tinyattn models`."
-    raise TinyattnError(f"[models] the model must be one of {', '.join(names)}, but {name!r} was got: {suggestion}")
+    raise TinyattnError(
+        f"[models] the model must be one of {', '.join(names)}, but {name!r} was got: {suggestion}"
+    )
 
 
 def __getattr__(name: str) -> Any:

@@ -1,16 +1,19 @@
-"""RNNsearch: neural machine translation by jointly learning to align and translate (Bahdanau, Cho & Bengio 2015).
+"""RNNsearch: neural machine translation by jointly learning to align and translate (Bahdanau, Cho & Bengio
+2015).
 
-Before it says word i the decoder compares its state with every annotation h_j of the source, and reads their average
-weighted by how well they match:
+Before it says word i the decoder compares its state with every annotation h_j of the source, and reads their
+average weighted by how well they match:
 
     s_0  = tanh(W_s ←h_1)
     e_ij = v_aᵀ tanh(W_a s_{i-1} + U_a h_j)     how well position j fits what comes next      (appendix A.1.2)
     α_ij = softmax_j e_ij                       over the words of the source, not its padding (eq. 6)
     c_i  = Σ_j α_ij h_j                         the context                                   (eq. 5)
-    s_i  = GRU(s_{i-1}, E y_{i-1}, c_i)         p(y_i | y_<i, x) from s_{i-1}, E y_{i-1}, c_i (appendices A.1.1, A.2.2)
+    s_i  = GRU(s_{i-1}, E y_{i-1}, c_i)         p(y_i | y_<i, x) from s_{i-1}, E y_{i-1}, c_i (appendices
+    A.1.1, A.2.2)
 
-The matrix α is an alignment nobody has given: it can be drawn, and compared with a gold one. All U_a h_j are computed
-once; a step of the loop costs one product with the state for the queries, one for the gates and one for the context.
+The matrix α is an alignment nobody has given: it can be drawn, and compared with a gold one. All U_a h_j are
+computed once; a step of the loop costs one product with the state for the queries, one for the gates and one
+for the context.
 """
 
 from dataclasses import dataclass
@@ -45,7 +48,9 @@ class Memory(NamedTuple):
 
 
 class Alignment(nn.Module):
-    """The alignment model: a network of one hidden layer that scores a state against an annotation (appendix A.1.2)."""
+    """The alignment model: a network of one hidden layer that scores a state against an annotation (appendix
+    A.1.2).
+    """
 
     def __init__(self, state: int, annotation: int, width: int):
         self.query = nn.Linear(state, width, bias=False)  # W_a
@@ -75,7 +80,9 @@ class Bahdanau(EncoderDecoder):
         return Memory(source.annotations, keys, source.mask), ta.tanh(self.start(source.first))
 
     def attend(self, memory: Memory, state: ta.Tensor) -> tuple[ta.Tensor, ta.Tensor]:
-        """Contexts (R, 2n) and weights (R, S) for states (R, n). Several rows of one sentence look at the same memory."""
+        """Contexts (R, 2n) and weights (R, S) for states (R, n). Several rows of one sentence look at the
+        same memory.
+        """
         sentences, length, width = memory.annotations.shape
         rows, n = state.shape
         weights = self.alignment(state.reshape(sentences, -1, n), memory.keys, memory.mask)  # (B, R / B, S)

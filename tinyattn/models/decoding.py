@@ -1,14 +1,14 @@
 """From a model to a sentence: greedy decoding and beam search, as one `scan` over a whole batch.
 
-The best translation is the sequence y with the highest log p(y | x) = Σ_i log p(y_i | y_<i, x). There are too many to
-try; beam search keeps the k best beginnings of each sentence, extends each by every word, and keeps the k best of
-these (Graves 2012; k = 1 is greedy decoding). Beams of one sentence are k consecutive rows of the batch, so a model
-need not know of them. At the end hypotheses are compared by
+The best translation is the sequence y with the highest log p(y | x) = Σ_i log p(y_i | y_<i, x). There are
+too many to try; beam search keeps the k best beginnings of each sentence, extends each by every word, and
+keeps the k best of these (Graves 2012; k = 1 is greedy decoding). Beams of one sentence are k consecutive
+rows of the batch, so a model need not know of them. At the end hypotheses are compared by
 
     log p(y | x) / ((5 + |y|) / 6) ** length_penalty
 
-(Wu et al. 2016, "Google's neural machine translation system", eq. 14, without the coverage term), which takes away the
-advantage of short ones; a penalty of 0 compares plain log-probabilities.
+(Wu et al. 2016, "Google's neural machine translation system", eq. 14, without the coverage term), which
+takes away the advantage of short ones; a penalty of 0 compares plain log-probabilities.
 """
 
 from collections.abc import Callable
@@ -22,7 +22,9 @@ from tinyattn.graph.types import fail
 from tinyattn.tasks.vocabulary import BOS, EOS, PAD
 
 DEAD = -1e30
-"""Log-probability of a beam that does not exist: smaller than any other, and still a number to calculate with."""
+"""Log-probability of a beam that does not exist: smaller than any other, and still a number to calculate
+with.
+"""
 
 State = Any
 """A tree of Tensors whose first axis are the rows of the batch."""
@@ -32,8 +34,9 @@ Step = Callable[[State, ta.Tensor], tuple[State, ta.Tensor, ta.Tensor | None]]
 class Translation(NamedTuple):
     """The best hypothesis for each of B source sentences.
 
-    tokens: (B, T) int32, ends with <eos> unless T was too short, then <pad>. attention: (B, T, S), row i the weights
-    with which token i was chosen, or None of a model without attention. score: (B,), log p(y | x) in nats.
+    tokens: (B, T) int32, ends with <eos> unless T was too short, then <pad>. attention: (B, T, S), row i the
+    weights with which token i was chosen, or None of a model without attention. score: (B,), log p(y | x) in
+    nats.
     """
 
     tokens: Any
@@ -41,12 +44,14 @@ class Translation(NamedTuple):
     score: Any
 
 
-def beam_search(step: Step, state: State, batch: int, beam: int, max_length: int, length_penalty: float | ta.Tensor = 0.0) -> Translation:
+def beam_search(
+    step: Step, state: State, batch: int, beam: int, max_length: int, length_penalty: float | ta.Tensor = 0.0
+) -> Translation:
     """Search with `step` for the best continuation of <bos>, at most `max_length` tokens long.
 
-    step(state, tokens) takes the state of each row and its last token, (R,) int32 with R = batch · beam, and returns
-    the new state, log-probabilities (R, V) of the next token, and attention weights (R, S) or None. state: that of
-    the beginning, R rows. Raises ShapeError unless beam and max_length are at least 1.
+    step(state, tokens) takes the state of each row and its last token, (R,) int32 with R = batch · beam, and
+    returns the new state, log-probabilities (R, V) of the next token, and attention weights (R, S) or None.
+    state: that of the beginning, R rows. Raises ShapeError unless beam and max_length are at least 1.
     """
     for name, value in (("beam", beam), ("max_length", max_length)):
         if not isinstance(value, int) or value < 1:
@@ -104,7 +109,9 @@ def _previous(row, seen):
 
 
 def _largest(values: ta.Tensor, count: int) -> tuple[ta.Tensor, ta.Tensor]:
-    """The `count` largest of each row, largest first, and where they are: (B, N) → (B, count) twice; `count` is small."""
+    """The `count` largest of each row, largest first, and where they are: (B, N) → (B, count) twice; `count`
+    is small.
+    """
     place = ta.arange(values.shape[1]).reshape(1, values.shape[1])
     largest, where = [], []
     for _ in range(count):

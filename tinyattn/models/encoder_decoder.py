@@ -1,13 +1,16 @@
-"""What the recurrent translation models share: the encoder, the deep output, the loss and the search for a translation.
+"""What the recurrent translation models share: the encoder, the deep output, the loss and the search for a
+translation.
 
-An encoder-decoder (Cho et al. 2014, "Learning phrase representations using RNN encoder-decoder"; Sutskever et al.
-2014) reads the source into states h_1 … h_S and says the target word by word: state s_i, a context c_i of the source,
-p(y_i | y_<i, x) = g(y_{i-1}, s_{i-1}, c_i). What the context is tells the models apart: Seq2Seq has one for all words,
-Bahdanau looks anew before every word.
+An encoder-decoder (Cho et al. 2014, "Learning phrase representations using RNN encoder-decoder"; Sutskever
+et al.
+2014) reads the source into states h_1 … h_S and says the target word by word: state s_i, a context c_i of
+the source, p(y_i | y_<i, x) = g(y_{i-1}, s_{i-1}, c_i). What the context is tells the models apart: Seq2Seq
+has one for all words, Bahdanau looks anew before every word.
 
-Shapes in comments: B sentences, S and T source and target positions, m embedding, n hidden, l maxout, K target words,
-R = B · beam rows when searching. Sequences are time-major inside, (S, B, …) and (T, B, …): a `scan` takes its steps
-from the first axis. What does not need the decoder's state is computed for all steps at once, outside the loop.
+Shapes in comments: B sentences, S and T source and target positions, m embedding, n hidden, l maxout, K
+target words, R = B · beam rows when searching. Sequences are time-major inside, (S, B, …) and (T, B, …): a
+`scan` takes its steps from the first axis. What does not need the decoder's state is computed for all steps
+at once, outside the loop.
 """
 
 import math
@@ -32,8 +35,9 @@ INITS = ("standard", "paper")
 class EncoderDecoderConfig:
     """Sizes; the paper's are embedding 620, hidden 1000, maxout 500 (Bahdanau et al. 2015, appendix A.2.3).
 
-    init: "standard" draws as torch does, uniform in ±1/√fan-in, and learns in minutes with Adam. "paper" draws as the
-    paper's appendix B.1 says; with weights that small the first epochs are slow (it meant Adadelta, and days).
+    init: "standard" draws as torch does, uniform in ±1/√fan-in, and learns in minutes with Adam. "paper"
+    draws as the paper's appendix B.1 says; with weights that small the first epochs are slow (it meant
+    Adadelta, and days).
     """
 
     source_vocabulary: int
@@ -74,10 +78,11 @@ class Source(NamedTuple):
 
 
 class DeepOutput(nn.Module):
-    """From the previous state, the previous word and the context to the next word, with a maxout layer between.
+    """From the previous state, the previous word and the context to the next word, with a maxout layer
+    between.
 
-    t̃_i = U_o s_{i-1} + V_o E y_{i-1} + C_o c_i;   t_i = [max(t̃_{i,2j-1}, t̃_{i,2j})] for j = 1 … l;   logits W_o t_i
-    (Bahdanau et al. 2015, appendix A.2.2).
+    t̃_i = U_o s_{i-1} + V_o E y_{i-1} + C_o c_i;   t_i = [max(t̃_{i,2j-1}, t̃_{i,2j})] for j = 1 … l;
+    logits W_o t_i (Bahdanau et al. 2015, appendix A.2.2).
     """
 
     def __init__(self, config: EncoderDecoderConfig, context: int):
@@ -125,7 +130,8 @@ class EncoderDecoder(nn.Module):
     def initialise(self) -> None:
         """Draw the parameters as `config.init` says; models call it when all of them are there.
 
-        "paper" (appendix B.1): recurrent matrices orthogonal, those of the alignment N(0, 0.001²), its v and all biases
+        "paper" (appendix B.1): recurrent matrices orthogonal, those of the alignment N(0, 0.001²), its v and
+        all biases
         0, the rest N(0, 0.01²).
         """
         if self.config.init == "standard":
@@ -145,8 +151,8 @@ class EncoderDecoder(nn.Module):
     def encode(self, source: ta.Tensor, lengths: ta.Tensor) -> Source:
         """Annotations of the source words (Bahdanau et al. 2015, section 3.2; appendix A.2.1).
 
-        source: (B, S) ids, 0 where there is no word; lengths: (B,) integers. Each direction is a GRU with the reset
-        gate in front of the product; padding leaves its state as it is.
+        source: (B, S) ids, 0 where there is no word; lengths: (B,) integers. Each direction is a GRU with
+        the reset gate in front of the product; padding leaves its state as it is.
         """
         words = self.dropout(self.source_embedding(source.T))  # (S, B, m)
         states, final = self.encoder(words, lengths=lengths)  # (S, B, 2n), (2, B, n)
@@ -161,15 +167,20 @@ class EncoderDecoder(nn.Module):
         raise NotImplementedError
 
     def attend(self, memory: Any, state: ta.Tensor) -> tuple[ta.Tensor, ta.Tensor | None]:
-        """For states s_{i-1} (R, n), R a multiple of B: contexts c_i (R, context) and weights (R, S), if there are any."""
+        """For states s_{i-1} (R, n), R a multiple of B: contexts c_i (R, context) and weights (R, S), if
+        there are any.
+        """
         raise NotImplementedError
 
     def decode(self, memory: Any, state: ta.Tensor, words: ta.Tensor) -> tuple[ta.Tensor, ta.Tensor | None]:
-        """The decoder with given words E y_{i-1} (T, B, m), from s_0 (B, n): logits (T, B, K), weights (T, B, S) or None."""
+        """The decoder with given words E y_{i-1} (T, B, m), from s_0 (B, n): logits (T, B, K), weights (T,
+        B, S) or None.
+        """
         raise NotImplementedError
 
     def recur(self, state: ta.Tensor, word: ta.Tensor, context: ta.Tensor) -> ta.Tensor:
-        """The next state from s_{i-1} (R, n), the previous word's part (R, 3n) and the context's (R, 3n); appendix A.2.2.
+        """The next state from s_{i-1} (R, n), the previous word's part (R, 3n) and the context's (R, 3n);
+        appendix A.2.2.
 
         r, z = σ(W E y + U s + C c);   s̃ = tanh(W E y + U (r ⊙ s) + C c);   s_i = (1 − z) ⊙ s_{i-1} + z ⊙ s̃
         """
@@ -185,7 +196,9 @@ class EncoderDecoder(nn.Module):
             return self.decode(memory, state, words)
 
     def forward(self, source: Any, lengths: Any, target_in: Any) -> tuple[ta.Tensor, ta.Tensor | None]:
-        """Teacher forcing: ids (B, S), lengths (B,), <bos> y as ids (B, T) → logits (B, T, K), weights (B, T, S) or None."""
+        """Teacher forcing: ids (B, S), lengths (B,), <bos> y as ids (B, T) → logits (B, T, K), weights (B,
+        T, S) or None.
+        """
         logits, weights = self._time_major(source, lengths, target_in)
         return logits.transpose(1, 0, 2), None if weights is None else weights.transpose(1, 0, 2)
 
@@ -207,10 +220,12 @@ class EncoderDecoder(nn.Module):
         max_length: int | None = None,
         length_penalty: float = 0.0,
     ) -> Translation:
-        """The best translations found, as arrays: greedily with beam 1, else among `beam` hypotheses at a time.
+        """The best translations found, as arrays: greedily with beam 1, else among `beam` hypotheses at a
+        time.
 
-        source: (B, S) integer ids; lengths: (B,). At most max_length tokens, <eos> included (2 S + 10 unless said).
-        Compiled once for each shape, beam and max_length. Raises ShapeError and DTypeError for what does not fit.
+        source: (B, S) integer ids; lengths: (B,). At most max_length tokens, <eos> included (2 S + 10 unless
+        said). Compiled once for each shape, beam and max_length. Raises ShapeError and DTypeError for what
+        does not fit.
         """
         source, lengths = np.asarray(source), np.asarray(lengths)
         limit = 2 * source.shape[-1] + 10 if max_length is None else max_length

@@ -1,10 +1,13 @@
-"""How well a translation model does on held-out sentences: the figures of a report, and the sentences behind them.
+"""How well a translation model does on held-out sentences: the figures of a report, and the sentences behind
+them.
 
 exact_match   the fraction of translations that equal their reference, word for word
 bleu          BLEU-4 of the corpus, 0 to 100
 perplexity    exp of the mean of −log p(word | the reference's words before it, source)
-aer           alignment error rate of the largest weights against the gold alignment, where both exist. The decoder
-              is given the reference, as in Luong et al. 2015, section 4.3: each gold link has its row of weights.
+aer           alignment error rate of the largest weights against the gold alignment, where both exist. The
+decoder
+              is given the reference, as in Luong et al. 2015, section 4.3: each gold link has its row of
+              weights.
 """
 
 from collections.abc import Callable
@@ -22,8 +25,8 @@ from tinyattn.tasks.translation import TranslationTask
 class Evaluation:
     """What a model did with the examples of one split; the lists are in the order of the split.
 
-    figures: metric → value. by_length: source lengths, as "25-30" → exact match. attention: (tokens, source words) of
-    each translation, <eos> included, or None.
+    figures: metric → value. by_length: source lengths, as "25-30" → exact match. attention: (tokens, source
+    words) of each translation, <eos> included, or None.
     """
 
     split: str
@@ -42,7 +45,9 @@ def evaluate(
     length_penalty: float = 0.0,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Evaluation:
-    """Translate a split and compare. progress(done, total) is called after each batch. Raises what the parts raise."""
+    """Translate a split and compare. progress(done, total) is called after each batch. Raises what the parts
+    raise.
+    """
     examples = task.examples(split)
     translations: list[list[str]] = [[]] * len(examples)
     attention: list[np.ndarray | None] = [None] * len(examples)
@@ -54,7 +59,9 @@ def evaluate(
     model.eval()
     try:
         for number, batch in enumerate(batches):
-            found = model.translate(batch.source, batch.source_length, beam, task.longest_target, length_penalty)
+            found = model.translate(
+                batch.source, batch.source_length, beam, task.longest_target, length_penalty
+            )
             for row in np.flatnonzero(batch.valid):
                 words = task.target_vocabulary.decode(found.tokens[row])
                 translations[batch.index[row]] = words
@@ -87,7 +94,9 @@ def evaluate(
 
 
 def length_buckets(lengths: np.ndarray) -> list[int]:
-    """Edges of buckets five lengths wide, for `mean_by_bucket`; the last one takes what is left: 5, 10, …, 25, 31."""
+    """Edges of buckets five lengths wide, for `mean_by_bucket`; the last one takes what is left: 5, 10, …,
+    25, 31.
+    """
     low, high = int(lengths.min()) // 5 * 5, int(lengths.max())
     return [*range(low, max(high - 4, low + 1), 5), high + 1]
 

@@ -1,12 +1,13 @@
-"""The encoder-decoder without attention (Cho et al. 2014; Sutskever et al. 2014): one vector for a whole sentence.
+"""The encoder-decoder without attention (Cho et al. 2014; Sutskever et al. 2014): one vector for a whole
+sentence.
 
     c    = tanh(V [→h_S; ←h_1])         the summary: what both directions of the encoder hold when all is read
     s_0  = tanh(W_s c)
     s_i  = GRU(s_{i-1}, E y_{i-1}, c)   p(y_i | y_<i, x) from s_{i-1}, E y_{i-1} and c
 
-(Cho et al. 2014, "Learning phrase representations using RNN encoder-decoder", appendix A.1.) The summary is as wide for
-five words as for fifty, and the longer the sentence, the more of it gets lost: that is what attention was invented
-against. Here it is the baseline; everything but the context is as in `Bahdanau`.
+(Cho et al. 2014, "Learning phrase representations using RNN encoder-decoder", appendix A.1.) The summary is
+as wide for five words as for fifty, and the longer the sentence, the more of it gets lost: that is what
+attention was invented against. Here it is the baseline; everything but the context is as in `Bahdanau`.
 """
 
 from dataclasses import dataclass
@@ -36,7 +37,8 @@ class Seq2SeqConfig(EncoderDecoderConfig):
     def like(cls, other: BahdanauConfig) -> "Seq2SeqConfig":
         """The sizes that have as many parameters as a Bahdanau of sizes `other`, to within 1 %.
 
-        The states become wider in exchange for the attention, and the width of the summary makes up for the rest.
+        The states become wider in exchange for the attention, and the width of the summary makes up for the
+        rest.
         """
         wanted = other.num_parameters()
 
@@ -50,7 +52,9 @@ class Seq2SeqConfig(EncoderDecoderConfig):
         while sized(hidden + 1, 2 * hidden + 2).num_parameters() <= wanted:
             hidden += 1
         widths = range(2 * hidden, 4 * hidden + 4)
-        return min((sized(hidden, width) for width in widths), key=lambda size: abs(size.num_parameters() - wanted))
+        return min(
+            (sized(hidden, width) for width in widths), key=lambda size: abs(size.num_parameters() - wanted)
+        )
 
 
 class Seq2Seq(EncoderDecoder):

@@ -1,17 +1,17 @@
-"""Floor 3: the op table. Each row is an operation: definition, types, derivative, formula and kernels, one file a family.
+"""Floor 3: the op table. Each row is an operation: definition, types, derivative, formula and kernels, one
+file a family.
 
 ``PUBLIC`` is what users see as ``ta.name``.
 """
-
 
 from tinyattn.graph.op import OPS
 from tinyattn.ops import attention, cells, elementwise, index, linalg, maxout, random, reduce, shape, softmax
 from tinyattn.ops import methods as _methods  # noqa: F401  (binds operators to Tensor)
 
 _NAMES = {
-    elementwise: "add sub mul div neg abs sign square sqrt exp expm1 log log1p tanh sin cos sigmoid erf relu softplus maximum minimum power floor "
-    "ceil round floor_divide mod less less_equal greater greater_equal equal not_equal isfinite logical_and logical_or logical_xor "
-    "logical_not where clip stop_gradient cast",
+    elementwise: "add sub mul div neg abs sign square sqrt exp expm1 log log1p tanh sin cos sigmoid erf relu "
+    "softplus maximum minimum power floor ceil round floor_divide mod less less_equal greater greater_equal "
+    "equal not_equal isfinite logical_and logical_or logical_xor logical_not where clip stop_gradient cast",
     shape: "reshape transpose broadcast_to concat expand_dims squeeze stack split flip pad arange full zeros ones",
     reduce: "sum prod max min mean var any all logsumexp argmax argmin cumsum",
     linalg: "matmul dot einsum",
@@ -27,4 +27,3 @@ PUBLIC = {name: getattr(module, name) for module, names in _NAMES.items() for na
 for _name, _op in OPS.items():
     if _op.derivative is None:
         raise TypeError(f"operation {_name} needs a derivative, or a reason why it has none")
-

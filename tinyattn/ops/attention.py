@@ -5,11 +5,13 @@ With queries s_i, keys h_j, scores e_ij and E = ē the cotangent of the scores:
     dot          e = s·h                         s̄_i = Σ_j E_ij h_j            h̄_j = Σ_i E_ij s_i
     scaled dot   e = s·h / √d                    the same, divided by √d
     general      e = sᵀ W h                      W̄ = Sᵀ E H,  S̄ = E H Wᵀ,  H̄ = Eᵀ S W
-    additive     e = vᵀ tanh(W s + U h)          Γ_ij = E_ij v ⊙ (1 − t_ij²), t_ij the tanh:  v̄ = Σ_ij E_ij t_ij,
+    additive     e = vᵀ tanh(W s + U h)          Γ_ij = E_ij v ⊙ (1 − t_ij²), t_ij the tanh:  v̄ = Σ_ij E_ij
+    t_ij,
                                                  the cotangent of W s_i is Σ_j Γ_ij, that of U h_j is Σ_i Γ_ij
     concat       e = vᵀ tanh(W [s; h])           additive with W split in two
 
-(Bahdanau, Cho & Bengio 2015; Luong, Pham & Manning 2015; Vaswani et al. 2017.) Queries are (…, Tq, d), keys (…, Tk, d'), scores (…, Tq, Tk).
+(Bahdanau, Cho & Bengio 2015; Luong, Pham & Manning 2015; Vaswani et al. 2017.) Queries are (…, Tq, d), keys
+(…, Tk, d'), scores (…, Tq, Tk).
 """
 
 import math
@@ -39,38 +41,56 @@ def _dot_derivative(g, node):
 
 
 def _infer_dot(query, keys, *, scale):
-    return Type((*broadcast("score", query.shape[:-2], keys.shape[:-2]), query.shape[-2], keys.shape[-2]), query.dtype)
+    return Type(
+        (*broadcast("score", query.shape[:-2], keys.shape[:-2]), query.shape[-2], keys.shape[-2]), query.dtype
+    )
 
 
 hand_derived(
-    "dot_score", _infer_dot, _dot_definition, _dot_derivative,
+    "dot_score",
+    _infer_dot,
+    _dot_definition,
+    _dot_derivative,
     lower=lambda node, emit: lower_product(
-        emit, emit.value(node.inputs[0]), emit.value(node.inputs[1]).swapped(), emit.result(node), scale=node.attrs["scale"]
+        emit,
+        emit.value(node.inputs[0]),
+        emit.value(node.inputs[1]).swapped(),
+        emit.result(node),
+        scale=node.attrs["scale"],
     ),
-    formula="{0}·{1}ᵀ·τ", vjp_formula="τ·ḡ·{1}, τ·ḡᵀ·{0}",
-)  # fmt: skip
+    formula="{0}·{1}ᵀ·τ",
+    vjp_formula="τ·ḡ·{1}, τ·ḡᵀ·{0}",
+)
 
 
 def _pair(op: str, query, keys, same_width: bool) -> tuple[Tensor, Tensor]:
     query, keys = as_tensor(query), as_tensor(keys)
     if query.ndim < 2 or keys.ndim < 2 or (same_width and query.shape[-1] != keys.shape[-1]):
         fail(
-            errors.ShapeError, op, f"query (…, Tq, d) and keys (…, Tk, {'d' if same_width else 'dk'}) must have two axes or more",
+            errors.ShapeError,
+            op,
+            f"query (…, Tq, d) and keys (…, Tk, {'d' if same_width else 'dk'}) must have two axes or more",
             f"{query.shape} and {keys.shape} were got",
-            "Use ta.general_score when the widths differ." if same_width and query.shape and keys.shape else "",
-        )  # fmt: skip
+            "Use ta.general_score when the widths differ."
+            if same_width and query.shape and keys.shape
+            else "",
+        )
     return query, keys
 
 
 def dot_score(query, keys) -> Tensor:
-    """``e_ij = s_i · h_j``: query (…, Tq, d), keys (…, Tk, d) → (…, Tq, Tk). Luong et al. 2015, eq. 8 (dot)."""
+    """``e_ij = s_i · h_j``: query (…, Tq, d), keys (…, Tk, d) → (…, Tq, Tk). Luong et al. 2015, eq. 8
+    (dot).
+    """
     return call("dot_score", *_pair("dot_score", query, keys, True), scale=1.0)
 
 
 def scaled_dot_score(query, keys, scale: float | None = None) -> Tensor:
     """``e_ij = s_i · h_j / √d`` (or times ``scale``). Vaswani et al. 2017, eq. 1."""
     query, keys = _pair("scaled_dot_score", query, keys, True)
-    return call("dot_score", query, keys, scale=1 / math.sqrt(query.shape[-1]) if scale is None else float(scale))
+    return call(
+        "dot_score", query, keys, scale=1 / math.sqrt(query.shape[-1]) if scale is None else float(scale)
+    )
 
 
 # General (bilinear).
@@ -93,23 +113,37 @@ def _general_derivative(g, node):
 
 def _infer_general(query, keys, weight):
     if weight.shape != (query.shape[-1], keys.shape[-1]):
-        fail(errors.ShapeError, "general_score", f"W must be ({query.shape[-1]}, {keys.shape[-1]}), query width by key width",
-             f"{weight.shape} was got")  # fmt: skip
-    return Type((*broadcast("general_score", query.shape[:-2], keys.shape[:-2]), query.shape[-2], keys.shape[-2]), query.dtype)
+        fail(
+            errors.ShapeError,
+            "general_score",
+            f"W must be ({query.shape[-1]}, {keys.shape[-1]}), query width by key width",
+            f"{weight.shape} was got",
+        )
+    return Type(
+        (*broadcast("general_score", query.shape[:-2], keys.shape[:-2]), query.shape[-2], keys.shape[-2]),
+        query.dtype,
+    )
 
 
 hand_derived(
-    "general_score", _infer_general, _general_definition, _general_derivative,
-    formula="{0}·{2}·{1}ᵀ", vjp_formula="ḡ·{1}·{2}ᵀ, ḡᵀ·{0}·{2}, {0}ᵀ·ḡ·{1}",
-)  # fmt: skip
+    "general_score",
+    _infer_general,
+    _general_definition,
+    _general_derivative,
+    formula="{0}·{2}·{1}ᵀ",
+    vjp_formula="ḡ·{1}·{2}ᵀ, ḡᵀ·{0}·{2}, {0}ᵀ·ḡ·{1}",
+)
 
 
 def general_score(query, keys, W) -> Tensor:
-    """``e_ij = s_iᵀ W h_j``: query (…, Tq, ds), keys (…, Tk, dh), W (ds, dh). Luong et al. 2015, eq. 8 (general)."""
+    """``e_ij = s_iᵀ W h_j``: query (…, Tq, ds), keys (…, Tk, dh), W (ds, dh). Luong et al. 2015, eq. 8
+    (general).
+    """
     return call("general_score", *_pair("general_score", query, keys, False), as_tensor(W))
 
 
-# Additive: the part after the projections, q_i = W s_i and k_j = U h_j, all 3-D: (B, Tq, a), (B, Tk, a), (a,) → (B, Tq, Tk).
+# Additive: the part after the projections, q_i = W s_i and k_j = U h_j, all 3-D: (B, Tq, a), (B, Tk, a),
+# (a,) → (B, Tq, Tk).
 
 
 def _additive_definition(q, k, v):
@@ -154,10 +188,14 @@ def _lower_additive(node, emit):
     e = emit.result(node)
     (batch, queries, width), keys = q.shape, k.shape[1]
     emit.kernel(
-        "score.additive_forward", [*_rows(q), *_rows(k), v, e, batch, queries, keys, width],
-        tiling.tiles_of_additive_forward(batch, queries, keys, width), reads=[q, k, v], writes=[e], cost=e.size * width * _TANH_COST,
+        "score.additive_forward",
+        [*_rows(q), *_rows(k), v, e, batch, queries, keys, width],
+        tiling.tiles_of_additive_forward(batch, queries, keys, width),
+        reads=[q, k, v],
+        writes=[e],
+        cost=e.size * width * _TANH_COST,
         flops=12.0 * e.size * width,
-    )  # fmt: skip
+    )
 
 
 def _lower_additive_backward(node, emit):
@@ -166,33 +204,48 @@ def _lower_additive_backward(node, emit):
     dq, dk, dv = (emit.result(node, i) for i in range(3))
     (batch, queries, width), keys = q.shape, k.shape[1]
     emit.kernel(
-        "score.additive_backward", [*_rows(q), *_rows(k), v, g, batch, queries, keys, width, dq, dk, 0, dv, 0],
-        tiling.tiles_of_additive_backward(batch, width), reads=[q, k, v, g], writes=[dq, dk, dv],
-        cost=1.5 * g.size * width * _TANH_COST, flops=20.0 * g.size * width,
-    )  # fmt: skip
+        "score.additive_backward",
+        [*_rows(q), *_rows(k), v, g, batch, queries, keys, width, dq, dk, 0, dv, 0],
+        tiling.tiles_of_additive_backward(batch, width),
+        reads=[q, k, v, g],
+        writes=[dq, dk, dv],
+        cost=1.5 * g.size * width * _TANH_COST,
+        flops=20.0 * g.size * width,
+    )
 
 
 hand_derived(
-    "additive_score", _infer_additive, _additive_definition, _additive_derivative, lower=_lower_additive,
-    formula="{2}ᵀ tanh({0}_i + {1}_j)", vjp_formula="Σ_j Γ_ij, Σ_i Γ_ij, Σ_ij ḡ_ij t_ij with Γ = ḡ·{2} ⊙ (1 − t²)",
-)  # fmt: skip
+    "additive_score",
+    _infer_additive,
+    _additive_definition,
+    _additive_derivative,
+    lower=_lower_additive,
+    formula="{2}ᵀ tanh({0}_i + {1}_j)",
+    vjp_formula="Σ_j Γ_ij, Σ_i Γ_ij, Σ_ij ḡ_ij t_ij with Γ = ḡ·{2} ⊙ (1 − t²)",
+)
 hand_derived(
-    "additive_score_backward", _infer_additive_backward, _additive_backward_definition,
-    lower=_lower_additive_backward, formula="the derivative of the additive score",
-)  # fmt: skip
+    "additive_score_backward",
+    _infer_additive_backward,
+    _additive_backward_definition,
+    lower=_lower_additive_backward,
+    formula="the derivative of the additive score",
+)
 
 
 def additive_alignment(q, k, v) -> Tensor:
-    """``e_ij = vᵀ tanh(q_i + k_j)`` of projected queries (…, Tq, a) and keys (…, Tk, a): the additive score with W and U already applied.
+    """``e_ij = vᵀ tanh(q_i + k_j)`` of projected queries (…, Tq, a) and keys (…, Tk, a): the additive score
+    with W and U already applied.
 
     In a decoder the keys' projection is computed once for all steps.
     """
     q, k, v = as_tensor(q), as_tensor(k), as_tensor(v)
     if q.ndim < 2 or k.ndim < 2 or not q.shape[-1] == k.shape[-1] == v.shape[0] or v.ndim != 1:
         fail(
-            errors.ShapeError, "additive_score", "projected query (…, Tq, a), keys (…, Tk, a) and v (a,) must share the width a",
+            errors.ShapeError,
+            "additive_score",
+            "projected query (…, Tq, a), keys (…, Tk, a) and v (a,) must share the width a",
             f"{q.shape}, {k.shape} and {v.shape} were got",
-        )  # fmt: skip
+        )
     batch = broadcast("additive_score", q.shape[:-2], k.shape[:-2])
     flat_q = reshape(broadcast_to(q, (*batch, *q.shape[-2:])), (math.prod(batch), *q.shape[-2:]))
     flat_k = reshape(broadcast_to(k, (*batch, *k.shape[-2:])), (math.prod(batch), *k.shape[-2:]))
@@ -200,7 +253,8 @@ def additive_alignment(q, k, v) -> Tensor:
 
 
 def additive_score(query, keys, W, U, v) -> Tensor:
-    """``e_ij = vᵀ tanh(W s_i + U h_j)``: query (…, Tq, ds), keys (…, Tk, dh), W (a, ds), U (a, dh), v (a,) → (…, Tq, Tk).
+    """``e_ij = vᵀ tanh(W s_i + U h_j)``: query (…, Tq, ds), keys (…, Tk, dh), W (a, ds), U (a, dh), v (a,) →
+    (…, Tq, Tk).
 
     Bahdanau et al. 2015, appendix A.1.2.
     """
@@ -208,17 +262,27 @@ def additive_score(query, keys, W, U, v) -> Tensor:
     W, U = as_tensor(W), as_tensor(U)
     if W.ndim != 2 or U.ndim != 2 or W.shape[1] != query.shape[-1] or U.shape[1] != keys.shape[-1]:
         fail(
-            errors.ShapeError, "additive_score", f"W must be (a, {query.shape[-1]}) and U (a, {keys.shape[-1]})",
-            f"{W.shape} and {U.shape} were got", "Rows are attention units, columns the width of query or key.",
-        )  # fmt: skip
+            errors.ShapeError,
+            "additive_score",
+            f"W must be (a, {query.shape[-1]}) and U (a, {keys.shape[-1]})",
+            f"{W.shape} and {U.shape} were got",
+            "Rows are attention units, columns the width of query or key.",
+        )
     return additive_alignment(matmul(query, transpose(W)), matmul(keys, transpose(U)), v)
 
 
 def concat_score(query, keys, W, v) -> Tensor:
-    """``e_ij = vᵀ tanh(W [s_i; h_j])``: W (a, ds + dh), v (a,). Luong et al. 2015, eq. 8 (concat); the additive score with W = [W | U]."""
+    """``e_ij = vᵀ tanh(W [s_i; h_j])``: W (a, ds + dh), v (a,). Luong et al. 2015, eq. 8 (concat); the
+    additive score with W = [W | U].
+    """
     query, keys = _pair("concat_score", query, keys, False)
     W = as_tensor(W)
     width = query.shape[-1]
     if W.ndim != 2 or W.shape[1] != width + keys.shape[-1]:
-        fail(errors.ShapeError, "concat_score", f"W must be (a, {width + keys.shape[-1]})", f"{W.shape} was got")
+        fail(
+            errors.ShapeError,
+            "concat_score",
+            f"W must be (a, {width + keys.shape[-1]})",
+            f"{W.shape} was got",
+        )
     return additive_score(query, keys, W[:, :width], W[:, width:], v)

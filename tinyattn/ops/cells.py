@@ -3,15 +3,20 @@
 LSTM (Hochreiter & Schmidhuber 1997, gates in torch's order i, f, g, o, from pre-activations a):
 
     i, f, g, o = σ, σ, tanh, σ (a);   c' = f ⊙ c + i ⊙ g;   h' = o ⊙ tanh c'
-    c̄' += h̄' o (1 − tanh² c');  ā_i = c̄' g i(1−i);  ā_f = c̄' c f(1−f);  ā_g = c̄' i (1−g²);  ā_o = h̄' tanh(c') o(1−o);  c̄ = c̄' f
+    c̄' += h̄' o (1 − tanh² c');  ā_i = c̄' g i(1−i);  ā_f = c̄' c f(1−f);  ā_g = c̄' i (1−g²);  ā_o = h̄'
+    tanh(c') o(1−o);  c̄ = c̄' f
 
-GRU (Cho et al. 2014, in the form of torch and cuDNN: the reset gate after the product; x and h parts of the pre-activations r, z, n):
+GRU (Cho et al. 2014, in the form of torch and cuDNN: the reset gate after the product; x and h parts of the
+pre-activations r, z, n):
 
     r = σ(x_r + h_r);  z = σ(x_z + h_z);  n = tanh(x_n + r ⊙ h_n);  h' = (1 − z) ⊙ n + z ⊙ h
-    n̄ = h̄' (1−z)(1−n²);  r̄ = n̄ h_n r(1−r);  z̄ = h̄' (h − n) z(1−z);  h̄ = h̄' z;  the h part of n gets n̄ r
+    n̄ = h̄' (1−z)(1−n²);  r̄ = n̄ h_n r(1−r);  z̄ = h̄' (h − n) z(1−z);  h̄ = h̄' z;  the h part of n gets
+    n̄ r
 
-The original GRU applies the reset before the product, U(r ⊙ h), and weighs h' = (1 − z) ⊙ h + z ⊙ n (Bahdanau et al. 2015); with ``reset_after=False`` it is composed of
-elementwise operations around its two products. A step mask (B, 1) of bools passes the state through unchanged where it is False; that is how sequences end early.
+The original GRU applies the reset before the product, U(r ⊙ h), and weighs h' = (1 − z) ⊙ h + z ⊙ n
+(Bahdanau et al. 2015); with ``reset_after=False`` it is composed of elementwise operations around its two
+products. A step mask (B, 1) of bools passes the state through unchanged where it is False; that is how
+sequences end early.
 """
 
 from tinyattn import errors
@@ -47,7 +52,9 @@ def _lstm_backward_definition(gates, c, dh, dc, mask=None):
     i, f, g, o = sigmoid(i), sigmoid(f), tanh(g), sigmoid(o)
     t = tanh(f * c + i * g)
     d = dc + dh * o * (1 - t * t)
-    d_gates = concat([d * g * i * (1 - i), d * c * f * (1 - f), d * i * (1 - g * g), dh * t * o * (1 - o)], axis=1)
+    d_gates = concat(
+        [d * g * i * (1 - i), d * c * f * (1 - f), d * i * (1 - g * g), dh * t * o * (1 - o)], axis=1
+    )
     d_c = d * f
     return (d_gates, d_c) if mask is None else (where(mask, d_gates, 0), where(mask, d_c, dc))
 
@@ -69,9 +76,14 @@ def _lower_cell(kernel: str, gates: int):
         if kernel == "cells.lstm_backward":
             words += [0, 0]  # the part of dh' that passes a masked step is added by the graph
         emit.kernel(
-            kernel, words, tiling.tiles_of_cell(batch, width), reads=[*refs, *([held] if mask is not None else [])], writes=results,
-            cost=batch * width * gates * 1.0, flops=float(batch * width * gates * 20),
-        )  # fmt: skip
+            kernel,
+            words,
+            tiling.tiles_of_cell(batch, width),
+            reads=[*refs, *([held] if mask is not None else [])],
+            writes=results,
+            cost=batch * width * gates * 1.0,
+            flops=float(batch * width * gates * 20),
+        )
 
     return lower
 
@@ -90,14 +102,21 @@ def _unit_rows(emit, ref):
 
 
 hand_derived(
-    "lstm_cell", lambda gates, c, *masking: (c.type, c.type), _lstm_definition, _lstm_derivative,
-    lower=_lower_cell("cells.lstm_forward", 4), formula="LSTM({0}, {1})",
+    "lstm_cell",
+    lambda gates, c, *masking: (c.type, c.type),
+    _lstm_definition,
+    _lstm_derivative,
+    lower=_lower_cell("cells.lstm_forward", 4),
+    formula="LSTM({0}, {1})",
     vjp_formula="c̄' f, and c̄' g i(1−i), c̄' c f(1−f), c̄' i(1−g²), h̄' tanh(c') o(1−o) for the gates",
-)  # fmt: skip
+)
 hand_derived(
-    "lstm_cell_backward", lambda gates, c, dh, dc, *mask: (gates.type, c.type), _lstm_backward_definition,
-    lower=_lower_cell("cells.lstm_backward", 4), formula="the derivative of the LSTM cell",
-)  # fmt: skip
+    "lstm_cell_backward",
+    lambda gates, c, dh, dc, *mask: (gates.type, c.type),
+    _lstm_backward_definition,
+    lower=_lower_cell("cells.lstm_backward", 4),
+    formula="the derivative of the LSTM cell",
+)
 
 
 def _gru_definition(xp, hp, h, mask=None):
@@ -129,29 +148,43 @@ def _gru_backward_definition(xp, hp, h, g, mask=None):
 
 
 hand_derived(
-    "gru_cell", lambda xp, hp, h, *mask: h.type, _gru_definition, _gru_derivative,
-    lower=_lower_cell("cells.gru_forward", 3), formula="GRU({0}, {1}, {2})",
+    "gru_cell",
+    lambda xp, hp, h, *mask: h.type,
+    _gru_definition,
+    _gru_derivative,
+    lower=_lower_cell("cells.gru_forward", 3),
+    formula="GRU({0}, {1}, {2})",
     vjp_formula="n̄ = ḡ(1−z)(1−n²), z̄ = ḡ(h−n)z(1−z), r̄ = n̄ h_n r(1−r), h̄ = ḡ z",
-)  # fmt: skip
+)
 hand_derived(
-    "gru_cell_backward", lambda xp, hp, h, g, *mask: (xp.type, hp.type, h.type), _gru_backward_definition,
-    lower=_lower_cell("cells.gru_backward", 3), formula="the derivative of the GRU cell",
-)  # fmt: skip
+    "gru_cell_backward",
+    lambda xp, hp, h, g, *mask: (xp.type, hp.type, h.type),
+    _gru_backward_definition,
+    lower=_lower_cell("cells.gru_backward", 3),
+    formula="the derivative of the GRU cell",
+)
 
 
 def lstm_gates(gates, h, c, mask=None) -> tuple[Tensor, Tensor]:
-    """One LSTM step from pre-activations (B, 4H) and states (B, H): the new (h, c). ``mask`` (B, 1) bool keeps h and c where False."""
+    """One LSTM step from pre-activations (B, 4H) and states (B, H): the new (h, c). ``mask`` (B, 1) bool
+    keeps h and c where False.
+    """
     masking = () if mask is None else (as_tensor(h), as_tensor(mask))
     return call("lstm_cell", as_tensor(gates), as_tensor(c), *masking, count=2)
 
 
 def gru_gates(xp, hp, h, mask=None) -> Tensor:
-    """One GRU step (reset after the product) from the x and h parts of the pre-activations, (B, 3H) each, and the state (B, H)."""
-    return call("gru_cell", as_tensor(xp), as_tensor(hp), as_tensor(h), *(() if mask is None else (as_tensor(mask),)))
+    """One GRU step (reset after the product) from the x and h parts of the pre-activations, (B, 3H) each,
+    and the state (B, H).
+    """
+    return call(
+        "gru_cell", as_tensor(xp), as_tensor(hp), as_tensor(h), *(() if mask is None else (as_tensor(mask),))
+    )
 
 
 def gru_gates_before(xp, h, U, mask=None) -> Tensor:
-    """One GRU step with the reset before the product: xp (B, 3H) in the order r, z, n (biases included), state h (B, H), U (3H, H) → (B, H).
+    """One GRU step with the reset before the product: xp (B, 3H) in the order r, z, n (biases included),
+    state h (B, H), U (3H, H) → (B, H).
 
     s̃ = tanh(x_n + U_n (r ⊙ h)), h' = (1 − z) ⊙ h + z ⊙ s̃ (Bahdanau et al. 2015, appendix A.1.1).
     """
@@ -165,12 +198,18 @@ def gru_gates_before(xp, h, U, mask=None) -> Tensor:
 
 def _check_cell(op: str, x, h, w_ih, w_hh, count: int) -> None:
     width = h.shape[-1]
-    if x.ndim != 2 or h.ndim != 2 or w_ih.shape != (count * width, x.shape[1]) or w_hh.shape != (count * width, width):
+    if (
+        x.ndim != 2
+        or h.ndim != 2
+        or w_ih.shape != (count * width, x.shape[1])
+        or w_hh.shape != (count * width, width)
+    ):
         fail(
-            errors.ShapeError, op,
+            errors.ShapeError,
+            op,
             f"x (B, I), h (B, H), w_ih ({count}H, I) and w_hh ({count}H, H) must fit together",
             f"{x.shape}, {h.shape}, {w_ih.shape} and {w_hh.shape} were got",
-        )  # fmt: skip
+        )
 
 
 def _linear(x, weight, bias):
@@ -179,7 +218,9 @@ def _linear(x, weight, bias):
 
 
 def lstm_cell(x, state, w_ih, w_hh, b_ih=None, b_hh=None) -> tuple[Tensor, Tensor]:
-    """One LSTM step: x (B, I), state (h, c) of (B, H), w_ih (4H, I), w_hh (4H, H), biases (4H,), gates i, f, g, o as in torch → new (h, c)."""
+    """One LSTM step: x (B, I), state (h, c) of (B, H), w_ih (4H, I), w_hh (4H, H), biases (4H,), gates i, f,
+    g, o as in torch → new (h, c).
+    """
     h, c = map(as_tensor, state)
     x, w_ih, w_hh = as_tensor(x), as_tensor(w_ih), as_tensor(w_hh)
     _check_cell("lstm_cell", x, h, w_ih, w_hh, 4)
@@ -187,9 +228,11 @@ def lstm_cell(x, state, w_ih, w_hh, b_ih=None, b_hh=None) -> tuple[Tensor, Tenso
 
 
 def gru_cell(x, h, w_ih, w_hh, b_ih=None, b_hh=None, reset_after: bool = True) -> Tensor:
-    """One GRU step: x (B, I), h (B, H), w_ih (3H, I), w_hh (3H, H), biases (3H,), gates r, z, n → new h (B, H).
+    """One GRU step: x (B, I), h (B, H), w_ih (3H, I), w_hh (3H, H), biases (3H,), gates r, z, n → new h (B,
+    H).
 
-    ``reset_after=True`` is torch's convention; ``False`` the original one (Cho et al. 2014; the two biases are then added up).
+    ``reset_after=True`` is torch's convention; ``False`` the original one (Cho et al. 2014; the two biases
+    are then added up).
     """
     x, h, w_ih, w_hh = as_tensor(x), as_tensor(h), as_tensor(w_ih), as_tensor(w_hh)
     _check_cell("gru_cell", x, h, w_ih, w_hh, 3)

@@ -1,7 +1,9 @@
 """Operations that work element by element: arithmetic, functions, comparisons, choice and casts.
 
-Each is one row: name, NumPy reference, derivative, formula. Inputs broadcast; the engine undoes the broadcasting of cotangents itself. In a derivative,
-``g`` is the cotangent of the result ``y`` and ``a``, ``b`` are the inputs. All rows are fused by the compiler into chains that run tile by tile.
+Each is one row: name, NumPy reference, derivative, formula. Inputs broadcast; the engine undoes the
+broadcasting of cotangents itself. In a derivative,
+``g`` is the cotangent of the result ``y`` and ``a``, ``b`` are the inputs. All rows are fused by the
+compiler into chains that run tile by tile.
 """
 
 import math
@@ -17,20 +19,36 @@ from tinyattn.graph.types import BOOL, FLOAT32, INT64, Type, as_dtype, broadcast
 _FORMULAS: dict[str, tuple[str, str]] = {}
 
 
-def _row(name, reference, derivative, formula, vjp="", *, result="same", needs="number", kinks=None) -> Callable[..., Tensor]:
-    """One row of the table. ``result``: "same" element type as the operands, or "bool"; ``needs``: "float", "number", "bool" or "any"."""
+def _row(
+    name, reference, derivative, formula, vjp="", *, result="same", needs="number", kinks=None
+) -> Callable[..., Tensor]:
+    """One row of the table. ``result``: "same" element type as the operands, or "bool"; ``needs``: "float",
+    "number", "bool" or "any".
+    """
 
     def infer(*inputs):
         dtype = inputs[0].dtype
         for other in inputs[1:]:
             if other.dtype != dtype:
-                fail(errors.DTypeError, name, "operands must have one element type", f"{[str(i.type) for i in inputs]} were got")
+                fail(
+                    errors.DTypeError,
+                    name,
+                    "operands must have one element type",
+                    f"{[str(i.type) for i in inputs]} were got",
+                )
         return Type(broadcast(name, *(i.shape for i in inputs)), BOOL if result == "bool" else dtype)
 
     register(
         Op(
-            name, infer, derivative, reference=reference, formula=formula, vjp_formula=vjp, elementwise=name, kinks=kinks
-        )  # fmt: skip
+            name,
+            infer,
+            derivative,
+            reference=reference,
+            formula=formula,
+            vjp_formula=vjp,
+            elementwise=name,
+            kinks=kinks,
+        )
     )
 
     def function(*operands) -> Tensor:
@@ -41,8 +59,13 @@ def _row(name, reference, derivative, formula, vjp="", *, result="same", needs="
         if needs == "number" and dtype == BOOL:
             dtype = INT64
         if needs == "bool" and dtype != BOOL:
-            fail(errors.DTypeError, name, "operands must be bool", f"{[str(v.type) for v in values]} were got",
-                 "Compare first, for instance x > 0.")  # fmt: skip
+            fail(
+                errors.DTypeError,
+                name,
+                "operands must be bool",
+                f"{[str(v.type) for v in values]} were got",
+                "Compare first, for instance x > 0.",
+            )
         return make(name, *(cast(v, dtype) for v in values))
 
     function.__name__ = function.__qualname__ = name
@@ -51,7 +74,9 @@ def _row(name, reference, derivative, formula, vjp="", *, result="same", needs="
 
 
 def cast(x, dtype) -> Tensor:
-    """``x`` with another element type (float to integer truncates); the gradient passes through between floating-point types."""
+    """``x`` with another element type (float to integer truncates); the gradient passes through between
+    floating-point types.
+    """
     x, dtype = as_tensor(x), as_dtype(dtype, "cast")
     return x if x.dtype == dtype else make("cast", x, dtype=dtype)
 
@@ -85,18 +110,35 @@ _two_over_sqrt_pi = 2 / math.sqrt(math.pi)
 add = _row("add", np.add, _rule(lambda g, y, a, b: (g, g)), "{0} + {1}", "ḡ, ḡ")
 sub = _row("sub", np.subtract, _rule(lambda g, y, a, b: (g, -g)), "{0} − {1}", "ḡ, −ḡ")
 mul = _row("mul", np.multiply, _rule(lambda g, y, a, b: (g * b, g * a)), "{0} · {1}", "ḡ·{1}, ḡ·{0}")
-div = _row("div", np.divide, _rule(lambda g, y, a, b: (g / b, -g * y / b)), "{0} / {1}", "ḡ/{1}, −ḡ·y/{1}", needs="float")
+div = _row(
+    "div",
+    np.divide,
+    _rule(lambda g, y, a, b: (g / b, -g * y / b)),
+    "{0} / {1}",
+    "ḡ/{1}, −ḡ·y/{1}",
+    needs="float",
+)
 neg = _row("neg", np.negative, _rule(lambda g, y, a: (-g,)), "−{0}", "−ḡ")
-abs = _row("abs", np.abs, _rule(lambda g, y, a: (g * make("sign", a),)), "|{0}|", "ḡ·sign({0})", kinks=lambda a: a)
+abs = _row(
+    "abs", np.abs, _rule(lambda g, y, a: (g * make("sign", a),)), "|{0}|", "ḡ·sign({0})", kinks=lambda a: a
+)
 sign = _row("sign", np.sign, ZERO, "sign({0})", kinks=lambda a: a)
 square = _row("square", np.square, _rule(lambda g, y, a: (2 * g * a,)), "{0}²", "2ḡ·{0}")
 sqrt = _row("sqrt", np.sqrt, _rule(lambda g, y, a: (g * 0.5 / y,)), "√{0}", "ḡ/(2y)", needs="float")
 exp = _row("exp", np.exp, _rule(lambda g, y, a: (g * y,)), "exp({0})", "ḡ·y", needs="float")
-expm1 = _row("expm1", np.expm1, _rule(lambda g, y, a: (g * (y + 1),)), "exp({0}) − 1", "ḡ·(y + 1)", needs="float")
+expm1 = _row(
+    "expm1", np.expm1, _rule(lambda g, y, a: (g * (y + 1),)), "exp({0}) − 1", "ḡ·(y + 1)", needs="float"
+)
 log = _row("log", np.log, _rule(lambda g, y, a: (g / a,)), "log({0})", "ḡ/{0}", needs="float")
-log1p = _row("log1p", np.log1p, _rule(lambda g, y, a: (g / (1 + a),)), "log(1 + {0})", "ḡ/(1 + {0})", needs="float")
-tanh = _row("tanh", np.tanh, _rule(lambda g, y, a: (g * (1 - y * y),)), "tanh({0})", "ḡ·(1 − y²)", needs="float")
-sin = _row("sin", np.sin, _rule(lambda g, y, a: (g * make("cos", a),)), "sin({0})", "ḡ·cos({0})", needs="float")
+log1p = _row(
+    "log1p", np.log1p, _rule(lambda g, y, a: (g / (1 + a),)), "log(1 + {0})", "ḡ/(1 + {0})", needs="float"
+)
+tanh = _row(
+    "tanh", np.tanh, _rule(lambda g, y, a: (g * (1 - y * y),)), "tanh({0})", "ḡ·(1 − y²)", needs="float"
+)
+sin = _row(
+    "sin", np.sin, _rule(lambda g, y, a: (g * make("cos", a),)), "sin({0})", "ḡ·cos({0})", needs="float"
+)
 cos = _row("cos", np.cos, _rule(lambda g, y, a: (-g * sin(a),)), "cos({0})", "−ḡ·sin({0})", needs="float")
 
 
@@ -106,21 +148,40 @@ def _sigmoid(a):
     return np.where(positive, 1 / (1 + e), e / (1 + e)).astype(a.dtype)
 
 
-sigmoid = _row("sigmoid", _sigmoid, _rule(lambda g, y, a: (g * (y * (1 - y)),)), "σ({0})", "ḡ·y·(1 − y)", needs="float")
+sigmoid = _row(
+    "sigmoid", _sigmoid, _rule(lambda g, y, a: (g * (y * (1 - y)),)), "σ({0})", "ḡ·y·(1 − y)", needs="float"
+)
 
 
 def _erf(a):
     return np.vectorize(math.erf, otypes=[a.dtype])(a) if a.size else a
 
 
-erf = _row("erf", _erf, _rule(lambda g, y, a: (g * (_two_over_sqrt_pi * exp(-(a * a))),)), "erf({0})", "ḡ·2/√π·exp(−{0}²)", needs="float")
+erf = _row(
+    "erf",
+    _erf,
+    _rule(lambda g, y, a: (g * (_two_over_sqrt_pi * exp(-(a * a))),)),
+    "erf({0})",
+    "ḡ·2/√π·exp(−{0}²)",
+    needs="float",
+)
 relu = _row(
-    "relu", lambda a: np.maximum(a, 0), _rule(lambda g, y, a: (g * cast(a > 0, a.dtype),)), "max({0}, 0)", "ḡ·[{0} > 0]", needs="float",
+    "relu",
+    lambda a: np.maximum(a, 0),
+    _rule(lambda g, y, a: (g * cast(a > 0, a.dtype),)),
+    "max({0}, 0)",
+    "ḡ·[{0} > 0]",
+    needs="float",
     kinks=lambda a: a,
-)  # fmt: skip
+)
 softplus = _row(
-    "softplus", lambda a: np.logaddexp(a, 0).astype(a.dtype), _rule(lambda g, y, a: (g * sigmoid(a),)), "log(1 + exp({0}))", "ḡ·σ({0})", needs="float"
-)  # fmt: skip
+    "softplus",
+    lambda a: np.logaddexp(a, 0).astype(a.dtype),
+    _rule(lambda g, y, a: (g * sigmoid(a),)),
+    "log(1 + exp({0}))",
+    "ḡ·σ({0})",
+    needs="float",
+)
 
 
 def _maximum_rule(g, y, a, b):
@@ -129,11 +190,21 @@ def _maximum_rule(g, y, a, b):
 
 
 maximum = _row(
-    "maximum", np.maximum, _rule(_maximum_rule), "max({0}, {1})", "ḡ·[{0} > {1}], ḡ·[{1} > {0}], half on ties", kinks=lambda a, b: a - b
-)  # fmt: skip
+    "maximum",
+    np.maximum,
+    _rule(_maximum_rule),
+    "max({0}, {1})",
+    "ḡ·[{0} > {1}], ḡ·[{1} > {0}], half on ties",
+    kinks=lambda a, b: a - b,
+)
 minimum = _row(
-    "minimum", np.minimum, _rule(_maximum_rule), "min({0}, {1})", "ḡ·[{0} < {1}], ḡ·[{1} < {0}], half on ties", kinks=lambda a, b: a - b
-)  # fmt: skip
+    "minimum",
+    np.minimum,
+    _rule(_maximum_rule),
+    "min({0}, {1})",
+    "ḡ·[{0} < {1}], ḡ·[{1} < {0}], half on ties",
+    kinks=lambda a, b: a - b,
+)
 
 
 def _power_rule(g, y, a, b):
@@ -143,7 +214,9 @@ def _power_rule(g, y, a, b):
     return g * da, g * y * log_a
 
 
-power = _row("pow", np.power, _rule(_power_rule), "{0}^{1}", "ḡ·{1}·{0}^({1} − 1), ḡ·y·log {0}", needs="float")
+power = _row(
+    "pow", np.power, _rule(_power_rule), "{0}^{1}", "ḡ·{1}·{0}^({1} − 1), ḡ·y·log {0}", needs="float"
+)
 floor = _row("floor", np.floor, ZERO, "⌊{0}⌋", needs="float", kinks=lambda a: a - np.round(a))
 ceil = _row("ceil", np.ceil, ZERO, "⌈{0}⌉", needs="float", kinks=lambda a: a - np.round(a))
 round = _row("round", np.round, ZERO, "round({0})", needs="float", kinks=lambda a: a - np.floor(a) - 0.5)
@@ -159,8 +232,13 @@ def _mod(a, b):
 
 floor_divide = _row("floor_divide", _floor_divide, ZERO, "⌊{0} / {1}⌋")
 mod = _row(
-    "mod", _mod, _rule(lambda g, y, a, b: (g, -g * floor_divide(a, b))), "{0} mod {1}", "ḡ, −ḡ·⌊{0} / {1}⌋", kinks=lambda a, b: a / b - np.round(a / b)
-)  # fmt: skip
+    "mod",
+    _mod,
+    _rule(lambda g, y, a, b: (g, -g * floor_divide(a, b))),
+    "{0} mod {1}",
+    "ḡ, −ḡ·⌊{0} / {1}⌋",
+    kinks=lambda a, b: a / b - np.round(a / b),
+)
 
 less = _row("lt", np.less, ZERO, "{0} < {1}", result="bool")
 less_equal = _row("le", np.less_equal, ZERO, "{0} ≤ {1}", result="bool")
@@ -176,10 +254,18 @@ logical_not = _row("not", np.logical_not, ZERO, "¬{0}", needs="bool")
 
 
 def where(condition, x, y) -> Tensor:
-    """``x`` where ``condition`` (bool) holds, else ``y``; the gradient of each reaches it only where it was chosen."""
+    """``x`` where ``condition`` (bool) holds, else ``y``; the gradient of each reaches it only where it was
+    chosen.
+    """
     condition = as_tensor(condition)
     if condition.dtype != BOOL:
-        fail(errors.DTypeError, "where", "the condition must be bool", f"{condition.type} was got", "Compare first, for instance x > 0.")
+        fail(
+            errors.DTypeError,
+            "where",
+            "the condition must be bool",
+            f"{condition.type} was got",
+            "Compare first, for instance x > 0.",
+        )
     x, y = promote_operands(x, y)
     dtype = promote(x.dtype, y.dtype)
     return make("where", condition, cast(x, dtype), cast(y, dtype))
@@ -216,5 +302,12 @@ def stop_gradient(x) -> Tensor:
 
 
 register(
-    Op("stop_gradient", lambda x: x.type, ZERO, reference=lambda x: x, formula="stop({0})", view=lambda ref, node: ref)
-)  # fmt: skip
+    Op(
+        "stop_gradient",
+        lambda x: x.type,
+        ZERO,
+        reference=lambda x: x,
+        formula="stop({0})",
+        view=lambda ref, node: ref,
+    )
+)

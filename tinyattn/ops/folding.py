@@ -1,4 +1,6 @@
-"""How reductions are laid on the kernels: along contiguous rows, down columns, in two stages when one result hides much work."""
+"""How reductions are laid on the kernels: along contiguous rows, down columns, in two stages when one result
+hides much work.
+"""
 
 import math
 
@@ -16,7 +18,9 @@ def _kind(dtype) -> str:
 
 
 def lower_reduce(emit, kind: str, x, axes: tuple[int, ...], result) -> None:
-    """Emit the reduction of a reference over ``axes`` into ``result``: along rows or down columns, whichever needs no copy."""
+    """Emit the reduction of a reference over ``axes`` into ``result``: along rows or down columns, whichever
+    needs no copy.
+    """
     if result.size == 0:
         return
     kept = tuple(a for a in range(x.ndim) if a not in axes)
@@ -25,7 +29,15 @@ def lower_reduce(emit, kind: str, x, axes: tuple[int, ...], result) -> None:
     block = axes == tuple(range(axes[0], axes[0] + len(axes))) if axes else False
     if x.contiguous and block and not kind.startswith("arg"):
         outer = math.prod(x.shape[: axes[0]])
-        _fold(emit, kind, x, outer, length, x.size // max(outer * length, 1) if x.size else math.prod(x.shape[axes[-1] + 1 :]), result)
+        _fold(
+            emit,
+            kind,
+            x,
+            outer,
+            length,
+            x.size // max(outer * length, 1) if x.size else math.prod(x.shape[axes[-1] + 1 :]),
+            result,
+        )
     elif columns.contiguous and not kind.startswith("arg"):
         _fold(emit, kind, columns, 1, length, result.size, result)
     else:
@@ -39,37 +51,61 @@ def _fold(emit, kind: str, x, outer: int, length: int, inner: int, result) -> No
     if kind.startswith("arg"):
         words = [outer, length, x, result, code]
         emit.kernel(
-            f"reduce.{kind}", words, tiling.tiles_of_reduce_rows(outer, length), reads=[x], writes=[result], dtype=_variant(x.dtype), cost=x.size
-        )  # fmt: skip
+            f"reduce.{kind}",
+            words,
+            tiling.tiles_of_reduce_rows(outer, length),
+            reads=[x],
+            writes=[result],
+            dtype=_variant(x.dtype),
+            cost=x.size,
+        )
         return
     if outer == 1 and length * inner >= _LARGE and length >= 16 and inner < 4096:
-        # Two stages: equal parts, then the parts (and a remainder) together. The cut depends on the sizes only.
+        # Two stages: equal parts, then the parts (and a remainder) together. The cut depends on the sizes
+        # only.
         parts = min(64, length // 8, -(-length * inner // (_LARGE // 4)))
         share = length // parts
         count = -(-length // share)
         partial = emit.new((count, inner), x.dtype)
         flat = x.reshaped((length, inner))
         whole = length // share
-        _fold(emit, kind, flat.sliced((0, 0), (1, 1), (whole * share, inner)), whole, share, inner, partial.sliced((0, 0), (1, 1), (whole, inner)))
+        _fold(
+            emit,
+            kind,
+            flat.sliced((0, 0), (1, 1), (whole * share, inner)),
+            whole,
+            share,
+            inner,
+            partial.sliced((0, 0), (1, 1), (whole, inner)),
+        )
         if count > whole:
             rest = length - whole * share
             _fold(
-                emit, kind, flat.sliced((whole * share, 0), (1, 1), (rest, inner)), 1, rest, inner,
+                emit,
+                kind,
+                flat.sliced((whole * share, 0), (1, 1), (rest, inner)),
+                1,
+                rest,
+                inner,
                 partial.sliced((whole, 0), (1, 1), (1, inner)),
-            )  # fmt: skip
+            )
         _fold(emit, "sum" if kind == "sum_squares" else kind, partial, 1, count, inner, result)
         return
     scale = bits(1.0, x.dtype) if is_float(x.dtype) else 0
     if inner == 1:
         words = [outer, length, x, result, code, size, scale]
         tiles = tiling.tiles_of_reduce_rows(outer, length)
-        emit.kernel("reduce.rows", words, tiles, reads=[x], writes=[result], dtype=_variant(x.dtype), cost=cost)
+        emit.kernel(
+            "reduce.rows", words, tiles, reads=[x], writes=[result], dtype=_variant(x.dtype), cost=cost
+        )
     elif length == 0:
         emit.fill(result, {"sum": 0, "prod": 1, "sum_squares": 0}[kind])
     else:
         words = [outer, length, inner, x, result, code, size, scale]
         tiles = tiling.tiles_of_reduce_columns(outer, inner)
-        emit.kernel("reduce.columns", words, tiles, reads=[x], writes=[result], dtype=_variant(x.dtype), cost=cost)
+        emit.kernel(
+            "reduce.columns", words, tiles, reads=[x], writes=[result], dtype=_variant(x.dtype), cost=cost
+        )
 
 
 def _variant(dtype):
@@ -82,6 +118,17 @@ def lower_cumsum(node, emit):
     outer, length, inner = math.prod(x.shape[:axis]), x.shape[axis], math.prod(x.shape[axis + 1 :])
     if x.size == 0:
         return
-    words = [outer, length, inner, x, result, FOLDS["sum", _kind(x.dtype)], x.dtype.itemsize, int(node.attrs["reverse"])]
+    words = [
+        outer,
+        length,
+        inner,
+        x,
+        result,
+        FOLDS["sum", _kind(x.dtype)],
+        x.dtype.itemsize,
+        int(node.attrs["reverse"]),
+    ]
     tiles = tiling.tiles_of_cumsum(outer, length, inner)
-    emit.kernel("reduce.cumsum", words, tiles, reads=[x], writes=[result], dtype=_variant(x.dtype), cost=x.size * 0.5)
+    emit.kernel(
+        "reduce.cumsum", words, tiles, reads=[x], writes=[result], dtype=_variant(x.dtype), cost=x.size * 0.5
+    )

@@ -1,8 +1,10 @@
 """Hand-derived operations: a definition, a derivative and kernels side by side.
 
-The *definition* is a composition of other operations; it gives the picture when the op is opened, the value in the reference interpreter, and derivatives of
-any order. The *derivative* is in closed form, usually another op with a definition of its own. The *kernels* compute the same value fast.
-``tests/test_proof.py`` checks for every such op that the gradient of the definition equals the hand-derived one.
+The *definition* is a composition of other operations; it gives the picture when the op is opened, the value
+in the reference interpreter, and derivatives of any order. The *derivative* is in closed form, usually
+another op with a definition of its own. The *kernels* compute the same value fast.
+``tests/test_proof.py`` checks for every such op that the gradient of the definition equals the hand-derived
+one.
 """
 
 from collections.abc import Callable, Mapping
@@ -48,8 +50,15 @@ def hand_derived(
     """Register an op that owns its definition. Without ``lower`` it is compiled as its definition."""
     return register(
         Op(
-            name, infer, derivative, lower=lower, definition=definition, formula=formula, vjp_formula=vjp_formula, kinks=kinks,
-        )  # fmt: skip
+            name,
+            infer,
+            derivative,
+            lower=lower,
+            definition=definition,
+            formula=formula,
+            vjp_formula=vjp_formula,
+            kinks=kinks,
+        )
     )
 
 

@@ -1,7 +1,8 @@
-"""Reading and writing by position: basic and advanced indexing, take, one-hot, embedding, and their transposes.
+"""Reading and writing by position: basic and advanced indexing, take, one-hot, embedding, and their
+transposes.
 
-Advanced indexing x[i, j, …] becomes one ``take`` along a joined axis; its derivative adds cotangents up where positions repeat:
-x̄[k] = Σ over i with index_i = k of ḡ_i.
+Advanced indexing x[i, j, …] becomes one ``take`` along a joined axis; its derivative adds cotangents up
+where positions repeat: x̄[k] = Σ over i with index_i = k of ḡ_i.
 """
 
 import builtins
@@ -12,7 +13,18 @@ import numpy as np
 from tinyattn import errors
 from tinyattn.graph.op import Op, register
 from tinyattn.graph.tensor import Tensor, as_tensor, make, promote_operands
-from tinyattn.graph.types import BOOL, FLOAT32, FLOAT64, INT32, INT64, Type, as_dtype, broadcast, fail, normalize_axis
+from tinyattn.graph.types import (
+    BOOL,
+    FLOAT32,
+    FLOAT64,
+    INT32,
+    INT64,
+    Type,
+    as_dtype,
+    broadcast,
+    fail,
+    normalize_axis,
+)
 from tinyattn.kernels import tiling
 from tinyattn.ops.elementwise import cast, equal, where
 from tinyattn.ops.hand import bits
@@ -20,7 +32,8 @@ from tinyattn.ops.shape import arange, broadcast_to, reshape, slice_, transpose
 
 
 def take(x, indices, axis: int = 0) -> Tensor:
-    """Entries of ``x`` along ``axis`` at integer ``indices`` (any shape, negative from the end): shape x[:axis] + indices + x[axis+1:].
+    """Entries of ``x`` along ``axis`` at integer ``indices`` (any shape, negative from the end): shape
+    x[:axis] + indices + x[axis+1:].
 
     Out of range: an error for constant indices; NaN (0 for integers) for indices known only at run time.
     """
@@ -41,7 +54,9 @@ def _check_range(op: str, indices: Tensor, size: int) -> None:
         value = constant_value(indices) if indices.storage is None else indices.storage.array
         if value.size and (value.min() < -size or value.max() >= size):
             bad = value[(value < -size) | (value >= size)].flat[0]
-            fail(errors.ShapeError, op, f"indices must lie in 0..{size - 1} (or −{size}..−1)", f"{bad} was got")
+            fail(
+                errors.ShapeError, op, f"indices must lie in 0..{size - 1} (or −{size}..−1)", f"{bad} was got"
+            )
 
 
 def _reference_take(x, indices, *, axis):
@@ -67,18 +82,55 @@ def _lower_take(node, emit):
     axis, result = node.attrs["axis"], emit.result(node)
     outer, inner = math.prod(x.shape[:axis]), math.prod(x.shape[axis + 1 :])
     filler = bits(math.nan, x.dtype) if x.dtype.kind == "f" else 0
-    words = [x, outer, x.shape[axis], inner, indices, int(indices.dtype == INT64), indices.size, result, filler, 0]
+    words = [
+        x,
+        outer,
+        x.shape[axis],
+        inner,
+        indices,
+        int(indices.dtype == INT64),
+        indices.size,
+        result,
+        filler,
+        0,
+    ]
     tiles = tiling.tiles_of_take(outer, indices.size, inner) if result.size else 0
-    emit.kernel("gather.take", words, tiles, reads=[x, indices], writes=[result], dtype=_carrier(x.dtype), cost=result.size * 0.3)
+    emit.kernel(
+        "gather.take",
+        words,
+        tiles,
+        reads=[x, indices],
+        writes=[result],
+        dtype=_carrier(x.dtype),
+        cost=result.size * 0.3,
+    )
 
 
 def _lower_scatter(node, emit):
     g, indices = (emit.contiguous(emit.value(s)) for s in node.inputs)
     axis, result = node.attrs["axis"], emit.result(node)
     outer, inner = math.prod(node.shape[:axis]), math.prod(node.shape[axis + 1 :])
-    words = [g, outer, node.attrs["size"], inner, indices, int(indices.dtype == INT64), indices.size, result, 0, 0]
+    words = [
+        g,
+        outer,
+        node.attrs["size"],
+        inner,
+        indices,
+        int(indices.dtype == INT64),
+        indices.size,
+        result,
+        0,
+        0,
+    ]
     tiles = tiling.tiles_of_scatter(outer, node.attrs["size"], inner, indices.size) if result.size else 0
-    emit.kernel("gather.scatter_add", words, tiles, reads=[g, indices], writes=[result], cost=(g.size + result.size) * 0.3)
+    emit.kernel(
+        "gather.scatter_add",
+        words,
+        tiles,
+        reads=[g, indices],
+        writes=[result],
+        cost=(g.size + result.size) * 0.3,
+    )
 
 
 register(
@@ -86,12 +138,20 @@ register(
         "take",
         lambda x, indices, *, axis: Type((*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :]), x.dtype),
         lambda g, node: (
-            make("scatter_add", g, node.inputs[1], axis=node.attrs["axis"], size=node.inputs[0].shape[node.attrs["axis"]]), None,
+            make(
+                "scatter_add",
+                g,
+                node.inputs[1],
+                axis=node.attrs["axis"],
+                size=node.inputs[0].shape[node.attrs["axis"]],
+            ),
+            None,
         ),
         reference=_reference_take,
         lower=_lower_take,
-        formula="{0}[{1}]", vjp_formula="Σ ḡ at {1}",
-    )  # fmt: skip
+        formula="{0}[{1}]",
+        vjp_formula="Σ ḡ at {1}",
+    )
 )
 
 
@@ -110,12 +170,14 @@ def _reference_scatter(g, indices, *, axis, size):
 
 register(
     Op(
-        "scatter_add", _infer_scatter,
+        "scatter_add",
+        _infer_scatter,
         lambda g, node: (make("take", g, node.inputs[1], axis=node.attrs["axis"]), None),
         reference=_reference_scatter,
         lower=_lower_scatter,
-        formula="Σ {0} at {1}", vjp_formula="ḡ[{1}]",
-    )  # fmt: skip
+        formula="Σ {0} at {1}",
+        vjp_formula="ḡ[{1}]",
+    )
 )
 
 
@@ -127,7 +189,9 @@ def embedding(table, indices) -> Tensor:
 def one_hot(indices, size: int, dtype=np.float32) -> Tensor:
     """(…) integers → (…, size) with 1 at each index and 0 elsewhere (all 0 when out of range)."""
     indices = as_tensor(indices)
-    return cast(equal(reshape(indices, (*indices.shape, 1)), cast(arange(size), indices.dtype)), as_dtype(dtype))
+    return cast(
+        equal(reshape(indices, (*indices.shape, 1)), cast(arange(size), indices.dtype)), as_dtype(dtype)
+    )
 
 
 def take_along_axis(x, indices, axis: int) -> Tensor:
@@ -150,17 +214,30 @@ def _normalize(x: Tensor, index) -> list:
             item = as_tensor(np.asarray(item))
         if isinstance(item, (bool, np.bool_)) or (isinstance(item, Tensor) and item.dtype == BOOL):
             fail(
-                errors.DTypeError, "index", "the shape of a result must not depend on values", "a bool mask was got",
+                errors.DTypeError,
+                "index",
+                "the shape of a result must not depend on values",
+                "a bool mask was got",
                 "Use ta.where(mask, x, 0), or compute integer positions beforehand with np.nonzero.",
-            )  # fmt: skip
+            )
         if isinstance(item, np.integer):
             item = int(item)
         if isinstance(item, Tensor) and item.dtype.kind != "i" or isinstance(item, (float, str)):
-            fail(errors.DTypeError, "index", "indices must be integers, slices, ..., None or integer tensors", f"{item!r} was got")
+            fail(
+                errors.DTypeError,
+                "index",
+                "indices must be integers, slices, ..., None or integer tensors",
+                f"{item!r} was got",
+            )
         expanded.append(item)
     used = sum(1 for item in expanded if item is not None and item is not Ellipsis)
     if used > x.ndim:
-        fail(errors.ShapeError, "index", f"a tensor of shape {x.shape} takes at most {x.ndim} indices", f"{used} were got")
+        fail(
+            errors.ShapeError,
+            "index",
+            f"a tensor of shape {x.shape} takes at most {x.ndim} indices",
+            f"{used} were got",
+        )
     position = next((k for k, item in enumerate(expanded) if item is Ellipsis), None)
     if position is None:
         return expanded + [slice(None)] * (x.ndim - used)
@@ -168,7 +245,9 @@ def _normalize(x: Tensor, index) -> list:
 
 
 def getitem(x: Tensor, index) -> Tensor:
-    """``x[index]`` with NumPy's basic and advanced indexing (bool masks excepted: their result's shape would depend on values)."""
+    """``x[index]`` with NumPy's basic and advanced indexing (bool masks excepted: their result's shape would
+    depend on values).
+    """
     items = _normalize(x, index)
     starts: list[int] = []
     steps: list[int] = []
@@ -199,9 +278,11 @@ def getitem(x: Tensor, index) -> Tensor:
         else:
             if not isinstance(item, int) or not -size <= item < size:
                 fail(
-                    errors.ShapeError, "index", f"an index of axis {axis} must lie in 0..{size - 1} (or −{size}..−1)",
+                    errors.ShapeError,
+                    "index",
+                    f"an index of axis {axis} must lie in 0..{size - 1} (or −{size}..−1)",
                     f"{item!r} was got",
-                )  # fmt: skip
+                )
             add(item % size, 1, 1)
         axis += 1
     result = reshape(slice_(x, starts, steps, sizes), tuple(shape))
@@ -214,14 +295,19 @@ def _advanced(x: Tensor, advanced: list[tuple[int, Tensor]], items: list) -> Ten
     for axis, index in advanced:
         _check_range("index", index, x.shape[axis])
     shape = broadcast("index", *(i.shape for _, i in advanced))
-    # NumPy puts the joined axes first when slices or new axes stand between the index arrays (an integer counts as an index array).
+    # NumPy puts the joined axes first when slices or new axes stand between the index arrays (an integer
+    # counts as an index array).
     kinds = [not (i is None or isinstance(i, slice)) for i in items]
     first, last = kinds.index(True), len(kinds) - 1 - kinds[::-1].index(True)
     adjacent = builtins.all(kinds[first : last + 1])
     if len(advanced) == 1:
         taken, axis = take(x, advanced[0][1], axis=axes[0]), axes[0]
         moved = range(axis, axis + len(shape))
-        return taken if adjacent else transpose(taken, (*moved, *(a for a in range(taken.ndim) if a not in moved)))
+        return (
+            taken
+            if adjacent
+            else transpose(taken, (*moved, *(a for a in range(taken.ndim) if a not in moved)))
+        )
     target = axes[0] if adjacent else 0
     rest = [a for a in range(x.ndim) if a not in axes]
     before = rest[: len([a for a in rest if a < axes[0]])] if adjacent else []
@@ -242,8 +328,13 @@ def index_update(x, index, value) -> Tensor:
     x, value = promote_operands(x, value)
     inside = getitem(reshape(arange(x.size), x.shape), index)
     if inside.op.name == "take":
-        fail(errors.ShapeError, "index_update", "the index must be made of integers and slices", f"{index!r} was got",
-             "For index arrays, combine ta.one_hot and ta.where.")  # fmt: skip
+        fail(
+            errors.ShapeError,
+            "index_update",
+            "the index must be made of integers and slices",
+            f"{index!r} was got",
+            "For index arrays, combine ta.one_hot and ta.where.",
+        )
     value = broadcast_to(cast(value, x.dtype), inside.shape)
     starts, steps, shape = _basic(x, index)
     spread = make("unslice", reshape(value, shape), starts=starts, steps=steps, shape=x.shape)
@@ -257,7 +348,9 @@ def _basic(x: Tensor, index):
         if item is None:
             continue
         size = x.shape[axis]
-        first, stop, step = (item if isinstance(item, slice) else slice(item % size, item % size + 1)).indices(size)
+        first, stop, step = (
+            item if isinstance(item, slice) else slice(item % size, item % size + 1)
+        ).indices(size)
         count = len(range(first, stop, step))
         starts.append(first if count else 0)
         steps.append(step)

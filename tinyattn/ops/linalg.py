@@ -1,6 +1,7 @@
 """Matrix products: ``matmul`` and ``einsum``.
 
-C = A·B has the cotangents Ā = C̄·Bᵀ and B̄ = Aᵀ·C̄. Leading axes are a batch and broadcast; transposes cost nothing, as the kernel takes any strides.
+C = A·B has the cotangents Ā = C̄·Bᵀ and B̄ = Aᵀ·C̄. Leading axes are a batch and broadcast; transposes cost
+nothing, as the kernel takes any strides.
 """
 
 import math
@@ -20,27 +21,44 @@ from tinyattn.runtime.moves import coalesce
 
 
 def matmul(a, b) -> Tensor:
-    """The matrix product over the last two axes, (…, n, k) @ (…, k, m) → (…, n, m); 1-D operands are vectors as in NumPy; batch axes broadcast."""
+    """The matrix product over the last two axes, (…, n, k) @ (…, k, m) → (…, n, m); 1-D operands are vectors
+    as in NumPy; batch axes broadcast.
+    """
     a, b = promote_operands(a, b)
     if not a.shape or not b.shape:
-        fail(errors.ShapeError, "matmul", "both operands must have an axis", f"{a.shape} and {b.shape} were got", "Use * for scalars.")
+        fail(
+            errors.ShapeError,
+            "matmul",
+            "both operands must have an axis",
+            f"{a.shape} and {b.shape} were got",
+            "Use * for scalars.",
+        )
     dtype = promote(a.dtype, b.dtype)
     if not is_float(dtype):
         dtype = FLOAT32
     a, b = cast(a, dtype), cast(b, dtype)
     if a.shape[-1] != b.shape[-2 if b.ndim > 1 else 0]:
         fail(
-            errors.ShapeError, "matmul", "the inner axes must agree, (…, n, k) @ (…, k, m)",
+            errors.ShapeError,
+            "matmul",
+            "the inner axes must agree, (…, n, k) @ (…, k, m)",
             f"{a.shape} @ {b.shape} was got: {a.shape[-1]} against {b.shape[-2 if b.ndim > 1 else 0]}",
             "Transpose one operand (x.T) or reshape it.",
-        )  # fmt: skip
+        )
     left, right = a.ndim == 1, b.ndim == 1
     if left:
         a = reshape(a, (1, *a.shape))
     if right:
         b = reshape(b, (*b.shape, 1))
-    if b.ndim == 2 and a.op.name == "take" and a.attrs["axis"] == 0 and a.inputs[0].ndim == 2 and a.inputs[0].shape[0] < a.size // a.shape[-1]:
-        # Rows of a small table, many times over: multiply the table once and take rows of the product. The same numbers with less work.
+    if (
+        b.ndim == 2
+        and a.op.name == "take"
+        and a.attrs["axis"] == 0
+        and a.inputs[0].ndim == 2
+        and a.inputs[0].shape[0] < a.size // a.shape[-1]
+    ):
+        # Rows of a small table, many times over: multiply the table once and take rows of the product. The
+        # same numbers with less work.
         c = make("take", make("matmul", a.inputs[0], b), a.inputs[1], axis=0)
     elif b.ndim == 2 and a.ndim > 2:  # one matrix for the whole batch: a single large product
         rows = reshape(a, (math.prod(a.shape[:-1]), a.shape[-1]))
@@ -63,17 +81,25 @@ def _derivative(g, node):
 
 register(
     Op(
-        "matmul", _infer, _derivative, reference=np.matmul,
-        lower=lambda node, emit: lower_product(emit, emit.value(node.inputs[0]), emit.value(node.inputs[1]), emit.result(node)),
-        formula="{0}·{1}", vjp_formula="ḡ·{1}ᵀ, {0}ᵀ·ḡ",
-    )  # fmt: skip
+        "matmul",
+        _infer,
+        _derivative,
+        reference=np.matmul,
+        lower=lambda node, emit: lower_product(
+            emit, emit.value(node.inputs[0]), emit.value(node.inputs[1]), emit.result(node)
+        ),
+        formula="{0}·{1}",
+        vjp_formula="ḡ·{1}ᵀ, {0}ᵀ·ḡ",
+    )
 )
 
 
 def lower_product(emit, a, b, c, scale: float = 1.0, added=None) -> None:
-    """Emit ``c = scale · a b (+ added)`` for references (…, n, k), (…, k, m) → (…, n, m); ``added`` broadcasts to c.
+    """Emit ``c = scale · a b (+ added)`` for references (…, n, k), (…, k, m) → (…, n, m); ``added``
+    broadcasts to c.
 
-    A matrix that stays the same while a loop runs is packed once, before the loop, if it needs packing at all.
+    A matrix that stays the same while a loop runs is packed once, before the loop, if it needs packing at
+    all.
     """
     if c.size == 0:
         return
@@ -87,13 +113,19 @@ def lower_product(emit, a, b, c, scale: float = 1.0, added=None) -> None:
         d = emit.contiguous(added.broadcast((*added.shape[:-1], c.shape[-1]))).broadcast(c.shape)
     extents, strides = coalesce(batch, *(r.strides[:-2] for r in (a, b, c, *((d,) if d is not None else ()))))
     if len(extents) > 2:
-        return lower_product(emit, emit.contiguous(a), emit.contiguous(b), c, scale, None if d is None else emit.contiguous(d))
+        return lower_product(
+            emit, emit.contiguous(a), emit.contiguous(b), c, scale, None if d is None else emit.contiguous(d)
+        )
     if len(extents) == 1:
         extents, strides = [1, *extents], [[0, *s] for s in strides]
     rows, inner, columns = a.shape[-2], a.shape[-1], c.shape[-1]
 
     def layout(ref, steps):
-        return (*steps, ref.strides[-2], 1 if ref is not a and ref is not b and columns == 1 else ref.strides[-1])
+        return (
+            *steps,
+            ref.strides[-2],
+            1 if ref is not a and ref is not b and columns == 1 else ref.strides[-1],
+        )
 
     kept = a if columns == 1 and rows > 1 else b
     reuse, region = 1, emit.region
@@ -101,12 +133,24 @@ def lower_product(emit, a, b, c, scale: float = 1.0, added=None) -> None:
         reuse, region = reuse * region.length, region.parent
     short = SHORT[c.dtype]
     plan = blocking.plan(
-        rows, columns, inner, layout(a, strides[0]), layout(b, strides[1]), layout(c, strides[2]), short,
-        None if d is None else layout(d, strides[3]), extents, reuse,
-    )  # fmt: skip
+        rows,
+        columns,
+        inner,
+        layout(a, strides[0]),
+        layout(b, strides[1]),
+        layout(c, strides[2]),
+        short,
+        None if d is None else layout(d, strides[3]),
+        extents,
+        reuse,
+    )
     left, right = a, b
     if plan.pack is not None:
-        packed = emit.once(("pack", kept, plan.pack.words), kept.region, lambda home: _packed(emit, kept, plan.pack, c.dtype, home))
+        packed = emit.once(
+            ("pack", kept, plan.pack.words),
+            kept.region,
+            lambda home: _packed(emit, kept, plan.pack, c.dtype, home),
+        )
         left, right = (packed, b) if plan.swapped else (a, packed)
     words = list(plan.words)
     places = plan.places
@@ -123,19 +167,28 @@ def _packed(emit, source, pack, dtype, home):
     """The copy of a matrix with rows on cache lines that the product kernel reads."""
     target = emit.new((pack.size // dtype.itemsize,), dtype, home)
     words = pack.arguments(source, target)
-    emit.kernel(pack.kernel, words, pack.tiles, reads=[source], writes=[target], cost=pack.size * 0.2, region=home)
+    emit.kernel(
+        pack.kernel, words, pack.tiles, reads=[source], writes=[target], cost=pack.size * 0.2, region=home
+    )
     return target
 
 
 register(
     Op(
-        "affine", lambda a, b, d: _infer(a, b), NotDifferentiable("it exists only in compiled programs"),
-        reference=lambda a, b, d: np.matmul(a, b) + d, definition=lambda a, b, d: make("matmul", a, b) + d,
+        "affine",
+        lambda a, b, d: _infer(a, b),
+        NotDifferentiable("it exists only in compiled programs"),
+        reference=lambda a, b, d: np.matmul(a, b) + d,
+        definition=lambda a, b, d: make("matmul", a, b) + d,
         lower=lambda node, emit: lower_product(
-            emit, emit.value(node.inputs[0]), emit.value(node.inputs[1]), emit.result(node), added=emit.value(node.inputs[2])
+            emit,
+            emit.value(node.inputs[0]),
+            emit.value(node.inputs[1]),
+            emit.result(node),
+            added=emit.value(node.inputs[2]),
         ),
         formula="{0}·{1} + {2}",
-    )  # fmt: skip
+    )
 )
 
 
@@ -145,7 +198,8 @@ def dot(a, b) -> Tensor:
 
 
 def einsum(subscripts: str, *operands) -> Tensor:
-    """Einstein summation over one or more operands, e.g. ``einsum("bik,bjk->bij", q, k)``; explicit or implicit output, no ellipsis.
+    """Einstein summation over one or more operands, e.g. ``einsum("bik,bjk->bij", q, k)``; explicit or
+    implicit output, no ellipsis.
 
     Computed pairwise from the left, each pair as a transposed matrix product.
     """
@@ -153,11 +207,17 @@ def einsum(subscripts: str, *operands) -> Tensor:
     text = subscripts.replace(" ", "")
     inputs, arrow, result = text.partition("->")
     terms = inputs.split(",")
-    if "." in text or len(terms) != len(tensors) or any(len(t) != x.ndim for t, x in zip(terms, tensors, strict=False)):
+    if (
+        "." in text
+        or len(terms) != len(tensors)
+        or any(len(t) != x.ndim for t, x in zip(terms, tensors, strict=False))
+    ):
         fail(
-            errors.ShapeError, "einsum", "there must be one group of letters for each operand and one letter for each axis",
+            errors.ShapeError,
+            "einsum",
+            "there must be one group of letters for each operand and one letter for each axis",
             f"{subscripts!r} for shapes {[x.shape for x in tensors]} was got",
-        )  # fmt: skip
+        )
     if not arrow:
         result = "".join(sorted(c for c in set(inputs) - {","} if inputs.count(c) == 1))
     sizes: dict[str, int] = {}
@@ -165,11 +225,18 @@ def einsum(subscripts: str, *operands) -> Tensor:
         for letter, size in zip(term, x.shape, strict=True):
             if sizes.setdefault(letter, size) != size:
                 fail(
-                    errors.ShapeError, "einsum", f"axis {letter!r} must have one size in all operands",
+                    errors.ShapeError,
+                    "einsum",
+                    f"axis {letter!r} must have one size in all operands",
                     f"{sizes[letter]} and {size} were got",
-                )  # fmt: skip
+                )
     if any(c not in sizes for c in result) or len(set(result)) != len(result):
-        fail(errors.ShapeError, "einsum", "each output letter must be an input letter, once", f"{result!r} was got")
+        fail(
+            errors.ShapeError,
+            "einsum",
+            "each output letter must be an input letter, once",
+            f"{result!r} was got",
+        )
     parts = [_diagonals(x, t) for x, t in zip(tensors, terms, strict=True)]
     x, term = parts[0]
     for k, (y, other) in enumerate(parts[1:], start=1):

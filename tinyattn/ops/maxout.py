@@ -1,4 +1,6 @@
-"""Maxout: the larger of each pair of neighbours, y_j = max(x_2j, x_2j+1); the cotangent goes to the winner (Goodfellow et al. 2013)."""
+"""Maxout: the larger of each pair of neighbours, y_j = max(x_2j, x_2j+1); the cotangent goes to the winner
+(Goodfellow et al. 2013).
+"""
 
 from tinyattn import errors
 from tinyattn.graph.tensor import Tensor, as_tensor
@@ -27,26 +29,40 @@ def _lower(kernel):
         pairs = x.shape[-1] // 2
         rows = x.size // max(x.shape[-1], 1)
         emit.kernel(
-            kernel, [rows, pairs, *operands, result], tiling.tiles_of_maxout(rows, pairs), reads=operands, writes=[result], cost=x.size * 0.2
-        )  # fmt: skip
+            kernel,
+            [rows, pairs, *operands, result],
+            tiling.tiles_of_maxout(rows, pairs),
+            reads=operands,
+            writes=[result],
+            cost=x.size * 0.2,
+        )
 
     return lower
 
 
 hand_derived(
-    "maxout", lambda x: Type((*x.shape[:-1], x.shape[-1] // 2), x.dtype), _definition,
+    "maxout",
+    lambda x: Type((*x.shape[:-1], x.shape[-1] // 2), x.dtype),
+    _definition,
     lambda g, node: (call("maxout_backward", node.inputs[0], g),),
-    lower=_lower("cells.maxout_forward"), formula="max of pairs of {0}", vjp_formula="ḡ to the winner",
+    lower=_lower("cells.maxout_forward"),
+    formula="max of pairs of {0}",
+    vjp_formula="ḡ to the winner",
     kinks=lambda x: x[..., 0::2] - x[..., 1::2],
-)  # fmt: skip
+)
 hand_derived(
-    "maxout_backward", lambda x, g: x.type, _backward_definition,
-    lower=_lower("cells.maxout_backward"), formula="{1} to the winners of {0}",
-)  # fmt: skip
+    "maxout_backward",
+    lambda x, g: x.type,
+    _backward_definition,
+    lower=_lower("cells.maxout_backward"),
+    formula="{1} to the winners of {0}",
+)
 
 
 def maxout(x) -> Tensor:
-    """The larger of each pair of neighbours along the last axis: (…, 2L) → (…, L); the first on ties. Bahdanau et al. 2015, appendix A.2.2."""
+    """The larger of each pair of neighbours along the last axis: (…, 2L) → (…, L); the first on ties.
+    Bahdanau et al. 2015, appendix A.2.2.
+    """
     x = as_tensor(x)
     if x.ndim == 0 or x.shape[-1] % 2:
         fail(errors.ShapeError, "maxout", "the last axis must have an even size", f"shape {x.shape} was got")

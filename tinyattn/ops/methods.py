@@ -4,12 +4,19 @@ from tinyattn.graph.tensor import Tensor
 from tinyattn.ops import elementwise as e
 from tinyattn.ops import index, linalg, reduce, shape
 
-
-
 _OPERATORS = {
-    "add": e.add, "sub": e.sub, "mul": e.mul, "truediv": e.div, "floordiv": e.floor_divide, "mod": e.mod, "matmul": linalg.matmul,
-    "pow": lambda a, b: _power(a, b), "and": e.logical_and, "or": e.logical_or, "xor": e.logical_xor,
-}  # fmt: skip
+    "add": e.add,
+    "sub": e.sub,
+    "mul": e.mul,
+    "truediv": e.div,
+    "floordiv": e.floor_divide,
+    "mod": e.mod,
+    "matmul": linalg.matmul,
+    "pow": lambda a, b: _power(a, b),
+    "and": e.logical_and,
+    "or": e.logical_or,
+    "xor": e.logical_xor,
+}
 
 
 def _power(a, b):
@@ -29,17 +36,40 @@ for _name, _function in _OPERATORS.items():
     setattr(Tensor, f"__{_name}__", lambda a, b, f=_function: f(a, b))
     setattr(Tensor, f"__r{_name}__", lambda a, b, f=_function: f(b, a))
 for _name, _function in {
-    "lt": e.less, "le": e.less_equal, "gt": e.greater, "ge": e.greater_equal, "eq": e.equal, "ne": e.not_equal,
-}.items():  # fmt: skip
+    "lt": e.less,
+    "le": e.less_equal,
+    "gt": e.greater,
+    "ge": e.greater_equal,
+    "eq": e.equal,
+    "ne": e.not_equal,
+}.items():
     setattr(Tensor, f"__{_name}__", lambda a, b, f=_function: f(a, b))
 for _name, _function in {
-    "neg": e.neg, "abs": e.abs, "invert": e.logical_not, "getitem": index.getitem,
-}.items():  # fmt: skip
+    "neg": e.neg,
+    "abs": e.abs,
+    "invert": e.logical_not,
+    "getitem": index.getitem,
+}.items():
     setattr(Tensor, f"__{_name}__", _function)
 for _name, _function in {
-    "sum": reduce.sum, "mean": reduce.mean, "max": reduce.max, "min": reduce.min, "prod": reduce.prod, "var": reduce.var,
-    "any": reduce.any, "all": reduce.all, "argmax": reduce.argmax, "argmin": reduce.argmin, "cumsum": reduce.cumsum,
-    "reshape": shape.reshape, "transpose": shape.transpose, "squeeze": shape.squeeze, "astype": e.cast, "take": index.take,
-    "dot": linalg.dot, "clip": e.clip, "round": e.round,
-}.items():  # fmt: skip
+    "sum": reduce.sum,
+    "mean": reduce.mean,
+    "max": reduce.max,
+    "min": reduce.min,
+    "prod": reduce.prod,
+    "var": reduce.var,
+    "any": reduce.any,
+    "all": reduce.all,
+    "argmax": reduce.argmax,
+    "argmin": reduce.argmin,
+    "cumsum": reduce.cumsum,
+    "reshape": shape.reshape,
+    "transpose": shape.transpose,
+    "squeeze": shape.squeeze,
+    "astype": e.cast,
+    "take": index.take,
+    "dot": linalg.dot,
+    "clip": e.clip,
+    "round": e.round,
+}.items():
     setattr(Tensor, _name, _function)

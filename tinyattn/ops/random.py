@@ -1,7 +1,10 @@
-"""Randomness as a function of a counter: the same seed gives the same bits, whatever the number of threads and the order of evaluation.
+"""Randomness as a function of a counter: the same seed gives the same bits, whatever the number of threads
+and the order of evaluation.
 
-Philox-4x32-10 (Salmon et al. 2011) maps (seed, counter) to random words. A random node reads a *state* (seed, counter) and has a position of its own, so that two nodes never
-share numbers; a compiled function moves the counter on at every call. Dropout needs to keep no mask: its derivative draws the same numbers again.
+Philox-4x32-10 (Salmon et al. 2011) maps (seed, counter) to random words. A random node reads a *state*
+(seed, counter) and has a position of its own, so that two nodes never share numbers; a compiled function
+moves the counter on at every call. Dropout needs to keep no mask: its derivative draws the same numbers
+again.
 """
 
 import math
@@ -28,7 +31,12 @@ def philox(counters: np.ndarray, key: tuple[int, int]) -> np.ndarray:
     low = np.uint64(0xFFFFFFFF)
     for _ in range(10):
         p0, p1 = c[0] * np.uint64(_MULTIPLIERS[0]), c[2] * np.uint64(_MULTIPLIERS[1])
-        c = [(p1 >> np.uint64(32)) ^ c[1] ^ np.uint64(k0), p1 & low, (p0 >> np.uint64(32)) ^ c[3] ^ np.uint64(k1), p0 & low]
+        c = [
+            (p1 >> np.uint64(32)) ^ c[1] ^ np.uint64(k0),
+            p1 & low,
+            (p0 >> np.uint64(32)) ^ c[3] ^ np.uint64(k1),
+            p0 & low,
+        ]
         k0, k1 = (k0 + _WEYL[0]) & 0xFFFFFFFF, (k1 + _WEYL[1]) & 0xFFFFFFFF
     return np.stack(c, axis=1).astype(np.uint32)
 
@@ -39,8 +47,13 @@ def random_words(state: np.ndarray, stream: int, count: int) -> np.ndarray:
     blocks = np.arange(-(-count // 4), dtype=np.uint64) + np.uint64(counter & (1 << 64) - 1)
     low = np.uint64(0xFFFFFFFF)
     counters = np.stack(
-        [blocks & low, blocks >> np.uint64(32), *(np.full_like(blocks, w) for w in (stream & 0xFFFFFFFF, stream >> 32))], axis=1
-    )  # fmt: skip
+        [
+            blocks & low,
+            blocks >> np.uint64(32),
+            *(np.full_like(blocks, w) for w in (stream & 0xFFFFFFFF, stream >> 32)),
+        ],
+        axis=1,
+    )
     return philox(counters.astype(np.uint32), (seed & 0xFFFFFFFF, (seed >> 32) & 0xFFFFFFFF)).ravel()[:count]
 
 
@@ -73,7 +86,14 @@ def _lower_uniform(node, emit):
     state, result = emit.contiguous(emit.value(node.inputs[0])), emit.result(node)
     counter = state.sliced((1,), (1,), (1,))
     words = [state, counter, node.attrs["stream"], node.size, result]
-    emit.kernel("random.uniform", words, tiling.tiles_of_random(node.size), reads=[state], writes=[result], cost=node.size * 2.0)
+    emit.kernel(
+        "random.uniform",
+        words,
+        tiling.tiles_of_random(node.size),
+        reads=[state],
+        writes=[result],
+        cost=node.size * 2.0,
+    )
 
 
 def _lower_dropout(node, emit):
@@ -81,20 +101,34 @@ def _lower_dropout(node, emit):
     result = emit.result(node)
     counter = state.sliced((1,), (1,), (1,))
     words = [state, counter, node.attrs["stream"], node.size, x, result, bits(node.attrs["p"], node.dtype)]
-    emit.kernel("random.dropout", words, tiling.tiles_of_random(node.size), reads=[x, state], writes=[result], cost=node.size * 2.0, in_place=[(result, x)])
+    emit.kernel(
+        "random.dropout",
+        words,
+        tiling.tiles_of_random(node.size),
+        reads=[x, state],
+        writes=[result],
+        cost=node.size * 2.0,
+        in_place=[(result, x)],
+    )
 
 
 register(
     Op(
-        "uniform", lambda state, *, shape, dtype, stream: Type(shape, dtype), ZERO, impure=True,
+        "uniform",
+        lambda state, *, shape, dtype, stream: Type(shape, dtype),
+        ZERO,
+        impure=True,
         reference=lambda state, *, shape, dtype, stream: uniform_numbers(state, stream, shape, dtype),
-        lower=_lower_uniform, formula="U[0, 1)",
-    )  # fmt: skip
+        lower=_lower_uniform,
+        formula="U[0, 1)",
+    )
 )
 
 
 def random_uniform(shape, low: float = 0.0, high: float = 1.0, dtype=np.float32) -> Tensor:
-    """Numbers uniform in [low, high); new ones at every use outside, and at every call inside, a compiled function."""
+    """Numbers uniform in [low, high); new ones at every use outside, and at every call inside, a compiled
+    function.
+    """
     u = draw("uniform", shape=tuple(map(int, shape)), dtype=as_dtype(dtype, "random_uniform"))
     return u if (low, high) == (0.0, 1.0) else u * (high - low) + low
 
@@ -117,20 +151,25 @@ def _dropout_definition(x, state, *, p, stream):
 
 register(
     Op(
-        "dropout", lambda x, state, *, p, stream: x.type,
-        lambda g, node: (make("dropout", g, node.inputs[1], **node.attrs), None), impure=True,
-        definition=_dropout_definition, lower=_lower_dropout,
-        formula="{0} ⊙ z / (1 − p), z ~ Bernoulli(1 − p)", vjp_formula="ḡ ⊙ z / (1 − p)",
-    )  # fmt: skip
+        "dropout",
+        lambda x, state, *, p, stream: x.type,
+        lambda g, node: (make("dropout", g, node.inputs[1], **node.attrs), None),
+        impure=True,
+        definition=_dropout_definition,
+        lower=_lower_dropout,
+        formula="{0} ⊙ z / (1 − p), z ~ Bernoulli(1 − p)",
+        vjp_formula="ḡ ⊙ z / (1 − p)",
+    )
 )
 
 
 def dropout(x, p: float = 0.5) -> Tensor:
-    """Each element set to 0 with probability ``p``, the others divided by 1 − p (Srivastava et al. 2014); ``p`` = 0 gives ``x``."""
+    """Each element set to 0 with probability ``p``, the others divided by 1 − p (Srivastava et al. 2014);
+    ``p`` = 0 gives ``x``.
+    """
     x = as_tensor(x)
     if not 0 <= p < 1:
         fail(errors.ShapeError, "dropout", "p must lie in [0, 1)", f"{p} was got")
     if p == 0:
         return x
     return draw("dropout", x, p=float(p))
-

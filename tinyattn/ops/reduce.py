@@ -1,4 +1,6 @@
-"""Reductions: sum, mean, maximum, minimum, product, positions of extremes, logsumexp, variance, and running sums."""
+"""Reductions: sum, mean, maximum, minimum, product, positions of extremes, logsumexp, variance, and running
+sums.
+"""
 
 import builtins
 import math
@@ -9,8 +11,8 @@ from tinyattn import errors
 from tinyattn.graph.op import ZERO, NotDifferentiable, Op, register
 from tinyattn.graph.tensor import Tensor, as_tensor, make
 from tinyattn.graph.types import BOOL, FLOAT32, INT64, Type, fail, is_float, normalize_axes, normalize_axis
-from tinyattn.ops.folding import lower_cumsum, lower_reduce
 from tinyattn.ops.elementwise import cast, equal, exp, isfinite, log, stop_gradient, where
+from tinyattn.ops.folding import lower_cumsum, lower_reduce
 from tinyattn.ops.shape import broadcast_to, reshape
 
 
@@ -19,7 +21,9 @@ def _reduced_shape(shape, axes, keepdims):
 
 
 def _keep(value: Tensor, node: Tensor) -> Tensor:
-    """A reduced value (or its cotangent) with the reduced axes put back as 1, so that it broadcasts against the input."""
+    """A reduced value (or its cotangent) with the reduced axes put back as 1, so that it broadcasts against
+    the input.
+    """
     return reshape(value, _reduced_shape(node.inputs[0].shape, node.attrs["axes"], True))
 
 
@@ -54,10 +58,15 @@ def _lower_squares(node, emit):
 def _row(name, reference, derivative, formula, vjp, *, empty_ok=False, kinks=None):
     register(
         Op(
-            name, _infer(name, empty_ok), derivative,
+            name,
+            _infer(name, empty_ok),
+            derivative,
             reference=lambda x, *, axes, keepdims: reference(x, axis=axes, keepdims=keepdims).astype(x.dtype),
-            lower=_lower(name), formula=formula, vjp_formula=vjp, kinks=kinks,
-        )  # fmt: skip
+            lower=_lower(name),
+            formula=formula,
+            vjp_formula=vjp,
+            kinks=kinks,
+        )
     )
 
     def function(x, axis=None, keepdims: bool = False) -> Tensor:
@@ -82,7 +91,9 @@ def _gap(largest):
 
     def kinks(x, *, axes, keepdims):
         kept = [a for a in range(x.ndim) if a not in axes]
-        rows = np.sort((x if largest else -x).transpose(*kept, *axes).reshape(*(x.shape[a] for a in kept), -1), axis=-1)
+        rows = np.sort(
+            (x if largest else -x).transpose(*kept, *axes).reshape(*(x.shape[a] for a in kept), -1), axis=-1
+        )
         return rows[..., -1] - rows[..., -2] if rows.shape[-1] > 1 else np.ones(rows.shape[:-1])
 
     return kinks
@@ -126,12 +137,16 @@ def var(x, axis=None, keepdims: bool = False, ddof: int = 0) -> Tensor:
 
 def any(x, axis=None, keepdims: bool = False) -> Tensor:
     """Whether any element is True."""
-    return make("max", as_tensor(x), axes=normalize_axes("any", axis, as_tensor(x).ndim), keepdims=bool(keepdims))
+    return make(
+        "max", as_tensor(x), axes=normalize_axes("any", axis, as_tensor(x).ndim), keepdims=bool(keepdims)
+    )
 
 
 def all(x, axis=None, keepdims: bool = False) -> Tensor:
     """Whether every element is True."""
-    return make("min", as_tensor(x), axes=normalize_axes("all", axis, as_tensor(x).ndim), keepdims=bool(keepdims))
+    return make(
+        "min", as_tensor(x), axes=normalize_axes("all", axis, as_tensor(x).ndim), keepdims=bool(keepdims)
+    )
 
 
 def logsumexp(x, axis=None, keepdims: bool = False) -> Tensor:
@@ -140,7 +155,11 @@ def logsumexp(x, axis=None, keepdims: bool = False) -> Tensor:
     top = stop_gradient(max(x, axis, keepdims=True))
     top = where(isfinite(top), top, 0)
     result = log(sum(exp(x - top), axis, keepdims=True)) + top
-    return result if keepdims else reshape(result, _reduced_shape(x.shape, normalize_axes("logsumexp", axis, x.ndim), False))
+    return (
+        result
+        if keepdims
+        else reshape(result, _reduced_shape(x.shape, normalize_axes("logsumexp", axis, x.ndim), False))
+    )
 
 
 def _arg_row(name, reference):
@@ -151,11 +170,15 @@ def _arg_row(name, reference):
 
     register(
         Op(
-            name, infer, ZERO, reference=lambda x, *, axis: np.asarray(reference(x, axis)), formula=name + " {0}",
+            name,
+            infer,
+            ZERO,
+            reference=lambda x, *, axis: np.asarray(reference(x, axis)),
+            formula=name + " {0}",
             lower=lambda node, emit: lower_reduce(
                 emit, name, emit.value(node.inputs[0]), (node.attrs["axis"],), emit.result(node)
             ),
-        )  # fmt: skip
+        )
     )
 
     def function(x, axis: int | None = None) -> Tensor:
@@ -165,7 +188,9 @@ def _arg_row(name, reference):
         return make(name, x, axis=normalize_axis(name, axis, x.ndim))
 
     function.__name__ = function.__qualname__ = name
-    function.__doc__ = f"Position of the extreme along ``axis`` (int64; the first on ties; a NaN counts as the extreme), as np.{name}."
+    function.__doc__ = (
+        f"Position of the extreme along ``axis`` as np.{name}, int64: the first on ties; NaN counts."
+    )
     return function
 
 
@@ -175,10 +200,13 @@ argmin = _arg_row("argmin", np.argmin)
 
 register(
     Op(
-        "sum_squares", _infer("sum", True), NotDifferentiable("it exists only in compiled programs"),
-        reference=lambda x, *, axes, keepdims: np.sum(x * x, axis=axes, keepdims=keepdims), lower=_lower_squares,
+        "sum_squares",
+        _infer("sum", True),
+        NotDifferentiable("it exists only in compiled programs"),
+        reference=lambda x, *, axes, keepdims: np.sum(x * x, axis=axes, keepdims=keepdims),
+        lower=_lower_squares,
         formula="Σ {0}²",
-    )  # fmt: skip
+    )
 )
 
 
@@ -194,9 +222,12 @@ def _reference_cumsum(x, *, axis, reverse):
 
 register(
     Op(
-        "cumsum", lambda x, *, axis, reverse: x.type,
+        "cumsum",
+        lambda x, *, axis, reverse: x.type,
         lambda g, node: (cumsum(g, node.attrs["axis"], not node.attrs["reverse"]),),
         reference=lambda x, **attrs: _reference_cumsum(x, **attrs).astype(x.dtype),
-        lower=lower_cumsum, formula="Σ_(j≤i) {0}_j", vjp_formula="Σ_(i≥j) ḡ_i",
-    )  # fmt: skip
+        lower=lower_cumsum,
+        formula="Σ_(j≤i) {0}_j",
+        vjp_formula="Σ_(i≥j) ḡ_i",
+    )
 )

@@ -1,4 +1,5 @@
-"""Operations that move numbers without changing them: reshape, transpose, broadcasting, slices, joining and padding.
+"""Operations that move numbers without changing them: reshape, transpose, broadcasting, slices, joining and
+padding.
 
 The first four are *views*: they compile to no kernel, only to other strides over the same memory.
 """
@@ -29,17 +30,24 @@ def reshape(x, *shape) -> Tensor:
 def _infer_reshape(x, *, shape):
     if min(shape, default=1) < 0 or math.prod(shape) != math.prod(x.shape):
         fail(
-            errors.ShapeError, "reshape", f"the new shape must hold the {x.size} elements of {x.shape}", f"{shape} was got"
-        )  # fmt: skip
+            errors.ShapeError,
+            "reshape",
+            f"the new shape must hold the {x.size} elements of {x.shape}",
+            f"{shape} was got",
+        )
     return Type(shape, x.dtype)
 
 
 register(
     Op(
-        "reshape", _infer_reshape, lambda g, node: (reshape(g, node.inputs[0].shape),),
-        reference=lambda x, *, shape: x.reshape(shape), formula="reshape({0})", vjp_formula="reshape(ḡ)",
+        "reshape",
+        _infer_reshape,
+        lambda g, node: (reshape(g, node.inputs[0].shape),),
+        reference=lambda x, *, shape: x.reshape(shape),
+        formula="reshape({0})",
+        vjp_formula="reshape(ḡ)",
         view=lambda ref, node: ref.reshaped(node.shape),
-    )  # fmt: skip
+    )
 )
 
 
@@ -47,12 +55,23 @@ def transpose(x, *axes) -> Tensor:
     """``x`` with its axes in another order; without ``axes``, reversed."""
     x = as_tensor(x)
     order = tuple(axes[0]) if len(axes) == 1 and isinstance(axes[0], (tuple, list)) else axes
-    order = tuple(reversed(range(x.ndim))) if not order else tuple(normalize_axis("transpose", a, x.ndim) for a in order)
+    order = (
+        tuple(reversed(range(x.ndim)))
+        if not order
+        else tuple(normalize_axis("transpose", a, x.ndim) for a in order)
+    )
     if sorted(order) != list(range(x.ndim)):
-        fail(errors.ShapeError, "transpose", f"the axes must be a permutation of 0..{x.ndim - 1}", f"{order} was got")
+        fail(
+            errors.ShapeError,
+            "transpose",
+            f"the axes must be a permutation of 0..{x.ndim - 1}",
+            f"{order} was got",
+        )
     if order == tuple(range(x.ndim)):
         return x
-    return make("transpose", x, axes=order)  # (two in a row are merged later: a derivative may be asked by the one between)
+    return make(
+        "transpose", x, axes=order
+    )  # (two in a row are merged later: a derivative may be asked by the one between)
 
 
 def swap_last(x: Tensor) -> Tensor:
@@ -65,9 +84,11 @@ register(
         "transpose",
         lambda x, *, axes: Type(tuple(x.shape[a] for a in axes), x.dtype),
         lambda g, node: (transpose(g, tuple(int(a) for a in np.argsort(node.attrs["axes"]))),),
-        reference=lambda x, *, axes: x.transpose(axes), formula="{0}ᵀ", vjp_formula="ḡᵀ",
+        reference=lambda x, *, axes: x.transpose(axes),
+        formula="{0}ᵀ",
+        vjp_formula="ḡᵀ",
         view=lambda ref, node: ref.transposed(node.attrs["axes"]),
-    )  # fmt: skip
+    )
 )
 
 
@@ -79,16 +100,25 @@ def broadcast_to(x, shape: Sequence[int]) -> Tensor:
 
 def _infer_broadcast(x, *, shape):
     if broadcast("broadcast_to", x.shape, shape) != shape:
-        fail(errors.ShapeError, "broadcast_to", f"{x.shape} must broadcast to the given shape", f"{shape} was got")
+        fail(
+            errors.ShapeError,
+            "broadcast_to",
+            f"{x.shape} must broadcast to the given shape",
+            f"{shape} was got",
+        )
     return Type(shape, x.dtype)
 
 
 register(
     Op(
-        "broadcast_to", _infer_broadcast, lambda g, node: (g,),  # the engine sums it back
-        reference=lambda x, *, shape: np.broadcast_to(x, shape), formula="{0}", vjp_formula="Σ ḡ",
+        "broadcast_to",
+        _infer_broadcast,
+        lambda g, node: (g,),  # the engine sums it back
+        reference=lambda x, *, shape: np.broadcast_to(x, shape),
+        formula="{0}",
+        vjp_formula="Σ ḡ",
         view=lambda ref, node: ref.broadcast(node.shape),
-    )  # fmt: skip
+    )
 )
 
 
@@ -103,7 +133,7 @@ def slice_(x: Tensor, starts, steps, shape) -> Tensor:
 def _reference_slice(x, *, starts, steps, shape):
     index = tuple(
         np.arange(size) * step + start for start, step, size in zip(starts, steps, shape, strict=True)
-    )  # fmt: skip
+    )
     return x[np.ix_(*index)] if index else x
 
 
@@ -112,11 +142,19 @@ register(
         "slice",
         lambda x, *, starts, steps, shape: Type(shape, x.dtype),
         lambda g, node: (
-            make("unslice", g, starts=node.attrs["starts"], steps=node.attrs["steps"], shape=node.inputs[0].shape),
+            make(
+                "unslice",
+                g,
+                starts=node.attrs["starts"],
+                steps=node.attrs["steps"],
+                shape=node.inputs[0].shape,
+            ),
         ),
-        reference=_reference_slice, formula="{0}[…]", vjp_formula="ḡ into zeros",
+        reference=_reference_slice,
+        formula="{0}[…]",
+        vjp_formula="ḡ into zeros",
         view=lambda ref, node: ref.sliced(node.attrs["starts"], node.attrs["steps"], node.shape),
-    )  # fmt: skip
+    )
 )
 
 
@@ -141,8 +179,11 @@ register(
         "unslice",
         lambda x, *, starts, steps, shape: Type(shape, x.dtype),
         lambda g, node: (slice_(g, node.attrs["starts"], node.attrs["steps"], node.inputs[0].shape),),
-        reference=_reference_unslice, lower=_lower_unslice, formula="{0} into zeros", vjp_formula="ḡ[…]",
-    )  # fmt: skip
+        reference=_reference_unslice,
+        lower=_lower_unslice,
+        formula="{0} into zeros",
+        vjp_formula="ḡ[…]",
+    )
 )
 
 
@@ -163,8 +204,11 @@ def _infer_concat(*parts, axis):
             a != b for k, (a, b) in enumerate(zip(part.shape, first, strict=True)) if k != axis
         ):
             fail(
-                errors.ShapeError, "concat", f"all axes but {axis} must agree", f"shapes {[p.shape for p in parts]} were got"
-            )  # fmt: skip
+                errors.ShapeError,
+                "concat",
+                f"all axes but {axis} must agree",
+                f"shapes {[p.shape for p in parts]} were got",
+            )
     return Type((*first[:axis], sum(p.shape[axis] for p in parts), *first[axis + 1 :]), parts[0].dtype)
 
 
@@ -178,7 +222,8 @@ def _pieces(node: Tensor):
 
 def _concat_derivative(g, node):
     return tuple(
-        slice_(g, starts, (1,) * g.ndim, part.shape) for starts, part in zip(_pieces(node), node.inputs, strict=True)
+        slice_(g, starts, (1,) * g.ndim, part.shape)
+        for starts, part in zip(_pieces(node), node.inputs, strict=True)
     )
 
 
@@ -190,10 +235,14 @@ def _lower_concat(node, emit):
 
 register(
     Op(
-        "concat", _infer_concat, _concat_derivative,
-        reference=lambda *parts, axis: np.concatenate(parts, axis), lower=_lower_concat,
-        formula="[{0}; {1}]", vjp_formula="the parts of ḡ",
-    )  # fmt: skip
+        "concat",
+        _infer_concat,
+        _concat_derivative,
+        reference=lambda *parts, axis: np.concatenate(parts, axis),
+        lower=_lower_concat,
+        formula="[{0}; {1}]",
+        vjp_formula="the parts of ḡ",
+    )
 )
 
 
@@ -209,7 +258,12 @@ def squeeze(x, axis=None) -> Tensor:
     x = as_tensor(x)
     named = set(normalize_axes("squeeze", axis, x.ndim))
     if axis is not None and any(x.shape[a] != 1 for a in named):
-        fail(errors.ShapeError, "squeeze", "the axes must have size 1", f"axes {sorted(named)} of {x.shape} were got")
+        fail(
+            errors.ShapeError,
+            "squeeze",
+            "the axes must have size 1",
+            f"axes {sorted(named)} of {x.shape} were got",
+        )
     return reshape(x, tuple(s for a, s in enumerate(x.shape) if not (a in named and s == 1)))
 
 
@@ -217,7 +271,12 @@ def stack(tensors: Sequence, axis: int = 0) -> Tensor:
     """Tensors of one shape, joined along a new axis."""
     parts = promote_operands(*tensors)
     if len({p.shape for p in parts}) != 1:
-        fail(errors.ShapeError, "stack", "all tensors must have one shape", f"{[p.shape for p in parts]} were got")
+        fail(
+            errors.ShapeError,
+            "stack",
+            "all tensors must have one shape",
+            f"{[p.shape for p in parts]} were got",
+        )
     return concat([expand_dims(p, axis) for p in parts], axis)
 
 
@@ -248,7 +307,12 @@ def pad(x, widths, value: float = 0.0) -> Tensor:
     x = as_tensor(x)
     pairs = [(int(w), int(w)) if isinstance(w, int) else tuple(map(int, w)) for w in widths]
     if len(pairs) != x.ndim or any(len(p) != 2 or min(p) < 0 for p in pairs):
-        fail(errors.ShapeError, "pad", f"one (before, after) ≥ 0 must be given for each of {x.ndim} axes", f"{widths} was got")
+        fail(
+            errors.ShapeError,
+            "pad",
+            f"one (before, after) ≥ 0 must be given for each of {x.ndim} axes",
+            f"{widths} was got",
+        )
     shape = tuple(b + s + a for (b, a), s in zip(pairs, x.shape, strict=True))
     starts = tuple(b for b, _ in pairs)
     padded = make("unslice", x, starts=starts, steps=(1,) * x.ndim, shape=shape)
@@ -256,7 +320,9 @@ def pad(x, widths, value: float = 0.0) -> Tensor:
         return padded
     from tinyattn.ops.elementwise import where
 
-    inside = make("unslice", broadcast_to(as_tensor(True), x.shape), starts=starts, steps=(1,) * x.ndim, shape=shape)
+    inside = make(
+        "unslice", broadcast_to(as_tensor(True), x.shape), starts=starts, steps=(1,) * x.ndim, shape=shape
+    )
     return where(inside, padded, cast(as_tensor(value, x), x.dtype))
 
 
@@ -267,18 +333,18 @@ def arange(start: int, stop: int | None = None, step: int = 1, dtype=np.int64) -
     return constant(np.arange(0 if stop is None else start, start if stop is None else stop, step), dtype)
 
 
-def full(shape: Sequence[int], value, dtype=np.float32) -> Tensor:
+def full(shape: int | Sequence[int], value, dtype=np.float32) -> Tensor:
     """A tensor of one repeated number."""
     from tinyattn.graph.tensor import constant
 
-    return broadcast_to(constant(value, dtype), shape)
+    return broadcast_to(constant(value, dtype), (shape,) if isinstance(shape, int) else shape)
 
 
-def zeros(shape: Sequence[int], dtype=np.float32) -> Tensor:
+def zeros(shape: int | Sequence[int], dtype=np.float32) -> Tensor:
     """Zeros."""
     return full(shape, 0, dtype)
 
 
-def ones(shape: Sequence[int], dtype=np.float32) -> Tensor:
+def ones(shape: int | Sequence[int], dtype=np.float32) -> Tensor:
     """Ones."""
     return full(shape, 1, dtype)

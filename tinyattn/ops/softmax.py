@@ -2,10 +2,12 @@
 
 For a row of scores s and p = softmax(s), the Jacobian is ∂p_i/∂s_j = p_i (δ_ij − p_j), so
 
-    s̄ = p ⊙ (p̄ − ⟨p, p̄⟩),      log-softmax:  s̄ = ȳ − p Σȳ,      cross-entropy −log p_t:  s̄ = p − onehot(t).
+    s̄ = p ⊙ (p̄ − ⟨p, p̄⟩),      log-softmax:  s̄ = ȳ − p Σȳ,      cross-entropy −log p_t:  s̄ = p −
+    onehot(t).
 
-A mask is bool (True = may attend) or added to the scores (−∞ = masked). Masked entries have p = 0; a fully masked row is all zeros, with gradient zero; what
-stands behind a mask, be it NaN or ∞, never reaches a result. (Bridle 1990; the derivative as in 6.1 of the project's equations.)
+A mask is bool (True = may attend) or added to the scores (−∞ = masked). Masked entries have p = 0; a fully
+masked row is all zeros, with gradient zero; what stands behind a mask, be it NaN or ∞, never reaches a
+result. (Bridle 1990; the derivative as in 6.1 of the project's equations.)
 """
 
 import math
@@ -33,7 +35,9 @@ def _masked_scores(scores: Tensor, mask: Tensor | None) -> Tensor:
 
 
 def _top(scores: Tensor, masked: bool) -> Tensor:
-    """The largest score of each row, taken out before exp; the result doesn't depend on it, so no gradient. 0 where a mask leaves none."""
+    """The largest score of each row, taken out before exp; the result doesn't depend on it, so no gradient.
+    0 where a mask leaves none.
+    """
     if scores.shape[-1] == 0:
         return broadcast_to(as_tensor(0, scores), (*scores.shape[:-1], 1))
     top = stop_gradient(reduce.max(scores, -1, keepdims=True))
@@ -82,7 +86,15 @@ def _lower_forward(kernel):
             reads.append(mask)
         else:
             words += [0] * 11
-        emit.kernel(kernel, words, tiling.tiles_of_softmax(rows, columns), reads=reads, writes=[y], cost=node.size * _COST, in_place=[(y, x)])
+        emit.kernel(
+            kernel,
+            words,
+            tiling.tiles_of_softmax(rows, columns),
+            reads=reads,
+            writes=[y],
+            cost=node.size * _COST,
+            in_place=[(y, x)],
+        )
 
     return lower
 
@@ -95,19 +107,34 @@ def _lower_backward(kernel):
         rows = node.size // max(columns, 1)
         words = [p, g, dx, rows, columns, bits(1.0, node.dtype)]
         emit.kernel(
-            kernel, words, tiling.tiles_of_softmax(rows, columns), reads=[p, g], writes=[dx], cost=node.size * _COST, in_place=[(dx, g)]
-        )  # fmt: skip
+            kernel,
+            words,
+            tiling.tiles_of_softmax(rows, columns),
+            reads=[p, g],
+            writes=[dx],
+            cost=node.size * _COST,
+            in_place=[(dx, g)],
+        )
 
     return lower
 
 
 hand_derived(
-    "softmax", _infer, _softmax_definition, _softmax_derivative, lower=_lower_forward("softmax.forward"),
-    formula="softmax({0})", vjp_formula="y ⊙ (ḡ − ⟨y, ḡ⟩)",
-)  # fmt: skip
+    "softmax",
+    _infer,
+    _softmax_definition,
+    _softmax_derivative,
+    lower=_lower_forward("softmax.forward"),
+    formula="softmax({0})",
+    vjp_formula="y ⊙ (ḡ − ⟨y, ḡ⟩)",
+)
 hand_derived(
-    "softmax_backward", _infer, _softmax_backward_definition, lower=_lower_backward("softmax.backward"), formula="{0} ⊙ ({1} − ⟨{0}, {1}⟩)"
-)  # fmt: skip
+    "softmax_backward",
+    _infer,
+    _softmax_backward_definition,
+    lower=_lower_backward("softmax.backward"),
+    formula="{0} ⊙ ({1} − ⟨{0}, {1}⟩)",
+)
 
 
 def _log_softmax_definition(scores, mask=None):
@@ -131,13 +158,21 @@ def _log_softmax_derivative(g, node):
 
 
 hand_derived(
-    "log_softmax", _infer, _log_softmax_definition, _log_softmax_derivative, lower=_lower_forward("softmax.log_forward"),
-    formula="log softmax({0})", vjp_formula="ḡ − exp(y)·Σḡ",
-)  # fmt: skip
+    "log_softmax",
+    _infer,
+    _log_softmax_definition,
+    _log_softmax_derivative,
+    lower=_lower_forward("softmax.log_forward"),
+    formula="log softmax({0})",
+    vjp_formula="ḡ − exp(y)·Σḡ",
+)
 hand_derived(
-    "log_softmax_backward", _infer, _log_softmax_backward_definition, lower=_lower_backward("softmax.log_backward"),
+    "log_softmax_backward",
+    _infer,
+    _log_softmax_backward_definition,
+    lower=_lower_backward("softmax.log_backward"),
     formula="{1} − exp({0})·Σ{1}",
-)  # fmt: skip
+)
 
 
 def _prepare(op: str, x, axis: int, mask):
@@ -156,12 +191,17 @@ def _prepare(op: str, x, axis: int, mask):
     undo = tuple(int(a) for a in np.argsort(order))
     if axis != x.ndim - 1:
         x = transpose(x, order)
-        mask = None if mask is None else transpose(broadcast_to(mask, (1,) * (len(order) - mask.ndim) + mask.shape), order)
+        mask = (
+            None
+            if mask is None
+            else transpose(broadcast_to(mask, (1,) * (len(order) - mask.ndim) + mask.shape), order)
+        )
     return x, () if mask is None else (mask,), undo
 
 
 def softmax(x, axis: int = -1, mask=None) -> Tensor:
-    """``exp x / Σ exp x`` along ``axis``, without overflow. ``mask``: bool (True = may attend) or additive, broadcast to x's shape.
+    """``exp x / Σ exp x`` along ``axis``, without overflow. ``mask``: bool (True = may attend) or additive,
+    broadcast to x's shape.
 
     A fully masked row gives zeros. Same shape and type as ``x`` (integers become float32).
     """
@@ -170,7 +210,9 @@ def softmax(x, axis: int = -1, mask=None) -> Tensor:
 
 
 def log_softmax(x, axis: int = -1, mask=None) -> Tensor:
-    """``x − log Σ exp x`` along ``axis``; masked entries are −∞ (and a fully masked row is all −∞), their gradients zero."""
+    """``x − log Σ exp x`` along ``axis``; masked entries are −∞ (and a fully masked row is all −∞), their
+    gradients zero.
+    """
     x, masks, undo = _prepare("log_softmax", x, axis, mask)
     return transpose(call("log_softmax", x, *masks), undo)
 
@@ -225,11 +267,24 @@ def _lower_cross_entropy(node, emit):
     logits, targets = (emit.contiguous(emit.value(v)) for v in node.inputs)
     loss, log_sum = emit.result(node, 0), emit.result(node, 1)
     rows, columns = logits.shape
-    words = [logits, targets, int(targets.dtype == INT64), loss, log_sum, rows, columns, *_cross_entropy_words(node, logits.dtype)]
+    words = [
+        logits,
+        targets,
+        int(targets.dtype == INT64),
+        loss,
+        log_sum,
+        rows,
+        columns,
+        *_cross_entropy_words(node, logits.dtype),
+    ]
     emit.kernel(
-        "softmax.cross_entropy_forward", words, tiling.tiles_of_softmax(rows, columns), reads=[logits, targets], writes=[loss, log_sum],
+        "softmax.cross_entropy_forward",
+        words,
+        tiling.tiles_of_softmax(rows, columns),
+        reads=[logits, targets],
+        writes=[loss, log_sum],
         cost=logits.size * _COST,
-    )  # fmt: skip
+    )
 
 
 def _cross_entropy_words(node, dtype):
@@ -244,63 +299,105 @@ def _lower_cross_entropy_backward(node, emit):
     rows, columns = logits.shape
     words = [logits, targets, int(targets.dtype == INT64), log_sum, g, g.strides[0], dx, rows, columns]
     emit.kernel(
-        "softmax.cross_entropy_backward", [*words, *_cross_entropy_words(node, logits.dtype)], tiling.tiles_of_softmax(rows, columns),
-        reads=[logits, targets, log_sum, g], writes=[dx], cost=logits.size * _COST, in_place=[(dx, logits)],
-    )  # fmt: skip
+        "softmax.cross_entropy_backward",
+        [*words, *_cross_entropy_words(node, logits.dtype)],
+        tiling.tiles_of_softmax(rows, columns),
+        reads=[logits, targets, log_sum, g],
+        writes=[dx],
+        cost=logits.size * _COST,
+        in_place=[(dx, logits)],
+    )
 
 
 hand_derived(
-    "cross_entropy", _infer_cross_entropy, _cross_entropy_definition, _cross_entropy_derivative,
-    lower=_lower_cross_entropy, formula="−log softmax({0})[{1}]", vjp_formula="(softmax({0}) − onehot({1}))·ḡ",
-)  # fmt: skip
+    "cross_entropy",
+    _infer_cross_entropy,
+    _cross_entropy_definition,
+    _cross_entropy_derivative,
+    lower=_lower_cross_entropy,
+    formula="−log softmax({0})[{1}]",
+    vjp_formula="(softmax({0}) − onehot({1}))·ḡ",
+)
 hand_derived(
-    "cross_entropy_backward", lambda logits, *rest, **attrs: logits.type, _cross_entropy_backward_definition,
-    lower=_lower_cross_entropy_backward, formula="(softmax({0}) − onehot({1}))·{3}",
-)  # fmt: skip
+    "cross_entropy_backward",
+    lambda logits, *rest, **attrs: logits.type,
+    _cross_entropy_backward_definition,
+    lower=_lower_cross_entropy_backward,
+    formula="(softmax({0}) − onehot({1}))·{3}",
+)
 
 
-def cross_entropy_rows(logits, targets, ignore_index: int | None = None, label_smoothing: float = 0.0) -> Tensor:
-    """``−log softmax(logits)[target]`` of each row: logits (…, C), integer targets (…) → (…); 0 where the target is ``ignore_index``."""
+def cross_entropy_rows(
+    logits, targets, ignore_index: int | None = None, label_smoothing: float = 0.0
+) -> Tensor:
+    """``−log softmax(logits)[target]`` of each row: logits (…, C), integer targets (…) → (…); 0 where the
+    target is ``ignore_index``.
+    """
     logits, targets = as_tensor(logits), as_tensor(targets)
     if not is_float(logits.dtype) or targets.dtype.kind != "i":
         fail(
-            errors.DTypeError, "cross_entropy", "logits must be floating-point and targets integer class numbers",
-            f"{logits.type} and {targets.type} were got", "Convert targets with .astype(np.int64).",
-        )  # fmt: skip
+            errors.DTypeError,
+            "cross_entropy",
+            "logits must be floating-point and targets integer class numbers",
+            f"{logits.type} and {targets.type} were got",
+            "Convert targets with .astype(np.int64).",
+        )
     if logits.ndim < 1 or logits.shape[:-1] != targets.shape:
         fail(
-            errors.ShapeError, "cross_entropy", "logits (…, C) and targets (…) must agree but for the class axis",
+            errors.ShapeError,
+            "cross_entropy",
+            "logits (…, C) and targets (…) must agree but for the class axis",
             f"{logits.shape} and {targets.shape} were got",
-        )  # fmt: skip
+        )
     if not 0 <= label_smoothing < 1:
-        fail(errors.ShapeError, "cross_entropy", "label_smoothing must lie in [0, 1)", f"{label_smoothing} was got")
+        fail(
+            errors.ShapeError,
+            "cross_entropy",
+            "label_smoothing must lie in [0, 1)",
+            f"{label_smoothing} was got",
+        )
     classes = logits.shape[-1]
-    value = targets.storage.array if targets.storage is not None else constant_value(targets) if targets.op.name == "constant" else None
+    value = (
+        targets.storage.array
+        if targets.storage is not None
+        else constant_value(targets)
+        if targets.op.name == "constant"
+        else None
+    )
     if value is not None and value.size:
-        wrong = value[((value < 0) | (value >= classes)) & (value != (ignore_index if ignore_index is not None else -1 << 62))]
+        wrong = value[
+            ((value < 0) | (value >= classes))
+            & (value != (ignore_index if ignore_index is not None else -1 << 62))
+        ]
         if wrong.size:
             fail(
-                errors.ShapeError, "cross_entropy", f"targets must lie in 0..{classes - 1}", f"{wrong.flat[0]} was got",
+                errors.ShapeError,
+                "cross_entropy",
+                f"targets must lie in 0..{classes - 1}",
+                f"{wrong.flat[0]} was got",
                 "Set ignore_index= for padding.",
-            )  # fmt: skip
+            )
     rows = reshape(logits, (-1, classes)) if logits.ndim != 2 else logits
     loss, _ = call(
-        "cross_entropy", rows, reshape(targets, (-1,)) if targets.ndim != 1 else targets, count=2,
-        ignore=ignore_index, smoothing=float(label_smoothing),
-    )  # fmt: skip
+        "cross_entropy",
+        rows,
+        reshape(targets, (-1,)) if targets.ndim != 1 else targets,
+        count=2,
+        ignore=ignore_index,
+        smoothing=float(label_smoothing),
+    )
     return reshape(loss, targets.shape)
 
 
 def cross_entropy(logits, targets, ignore_index: int | None = None, label_smoothing: float = 0.0) -> Tensor:
-    """Mean cross-entropy, a scalar in nats: logits (…, C), integer targets (…), the mean over targets other than ``ignore_index``.
+    """Mean cross-entropy, a scalar in nats: logits (…, C), integer targets (…), the mean over targets other
+    than ``ignore_index``.
 
-    ``label_smoothing`` ε mixes the target with the uniform distribution, (1 − ε)·onehot + ε/C. Raises ShapeError or DTypeError for what doesn't fit;
-    targets out of range known only at run time give NaN.
+    ``label_smoothing`` ε mixes the target with the uniform distribution, (1 − ε)·onehot + ε/C. Raises
+    ShapeError or DTypeError for what doesn't fit; targets out of range known only at run time give NaN.
     """
     rows = cross_entropy_rows(logits, targets, ignore_index, label_smoothing)
     if ignore_index is None:
         return reduce.sum(rows) * (1 / rows.size) if rows.size else reduce.sum(rows)
     counted = reduce.sum(cast(not_equal(as_tensor(targets), ignore_index), rows.dtype))
     return reduce.sum(rows) / where(equal(counted, 0), 1, counted)
-
-

@@ -1,1 +1,3 @@
-"""Floor 2: rewriting. Named rules with a soundness class, applied in phases; a verifier after each; ``explain`` shows what fired."""
+"""Floor 2: rewriting. Named rules with a soundness class, applied in phases; a verifier after each;
+``explain`` shows what fired.
+"""

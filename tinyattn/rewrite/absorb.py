@@ -1,6 +1,8 @@
-"""Sums absorbed by matrix products: x·w + b, and a recurrent step's x_t + h·u, are one kernel, C = A·B + D; squares by the sum over them.
+"""Sums absorbed by matrix products: x·w + b, and a recurrent step's x_t + h·u, are one kernel, C = A·B + D;
+squares by the sum over them.
 
-The product (or square) must have no other user, or it would be made twice. A bias that is added after a reshape is moved inside it.
+The product (or square) must have no other user, or it would be made twice. A bias that is added after a
+reshape is moved inside it.
 """
 
 from collections.abc import Sequence
@@ -44,8 +46,15 @@ def absorb(roots: Sequence[Tensor], log: Log) -> list[Tensor]:
                     if better is not None:
                         log.steps.append(("absorb", ABSORB, node, better))
                         return better
-        if node.op.name == "sum" and node.inputs[0].op.name == "square" and alone(node.inputs[0]) and _trailing(node):
-            better = make("sum_squares", inputs[0].inputs[0], axes=node.attrs["axes"], keepdims=node.attrs["keepdims"])
+        if (
+            node.op.name == "sum"
+            and node.inputs[0].op.name == "square"
+            and alone(node.inputs[0])
+            and _trailing(node)
+        ):
+            better = make(
+                "sum_squares", inputs[0].inputs[0], axes=node.attrs["axes"], keepdims=node.attrs["keepdims"]
+            )
             log.steps.append(("absorb", SQUARES, node, better))
             return better
         return rebuild(node, inputs)

@@ -1,8 +1,10 @@
-"""Elementwise fusion: chains of elementwise operations become one ``fused`` node, run tile by tile without going through memory.
+"""Elementwise fusion: chains of elementwise operations become one ``fused`` node, run tile by tile without
+going through memory.
 
-One walk in topological order keeps *open* groups: sets of elementwise nodes of one shape whose values nobody else has needed yet. A node joins the open groups of its
-inputs (merging them: open groups never depend on each other), and a group is closed, that is, put into the schedule, as soon as something outside needs one of its
-values. The result has no cycles by construction, and the walk is linear.
+One walk in topological order keeps *open* groups: sets of elementwise nodes of one shape whose values nobody
+else has needed yet. A node joins the open groups of its inputs (merging them: open groups never depend on
+each other), and a group is closed, that is, put into the schedule, as soon as something outside needs one of
+its values. The result has no cycles by construction, and the walk is linear.
 """
 
 from collections.abc import Sequence
@@ -22,6 +24,7 @@ MAX_MEMBERS = 40
 
 FUSION = Rule("fuse-elementwise", "elementwise chain → one fused kernel", "exact", (), lambda node: None)
 
+
 def _reference(*arrays, body: Body):
     from tinyattn.runtime.reference import evaluate
 
@@ -36,9 +39,13 @@ def _lower(node: Tensor, emit) -> None:
 
 register(
     Op(
-        "fused", lambda *inputs, body: tuple(y.type for y in body.outputs), NotDifferentiable("it exists only in compiled programs"),
-        reference=_reference, lower=_lower, formula="fused",
-    )  # fmt: skip
+        "fused",
+        lambda *inputs, body: tuple(y.type for y in body.outputs),
+        NotDifferentiable("it exists only in compiled programs"),
+        reference=_reference,
+        lower=_lower,
+        formula="fused",
+    )
 )
 
 
@@ -60,7 +67,9 @@ def _mixes_floats(node: Tensor) -> bool:
 
 
 def fuse(roots: Sequence[Tensor], log: Log, alone: bool = False) -> list[Tensor]:
-    """``roots`` with elementwise chains fused, inside bodies too; with ``alone`` every operation is a kernel of its own."""
+    """``roots`` with elementwise chains fused, inside bodies too; with ``alone`` every operation is a kernel
+    of its own.
+    """
     order = topological(roots)
     groups: dict[Tensor, _Group] = {}  # members of open groups
     schedule: list[Tensor | _Group] = []
@@ -84,7 +93,11 @@ def fuse(roots: Sequence[Tensor], log: Log, alone: bool = False) -> list[Tensor]
             group = groups.get(source)
             if group is None or group in joined:
                 continue
-            fits = group.shape == node.shape and (real is None or group.real is None or group.real == real) and not single
+            fits = (
+                group.shape == node.shape
+                and (real is None or group.real is None or group.real == real)
+                and not single
+            )
             if fits and len(group.members) + sum(len(g.members) for g in joined) < MAX_MEMBERS:
                 joined.append(group)
             else:

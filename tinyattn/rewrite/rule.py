@@ -1,6 +1,7 @@
 """Rules as data, and the pass that applies them.
 
-A rule looks at one node whose inputs are already rewritten and answers a better node or None. Its soundness says what it keeps:
+A rule looks at one node whose inputs are already rewritten and answers a better node or None. Its soundness
+says what it keeps:
 
 ``exact``              the same numbers in exact and floating-point arithmetic (but for the sign of zero)
 ``stabilising``        the same mathematics, with less overflow or rounding
@@ -78,7 +79,12 @@ def _short(node: Tensor) -> list[str]:
 class Rewriter:
     """Applies rules bottom-up until none fires, inside bodies too."""
 
-    def __init__(self, rules: Iterable[Rule] | None = None, soundness: Sequence[str] = DEFAULT_SOUNDNESS, log: Log | None = None):
+    def __init__(
+        self,
+        rules: Iterable[Rule] | None = None,
+        soundness: Sequence[str] = DEFAULT_SOUNDNESS,
+        log: Log | None = None,
+    ):
         self.by_op: dict[str, list[Rule]] = {}
         for candidate in RULES if rules is None else rules:
             if candidate.soundness in soundness:
@@ -91,7 +97,9 @@ class Rewriter:
         result = self._rewrite(list(roots), phase)
         for before, after in zip(roots, result, strict=True):
             if before.type != after.type:
-                raise VerifyError(f"[rewrite] types must be kept, but {before.type} became {after.type} (phase {phase}).")
+                raise VerifyError(
+                    f"[rewrite] types must be kept, but {before.type} became {after.type} (phase {phase})."
+                )
         verify(result, f"phase {phase}")
         return result
 
@@ -101,7 +109,9 @@ class Rewriter:
 
         def change(node: Tensor, inputs: list[Tensor]) -> Tensor:
             if node.op.name == "scan":
-                scans[node] = rebuild_scan(node, inputs, asked.get(node, []), lambda r: self._rewrite(r, phase))
+                scans[node] = rebuild_scan(
+                    node, inputs, asked.get(node, []), lambda r: self._rewrite(r, phase)
+                )
                 return scans[node][0]
             if node.op.name == "output" and node.inputs[0] in scans:
                 new, keys = scans[node.inputs[0]]
@@ -118,7 +128,8 @@ class Rewriter:
                 if better is not None and better is not node:
                     if better.type != node.type:
                         raise VerifyError(
-                            f"[rewrite] types must be kept, but rule {candidate.name!r} turned {node.type} into {better.type}."
+                            f"[rewrite] types must be kept, but rule {candidate.name!r} turned {node.type} "
+                            f"into {better.type}."
                         )
                     self.log.steps.append((phase, candidate, node, better))
                     node = better
@@ -137,8 +148,12 @@ def asked_stacks(roots: Sequence[Tensor]) -> dict[Tensor, list]:
     return asked
 
 
-def rebuild_scan(node: Tensor, inputs: Sequence[Tensor], keys: list, rewrite: Callable) -> tuple[Tensor, dict]:
-    """A scan with its body rewritten and without the carries, sequences and constants that nothing needs; and the new name of each output."""
+def rebuild_scan(
+    node: Tensor, inputs: Sequence[Tensor], keys: list, rewrite: Callable
+) -> tuple[Tensor, dict]:
+    """A scan with its body rewritten and without the carries, sequences and constants that nothing needs;
+    and the new name of each output.
+    """
     attrs = node.attrs
     body, n_carries, n_xs = attrs["body"], attrs["carries"], attrs["sequences"]
     stacked = [key[1] for key in keys if key[0] == "stack"]
@@ -158,9 +173,14 @@ def rebuild_scan(node: Tensor, inputs: Sequence[Tensor], keys: list, rewrite: Ca
     )
     count = sum(k < n_carries for k in kept)
     new = make(
-        "scan", *(inputs[k] for k in kept), body=Body(renamed.arguments, renamed.outputs[:count]), carries=count,
-        sequences=sum(n_carries <= k < n_carries + n_xs for k in kept), length=attrs["length"], reverse=attrs["reverse"],
-    )  # fmt: skip
+        "scan",
+        *(inputs[k] for k in kept),
+        body=Body(renamed.arguments, renamed.outputs[:count]),
+        carries=count,
+        sequences=sum(n_carries <= k < n_carries + n_xs for k in kept),
+        length=attrs["length"],
+        reverse=attrs["reverse"],
+    )
     names: dict = {("final", k): ("final", i) for i, k in enumerate(kept) if k < n_carries}
     for value, renewed in zip(stacked, renamed.outputs[count:], strict=True):
         names["stack", value] = ("stack", renewed)

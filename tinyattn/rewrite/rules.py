@@ -27,9 +27,18 @@ def _spread(node: Tensor, like: Tensor) -> Tensor:
 
 @rule("fold-constants", "f(constants) → constant", "exact")
 def fold_constants(node: Tensor) -> Tensor | None:
-    if not node.inputs or node.op.impure or node.dtype is None or node.op.name in ("constant", "broadcast_to", "output"):
+    if (
+        not node.inputs
+        or node.op.impure
+        or node.dtype is None
+        or node.op.name in ("constant", "broadcast_to", "output")
+    ):
         return None
-    if node.size > _FOLD_LIMIT or any(s.op.name != "constant" for s in node.inputs) or node.op.reference is None:
+    if (
+        node.size > _FOLD_LIMIT
+        or any(s.op.name != "constant" for s in node.inputs)
+        or node.op.reference is None
+    ):
         return None
     if any(isinstance(v, Body) for v in node.attrs.values()):
         return None
@@ -113,16 +122,33 @@ def subtract_negation(node: Tensor) -> Tensor | None:
 def merge_views(node: Tensor) -> Tensor | None:
     inner = node.inputs[0]
     if node.op.name == inner.op.name == "reshape":
-        return inner.inputs[0] if inner.inputs[0].shape == node.shape else make("reshape", inner.inputs[0], shape=node.shape)
+        return (
+            inner.inputs[0]
+            if inner.inputs[0].shape == node.shape
+            else make("reshape", inner.inputs[0], shape=node.shape)
+        )
     if node.op.name == inner.op.name == "broadcast_to":
         return make("broadcast_to", inner.inputs[0], shape=node.shape)
     if node.op.name == inner.op.name == "transpose":
         axes = tuple(inner.attrs["axes"][a] for a in node.attrs["axes"])
-        return inner.inputs[0] if axes == tuple(range(len(axes))) else make("transpose", inner.inputs[0], axes=axes)
+        return (
+            inner.inputs[0]
+            if axes == tuple(range(len(axes)))
+            else make("transpose", inner.inputs[0], axes=axes)
+        )
     return None
 
 
-@rule("identity-view", "a view that changes nothing → x", "exact", "reshape", "broadcast_to", "transpose", "slice", "cast")
+@rule(
+    "identity-view",
+    "a view that changes nothing → x",
+    "exact",
+    "reshape",
+    "broadcast_to",
+    "transpose",
+    "slice",
+    "cast",
+)
 def identity_view(node: Tensor) -> Tensor | None:
     inner = node.inputs[0]
     if inner.shape != node.shape or inner.dtype != node.dtype:
@@ -142,47 +168,47 @@ def sum_unit_axes(node: Tensor) -> Tensor | None:
     return None
 
 
-def _terms(node: Tensor, limit: int = 16) -> list[Tensor]:
-    """The terms of a sum of equal shapes (an inner sum counts as one term beyond the limit)."""
-    found: list[Tensor] = []
-    stack = [node]
-    while stack:
-        term = stack.pop()
-        inner = term.op.name == "add" and all(s.shape == term.shape for s in term.inputs) and len(found) + len(stack) < limit
-        if inner:
-            stack.extend(reversed(term.inputs))
-        else:
-            found.append(term)
-    return found
-
-
 def _axis_of(part: Tensor) -> int | None:
     """The one axis along which ``unslice`` lays its operand into zeros, if it is one, without gaps."""
     axes = [a for a, (n, m) in enumerate(zip(part.inputs[0].shape, part.shape, strict=True)) if n != m]
     return axes[0] if len(axes) == 1 and part.attrs["steps"][axes[0]] == 1 else None
 
 
-@rule("join-parts", "parts laid into zeros, together everything, and added → concat", "exact", "add")
+@rule("join-parts", "x + parts laid into zeros, together everything → x + concat", "exact", "add")
 def join_parts(node: Tensor) -> Tensor | None:
-    if all(s.op.name != "unslice" for s in node.inputs):
+    parts: list[Tensor] = []
+    rest: Tensor | None = node
+    while (
+        rest is not None
+    ):  # take parts off the sum from outside, so that what is left keeps its order of additions
+        if rest.op.name == "unslice" and rest.shape == node.shape:
+            parts.append(rest)
+            rest = None
+            break
+        part = (
+            next((s for s in rest.inputs if s.op.name == "unslice"), None) if rest.op.name == "add" else None
+        )
+        if part is None or part.shape != node.shape:
+            break
+        parts.append(part)
+        rest = rest.inputs[1] if part is rest.inputs[0] else rest.inputs[0]
+    axis = _axis_of(parts[0]) if parts else None
+    if (
+        axis is None
+        or any(_axis_of(p) != axis for p in parts)
+        or (rest is not None and rest.shape != node.shape)
+    ):
         return None
-    axis = next((_axis_of(s) for s in node.inputs if s.op.name == "unslice"), None)
-    if axis is None:
-        return None
-    terms = _terms(node)
-    parts = [t for t in terms if t.op.name == "unslice" and _axis_of(t) == axis]
-    others = [t for t in terms if t not in set(parts)]
+    parts.sort(key=lambda p: p.attrs["starts"][axis])
     position = 0
-    for part in sorted(parts, key=lambda p: p.attrs["starts"][axis]):
+    for part in parts:
         if part.attrs["starts"][axis] != position:
             return None  # a gap, or two parts at one place
         position += part.inputs[0].shape[axis]
     if position != node.shape[axis]:
         return None
-    result = make("concat", *(p.inputs[0] for p in sorted(parts, key=lambda p: p.attrs["starts"][axis])), axis=axis)
-    for other in others:
-        result = make("add", result, other)
-    return result
+    joined = make("concat", *(p.inputs[0] for p in parts), axis=axis)
+    return joined if rest is None else make("add", rest, joined)
 
 
 @rule("log-softmax", "log softmax(x) → log_softmax(x)", "stabilising", "log")
@@ -217,7 +243,11 @@ def log_sigmoid(node: Tensor) -> Tensor | None:
 @rule("expm1", "exp(x) − 1 → expm1(x)", "stabilising", "sub")
 def expm1(node: Tensor) -> Tensor | None:
     a, b = node.inputs
-    return make("expm1", a.inputs[0]) if a.op.name == "exp" and number(b) == 1 and a.shape == node.shape else None
+    return (
+        make("expm1", a.inputs[0])
+        if a.op.name == "exp" and number(b) == 1 and a.shape == node.shape
+        else None
+    )
 
 
 @rule("logsumexp", "log Σ exp(x) → max + log Σ exp(x − max)", "stabilising", "log")

@@ -1,7 +1,8 @@
 """Assembly: from rows and planned buffers to the table of words that the executor runs.
 
-Argument blocks, their tables and the program itself are 64-bit words in one array. A word that holds the address of something that moves with a loop gets a POINT row at
-the start of that loop's body, which sets it anew in every iteration.
+Argument blocks, their tables and the program itself are 64-bit words in one array. A word that holds the
+address of something that moves with a loop gets a POINT row at the start of that loop's body, which sets it
+anew in every iteration.
 """
 
 from typing import Any
@@ -87,8 +88,23 @@ class Assembly:
                 row = len(table)
                 base_cells[word, region] = row
                 size = ref.dtype.itemsize
-                target = ("base", word, min(inner, key=lambda m: m.region.depth).region) if inner else ("word", word)
-                table.append([POINT, 0, self._blocks[word], moving.stride * size, ("counter", counter(region)), moving.first, moving.period - 1, 0])
+                target = (
+                    ("base", word, min(inner, key=lambda m: m.region.depth).region)
+                    if inner
+                    else ("word", word)
+                )
+                table.append(
+                    [
+                        POINT,
+                        0,
+                        self._blocks[word],
+                        moving.stride * size,
+                        ("counter", counter(region)),
+                        moving.first,
+                        moving.period - 1,
+                        0,
+                    ]
+                )
                 fixups.append((row, 1, target))
             for item in region.items:
                 if isinstance(item, Region):
@@ -100,7 +116,18 @@ class Assembly:
                 else:
                     shared = int(item.cost > SHARE_ABOVE and 1 < item.tiles)
                     function = build.address(item.kernel, item.dtype)
-                    table.append([KERNEL, function, start + 8 * args[item], min(item.tiles, MAX_TILES), shared, 0, 0, 0])
+                    table.append(
+                        [
+                            KERNEL,
+                            function,
+                            start + 8 * args[item],
+                            min(item.tiles, MAX_TILES),
+                            shared,
+                            0,
+                            0,
+                            0,
+                        ]
+                    )
                     self.rows.append(item)
 
         walk(main)
@@ -132,14 +159,20 @@ class Assembly:
     def view(self, ref: Ref) -> np.ndarray:
         """The memory of a reference that doesn't move, as an array."""
         buffer = ref.buffer.root()
-        memory = buffer.array.reshape(-1).view(np.uint8) if buffer.array is not None else self.arena[buffer.offset :]
+        memory = (
+            buffer.array.reshape(-1).view(np.uint8)
+            if buffer.array is not None
+            else self.arena[buffer.offset :]
+        )
         size = ref.dtype.itemsize
         if ref.size == 0:
             return np.zeros(ref.shape, ref.dtype)
         low = ref.offset + sum(min(0, (n - 1) * s) for n, s in zip(ref.shape, ref.strides, strict=True))
         high = ref.offset + sum(max(0, (n - 1) * s) for n, s in zip(ref.shape, ref.strides, strict=True)) + 1
         flat = memory[low * size : high * size].view(ref.dtype)
-        return np.lib.stride_tricks.as_strided(flat[ref.offset - low :], ref.shape, [s * size for s in ref.strides])
+        return np.lib.stride_tricks.as_strided(
+            flat[ref.offset - low :], ref.shape, [s * size for s in ref.strides]
+        )
 
 
 def aligned_bytes(size: int, alignment: int = 64) -> np.ndarray:
@@ -147,5 +180,3 @@ def aligned_bytes(size: int, alignment: int = 64) -> np.ndarray:
     memory = np.zeros(size + alignment, np.uint8)
     start = -memory.ctypes.data % alignment
     return memory[start : start + size]
-
-

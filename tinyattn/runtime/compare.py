@@ -19,11 +19,15 @@ class Difference(NamedTuple):
 
 
 def compare(
-    roots: Tensor | Sequence[Tensor], inputs: Sequence[Tensor] = (), arrays: Sequence[np.ndarray] = (), rewriting: bool = False
+    roots: Tensor | Sequence[Tensor],
+    inputs: Sequence[Tensor] = (),
+    arrays: Sequence[np.ndarray] = (),
+    rewriting: bool = False,
 ) -> list[Difference]:
     """Compute every node below ``roots`` natively and in NumPy; one Difference a node, in topological order.
 
-    ``inputs`` and ``arrays`` give the values of traced inputs. Without ``rewriting`` each node is a kernel of its own. NaNs count as equal to each other.
+    ``inputs`` and ``arrays`` give the values of traced inputs. Without ``rewriting`` each node is a kernel
+    of its own. NaNs count as equal to each other.
     """
     roots = [roots] if isinstance(roots, Tensor) else list(roots)
     nodes = [n for n in topological(roots) if n.dtype is not None and n.op.name not in ("input", "constant")]

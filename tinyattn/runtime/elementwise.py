@@ -1,6 +1,7 @@
 """Fused elementwise chains as programs of the vector machine (``tinyattn/kernels/elementwise.py``).
 
-A chain's nodes become instructions on slots: inputs, outputs, and registers that are reused as soon as their value is dead.
+A chain's nodes become instructions on slots: inputs, outputs, and registers that are reused as soon as their
+value is dead.
 """
 
 import functools
@@ -14,7 +15,17 @@ from tinyattn.kernels.opcodes import CONTIGUOUS, KINDS, OPCODES, SCALAR, STRIDED
 from tinyattn.runtime.memory import Ref
 from tinyattn.runtime.moves import coalesce
 
-_COST_PER_OPERATION = {"exp": 0.3, "log": 0.4, "tanh": 0.4, "sigmoid": 0.4, "pow": 1.0, "softplus": 0.8, "erf": 0.6, "sin": 0.6, "cos": 0.6}
+_COST_PER_OPERATION = {
+    "exp": 0.3,
+    "log": 0.4,
+    "tanh": 0.4,
+    "sigmoid": 0.4,
+    "pow": 1.0,
+    "softplus": 0.8,
+    "erf": 0.6,
+    "sin": 0.6,
+    "cos": 0.6,
+}
 """Rough nanoseconds an element; 0.06 for everything else."""
 
 
@@ -24,22 +35,37 @@ def _kind(node: Tensor) -> str:
 
 
 def _steps(node: Tensor) -> list[tuple[str, str, tuple]]:
-    """A node as machine operations: (operation, kind, operands), where operand −1 − k is the result of step k and k is input k."""
+    """A node as machine operations: (operation, kind, operands), where operand −1 − k is the result of step
+    k and k is input k.
+    """
     name, kind = node.op.name, _kind(node.inputs[-1])
     arguments = tuple(range(len(node.inputs)))
     if name == "cast":
         target = _kind(node)
         return [("copy", kind, (0,)) if target == kind else (f"to_{target}", kind, (0,))]
     if name == "softplus":  # max(x, 0) + log1p(exp(−|x|))
-        return [("abs", kind, (0,)), ("neg", kind, (-1,)), ("exp", kind, (-2,)), ("log1p", kind, (-3,)), ("relu", kind, (0,)), ("add", kind, (-4, -5))]
+        return [
+            ("abs", kind, (0,)),
+            ("neg", kind, (-1,)),
+            ("exp", kind, (-2,)),
+            ("log1p", kind, (-3,)),
+            ("relu", kind, (0,)),
+            ("add", kind, (-4, -5)),
+        ]
     if name in ("floor_divide", "mod") and kind == "real":
         quotient = [("div", kind, (0, 1)), ("floor", kind, (-1,))]
-        return quotient if name == "floor_divide" else [*quotient, ("mul", kind, (-2, 1)), ("sub", kind, (0, -3))]
+        return (
+            quotient
+            if name == "floor_divide"
+            else [*quotient, ("mul", kind, (-2, 1)), ("sub", kind, (0, -3))]
+        )
     return [(name, kind, arguments)]
 
 
 def _operands(nodes: Sequence[Tensor], outputs: Sequence[Tensor]) -> dict[Tensor, tuple[Tensor, ...]]:
-    """What each node reads. A product that only a sum reads is left out: the sum becomes a·b + c and reads the factors."""
+    """What each node reads. A product that only a sum reads is left out: the sum becomes a·b + c and reads
+    the factors.
+    """
     uses: dict[Tensor, int] = dict.fromkeys(outputs, 2)
     for node in nodes:
         for source in node.inputs:
@@ -48,7 +74,11 @@ def _operands(nodes: Sequence[Tensor], outputs: Sequence[Tensor]) -> dict[Tensor
     for node in nodes:
         if node.op.name == "add" and _kind(node) == "real":
             for product, other in (node.inputs, reversed(node.inputs)):
-                if product.op.name in ("mul", "square") and uses[product] == 1 and operands.get(product) is product.inputs:
+                if (
+                    product.op.name in ("mul", "square")
+                    and uses[product] == 1
+                    and operands.get(product) is product.inputs
+                ):
                     operands[node] = (product.inputs[0], product.inputs[-1], other)
                     del operands[product]
                     break
@@ -108,7 +138,9 @@ class Chain:
         self.real = FLOAT64 if any(n.dtype == FLOAT64 for n in (*self.nodes, *body.arguments)) else FLOAT32
 
     def in_place(self, argument: int, output: int) -> bool:
-        """Whether output ``output`` may lie where input ``argument`` is: nothing reads the input after the output is written."""
+        """Whether output ``output`` may lie where input ``argument`` is: nothing reads the input after the
+        output is written.
+        """
         slot = self.inputs + output
         writes = [k for k, step in enumerate(self.instructions) if step[1] == slot]
         return all(argument not in read for read in self.reads[writes[0] + 1 :])
@@ -136,12 +168,21 @@ def lower_fused(node: Tensor, emit) -> None:
     """Emit one kernel for a fused node."""
     body: Body = node.attrs["body"]
     chain = chain_of(body)
-    sources = [emit.value(s) for s in node.inputs] + [emit.constant(constant_value(c)) for c in chain.constants]
+    sources = [emit.value(s) for s in node.inputs] + [
+        emit.constant(constant_value(c)) for c in chain.constants
+    ]
     targets = [emit.result(node, k) for k in range(len(body.outputs))]
     emit_chain(emit, chain, sources, targets, node)
 
 
-def emit_chain(emit, chain: Chain, sources: Sequence[Ref], targets: Sequence[Ref], node: Tensor | None = None, region=None) -> None:
+def emit_chain(
+    emit,
+    chain: Chain,
+    sources: Sequence[Ref],
+    targets: Sequence[Ref],
+    node: Tensor | None = None,
+    region=None,
+) -> None:
     """The kernel row of a machine program on given memory."""
     shape = targets[0].shape
     size = targets[0].size
@@ -163,7 +204,18 @@ def emit_chain(emit, chain: Chain, sources: Sequence[Ref], targets: Sequence[Ref
     for ref in targets:
         outputs += [ref, KINDS.index(SHORT[ref.dtype]), 0, 0]
     instructions = [word for step in chain.instructions for word in step]
-    words = [size, len(extents), list(extents), len(chain.instructions), instructions, len(sources), inputs, len(targets), outputs, chain.registers]
+    words = [
+        size,
+        len(extents),
+        list(extents),
+        len(chain.instructions),
+        instructions,
+        len(sources),
+        inputs,
+        len(targets),
+        outputs,
+        chain.registers,
+    ]
     pairs = []
     if node is not None:
         for k, target in enumerate(targets):
@@ -171,9 +223,17 @@ def emit_chain(emit, chain: Chain, sources: Sequence[Ref], targets: Sequence[Ref
                 if direct[j] and sources[j].dtype.itemsize == target.dtype.itemsize and chain.in_place(j, k):
                     pairs.append((target, sources[j]))
     emit.kernel(
-        "elementwise.run", words, tiling.tiles_of_elementwise(size), reads=list(sources), writes=list(targets), dtype=chain.real,
-        cost=size * (chain.cost + 0.05 * (len(sources) + len(targets))), in_place=pairs, region=region, flops=float(size * len(chain.nodes)),
-    )  # fmt: skip
+        "elementwise.run",
+        words,
+        tiling.tiles_of_elementwise(size),
+        reads=list(sources),
+        writes=list(targets),
+        dtype=chain.real,
+        cost=size * (chain.cost + 0.05 * (len(sources) + len(targets))),
+        in_place=pairs,
+        region=region,
+        flops=float(size * len(chain.nodes)),
+    )
 
 
 def _plain(extents, steps) -> bool:

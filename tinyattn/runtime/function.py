@@ -1,8 +1,9 @@
 """Compiled functions: trace once for each input signature, then one native call a step.
 
-``@ta.function`` calls the Python function with traced inputs; what it returns, and every update that optimizers ask for on the way, become one graph, one program. Arrays (and
-Tensors) among the arguments, in any tree of tuples, lists and dicts, are inputs; Python floats are inputs too (float32 scalars); integers, bools, strings and None are part of the
-signature, so another value means another trace.
+``@ta.function`` calls the Python function with traced inputs; what it returns, and every update that
+optimizers ask for on the way, become one graph, one program. Arrays (and Tensors) among the arguments, in
+any tree of tuples, lists and dicts, are inputs; Python floats are inputs too (float32 scalars); integers,
+bools, strings and None are part of the signature, so another value means another trace.
 """
 
 import functools
@@ -20,7 +21,9 @@ from tinyattn.runtime.program import Program
 
 
 def _is_input(value) -> bool:
-    return isinstance(value, (np.ndarray, np.generic, Tensor, float)) and not isinstance(value, (bool, np.bool_))
+    return isinstance(value, (np.ndarray, np.generic, Tensor, float)) and not isinstance(
+        value, (bool, np.bool_)
+    )
 
 
 def _split(tree, arrays: list[np.ndarray]):
@@ -30,21 +33,31 @@ def _split(tree, arrays: list[np.ndarray]):
     if isinstance(tree, (tuple, list)):
         return (type(tree), tuple(_split(value, arrays) for value in tree))
     if _is_input(tree):
-        array = tree.numpy() if isinstance(tree, Tensor) else np.asarray(tree, np.float32 if type(tree) is float else None)
+        array = (
+            tree.numpy()
+            if isinstance(tree, Tensor)
+            else np.asarray(tree, np.float32 if type(tree) is float else None)
+        )
         if array.dtype not in DTYPES:
             fail(
-                errors.DTypeError, "function", "arguments must be float32, float64, int32, int64 or bool arrays",
-                f"an array of {array.dtype} was got", "Convert it with astype.",
-            )  # fmt: skip
+                errors.DTypeError,
+                "function",
+                "arguments must be float32, float64, int32, int64 or bool arrays",
+                f"an array of {array.dtype} was got",
+                "Convert it with astype.",
+            )
         arrays.append(array)
         return Type(array.shape, array.dtype)
     try:
         hash(tree)
     except TypeError:
         fail(
-            errors.DTypeError, "function", "arguments must be arrays, Tensors, numbers, strings, None, or trees of them",
-            f"{type(tree).__name__} was got", "Close over other objects instead of passing them.",
-        )  # fmt: skip
+            errors.DTypeError,
+            "function",
+            "arguments must be arrays, Tensors, numbers, strings, None, or trees of them",
+            f"{type(tree).__name__} was got",
+            "Close over other objects instead of passing them.",
+        )
     return ("static", (type(tree), tree))  # with its type, because True == 1
 
 
@@ -93,7 +106,9 @@ class Compiled:
 
 
 def unflatten_arrays(tree, arrays):
-    """The tree a traced function returned, with arrays in the place of Tensors (NumPy scalars in the place of 0-d ones)."""
+    """The tree a traced function returned, with arrays in the place of Tensors (NumPy scalars in the place
+    of 0-d ones).
+    """
     if isinstance(tree, dict):
         return {key: unflatten_arrays(value, arrays) for key, value in tree.items()}
     if isinstance(tree, (tuple, list)):
@@ -103,7 +118,9 @@ def unflatten_arrays(tree, arrays):
 
 
 class Function:
-    """A Python function compiled for each signature of its arguments. Call it with arrays; it returns arrays."""
+    """A Python function compiled for each signature of its arguments. Call it with arrays; it returns
+    arrays.
+    """
 
     def __init__(self, fn: Callable):
         self.fn = fn
@@ -139,6 +156,7 @@ class Function:
 
 
 def function(fn: Callable) -> Function:
-    """Compile ``fn``: one native program for each input signature. See the module's docstring for what counts as an input."""
+    """Compile ``fn``: one native program for each input signature. See the module's docstring for what
+    counts as an input.
+    """
     return Function(fn)
-

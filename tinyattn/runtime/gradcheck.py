@@ -1,8 +1,9 @@
 """Derivatives checked against finite differences, in float64, to second order.
 
-Central differences with step h have an error of O(h²) from the Taylor series and O(ε/h) from rounding; the step is chosen near the best h for each order and the tolerance follows.
-The full Jacobian is compared when it is small, random projections vᵀ J u when it is large. A point closer to a kink (relu at 0, a tie of max) than the step is reported as
-such rather than as a wrong derivative.
+Central differences with step h have an error of O(h²) from the Taylor series and O(ε/h) from rounding; the
+step is chosen near the best h for each order and the tolerance follows. The full Jacobian is compared when
+it is small, random projections vᵀ J u when it is large. A point closer to a kink (relu at 0, a tie of max)
+than the step is reported as such rather than as a wrong derivative.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,10 +29,12 @@ def gradcheck(
     evaluate: Callable = reference.evaluate,
     seed: int = 0,
 ) -> bool:
-    """Compare the derivatives of ``fn(*inputs)`` (a Tensor or a tuple of them) with central differences; True, or GradcheckError.
+    """Compare the derivatives of ``fn(*inputs)`` (a Tensor or a tuple of them) with central differences;
+    True, or GradcheckError.
 
-    ``inputs``: arrays or Tensors, taken as float64 (integer and bool ones are held fixed). ``order`` 2 also checks the derivative of the derivative.
-    The error names the input, the element and both numbers, or the operation at whose kink the point lies.
+    ``inputs``: arrays or Tensors, taken as float64 (integer and bool ones are held fixed). ``order`` 2 also
+    checks the derivative of the derivative. The error names the input, the element and both numbers, or the
+    operation at whose kink the point lies.
     """
     leaves = [_as_leaf(x) for x in inputs]
     rng = np.random.default_rng(seed)
@@ -116,7 +119,16 @@ def _full(results, leaf, number, atol, rtol, evaluate, rng, order):
     wrong = ~(np.abs(symbolic - numeric) <= atol * max(1.0, scale) + rtol * np.abs(numeric))
     if wrong.any():
         j, i = np.argwhere(wrong)[np.argmax(np.abs(symbolic - numeric)[wrong])]
-        _fail(results, leaf, number, np.unravel_index(i, leaf.shape), symbolic[j, i], numeric[j, i], order, int(j))
+        _fail(
+            results,
+            leaf,
+            number,
+            np.unravel_index(i, leaf.shape),
+            symbolic[j, i],
+            numeric[j, i],
+            order,
+            int(j),
+        )
 
 
 def _pull(results, cotangents, leaf) -> Tensor:
@@ -145,9 +157,12 @@ def _fail(results, leaf, number, element, symbolic, numeric, order, row):
     name = f"{leaf.name!r}" if leaf.name else f"number {number}"
     where = f"element {tuple(map(int, element))}" if not isinstance(element, str) else element
     target = "" if row is None else f" of output element {row}"
-    advice = f"The point lies at a kink of {kink}: move it." if kink else "Check the derivative rules on the way."
+    advice = (
+        f"The point lies at a kink of {kink}: move it." if kink else "Check the derivative rules on the way."
+    )
     raise GradcheckError(
-        f"[gradcheck] {order}-order derivative{target} by input {name}, {where}, must equal its finite difference {numeric:.9g}, "
+        f"[gradcheck] {order}-order derivative{target} by input {name}, {where}, "
+        f"must equal its finite difference {numeric:.9g}, "
         f"but {symbolic:.9g} was got.\n  {advice}"
     )
 
@@ -160,10 +175,14 @@ def _nearest_kink(results) -> str | None:
         if node.op.kinks is not None and len(arrays) == len(node.inputs):
             distance = np.abs(np.asarray(node.op.kinks(*arrays, **node.attrs), np.float64))
             if distance.size and distance.min() < 20 * _STEP:
-                place = tuple(int(i) for i in np.unravel_index(distance.argmin(), distance.shape)) if distance.ndim else ()
-                found.append(f"{node.op.name!r} (element {place}{f', line {node.line}' if node.line else ''})")
+                place = (
+                    tuple(int(i) for i in np.unravel_index(distance.argmin(), distance.shape))
+                    if distance.ndim
+                    else ()
+                )
+                found.append(
+                    f"{node.op.name!r} (element {place}{f', line {node.line}' if node.line else ''})"
+                )
 
     reference.evaluate(results, watch=watch)
     return found[0] if found else None
-
-

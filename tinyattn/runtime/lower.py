@@ -1,8 +1,9 @@
 """Lowering: from a rewritten graph to rows of kernels over buffers.
 
-Each op's ``lower(node, emit)`` asks the :class:`Emitter` where its inputs are (``emit.value``) and where its result goes (``emit.result``), and adds kernels
-(``emit.kernel``). Views cost nothing. A scan becomes a region whose rows are its body once; what doesn't change from step to step (copies, packed
-matrices) is placed before the loop.
+Each op's ``lower(node, emit)`` asks the :class:`Emitter` where its inputs are (``emit.value``) and where its
+result goes (``emit.result``), and adds kernels (``emit.kernel``). Views cost nothing. A scan becomes a
+region whose rows are its body once; what doesn't change from step to step (copies, packed matrices) is
+placed before the loop.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,7 +22,9 @@ from tinyattn.runtime.moves import emit_copy, emit_fill
 
 @dataclass(eq=False)
 class Row:
-    """One kernel call. ``words`` is its argument block: integers, Refs (their address) and nested lists (the address of a table)."""
+    """One kernel call. ``words`` is its argument block: integers, Refs (their address) and nested lists (the
+    address of a table).
+    """
 
     kernel: str
     dtype: str
@@ -101,32 +104,59 @@ class Emitter:
         array = node.storage.array
         buffer = self._leaves.get(id(array))
         if buffer is None:
-            buffer = self._leaves[id(array)] = Buffer(array.nbytes, self.main, array=array, label=node.name or node.op.name)
+            buffer = self._leaves[id(array)] = Buffer(
+                array.nbytes, self.main, array=array, label=node.name or node.op.name
+            )
         return full_ref(buffer, node.shape, node.dtype)
 
     # What is done.
     def kernel(
-        self, name: str, words: list, tiles: int, *, reads: Sequence[Ref], writes: Sequence[Ref], dtype=None,
-        cost: float = 0.0, flops: float = 0.0, in_place=(), region: Region | None = None,
-    ) -> None:  # fmt: skip
-        """Add a kernel. ``dtype`` picks its float32 or float64 variant (default: that of the first write, float32 if that isn't a float)."""
+        self,
+        name: str,
+        words: list,
+        tiles: int,
+        *,
+        reads: Sequence[Ref],
+        writes: Sequence[Ref],
+        dtype=None,
+        cost: float = 0.0,
+        flops: float = 0.0,
+        in_place=(),
+        region: Region | None = None,
+    ) -> None:
+        """Add a kernel. ``dtype`` picks its float32 or float64 variant (default: that of the first write,
+        float32 if that isn't a float).
+        """
         if tiles <= 0:
             return
         variant = np.dtype(dtype if dtype is not None else writes[0].dtype)
         row = Row(
-            name, "f64" if SHORT[variant] == "f64" else "f32", words, tiles, list(reads), list(writes), cost, self.node, tuple(in_place),
-            region or self.region, flops,
-        )  # fmt: skip
+            name,
+            "f64" if SHORT[variant] == "f64" else "f32",
+            words,
+            tiles,
+            list(reads),
+            list(writes),
+            cost,
+            self.node,
+            tuple(in_place),
+            region or self.region,
+            flops,
+        )
         row.region.items.append(row)
 
     def contiguous(self, ref: Ref) -> Ref:
-        """The same elements in row-major order: ``ref`` itself, or a copy made as far out of the loops as it can be."""
+        """The same elements in row-major order: ``ref`` itself, or a copy made as far out of the loops as it
+        can be.
+        """
         if ref.contiguous:
             return ref
         return self.once(("copy", ref), ref.region, lambda region: self._copied(ref, region))
 
     def once(self, key, region: Region, build: Callable[[Region], Ref]) -> Ref:
-        """The result of ``build(region)``, made once for each key, in a region that encloses the current one."""
+        """The result of ``build(region)``, made once for each key, in a region that encloses the current
+        one.
+        """
         found = region.copies.get(key)
         if found is None:
             found = region.copies[key] = build(region)
@@ -147,7 +177,9 @@ class Emitter:
 
     # The walk.
     def lower(self, roots: Sequence[Tensor], values: dict[Tensor, Ref], placed: dict[Tensor, Ref]) -> None:
-        """Emit the kernels that compute ``roots`` in the current region; ``values`` are known, ``placed`` says where some results must go."""
+        """Emit the kernels that compute ``roots`` in the current region; ``values`` are known, ``placed``
+        says where some results must go.
+        """
         outer = self._values, self._placed, self._asked
         self._values, self._placed = values, placed
         order = topological(roots, values)
@@ -187,7 +219,9 @@ class Emitter:
         body, length, reverse = attrs["body"], attrs["length"], attrs["reverse"]
         n_carries, n_xs = attrs["carries"], attrs["sequences"]
         keys = [n.attrs["key"] for n in self._asked.get(node, ())]
-        stacks = dict.fromkeys(key[1] for key in keys if key[0] == "stack")  # (not a list: == on Tensors makes a Tensor)
+        stacks = dict.fromkeys(
+            key[1] for key in keys if key[0] == "stack"
+        )  # (not a list: == on Tensors makes a Tensor)
         inputs = [self._values[s] for s in node.inputs]
         result = self._values[node] = {}
         region = Region(self.region, length)
@@ -196,7 +230,9 @@ class Emitter:
             result.update({("stack", v): self.new((0, *v.shape), v.dtype) for v in stacks})
             return
         arguments = body.arguments
-        known: dict[Tensor, Ref] = dict(zip(arguments[n_carries + n_xs :], inputs[n_carries + n_xs :], strict=True))
+        known: dict[Tensor, Ref] = dict(
+            zip(arguments[n_carries + n_xs :], inputs[n_carries + n_xs :], strict=True)
+        )
         for argument, ref in zip(arguments[n_carries : n_carries + n_xs], inputs[n_carries:], strict=False):
             known[argument] = ref.at(region, reverse, length)
         placed: dict[Tensor, Ref] = {}
@@ -236,7 +272,9 @@ class Emitter:
         outer.items.append(region)
 
     def _lower_carry(self, k, node, init: Ref, region, stacks, users, known, place, result) -> None:
-        """Decide where carry ``k`` lives: in a stack that is asked for anyway, in one place, or in two places by turns."""
+        """Decide where carry ``k`` lives: in a stack that is asked for anyway, in one place, or in two
+        places by turns.
+        """
         body, length, reverse = node.attrs["body"], node.attrs["length"], node.attrs["reverse"]
         argument, following = body.arguments[k], body.outputs[k]
         shape, dtype = argument.shape, argument.dtype
@@ -244,10 +282,15 @@ class Emitter:
         fresh = following.inputs and following.op.view is None and following not in known
         unique = all(following is not other for j, other in enumerate(body.outputs) if j != k)
         if (argument in stacks or following in stacks) and fresh and unique:
-            # A stack of length + 1: slot t holds the carry before step t, slot t + 1 the one after it (mirrored when the loop runs backwards).
+            # A stack of length + 1: slot t holds the carry before step t, slot t + 1 the one after it
+            # (mirrored when the loop runs backwards).
             whole = self.new((length + 1, *shape), dtype)
-            before = whole.sliced((1 if reverse else 0, *(0 for _ in shape)), (1,) * (len(shape) + 1), (length, *shape))
-            after = whole.sliced((0 if reverse else 1, *(0 for _ in shape)), (1,) * (len(shape) + 1), (length, *shape))
+            before = whole.sliced(
+                (1 if reverse else 0, *(0 for _ in shape)), (1,) * (len(shape) + 1), (length, *shape)
+            )
+            after = whole.sliced(
+                (0 if reverse else 1, *(0 for _ in shape)), (1,) * (len(shape) + 1), (length, *shape)
+            )
             known[argument] = before.at(region, reverse, length)
             place(following, after.at(region, reverse, length))
             if argument in stacks:
@@ -262,7 +305,12 @@ class Emitter:
         readers = users[argument] if argument in users else []
         maker = following.inputs[0] if following.op.name == "output" else following
         if following is argument or (
-            fresh and unique and len(readers) == 1 and readers[0] is maker and maker.op.name == "fused" and may_overwrite(maker, argument, following.attrs["key"])
+            fresh
+            and unique
+            and len(readers) == 1
+            and readers[0] is maker
+            and maker.op.name == "fused"
+            and may_overwrite(maker, argument, following.attrs["key"])
         ):
             # Read only by the elementwise kernel that writes the next one: one place, updated in place.
             whole = self.new(shape, dtype)
@@ -281,7 +329,9 @@ class Emitter:
         result["final", k] = Ref(whole.buffer, (length % 2) * size, shape, whole.strides[1:], dtype)
 
 
-def lower_graph(outputs: Sequence[Tensor], inputs: Sequence[Tensor], updates: dict[Tensor, Tensor]) -> Lowered:
+def lower_graph(
+    outputs: Sequence[Tensor], inputs: Sequence[Tensor], updates: dict[Tensor, Tensor]
+) -> Lowered:
     """Lower a whole rewritten graph: its outputs, and the leaves it updates."""
     emit = Emitter()
     values: dict[Tensor, Ref] = {}
@@ -291,7 +341,11 @@ def lower_graph(outputs: Sequence[Tensor], inputs: Sequence[Tensor], updates: di
         buffers.append(Buffer(array.nbytes, emit.main, array=array, label=node.name or "input"))
         values[node] = full_ref(buffers[-1], node.shape, node.dtype)
     # Updates come last, so that nothing still needs the old value and it can be overwritten in place.
-    before = [s for value in updates.values() for s in (value.inputs[0].inputs if value.op.name == "output" else value.inputs)]
+    before = [
+        s
+        for value in updates.values()
+        for s in (value.inputs[0].inputs if value.op.name == "output" else value.inputs)
+    ]
     emit.lower([*outputs, *before, *updates.values()], values, {})
     changing = {emit._leaf(leaf).buffer for leaf in updates}
 
@@ -304,7 +358,9 @@ def lower_graph(outputs: Sequence[Tensor], inputs: Sequence[Tensor], updates: di
         return old
 
     result = Lowered(emit.main, [kept(values[y]) for y in outputs], buffers)
-    news = {leaf: values[v] if values[v] == emit._leaf(leaf) else kept(values[v]) for leaf, v in updates.items()}
+    news = {
+        leaf: values[v] if values[v] == emit._leaf(leaf) else kept(values[v]) for leaf, v in updates.items()
+    }
     for leaf, source in news.items():
         target = emit._leaf(leaf)
         if source != target:

@@ -1,7 +1,8 @@
 """Buffers, and references into them: how the compiler talks about memory before it has addresses.
 
-A :class:`Ref` is a strided view of a buffer, like a NumPy array without the data; reshape, transpose, slice and broadcast are arithmetic on its strides. Inside a loop a reference
-may *move*: its address is a function of the iteration.
+A :class:`Ref` is a strided view of a buffer, like a NumPy array without the data; reshape, transpose, slice
+and broadcast are arithmetic on its strides. Inside a loop a reference may *move*: its address is a function
+of the iteration.
 """
 
 import math
@@ -115,7 +116,9 @@ class Ref:
         return not self.moving and self.offset == 0 and self.contiguous and self.nbytes == self.buffer.nbytes
 
     def transposed(self, axes: Sequence[int]) -> "Ref":
-        return replace(self, shape=tuple(self.shape[a] for a in axes), strides=tuple(self.strides[a] for a in axes))
+        return replace(
+            self, shape=tuple(self.shape[a] for a in axes), strides=tuple(self.strides[a] for a in axes)
+        )
 
     def swapped(self) -> "Ref":
         """The last two axes exchanged."""
@@ -166,7 +169,9 @@ class Ref:
 
     def row(self, index: int) -> "Ref":
         """Entry ``index`` along the first axis."""
-        return replace(self, offset=self.offset + index * self.strides[0], shape=self.shape[1:], strides=self.strides[1:])
+        return replace(
+            self, offset=self.offset + index * self.strides[0], shape=self.shape[1:], strides=self.strides[1:]
+        )
 
     def at(self, region: Region, reverse: bool, length: int) -> "Ref":
         """The slice of this stack that iteration t of a loop sees (t counts down with ``reverse``)."""

@@ -7,7 +7,9 @@ from tinyattn.runtime.memory import Ref, Region
 
 
 def coalesce(shape, *strides) -> tuple[list[int], list[list[int]]]:
-    """The same iteration space with as few axes as possible: neighbours that all the strides step through alike become one."""
+    """The same iteration space with as few axes as possible: neighbours that all the strides step through
+    alike become one.
+    """
     extents: list[int] = []
     merged: list[list[int]] = [[] for _ in strides]
     for axis, extent in enumerate(shape):
@@ -30,11 +32,28 @@ def emit_copy(emit, source: Ref, target: Ref, region: Region | None = None) -> N
     source = source.broadcast(target.shape)
     if target.size == 0:
         return
-    shape, source_strides, target_strides, tiles = tiling.copy_plan(target.shape, source.strides, target.strides)
-    words = [target.dtype.itemsize, source, target, len(shape), list(shape), list(source_strides), list(target_strides)]
+    shape, source_strides, target_strides, tiles = tiling.copy_plan(
+        target.shape, source.strides, target.strides
+    )
+    words = [
+        target.dtype.itemsize,
+        source,
+        target,
+        len(shape),
+        list(shape),
+        list(source_strides),
+        list(target_strides),
+    ]
     emit.kernel(
-        "copy.strided", words, tiles, reads=[source], writes=[target], dtype=np.float32, cost=target.nbytes * 0.1, region=region
-    )  # fmt: skip
+        "copy.strided",
+        words,
+        tiles,
+        reads=[source],
+        writes=[target],
+        dtype=np.float32,
+        cost=target.nbytes * 0.1,
+        region=region,
+    )
 
 
 def emit_fill(emit, target: Ref, value: float) -> None:
@@ -43,5 +62,11 @@ def emit_fill(emit, target: Ref, value: float) -> None:
     pattern = int(np.asarray(value, target.dtype).view({1: np.uint8, 4: np.int32, 8: np.int64}[size]))
     words = [size, target, target.size, pattern]
     emit.kernel(
-        "copy.fill", words, tiling.tiles_of_fill(target.size, size), reads=[], writes=[target], dtype=np.float32, cost=target.nbytes * 0.05
-    )  # fmt: skip
+        "copy.fill",
+        words,
+        tiling.tiles_of_fill(target.size, size),
+        reads=[],
+        writes=[target],
+        dtype=np.float32,
+        cost=target.nbytes * 0.05,
+    )

@@ -1,6 +1,8 @@
-"""The NaN microscope: after ``ta.debug_nans(True)``, the first value that isn't finite is named with its operation, module, line and the ranges of its inputs.
+"""The NaN microscope: after ``ta.debug_nans(True)``, the first value that isn't finite is named with its
+operation, module, line and the ranges of its inputs.
 
-Programs run natively; only when a result or a new parameter isn't finite, the step is done again from its beginning by the reference interpreter, node by node.
+Programs run natively; only when a result or a new parameter isn't finite, the step is done again from its
+beginning by the reference interpreter, node by node.
 """
 
 from collections.abc import Sequence
@@ -55,7 +57,8 @@ def find(program, arrays: Sequence[np.ndarray]) -> None:
     """Interpret the graph node by node and raise at the first value that isn't finite."""
 
     def watch(node, value, inputs):
-        # Infinities that are there on purpose (a mask of −∞, a constant) are not the culprit: only ones made from finite numbers.
+        # Infinities that are there on purpose (a mask of −∞, a constant) are not the culprit: only ones made
+        # from finite numbers.
         if not _finite(value) and node.inputs and node.op.view is None and node.op.name != "output":
             if node.op.name in ("where", "log_softmax", "max", "min") and not np.isnan(value).any():
                 return

@@ -1,8 +1,10 @@
 """The memory plan: every intermediate value gets its place in one arena before anything runs.
 
-Rows have positions in program order. A buffer lives from its first to its last touch; one that belongs outside a loop but is touched inside lives through the whole loop. Buffers whose
-lives don't overlap share addresses (best fit into the gaps that are free), a value may overwrite an input that dies where it is made, and new values of
-parameters are made right where the old ones were. Peak bytes are known before the first step.
+Rows have positions in program order. A buffer lives from its first to its last touch; one that belongs
+outside a loop but is touched inside lives through the whole loop. Buffers whose lives don't overlap share
+addresses (best fit into the gaps that are free), a value may overwrite an input that dies where it is made,
+and new values of parameters are made right where the old ones were. Peak bytes are known before the first
+step.
 """
 
 import bisect
@@ -97,7 +99,9 @@ def plan_memory(lowered: Lowered) -> MemoryPlan:
 
 
 def _store_in_leaves(lowered: Lowered, rows: list[Row], lives: dict[Buffer, Life]) -> int:
-    """Let the new value of a leaf be made where the leaf is, when nothing reads the old value later; drops the copy at the end."""
+    """Let the new value of a leaf be made where the leaf is, when nothing reads the old value later; drops
+    the copy at the end.
+    """
     position = {row: k for k, row in enumerate(rows)}
     readers: dict[Buffer, list[Row]] = {}
     writers: dict[Buffer, list[Row]] = {}
@@ -110,14 +114,26 @@ def _store_in_leaves(lowered: Lowered, rows: list[Row], lives: dict[Buffer, Life
     for store in lowered.stores:
         source, target = store.reads[0], store.writes[0]
         buffer, leaf = source.buffer, target.buffer
-        if not (source.whole and target.whole) or buffer.array is not None or buffer.alias is not None or buffer.home is not lowered.main:
+        if (
+            not (source.whole and target.whole)
+            or buffer.array is not None
+            or buffer.alias is not None
+            or buffer.home is not lowered.main
+        ):
             continue
         made = writers.get(buffer, [])
         if len(made) != 1 or made[0].region is not lowered.main:
             continue
         maker = made[0]
         same = any(out.buffer is buffer and into.buffer is leaf for out, into in maker.in_place)
-        late = [r for r in readers.get(leaf, []) if position[r] > position[maker] or (r is maker and not same) or r.region is not lowered.main and position[r] >= position[maker]]
+        late = [
+            r
+            for r in readers.get(leaf, [])
+            if position[r] > position[maker]
+            or (r is maker and not same)
+            or r.region is not lowered.main
+            and position[r] >= position[maker]
+        ]
         if late or len(writers.get(leaf, [])) != 1 or any(o.buffer is leaf for o in lowered.outputs):
             continue
         buffer.alias = leaf
@@ -137,11 +153,25 @@ def _reuse_inputs(rows: list[Row], lives: dict[Buffer, Life]) -> int:
         taken: set[Buffer] = set()
         for out, source in row.in_place:
             target, victim = out.buffer, source.buffer.root()
-            if target.alias is not None or target.array is not None or victim.array is not None or not (out.whole and source.whole):
+            if (
+                target.alias is not None
+                or target.array is not None
+                or victim.array is not None
+                or not (out.whole and source.whole)
+            ):
                 continue
-            if target.home is not row.region or victim.home is not row.region or target.nbytes != victim.nbytes:
+            if (
+                target.home is not row.region
+                or victim.home is not row.region
+                or target.nbytes != victim.nbytes
+            ):
                 continue
-            if ends[victim] == position and lives[target].first == position and victim not in taken and target is not victim:
+            if (
+                ends[victim] == position
+                and lives[target].first == position
+                and victim not in taken
+                and target is not victim
+            ):
                 target.alias = victim
                 ends[victim] = max(ends[victim], lives[target].last)
                 taken.add(victim)
@@ -164,7 +194,9 @@ def _assign(groups: dict[Buffer, Life]) -> int:
         while busy and busy[0][0] < life.first:
             _, _, offset, done = heapq.heappop(busy)
             _release(free, offset, _aligned(max(done.nbytes, 1)))
-        best = min((k for k in range(len(free)) if free[k][1] >= size), key=lambda k: free[k][1], default=None)
+        best = min(
+            (k for k in range(len(free)) if free[k][1] >= size), key=lambda k: free[k][1], default=None
+        )
         if best is not None:
             offset, available = free.pop(best)
             if available > size:

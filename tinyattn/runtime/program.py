@@ -22,17 +22,23 @@ from tinyattn.runtime.threads import pool
 
 
 class Program:
-    """The native program of a graph: ``outputs`` as functions of ``inputs`` (and of the leaves), with ``updates`` of leaves.
+    """The native program of a graph: ``outputs`` as functions of ``inputs`` (and of the leaves), with
+    ``updates`` of leaves.
 
-    Compiled when it is made; ``run`` then costs one native call. ``rewriting=False`` leaves out all rules but the ones needed to find kernels.
+    Compiled when it is made; ``run`` then costs one native call. ``rewriting=False`` leaves out all rules
+    but the ones needed to find kernels.
     """
 
     def __init__(
-        self, outputs: Sequence[Tensor], inputs: Sequence[Tensor] = (), updates: dict[Tensor, Tensor] | None = None, rewriting: bool = True
+        self,
+        outputs: Sequence[Tensor],
+        inputs: Sequence[Tensor] = (),
+        updates: dict[Tensor, Tensor] | None = None,
+        rewriting: bool = True,
     ):
         self.outputs, self.inputs, self.updates = list(outputs), list(inputs), dict(updates or {})
         collecting = gc.isenabled()
-        gc.disable()  # compiling makes many objects that stay: looking through them again and again would cost a third of the time
+        gc.disable()  # the many objects made here stay: looking through them again and again would cost a third
         try:
             self._compile(rewriting)
         finally:
@@ -69,7 +75,9 @@ class Program:
 
     def run_native(self, arrays: Sequence[np.ndarray], profile: bool = False) -> list[np.ndarray]:
         """``run`` without looking for NaNs; with ``profile``, cycles are added up in the table."""
-        if len(arrays) != len(self._input_arrays) or any(a.shape != m.shape for m, a in zip(self._input_arrays, arrays, strict=True)):
+        if len(arrays) != len(self._input_arrays) or any(
+            a.shape != m.shape for m, a in zip(self._input_arrays, arrays, strict=True)
+        ):
             wanted, got = ([x.shape for x in group] for group in (self._input_arrays, arrays))
             fail(errors.ShapeError, "program", f"the inputs must have the shapes {wanted}", f"{got} were got")
         with self._lock:  # its memory belongs to one call at a time
@@ -99,7 +107,9 @@ class Program:
 
 
 def optimize(roots: Sequence[Tensor], log: Log, rewriting: bool = True) -> list[Tensor]:
-    """The rewriting phases. Without ``rewriting`` only definitions are opened and chains made into (single) kernels."""
+    """The rewriting phases. Without ``rewriting`` only definitions are opened and chains made into (single)
+    kernels.
+    """
     from tinyattn.rewrite import rules
 
     if rewriting:
@@ -108,5 +118,3 @@ def optimize(roots: Sequence[Tensor], log: Log, rewriting: bool = True) -> list[
     else:
         result = Rewriter([r for r in rules.RULES if r.name == "expand"], log=log)(roots, "expand")
     return fuse(result, log, alone=not rewriting)
-
-

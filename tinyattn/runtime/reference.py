@@ -1,7 +1,7 @@
 """The reference interpreter: every graph, node by node, in NumPy.
 
-Slow, short and independent of the compiler: what a program computes can be compared with this, node by node. Ops with a definition and no NumPy reference of their own
-are evaluated as their definition.
+Slow, short and independent of the compiler: what a program computes can be compared with this, node by node.
+Ops with a definition and no NumPy reference of their own are evaluated as their definition.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -31,7 +31,9 @@ def evaluate(
     inputs: Mapping[Tensor, np.ndarray] | None = None,
     watch: Callable[[Tensor, np.ndarray, list[np.ndarray]], None] | None = None,
 ) -> list[np.ndarray]:
-    """Values of ``roots``; ``inputs`` gives those of traced inputs. ``watch(node, value, input values)`` is called for each node."""
+    """Values of ``roots``; ``inputs`` gives those of traced inputs. ``watch(node, value, input values)`` is
+    called for each node.
+    """
     values: Values = dict(inputs or {})
     order = topological(roots, values)
     asked = _stacks_asked(order)
@@ -41,7 +43,9 @@ def evaluate(
                 continue
             values[node] = _value(node, values, asked, watch)
             if watch is not None and isinstance(values[node], np.ndarray):
-                watch(node, values[node], [values[s] for s in node.inputs if isinstance(values[s], np.ndarray)])
+                watch(
+                    node, values[node], [values[s] for s in node.inputs if isinstance(values[s], np.ndarray)]
+                )
     return [values[root] for root in roots]
 
 
@@ -76,7 +80,11 @@ def _by_definition(node: Tensor, arrays, watch):
 def _scan(node: Tensor, arrays, keys, watch) -> dict:
     body: Body = node.attrs["body"]
     carries, sequences, length = node.attrs["carries"], node.attrs["sequences"], node.attrs["length"]
-    state, xs, constants = arrays[:carries], arrays[carries : carries + sequences], arrays[carries + sequences :]
+    state, xs, constants = (
+        arrays[:carries],
+        arrays[carries : carries + sequences],
+        arrays[carries + sequences :],
+    )
     stacked = [key for key in keys if key[0] == "stack"]
     result = {key: np.empty((length, *key[1].shape), key[1].dtype) for key in stacked}
     roots = [*body.outputs, *(key[1] for key in stacked)]
@@ -87,5 +95,3 @@ def _scan(node: Tensor, arrays, keys, watch) -> dict:
         for key, value in zip(stacked, found[carries:], strict=True):
             result[key][t] = value
     return result | {("final", k): value for k, value in enumerate(state)}
-
-

@@ -1,4 +1,6 @@
-"""What a program is made of, as a table: kernels, calls, operations, bytes, peak memory, and the rewriting rules that fired."""
+"""What a program is made of, as a table: kernels, calls, operations, bytes, peak memory, and the rewriting
+rules that fired.
+"""
 
 from collections.abc import Sequence
 
@@ -27,7 +29,9 @@ def human(size: float) -> str:
 
 
 def table(program) -> list[tuple[str, int, int, float, int]]:
-    """For each kernel: name, rows, calls a step, floating-point operations a step, bytes read and written a step."""
+    """For each kernel: name, rows, calls a step, floating-point operations a step, bytes read and written a
+    step.
+    """
     found: dict[str, list] = {}
     for row in program.assembly.rows:
         entry = found.setdefault(f"{row.kernel} {row.dtype}", [0, 0, 0.0, 0])

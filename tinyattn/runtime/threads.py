@@ -1,6 +1,8 @@
-"""Helper threads: they sleep in Python, wake when a program runs, and share its larger kernels (see ``tinyattn/kernels/executor.py``).
+"""Helper threads: they sleep in Python, wake when a program runs, and share its larger kernels (see
+``tinyattn/kernels/executor.py``).
 
-One program at a time may use them; another one, called from another thread at the same moment, simply runs alone. A forked child starts with none and makes its own.
+One program at a time may use them; another one, called from another thread at the same moment, simply runs
+alone. A forked child starts with none and makes its own.
 """
 
 import atexit
@@ -47,7 +49,12 @@ class Pool:
 
     def set_threads(self, count: int) -> None:
         if not isinstance(count, int) or count < 1:
-            fail(errors.ShapeError, "set_num_threads", "the number of threads must be 1 or more", f"{count!r} was got")
+            fail(
+                errors.ShapeError,
+                "set_num_threads",
+                "the number of threads must be 1 or more",
+                f"{count!r} was got",
+            )
         with self.lock:
             self._stop()
             self.threads = count

@@ -1,7 +1,7 @@
 """Three small charts as SVG text: lines, bars and a heat map.
 
-They carry no colours of their own, only the classes and custom properties of the page around them (report.py), so that
-they follow its light and dark scheme. All text in them is escaped.
+They carry no colours of their own, only the classes and custom properties of the page around them
+(report.py), so that they follow its light and dark scheme. All text in them is escaped.
 """
 
 import math
@@ -30,7 +30,9 @@ class Line:
 
 def lines(curves: Sequence[Line], x_label: str, y_label: str) -> str:
     """Curves over a common x axis. Values that are not finite are left out."""
-    points = [(x, y) for c in curves for x, y in zip(c.x, c.y, strict=True) if y is not None and math.isfinite(y)]
+    points = [
+        (x, y) for c in curves for x, y in zip(c.x, c.y, strict=True) if y is not None and math.isfinite(y)
+    ]
     if not points:
         return "<p>Nothing has been measured yet.</p>"
     xs, ys = zip(*points, strict=True)
@@ -51,7 +53,9 @@ def lines(curves: Sequence[Line], x_label: str, y_label: str) -> str:
         if min(xs) <= tick <= max(xs):
             parts.append(_text(place(tick, ticks[0])[0], HEIGHT - BOTTOM + 16, f"{tick:,.0f}", "middle"))
     for curve in curves:
-        path = [place(x, y) for x, y in zip(curve.x, curve.y, strict=True) if y is not None and math.isfinite(y)]
+        path = [
+            place(x, y) for x, y in zip(curve.x, curve.y, strict=True) if y is not None and math.isfinite(y)
+        ]
         dash = " dashed" if curve.dashed else ""
         drawn = " ".join(f"{x:.1f},{y:.1f}" for x, y in path)
         parts.append(f'<polyline class="line c{curve.style}{dash}" points="{drawn}"/>')
@@ -84,7 +88,9 @@ def bars(groups: Mapping[str, Mapping[str, float]], x_label: str, y_label: str) 
 
 
 def heat_map(weights: np.ndarray, rows: Sequence[str], columns: Sequence[str], cell: int = 20) -> str:
-    """Weights (rows, columns) from 0 to 1 as squares, the darker the larger, with a word at each row and column."""
+    """Weights (rows, columns) from 0 to 1 as squares, the darker the larger, with a word at each row and
+    column.
+    """
     left = 8 + 7 * max(map(len, rows), default=0)
     top = 8 + 6 * max(map(len, columns), default=0)
     parts = []
@@ -134,7 +140,12 @@ def _svg(width: int, height: int, parts: list[str], label: str, fixed: bool = Fa
 def _legend(entries: list[tuple[str, str]]) -> str:
     keys = [
         '<span><svg width="26" height="10" aria-hidden="true">'
-        + ('<rect class="%s" width="26" height="10"/>' if "bar" in style else '<polyline class="%s" points="0,5 26,5"/>') % style
+        + (
+            '<rect class="%s" width="26" height="10"/>'
+            if "bar" in style
+            else '<polyline class="%s" points="0,5 26,5"/>'
+        )
+        % style
         + f"</svg> {escape(name)}</span>"
         for name, style in entries
     ]

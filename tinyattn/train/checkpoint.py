@@ -1,11 +1,13 @@
 """Checkpoints: all that a training run is, in one file, so that it can go on as if it had never stopped.
 
     arrays     model.<parameter>, optimizer.<moment>, random.state (the words of the random numbers to come)
-    metadata   kind, step, config, data (the place in the stream of batches), progress (the best loss, …), versions
+    metadata   kind, step, config, data (the place in the stream of batches), progress (the best loss, …),
+    versions
 
-After step n a run depends on nothing else: restored, its steps n + 1, n + 2, … are bit-identical to those of the run
-that was never interrupted. A run folder holds the last few, `ckpt-00001200.safetensors`, and `best.safetensors`, the
-parameters of the lowest validation loss. What cannot be restored is refused before anything has been changed.
+After step n a run depends on nothing else: restored, its steps n + 1, n + 2, … are bit-identical to those of
+the run that was never interrupted. A run folder holds the last few, `ckpt-00001200.safetensors`, and
+`best.safetensors`, the parameters of the lowest validation loss. What cannot be restored is refused before
+anything has been changed.
 """
 
 import json
@@ -46,18 +48,24 @@ class Checkpoint:
     path: Path | None = None  # where it was read from
 
     def check(self, part: str, expected: Mapping[str, np.ndarray]) -> None:
-        """Refuse, with CheckpointError, unless `part` has the names, shapes and element types of `expected`."""
+        """Refuse, with CheckpointError, unless `part` has the names, shapes and element types of
+        `expected`.
+        """
         found: Arrays = getattr(self, part)
 
         def refuse(must: str, got: str) -> None:
-            raise CheckpointError(f"[checkpoint] {self.path} must {must}, but {got}: it belongs to another {part}.")
+            raise CheckpointError(
+                f"[checkpoint] {self.path} must {must}, but {got}: it belongs to another {part}."
+            )
 
         for name, array in expected.items():
             if name not in found:
                 refuse(f"hold {part}.{name}", "it does not")
             wanted, got = np.asarray(array), found[name]
             if wanted.shape != got.shape or wanted.dtype != got.dtype:
-                refuse(f"hold {part}.{name} as {wanted.dtype} {wanted.shape}", f"{got.dtype} {got.shape} was got")
+                refuse(
+                    f"hold {part}.{name} as {wanted.dtype} {wanted.shape}", f"{got.dtype} {got.shape} was got"
+                )
         for name in found.keys() - expected.keys():
             refuse(f"hold the arrays of this {part}", f"{part}.{name} was got")
 
@@ -69,8 +77,14 @@ def name_of(step: int) -> str:
 
 def save(path: str | Path, checkpoint: Checkpoint) -> None:
     """Write a checkpoint, whole or not at all. Raises CheckpointError when the disk refuses."""
-    arrays = {f"{part}.{name}": array for part in ("model", "optimizer", "random") for name, array in getattr(checkpoint, part).items()}
-    texts = {part: json.dumps(getattr(checkpoint, part), sort_keys=True) for part in ("config", "data", "progress")}
+    arrays = {
+        f"{part}.{name}": array
+        for part in ("model", "optimizer", "random")
+        for name, array in getattr(checkpoint, part).items()
+    }
+    texts = {
+        part: json.dumps(getattr(checkpoint, part), sort_keys=True) for part in ("config", "data", "progress")
+    }
     about = {"kind": KIND, "step": str(checkpoint.step), **texts, "versions": json.dumps(versions())}
     safetensors.write(path, arrays, about)
 
@@ -89,7 +103,9 @@ def load(path: str | Path) -> Checkpoint:
             raise CheckpointError(f"[checkpoint] {path} must hold arrays of a run, but {name!r} was got.")
         parts[part][rest] = array
     try:
-        texts: dict[str, Any] = {key: json.loads(about[key]) for key in ("config", "data", "progress", "versions")}
+        texts: dict[str, Any] = {
+            key: json.loads(about[key]) for key in ("config", "data", "progress", "versions")
+        }
         return Checkpoint(step=int(about["step"]), path=path, **texts, **parts)
     except (KeyError, ValueError) as error:
         got = f"its metadata is damaged ({error})"
@@ -109,11 +125,15 @@ def prune(folder: str | Path, keep: int) -> None:
 
 
 def latest(folder: str | Path) -> Checkpoint:
-    """The newest numbered checkpoint of a run folder. Raises CheckpointError when there is none, or it is damaged."""
+    """The newest numbered checkpoint of a run folder. Raises CheckpointError when there is none, or it is
+    damaged.
+    """
     paths = saved(folder) if Path(folder).is_dir() else []
     if not paths:
         got = "there is none" if Path(folder).is_dir() else "there is no such folder"
-        raise CheckpointError(f"[checkpoint] {folder} must hold a checkpoint (ckpt-*.safetensors), but {got}.")
+        raise CheckpointError(
+            f"[checkpoint] {folder} must hold a checkpoint (ckpt-*.safetensors), but {got}."
+        )
     try:
         return load(paths[-1])
     except CheckpointError as error:

@@ -3,12 +3,13 @@
     trainer = Trainer(model, task, TrainingConfig(steps=2700), run)
     trainer.fit()
 
-A step (loss, derivative, clipping, the optimizer's update) is one program, compiled at the first batch of each shape.
-Around it: the validation loss every so often, the best parameters kept, a checkpoint every so often and at the end.
+A step (loss, derivative, clipping, the optimizer's update) is one program, compiled at the first batch of
+each shape. Around it: the validation loss every so often, the best parameters kept, a checkpoint every so
+often and at the end.
 
-Ctrl-C (and SIGTERM) let the step finish, save, and raise Interrupted; a run resumed from a checkpoint continues bit for
-bit as if it had never stopped. A loss or gradient that is not finite stops the run with a sentence: no checkpoint after
-it would be worth anything, and the last one from before is kept.
+Ctrl-C (and SIGTERM) let the step finish, save, and raise Interrupted; a run resumed from a checkpoint
+continues bit for bit as if it had never stopped. A loss or gradient that is not finite stops the run with a
+sentence: no checkpoint after it would be worth anything, and the last one from before is kept.
 """
 
 import contextlib
@@ -102,18 +103,22 @@ class Standing:
     validation: float | None = None  # the latest validation loss, in nats
     best: float | None = None
     best_step: int = 0
-    window: list[float] = field(default_factory=lambda: [0.0, 0.0])  # losses since the last log line: sum, count
+    window: list[float] = field(
+        default_factory=lambda: [0.0, 0.0]
+    )  # losses since the last log line: sum, count
 
 
 class Trainer:
     """Trains `model` on `task` in the folder of `run`.
 
-    model: has loss(batch) → scalar Tensor, parameters(), state_dict(), train() and eval(). task: has batches(split,
-    batch_size, seed) whose shuffled form has state() and restore(). A batch is a dataclass of arrays with `tokens`,
-    how many predictions its loss is the mean of.
+    model: has loss(batch) → scalar Tensor, parameters(), state_dict(), train() and eval(). task: has
+    batches(split, batch_size, seed) whose shuffled form has state() and restore(). A batch is a dataclass of
+    arrays with `tokens`, how many predictions its loss is the mean of.
     """
 
-    def __init__(self, model: Any, task: Any, config: TrainingConfig, run: Run, progress: Progress | None = None):
+    def __init__(
+        self, model: Any, task: Any, config: TrainingConfig, run: Run, progress: Progress | None = None
+    ):
         self.model, self.task, self.config, self.run = model, task, config.check(), run
         self.optimizer = config.make_optimizer(model.parameters())
         self.batches = task.batches("train", config.batch_size, seed=config.seed)
@@ -148,7 +153,9 @@ class Trainer:
         )
 
     def restore(self, saved: Checkpoint) -> None:
-        """Go on from a checkpoint. Raises CheckpointError, with nothing changed, when it is not of such a run."""
+        """Go on from a checkpoint. Raises CheckpointError, with nothing changed, when it is not of such a
+        run.
+        """
         random = trace.default_generator.state
         saved.check("model", self.model.state_dict())
         saved.check("optimizer", self.optimizer.state_dict())
@@ -170,7 +177,9 @@ class Trainer:
     # Training.
 
     def fit(self) -> Standing:
-        """Train to the last step. Raises Interrupted after Ctrl-C, TinyattnError at a loss that is not finite."""
+        """Train to the last step. Raises Interrupted after Ctrl-C, TinyattnError at a loss that is not
+        finite.
+        """
         self.model.train()
         started = time.monotonic() - self.standing.seconds
         try:
@@ -204,7 +213,8 @@ class Trainer:
         if standing.step % config.log_every == 0 or standing.step == config.steps:
             mean = standing.window[0] / standing.window[1]
             self.run.log(
-                {"step": standing.step, "loss": mean, "grad_norm": float(norm), "lr": rate} | {"tokens_per_second": round(self.progress.tokens_per_second, 1)}
+                {"step": standing.step, "loss": mean, "grad_norm": float(norm), "lr": rate}
+                | {"tokens_per_second": round(self.progress.tokens_per_second, 1)}
             )
             standing.window = [0.0, 0.0]
 
@@ -212,7 +222,11 @@ class Trainer:
         step = self.standing.step
         what, value = ("loss", loss) if not math.isfinite(loss) else ("gradient norm", norm)
         kept = checkpoint.saved(self.run.folder)
-        last = f"{self.run.folder / kept[-1].name} is the last good checkpoint" if kept else "there is no checkpoint yet"
+        last = (
+            f"{self.run.folder / kept[-1].name} is the last good checkpoint"
+            if kept
+            else "there is no checkpoint yet"
+        )
         raise TinyattnError(
             f"[train] the {what} must be finite, but {value} was got at step {step}; {last}.\n"
             "  Find the operation with ta.debug_nans(), or lower the learning rate."

@@ -2,9 +2,9 @@
 
     step 1,200/2,700  44 %  loss 0.123  val 0.0981  lr 1.1e-3  grad 0.52  21.4k tok/s  0:43 left
 
-On a terminal the line is drawn over itself, at most ten times a second, and fitted into the width of the window. Elsewhere
-(a pipe, a file, a build log) it is printed every ten seconds, as plain text. The time that is left does not count the
-first step, which compiles the program.
+On a terminal the line is drawn over itself, at most ten times a second, and fitted into the width of the
+window. Elsewhere (a pipe, a file, a build log) it is printed every ten seconds, as plain text. The time that
+is left does not count the first step, which compiles the program.
 """
 
 import math
@@ -44,7 +44,9 @@ class Progress:
         self.shown, self.width = clock(), 0
 
     def update(self, step: int, tokens: int, **values: float) -> None:
-        """Step `step` is done, with `tokens` tokens. values: loss, val, lr, grad; those not given stay as they were."""
+        """Step `step` is done, with `tokens` tokens. values: loss, val, lr, grad; those not given stay as
+        they were.
+        """
         now = self.clock()
         self.values |= values
         self.step = step
@@ -82,7 +84,9 @@ class Progress:
         return self.tokens / elapsed if elapsed > 0 else math.nan
 
     def line(self, columns: int | None = None) -> str:
-        """The line as it is now, in full or in at most `columns` characters: closer together first, then with less."""
+        """The line as it is now, in full or in at most `columns` characters: closer together first, then
+        with less.
+        """
         fields = self._fields()
         dropped = 0
         text = "  ".join(fields.values())
@@ -117,7 +121,9 @@ class Progress:
         if not self.terminal:
             print(self.line(), file=self.stream, flush=True)
             return
-        columns = shutil.get_terminal_size((80, 24)).columns - 1  # a full last column would wrap on some terminals
+        columns = (
+            shutil.get_terminal_size((80, 24)).columns - 1
+        )  # a full last column would wrap on some terminals
         text = self.line(columns)
         self.stream.write("\r" + text.ljust(min(self.width, columns)))
         self.stream.flush()

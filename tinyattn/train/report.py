@@ -93,7 +93,10 @@ def render(report: Report) -> str:
     if report.alignments:
         caption = "Each row is a word of the translation; its squares are the source words it was made from."
         parts += ["<h2>Where the model looks</h2>", f"<p>{caption}</p>"]
-        parts += [f'<figure class="scroll">{charts.heat_map(a.weights, a.rows, a.columns)}</figure>' for a in report.alignments]
+        parts += [
+            f'<figure class="scroll">{charts.heat_map(a.weights, a.rows, a.columns)}</figure>'
+            for a in report.alignments
+        ]
     if report.samples:
         parts += ["<h2>Translations</h2>", *map(_sample, report.samples)]
     if report.graph:
@@ -104,7 +107,9 @@ def render(report: Report) -> str:
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{title}</title><style>{STYLE}</style></head>\n<body>\n" + "\n".join(parts) + "\n</body></html>\n"
+        f"<title>{title}</title><style>{STYLE}</style></head>\n<body>\n"
+        + "\n".join(parts)
+        + "\n</body></html>\n"
     )
 
 
@@ -139,5 +144,8 @@ def _graph(graph: str) -> str:
     start = graph.find("<svg")
     if start < 0:
         return f"<p>{escape(graph)}</p>"
-    caption = "Blue: inputs and parameters; orange: the derivative; dotted: values it needs. All of it: tinyattn draw RUN -o graph.html"
-    return f'<figure><div class="graph">{graph[start:]}</div><figcaption>{escape(caption)}</figcaption></figure>'
+    caption = "Blue: inputs and parameters; orange: the derivative; dotted: values it needs. "
+    caption += "All of it: tinyattn draw RUN -o graph.html"
+    return (
+        f'<figure><div class="graph">{graph[start:]}</div><figcaption>{escape(caption)}</figcaption></figure>'
+    )

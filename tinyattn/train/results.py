@@ -2,12 +2,14 @@
 
 The file is a list of records, one for each model, task and metric:
 
-    {"model": "bahdanau", "task": "tiny-mt", "metric": "exact_match", "value": 0.997, "target": 0.99, "paper": "…",
-     "seeds": {"0": 0.998, "1": 0.997, "2": 0.991}, "steps": 2700, "seconds": 71.2, "command": "…", "date": "2025-…"}
+    {"model": "bahdanau", "task": "tiny-mt", "metric": "exact_match", "value": 0.997, "target": 0.99,
+    "paper": "…",
+     "seeds": {"0": 0.998, "1": 0.997, "2": 0.991}, "steps": 2700, "seconds": 71.2, "command": "…", "date":
+     "2025-…"}
 
-Each recorded run adds the value of its seed; `value` is the median over all of them. Seeds are merged only when the
-command (but for the seed) and the steps are the same: a run with other settings replaces the record. `seconds` are
-those of the run recorded last.
+Each recorded run adds the value of its seed; `value` is the median over all of them. Seeds are merged only
+when the command (but for the seed) and the steps are the same: a run with other settings replaces the
+record. `seconds` are those of the run recorded last.
 """
 
 import json

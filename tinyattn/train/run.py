@@ -5,8 +5,8 @@
     ckpt-00000300.safetensors, best.safetensors
     report.html, *.svg       the report and its pictures
 
-A run never writes into the folder of another one. While it lasts it holds a lock on its folder, so that two processes
-cannot continue the same run; the lock goes with the process, however that ends.
+A run never writes into the folder of another one. While it lasts it holds a lock on its folder, so that two
+processes cannot continue the same run; the lock goes with the process, however that ends.
 """
 
 import json
@@ -33,7 +33,8 @@ class Run:
 
     @classmethod
     def create(cls, folder: str | Path | None, config: dict[str, Any], name: str) -> "Run":
-        """A new run in `folder`, or else in the first free one of runs/<name>, runs/<name>-2, runs/<name>-3, …
+        """A new run in `folder`, or else in the first free one of runs/<name>, runs/<name>-2, runs/<name>-3,
+        …
 
         Raises DataError when `folder` is a file or holds anything already.
         """
@@ -41,19 +42,25 @@ class Run:
             folder = _first_free(Path("runs"), name) if folder is None else _empty(Path(folder))
             replace_file(folder / CONFIG, [toml(config).encode()])
         except OSError as error:
-            raise DataError(f"[train] the run's folder must be writable, but it is not: {error.strerror}.") from None
+            raise DataError(
+                f"[train] the run's folder must be writable, but it is not: {error.strerror}."
+            ) from None
         return cls(folder, config)._locked()
 
     @classmethod
     def open(cls, folder: str | Path, lock: bool = True) -> "Run":
-        """The run in `folder`, to be resumed or (without a lock) looked at. Raises CheckpointError if it is none."""
+        """The run in `folder`, to be resumed or (without a lock) looked at. Raises CheckpointError if it is
+        none.
+        """
         folder = Path(folder)
         try:
             text = (folder / CONFIG).read_text(encoding="utf-8")
             run = cls(folder, tomllib.loads(text))
         except (OSError, ValueError) as error:  # both of bad UTF-8 and of bad TOML are ValueErrors
             got = "there is none" if isinstance(error, FileNotFoundError) else f"it cannot be read ({error})"
-            raise CheckpointError(f"[run] {folder} must be the folder of a run, with a {CONFIG}, but {got}.") from None
+            raise CheckpointError(
+                f"[run] {folder} must be the folder of a run, with a {CONFIG}, but {got}."
+            ) from None
         return run._locked() if lock else run
 
     def _locked(self) -> "Run":
@@ -113,7 +120,9 @@ def _finite(value: Any) -> Any:
 
 
 def _first_free(parent: Path, name: str) -> Path:
-    """Make parent/name, or with the lowest number behind it that is free; mkdir decides between two processes."""
+    """Make parent/name, or with the lowest number behind it that is free; mkdir decides between two
+    processes.
+    """
     parent.mkdir(parents=True, exist_ok=True)
     number = 1
     while True:
@@ -140,8 +149,14 @@ def _empty(folder: Path) -> Path:
 
 
 def toml(table: dict[str, Any], prefix: str = "") -> str:
-    """A dict of strings, numbers, bools, lists of these and tables as TOML; entries that are None are left out."""
-    lines = [f"{_key(key)} = {_value(value)}" for key, value in table.items() if value is not None and not isinstance(value, dict)]
+    """A dict of strings, numbers, bools, lists of these and tables as TOML; entries that are None are left
+    out.
+    """
+    lines = [
+        f"{_key(key)} = {_value(value)}"
+        for key, value in table.items()
+        if value is not None and not isinstance(value, dict)
+    ]
     for key, value in table.items():
         if isinstance(value, dict):
             path = f"{prefix}{_key(key)}"

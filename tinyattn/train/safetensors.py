@@ -1,12 +1,12 @@
 """The safetensors file format: named arrays in one file that runs no code when it is read.
 
     8 bytes   N, the length of the header: unsigned, little-endian
-    N bytes   JSON: {"name": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}, …, "__metadata__": {…}}
-    the rest  the arrays, little-endian, row-major, one behind the other without gaps
+    N bytes   JSON: {"name": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}, …, "__metadata__":
+    {…}} the rest  the arrays, little-endian, row-major, one behind the other without gaps
 
-(github.com/huggingface/safetensors). Metadata are pairs of strings. A file is written whole or not at all: under
-another name in the same folder first, flushed to the disk, then renamed. Files written here carry a checksum of
-themselves, so that a flipped bit is noticed, and every fault of a file is one sentence.
+(github.com/huggingface/safetensors). Metadata are pairs of strings. A file is written whole or not at all:
+under another name in the same folder first, flushed to the disk, then renamed. Files written here carry a
+checksum of themselves, so that a flipped bit is noticed, and every fault of a file is one sentence.
 """
 
 import json
@@ -35,7 +35,9 @@ CHECKSUM, UNKNOWN = "checksum", "0" * 8
 LONGEST_HEADER = 100_000_000
 
 
-def write(path: str | Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None = None) -> None:
+def write(
+    path: str | Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None = None
+) -> None:
     """Write `arrays`, and `metadata` beside them, to `path`, replacing what was there in one step.
 
     Raises CheckpointError for an element type the format does not have, and when the disk refuses.
@@ -48,7 +50,9 @@ def write(path: str | Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[
         array = np.asarray(array)
         array = np.require(array, array.dtype.newbyteorder("<"), ["C"])
         if array.dtype not in names:
-            raise CheckpointError(f"[checkpoint] arrays must be numbers or bools, but {name!r} is {array.dtype}.")
+            raise CheckpointError(
+                f"[checkpoint] arrays must be numbers or bools, but {name!r} is {array.dtype}."
+            )
         entry = {
             "dtype": names[array.dtype],
             "shape": array.shape,
@@ -66,11 +70,14 @@ def write(path: str | Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[
     try:
         replace_file(path, [struct.pack("<Q", len(text)), text, *buffers])
     except OSError as error:
-        raise CheckpointError(f"[checkpoint] {path} must be writable, but it is not: {error.strerror}.") from None
+        raise CheckpointError(
+            f"[checkpoint] {path} must be writable, but it is not: {error.strerror}."
+        ) from None
 
 
 def replace_file(path: Path, parts: list) -> None:
-    """Put a file of the given bytes in the place of `path`, so that a reader finds the old one or the new one, whole.
+    """Put a file of the given bytes in the place of `path`, so that a reader finds the old one or the new
+    one, whole.
 
     Also after a crash: the data reach the disk before the name does. Raises OSError.
     """
@@ -95,8 +102,8 @@ def replace_file(path: Path, parts: list) -> None:
 def read(path: str | Path, checked: bool = False) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """The arrays and the metadata of a file; BF16 becomes float32.
 
-    checked: refuse a file without a checksum, as other programs write them. Raises CheckpointError, one sentence, when the file
-    is missing, cut off, damaged or of another kind.
+    checked: refuse a file without a checksum, as other programs write them. Raises CheckpointError, one
+    sentence, when the file is missing, cut off, damaged or of another kind.
     """
     path = Path(path)
     try:

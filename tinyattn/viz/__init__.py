@@ -1,6 +1,8 @@
-"""Floor 8: pictures. The same graph that is differentiated and compiled is drawn here, forward and backward in one picture.
+"""Floor 8: pictures. The same graph that is differentiated and compiled is drawn here, forward and backward
+in one picture.
 
-    tensors ──build──► picture (nodes, edges, clusters) ──collapse──► picture ──dot──► DOT ──layout──► SVG, PNG, PDF, HTML
+    tensors ──build──► picture (nodes, edges, clusters) ──collapse──► picture ──dot──► DOT ──layout──► SVG,
+    PNG, PDF, HTML
 
 Everything up to DOT is plain Python and works anywhere; only the last arrow needs Graphviz's program ``dot``.
 """

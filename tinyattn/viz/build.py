@@ -1,8 +1,9 @@
 """From Tensors to a picture.
 
-Each Tensor becomes one node, but for three kinds: a constant of one element is written into the label of its user; the outputs of a node with
-several of them are labels on its arrows; and a ``scan`` becomes a cluster that holds its body once, with a loop edge from what each carry becomes
-back to the carry. A hand-derived operation named in ``expand`` becomes a cluster holding its definition.
+Each Tensor becomes one node, but for three kinds: a constant of one element is written into the label of its
+user; the outputs of a node with several of them are labels on its arrows; and a ``scan`` becomes a cluster
+that holds its body once, with a loop edge from what each carry becomes back to the carry. A hand-derived
+operation named in ``expand`` becomes a cluster holding its definition.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -30,7 +31,9 @@ Where = dict[Tensor, Source | str]
 
 
 class Room(NamedTuple):
-    """What the nodes of one level have in common: the whole graph, the body of a loop, or an opened definition."""
+    """What the nodes of one level have in common: the whole graph, the body of a loop, or an opened
+    definition.
+    """
 
     ids: Mapping[Tensor, str]
     prefix: str
@@ -42,7 +45,9 @@ class Room(NamedTuple):
 class Builder:
     """Draws levels into one picture. ``names`` overrides the names of leaves."""
 
-    def __init__(self, title: str, expand: frozenset[str] = frozenset(), names: Mapping[Tensor, str] | None = None):
+    def __init__(
+        self, title: str, expand: frozenset[str] = frozenset(), names: Mapping[Tensor, str] | None = None
+    ):
         self.picture = Picture(title)
         self.expand = expand
         self.names = names or {}
@@ -70,7 +75,9 @@ class Builder:
             elif node.op.name == "output":
                 where[node] = parts[node.inputs[0]](node.attrs["key"])
             elif node.op.name == "scan":
-                parts[node] = self._scan(node, room, where, [part.attrs["key"] for part in asked.get(node, ())])
+                parts[node] = self._scan(
+                    node, room, where, [part.attrs["key"] for part in asked.get(node, ())]
+                )
             elif node.op.name in self.expand and node.op.definition is not None:
                 results = self._definition(node, node.op.definition, room, where)
                 parts[node] = results.__getitem__
@@ -79,7 +86,9 @@ class Builder:
             else:
                 used = asked.get(node, ())
                 where[node] = start = self._box(node, room, where, used)
-                parts[node] = lambda key, start=start, used=used: Source(start.node, str(key) if len(used) > 1 else "")
+                parts[node] = lambda key, start=start, used=used: Source(
+                    start.node, str(key) if len(used) > 1 else ""
+                )
             if not room.prefix and isinstance(at := where.get(node), Source):
                 self.drawn[node] = at.node
         return where
@@ -113,7 +122,15 @@ class Builder:
         source = self.picture.nodes[start.node]
         if not kind:
             inside = source.phase == self.picture.nodes[target].phase == "gradient"
-            kind = "operand" if source.operand else "gradient" if inside else "saved" if self.picture.nodes[target].phase == "gradient" else "data"
+            kind = (
+                "operand"
+                if source.operand
+                else "gradient"
+                if inside
+                else "saved"
+                if self.picture.nodes[target].phase == "gradient"
+                else "data"
+            )
         if kind == "saved":
             source.saved = True
         self.picture.connect(Edge(start.node, target, kind, start.label, [operand]))
@@ -125,7 +142,9 @@ class Builder:
         if node in self.seeds:
             title, kind = "ȳ = 1", "seed"
         elif kind == "op" or kind == "view":
-            title = labels.title(node, [s if isinstance(s := where[source], str) else None for source in node.inputs])
+            title = labels.title(
+                node, [s if isinstance(s := where[source], str) else None for source in node.inputs]
+            )
         else:
             title = self.names.get(node) or node.name or ("numbers" if kind == "constant" else node.op.name)
         types = [labels.type_text(value.type) for value in ([node] if node.dtype is not None else used)]
@@ -133,19 +152,43 @@ class Builder:
         attrs = "" if kind == "constant" else attrs_text(node)
         line, text = labels.place(node.line)
         self.picture.nodes[ident] = Node(
-            id=ident, op=node.op.name, kind=kind, phase=room.phase(node), title=title, types=list(dict.fromkeys(types)),
-            path=self.module_path(node, room), origin=origin, formula=labels.formula(node, names) if node.inputs else "",
-            rule=labels.gradient_rule(node, names), attrs=attrs, line=line, source=text,
-        )  # fmt: skip
-        starts = [self.picture.nodes[at.node] for source in node.inputs if isinstance(at := where[source], Source)]
-        if self.picture.nodes[ident].phase == "gradient" and node not in self.seeds and (starts or self.seeds):
-            self.picture.nodes[ident].operand = all(start.operand or start.phase == "forward" for start in starts)
+            id=ident,
+            op=node.op.name,
+            kind=kind,
+            phase=room.phase(node),
+            title=title,
+            types=list(dict.fromkeys(types)),
+            path=self.module_path(node, room),
+            origin=origin,
+            formula=labels.formula(node, names) if node.inputs else "",
+            rule=labels.gradient_rule(node, names),
+            attrs=attrs,
+            line=line,
+            source=text,
+        )
+        starts = [
+            self.picture.nodes[at.node] for source in node.inputs if isinstance(at := where[source], Source)
+        ]
+        if (
+            self.picture.nodes[ident].phase == "gradient"
+            and node not in self.seeds
+            and (starts or self.seeds)
+        ):
+            self.picture.nodes[ident].operand = all(
+                start.operand or start.phase == "forward" for start in starts
+            )
         for k, source in enumerate(node.inputs):
             self._connect(where[source], ident, k)
         if node in self.seeds:
             self._connect(where[self.seeds[node]], ident, 0, "seed")
-        elif self.picture.nodes[ident].phase == "gradient" and not (starts or self.seeds) and origin in self.picture.nodes:
-            self._connect(Source(origin), ident, 0, "seed")  # a derivative that the user took begins here, with a constant 1
+        elif (
+            self.picture.nodes[ident].phase == "gradient"
+            and not (starts or self.seeds)
+            and origin in self.picture.nodes
+        ):
+            self._connect(
+                Source(origin), ident, 0, "seed"
+            )  # a derivative that the user took begins here, with a constant 1
         return Source(ident)
 
     def _open(self, node: Tensor, room: Room, label: str, kind: str) -> tuple[Cluster, Path]:
@@ -173,12 +216,26 @@ class Builder:
             if k >= elements:
                 bound[argument] = start
             elif k < carries or argument in used:
-                role, ident = ("carry", f"{prefix}carry{k}") if k < carries else ("element", f"{prefix}element{k - carries}")
-                title = f"carry {k}" if role == "carry" else f"{start if isinstance(start, str) else self._short(start.node)} [t]"
+                role, ident = (
+                    ("carry", f"{prefix}carry{k}")
+                    if k < carries
+                    else ("element", f"{prefix}element{k - carries}")
+                )
+                title = (
+                    f"carry {k}"
+                    if role == "carry"
+                    else f"{start if isinstance(start, str) else self._short(start.node)} [t]"
+                )
                 self.picture.nodes[ident] = Node(
-                    id=ident, op=role, kind=role, phase=phase, title=title, types=[labels.type_text(argument.type)], path=path,
+                    id=ident,
+                    op=role,
+                    kind=role,
+                    phase=phase,
+                    title=title,
+                    types=[labels.type_text(argument.type)],
+                    path=path,
                     attrs=f"starts at {start}" if role == "carry" and isinstance(start, str) else "",
-                )  # fmt: skip
+                )
                 if role == "element" and phase == "gradient" and isinstance(start, Source):
                     outer = self.picture.nodes[start.node]
                     self.picture.nodes[ident].operand = outer.operand or outer.phase == "forward"
@@ -194,7 +251,11 @@ class Builder:
         def part(key):
             kind, what = key
             start = inside[body.outputs[what] if kind == "final" else what]
-            return start if isinstance(start, str) else Source(start.node, "last" if kind == "final" else "all t")
+            return (
+                start
+                if isinstance(start, str)
+                else Source(start.node, "last" if kind == "final" else "all t")
+            )
 
         return part
 
@@ -205,7 +266,9 @@ class Builder:
     def _definition(self, node: Tensor, definition: Callable, room: Room, where: Where) -> list[Source | str]:
         names = self._names_of_inputs(node, where)
         name, formula = node.op.name.replace("_", " "), labels.formula(node, names)
-        cluster, path = self._open(node, room, formula if formula.startswith(name) else f"{name} = {formula}", "definition")
+        cluster, path = self._open(
+            node, room, formula if formula.startswith(name) else f"{name} = {formula}", "definition"
+        )
         variables = [placeholder(source.type) for source in node.inputs]
         with scope.on_behalf_of(node, node.origin):
             made = definition(*variables, **node.attrs)

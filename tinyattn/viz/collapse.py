@@ -1,7 +1,8 @@
 """Smaller pictures of the same graph: clusters become single nodes, and whatever crossed their border stays.
 
-Forward, gradient and update parts of a module become a node each, side by side, so that the flow from output to gradient stays readable. Arrows between
-the same two nodes are merged; an arrow that goes around a collapsed module (a residual connection) joins two other nodes and survives.
+Forward, gradient and update parts of a module become a node each, side by side, so that the flow from output
+to gradient stays readable. Arrows between the same two nodes are merged; an arrow that goes around a
+collapsed module (a residual connection) joins two other nodes and survives.
 """
 
 from collections.abc import Callable
@@ -18,7 +19,9 @@ _ROLE = {"forward": "", "gradient": "∂ ", "update": "update of "}
 
 
 def to_depth(picture: Picture, depth: int) -> Picture:
-    """Every module nested deeper than ``depth`` as one node; 0 leaves no module open. Loops and definitions are as open as the module they are in."""
+    """Every module nested deeper than ``depth`` as one node; 0 leaves no module open. Loops and definitions
+    are as open as the module they are in.
+    """
 
     def group(node: Node) -> str | None:
         modules = picture.modules(node)
@@ -31,7 +34,11 @@ def by_line(picture: Picture) -> Picture:
     """All operations that one line of the user's program made in one module, as one node."""
 
     def group(node: Node) -> str | None:
-        return f"{'/'.join(node.path[-1:])}@{as_id(node.line)}" if node.kind in ("op", "view") and node.line else None
+        return (
+            f"{'/'.join(node.path[-1:])}@{as_id(node.line)}"
+            if node.kind in ("op", "view") and node.line
+            else None
+        )
 
     return _merge(picture, group)
 
@@ -42,12 +49,17 @@ def to_one(picture: Picture) -> Picture:
 
 
 def fit(picture: Picture, largest: int = LARGEST) -> Picture:
-    """The picture itself if it can be laid out, else the most detailed one that can, with a note that says so."""
+    """The picture itself if it can be laid out, else the most detailed one that can, with a note that says
+    so.
+    """
     if _fits(picture, largest):
         return picture
     depths = range(picture.depth - 1, -1, -1)
     candidates: list[tuple[str, Callable[[], Picture]]] = [
-        *((f"modules nested deeper than {d} are one node each (depth={d})", partial(to_depth, picture, d)) for d in depths),
+        *(
+            (f"modules nested deeper than {d} are one node each (depth={d})", partial(to_depth, picture, d))
+            for d in depths
+        ),
         ("operations of one source line are one node each", lambda: by_line(to_depth(picture, 0))),
         ("all operations are one node", lambda: to_one(picture)),
     ]
@@ -64,7 +76,9 @@ def _fits(picture: Picture, largest: int) -> bool:
 
 
 def _merge(picture: Picture, group: Callable[[Node], str | None]) -> Picture:
-    """Nodes of one group and phase become one node. ``group`` names a node's group, or None to keep it as it is."""
+    """Nodes of one group and phase become one node. ``group`` names a node's group, or None to keep it as it
+    is.
+    """
     sizes: dict[tuple, int] = {}
     keys: dict[str, tuple | None] = {}
     for node in picture.nodes.values():
@@ -94,7 +108,15 @@ def _merge(picture: Picture, group: Callable[[Node], str | None]) -> Picture:
         source, target = new[edge.source], new[edge.target]
         if source != target:
             grouped = source in members or target in members
-            merged.connect(Edge(source, target, edge.kind, "" if grouped else edge.label, [] if target in members else list(edge.operands)))
+            merged.connect(
+                Edge(
+                    source,
+                    target,
+                    edge.kind,
+                    "" if grouped else edge.label,
+                    [] if target in members else list(edge.operands),
+                )
+            )
     _types_that_leave(picture, new, {ident: nodes[ident] for ident in members})
     return picture.part(nodes, merged.edges)
 
@@ -104,11 +126,23 @@ def _group_node(picture: Picture, ident: str, name: str, first: Node) -> Node:
     if cluster is not None:
         title, path = cluster.label, cluster.path[:-1]
     else:
-        title, path = (_shortened(first.source) or first.line, first.path) if name != "everything" else ("everything", ())
+        title, path = (
+            (_shortened(first.source) or first.line, first.path)
+            if name != "everything"
+            else ("everything", ())
+        )
     return Node(
-        ident, "group", "group", first.phase, _ROLE[first.phase] + title, [], path=path, line=first.line if cluster is None else "",
-        source=first.source if cluster is None else "", origin=first.origin,
-    )  # fmt: skip
+        ident,
+        "group",
+        "group",
+        first.phase,
+        _ROLE[first.phase] + title,
+        [],
+        path=path,
+        line=first.line if cluster is None else "",
+        source=first.source if cluster is None else "",
+        origin=first.origin,
+    )
 
 
 def _shortened(text: str, width: int = 48) -> str:

@@ -1,7 +1,8 @@
 """A picture as DOT text, by the ``graphviz`` package (which quotes names; labels are escaped here).
 
-Saved values are dotted arrows that don't take part in ranking, and there is a cluster for each module: both keep large graphs fast to lay out and free of
-long detours. Cotangents flow from the loss upwards beside the values they belong to.
+Saved values are dotted arrows that don't take part in ranking, and there is a cluster for each module: both
+keep large graphs fast to lay out and free of long detours. Cotangents flow from the loss upwards beside the
+values they belong to.
 """
 
 from html import escape
@@ -26,13 +27,30 @@ def digraph(picture: Picture) -> "graphviz.Digraph":
     caption = "<br/>".join(f'<font point-size="9">{text(note)}</font>' for note in picture.notes)
     graph = graphviz.Digraph(
         graph_attr={
-            "id": "picture", "class": "picture", "rankdir": "TB", "nodesep": "0.22", "ranksep": "0.32", "fontname": style.FONT, "fontsize": "10",
-            "fontcolor": style.GREY, "bgcolor": "transparent", "labelloc": "b", "tooltip": tip(picture.title), **limits,
+            "id": "picture",
+            "class": "picture",
+            "rankdir": "TB",
+            "nodesep": "0.22",
+            "ranksep": "0.32",
+            "fontname": style.FONT,
+            "fontsize": "10",
+            "fontcolor": style.GREY,
+            "bgcolor": "transparent",
+            "labelloc": "b",
+            "tooltip": tip(picture.title),
+            **limits,
             **({"label": f"<{caption}>"} if caption else {}),
         },
-        node_attr={"fontname": style.FONT, "fontsize": "10", "fontcolor": style.INK, "margin": "0.09,0.04", "height": "0.2", "width": "0.3"},
+        node_attr={
+            "fontname": style.FONT,
+            "fontsize": "10",
+            "fontcolor": style.INK,
+            "margin": "0.09,0.04",
+            "height": "0.2",
+            "width": "0.3",
+        },
         edge_attr={"arrowsize": "0.7", "fontname": style.FONT, "fontsize": "8", "fontcolor": style.GREY},
-    )  # fmt: skip
+    )
     _fill(graph, picture, (), _rooms(picture))
     for edge in picture.edges:
         _edge(graph, edge, picture)
@@ -40,7 +58,9 @@ def digraph(picture: Picture) -> "graphviz.Digraph":
 
 
 _BACKSLASH = str.maketrans("\\", "∖")
-"""Versions of Graphviz differ in where they take a backslash for an escape, so labels have a sign that looks like one."""
+"""Versions of Graphviz differ in where they take a backslash for an escape, so labels have a sign that looks
+like one.
+"""
 
 
 def text(plain: str) -> str:
@@ -70,16 +90,28 @@ def _fill(graph, picture: Picture, path: Path, rooms) -> None:
     nodes, inner = rooms[path]
     for node in nodes:
         graph.node(
-            node.id, label=label(node), id=node.id, tooltip=tip(tooltip(node)), **style.node_style(node), **{"class": node.classes}
-        )  # fmt: skip
+            node.id,
+            label=label(node),
+            id=node.id,
+            tooltip=tip(tooltip(node)),
+            **style.node_style(node),
+            **{"class": node.classes},
+        )
     for place in inner:
         cluster = picture.clusters[place[-1]]
         with graph.subgraph(name=f"cluster_{cluster.id}") as frame:
             look = style.cluster_style(cluster)
             frame.attr(
-                label=f"<{text(cluster.label)}>", id=f"cluster_{cluster.id}", tooltip=tip(cluster.note or cluster.label), labelloc="t",
-                labeljust="l", fontsize="10", margin="8", **look, **{"class": f"{cluster.kind} {cluster.phase}"},
-            )  # fmt: skip
+                label=f"<{text(cluster.label)}>",
+                id=f"cluster_{cluster.id}",
+                tooltip=tip(cluster.note or cluster.label),
+                labelloc="t",
+                labeljust="l",
+                fontsize="10",
+                margin="8",
+                **look,
+                **{"class": f"{cluster.kind} {cluster.phase}"},
+            )
             _fill(frame, picture, place, rooms)
 
 
@@ -103,10 +135,14 @@ def _shape(node: Node) -> str:
 def tooltip(node: Node) -> str:
     """What shows when the pointer rests on a node."""
     rows = [
-        f"{node.op}: {node.formula}" if node.formula else node.title, node.attrs, ", ".join(node.types),
-        f"pulls back: {node.rule}" if node.rule else "", f"gradient of {node.origin}" if node.origin else "",
-        "/".join(node.path), f"{node.line}  {node.source}".strip(),
-    ]  # fmt: skip
+        f"{node.op}: {node.formula}" if node.formula else node.title,
+        node.attrs,
+        ", ".join(node.types),
+        f"pulls back: {node.rule}" if node.rule else "",
+        f"gradient of {node.origin}" if node.origin else "",
+        "/".join(node.path),
+        f"{node.line}  {node.source}".strip(),
+    ]
     return "\n".join(row for row in rows if row)
 
 
@@ -114,9 +150,14 @@ def _edge(graph, edge: Edge, picture: Picture) -> None:
     look = style.edge_style(edge, picture.nodes[edge.target])
     if edge.label and edge.kind in ("data", "gradient"):
         look["label"] = f"<{text(edge.label)}>"
-    look |= {"id": f"{edge.source}--{edge.target}--{edge.kind}", "class": edge.kind, "tooltip": tip(_edge_tip(edge, picture))}
+    look |= {
+        "id": f"{edge.source}--{edge.target}--{edge.kind}",
+        "class": edge.kind,
+        "tooltip": tip(_edge_tip(edge, picture)),
+    }
     if edge.kind in layout.UPWARDS:
-        # The arrow keeps its direction; an invisible one the other way round ranks the target above the source.
+        # The arrow keeps its direction; an invisible one the other way round ranks the target above the
+        # source.
         graph.edge(edge.source, edge.target, constraint="false", **look)
         graph.edge(edge.target, edge.source, style="invis")
     else:

@@ -1,4 +1,6 @@
-"""``draw``: which Tensors belong in the picture, and what surrounds them (the seed, the gradients of the leaves, the updates, values)."""
+"""``draw``: which Tensors belong in the picture, and what surrounds them (the seed, the gradients of the
+leaves, the updates, values).
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -37,35 +39,54 @@ def draw(
 ) -> GraphView:
     """Draw the graph of ``y``, and of its gradient, in one picture.
 
-    ``y``: a Tensor, several, or a function compiled by ``ta.function`` after a call (its latest signature is drawn, updates included).
-    ``wrt``: the leaves to differentiate by; without it all parameters and named floating-point leaves, unless ``y`` holds a derivative already. Where
-    ``y`` isn't a scalar, its cotangent is taken to be ones. ``direction``: "forward", "backward" (the derivative and the forward values it reads) or
-    "both". ``depth``: modules nested deeper than this are drawn as one node each (0: every module is one node). ``expand``: names of hand-derived
-    operations to open into their definitions, for instance ``("softmax",)``. ``values``: write out values of at most 8 elements.
+    ``y``: a Tensor, several, or a function compiled by ``ta.function`` after a call (its latest signature is
+    drawn, updates included).
+    ``wrt``: the leaves to differentiate by; without it all parameters and named floating-point leaves,
+    unless ``y`` holds a derivative already. Where
+    ``y`` isn't a scalar, its cotangent is taken to be ones. ``direction``: "forward", "backward" (the
+    derivative and the forward values it reads) or "both". ``depth``: modules nested deeper than this are
+    drawn as one node each (0: every module is one node). ``expand``: names of hand-derived operations to
+    open into their definitions, for instance ``("softmax",)``. ``values``: write out values of at most 8
+    elements.
 
-    Raises DTypeError for a ``wrt`` that isn't a floating-point Tensor, ShapeError for a wrong direction, depth or name in ``expand``.
+    Raises DTypeError for a ``wrt`` that isn't a floating-point Tensor, ShapeError for a wrong direction,
+    depth or name in ``expand``.
     """
     return GraphView(_picture(y, wrt, direction, expand, values, {}), _checked_depth(depth))
 
 
-def make_dot(var: Tensor | Sequence[Tensor], params: Mapping[str, Tensor] | Iterable[tuple[str, Tensor]] | None = None) -> "graphviz.Digraph":
-    """The picture of ``draw(var)`` as a ``graphviz.Digraph``. ``params``: names for leaves, which are then also what is differentiated by.
+def make_dot(
+    var: Tensor | Sequence[Tensor], params: Mapping[str, Tensor] | Iterable[tuple[str, Tensor]] | None = None
+) -> "graphviz.Digraph":
+    """The picture of ``draw(var)`` as a ``graphviz.Digraph``. ``params``: names for leaves, which are then
+    also what is differentiated by.
 
     The signature is that of the torchviz package.
     """
     pairs = dict(params) if params is not None else {}
     names = {leaf: name for name, leaf in pairs.items()}
-    wrt = [leaf for leaf in names if isinstance(leaf, Tensor) and leaf.dtype is not None and is_float(leaf.dtype)]
+    wrt = [
+        leaf for leaf in names if isinstance(leaf, Tensor) and leaf.dtype is not None and is_float(leaf.dtype)
+    ]
     return GraphView(_picture(var, wrt or None, "both", (), False, names)).digraph
 
 
 def _picture(y, wrt, direction, expand, values, names) -> Picture:
     if direction not in DIRECTIONS:
-        fail(errors.ShapeError, "draw", f"direction must be one of {', '.join(DIRECTIONS)}", f"{direction!r} was got")
+        fail(
+            errors.ShapeError,
+            "draw",
+            f"direction must be one of {', '.join(DIRECTIONS)}",
+            f"{direction!r} was got",
+        )
     outputs, updates = _roots(y)
     opened = _checked_expand(expand)
     forward = topological(outputs)
-    leaves = _leaves(topological([*outputs, *updates.values()]), wrt, names) if direction != "forward" or wrt is not None else []
+    leaves = (
+        _leaves(topological([*outputs, *updates.values()]), wrt, names)
+        if direction != "forward" or wrt is not None
+        else []
+    )
     seeds: dict[Tensor, Tensor] = {}
     notes: list[str] = []
     found: list[Tensor | None] = []
@@ -92,16 +113,21 @@ def _roots(y: Any) -> tuple[list[Tensor], dict[Tensor, Tensor]]:
         compiled = [entry for entries in y._compiled.values() for entry in entries]
         if not compiled:
             fail(
-                errors.TinyattnError, "draw", "a function must have been called before it is drawn", f"{y.fn.__name__!r} has not",
+                errors.TinyattnError,
+                "draw",
+                "a function must have been called before it is drawn",
+                f"{y.fn.__name__!r} has not",
                 "Call it once, or y.graph(*arguments), so that its shapes are known.",
-            )  # fmt: skip
+            )
         return list(compiled[-1].outputs), dict(compiled[-1].updates)
     outputs = [y] if isinstance(y, Tensor) else list(y) if isinstance(y, (list, tuple)) else []
     if not outputs or not all(isinstance(value, Tensor) for value in outputs):
         fail(
-            errors.DTypeError, "draw", "what is drawn must be a Tensor, a list of Tensors or a function compiled by ta.function",
+            errors.DTypeError,
+            "draw",
+            "what is drawn must be a Tensor, a list of Tensors or a function compiled by ta.function",
             f"{type(y).__name__} was got",
-        )  # fmt: skip
+        )
     return list(dict.fromkeys(outputs)), {}
 
 
@@ -116,7 +142,13 @@ def _checked_expand(expand: str | Iterable[str]) -> frozenset[str]:
     for name in sorted(names):
         if name not in OPS or OPS[name].definition is None:
             known = ", ".join(sorted(op.name for op in OPS.values() if op.definition is not None))
-            fail(errors.ShapeError, "draw", "expand takes names of hand-derived operations", f"{name!r} was got", f"They are: {known}.")
+            fail(
+                errors.ShapeError,
+                "draw",
+                "expand takes names of hand-derived operations",
+                f"{name!r} was got",
+                f"They are: {known}.",
+            )
     return names
 
 
@@ -124,7 +156,9 @@ def _leaves(order: Sequence[Tensor], wrt, names: Mapping[Tensor, str]) -> list[T
     if wrt is None:
         if any(node.origin is not None and node.inputs for node in order):
             return []  # the picture holds a derivative already
-        leaves = [n for n in order if n.op.name == "parameter" or n in names or (n.op.name == "tensor" and n.name)]
+        leaves = [
+            n for n in order if n.op.name == "parameter" or n in names or (n.op.name == "tensor" and n.name)
+        ]
         return [leaf for leaf in leaves if is_float(leaf.dtype)]
     leaves = [wrt] if isinstance(wrt, Tensor) else list(wrt)
     for leaf in leaves:
@@ -134,7 +168,9 @@ def _leaves(order: Sequence[Tensor], wrt, names: Mapping[Tensor, str]) -> list[T
 
 
 def _gradients(outputs: Sequence[Tensor], leaves: Sequence[Tensor], explicit: bool):
-    """Cotangents of the leaves, those of the outputs (ones, as leaves of their own so that the picture can show where the derivative begins), remarks."""
+    """Cotangents of the leaves, those of the outputs (ones, as leaves of their own so that the picture can
+    show where the derivative begins), remarks.
+    """
     moving = depends_on(outputs, leaves)
     seeds = {y: _seed(y) for y in outputs if is_float(y.dtype) and y in moving}
     try:
@@ -168,7 +204,9 @@ def _phases(outputs, gradients, forward, seeds):
 
 def _title(outputs: Sequence[Tensor], leaves: Sequence[Tensor]) -> str:
     kinds = ", ".join(labels.type_text(y.type) for y in outputs[:3]) + (", …" if len(outputs) > 3 else "")
-    return f"graph of {kinds}" + (f" and its gradient by {len(leaves)} lea{'f' if len(leaves) == 1 else 'ves'}" if leaves else "")
+    return f"graph of {kinds}" + (
+        f" and its gradient by {len(leaves)} lea{'f' if len(leaves) == 1 else 'ves'}" if leaves else ""
+    )
 
 
 def _finish(builder: Builder, where: Where, ids, outputs, gradients, updates) -> None:
@@ -181,8 +219,15 @@ def _finish(builder: Builder, where: Where, ids, outputs, gradients, updates) ->
         if y.op.name == "output":  # one of several results, or of a loop: it has no box of its own
             ident = f"result_{ids[y]}"
             nodes[ident] = Node(
-                ident, "result", "result", nodes[start.node].phase, "result", [labels.type_text(y.type)], path=builder.module_path(y), output=True
-            )  # fmt: skip
+                ident,
+                "result",
+                "result",
+                nodes[start.node].phase,
+                "result",
+                [labels.type_text(y.type)],
+                path=builder.module_path(y),
+                output=True,
+            )
             builder.picture.connect(Edge(start.node, ident, "data", start.label, [0]))
         else:
             nodes[start.node].output = True
@@ -197,9 +242,16 @@ def _finish(builder: Builder, where: Where, ids, outputs, gradients, updates) ->
         name = nodes[at.node].title if isinstance(at, Source) else leaf.name or "x"
         ident = f"gradient_{ids[leaf]}"
         nodes[ident] = Node(
-            ident, "gradient", "result", "gradient", f"∂y/∂{name}", [labels.type_text(gradient.type)],
-            path=nodes[at.node].path if isinstance(at, Source) else (), output=True, origin=at.node if isinstance(at, Source) else None,
-        )  # fmt: skip
+            ident,
+            "gradient",
+            "result",
+            "gradient",
+            f"∂y/∂{name}",
+            [labels.type_text(gradient.type)],
+            path=nodes[at.node].path if isinstance(at, Source) else (),
+            output=True,
+            origin=at.node if isinstance(at, Source) else None,
+        )
         builder.picture.connect(Edge(start.node, ident, "gradient", start.label, [0]))
     for leaf, after in updates.items():
         start, at = where[after], where.get(leaf)
@@ -208,12 +260,18 @@ def _finish(builder: Builder, where: Where, ids, outputs, gradients, updates) ->
 
 
 def _house_leaves(builder: Builder) -> None:
-    """Put parameters and tables of numbers that have no module of their own into the innermost module that holds all of their users."""
+    """Put parameters and tables of numbers that have no module of their own into the innermost module that
+    holds all of their users.
+    """
     picture = builder.picture
     users: dict[str, list[tuple[str, ...]]] = {}
     for edge in picture.edges:
         target = picture.nodes[edge.target]
-        if target.phase == "forward" and picture.nodes[edge.source].kind in ("parameter", "constant") and edge.kind == "data":
+        if (
+            target.phase == "forward"
+            and picture.nodes[edge.source].kind in ("parameter", "constant")
+            and edge.kind == "data"
+        ):
             users.setdefault(edge.source, []).append(target.path)
     for ident, paths in users.items():
         shared = []
@@ -236,12 +294,19 @@ def _mark_shared_memory(builder: Builder) -> None:
 
 
 def _write_values(builder: Builder, order: Sequence[Tensor], picture: Picture) -> None:
-    """Compute all small values in one program; what depends on a traced input is not computed, and says so."""
+    """Compute all small values in one program; what depends on a traced input is not computed, and says
+    so.
+    """
     free = depends_on(order, [n for n in order if n.op.name in ("input", "argument")])
     known = [n for n in order if n not in free and n.dtype is not None and n.size <= labels.LARGEST_VALUE]
     computed = Program(known, [], {}).run([]) if known else []
-    texts = {builder.drawn[node]: labels.values(np.asarray(value)) for node, value in zip(known, computed, strict=True)}
-    small = {builder.drawn[node] for node in order if node.dtype is not None and node.size <= labels.LARGEST_VALUE}
+    texts = {
+        builder.drawn[node]: labels.values(np.asarray(value))
+        for node, value in zip(known, computed, strict=True)
+    }
+    small = {
+        builder.drawn[node] for node in order if node.dtype is not None and node.size <= labels.LARGEST_VALUE
+    }
     for ident in small:
         if ident in picture.nodes:
             picture.nodes[ident].value = texts.get(ident, "not computed")
@@ -254,6 +319,10 @@ def _only_backward(picture: Picture) -> Picture:
     """The derivative, and of the forward part only what it reads, as operands of what reads it."""
     kept = {n.id for n in picture.nodes.values() if n.phase != "forward" or n.saved}
     kept |= {edge.source for edge in picture.edges if edge.kind == "seed"}
-    edges = [e for e in picture.edges if {e.source, e.target} <= kept and picture.nodes[e.target].phase != "forward"]
+    edges = [
+        e
+        for e in picture.edges
+        if {e.source, e.target} <= kept and picture.nodes[e.target].phase != "forward"
+    ]
     edges = [replace(edge, kind="operand") if edge.kind == "saved" else edge for edge in edges]
     return picture.part({ident: node for ident, node in picture.nodes.items() if ident in kept}, edges)

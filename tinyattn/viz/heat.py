@@ -1,6 +1,7 @@
 """Attention as a heat map: one cell for each query and key, with tokens, values and a colour scale.
 
-The SVG is written here. PNG and PDF go through Graphviz's ``dot`` as one table of the same cells, with upright column labels.
+The SVG is written here. PNG and PDF go through Graphviz's ``dot`` as one table of the same cells, with
+upright column labels.
 """
 
 import os
@@ -20,11 +21,18 @@ _BLUES = ("#F4F9FD", "#56B4E9", "#0072B2", "#00304D")
 _REDS = ("#F4F9FD", "#F0A36E", "#D55E00", "#5C2800")
 
 
-def heatmap(weights, rows: Sequence[str] | None = None, columns: Sequence[str] | None = None, to_file: str | os.PathLike | None = None) -> "Heatmap":
-    """Draw attention weights (queries, keys): a Tensor or array of two axes (further axes of size 1 are dropped), with ``rows`` and ``columns`` as labels.
+def heatmap(
+    weights,
+    rows: Sequence[str] | None = None,
+    columns: Sequence[str] | None = None,
+    to_file: str | os.PathLike | None = None,
+) -> "Heatmap":
+    """Draw attention weights (queries, keys): a Tensor or array of two axes (further axes of size 1 are
+    dropped), with ``rows`` and ``columns`` as labels.
 
-    Colours run from 0 to the largest weight; with negative values, from −m to m. ``to_file``: .svg, .png, .pdf or .html. Each cell tells its value.
-    Raises ShapeError if the weights have other axes or the labels another number, DataError for other file names.
+    Colours run from 0 to the largest weight; with negative values, from −m to m. ``to_file``: .svg, .png,
+    .pdf or .html. Each cell tells its value. Raises ShapeError if the weights have other axes or the labels
+    another number, DataError for other file names.
     """
     array = np.asarray(weights.numpy() if isinstance(weights, Tensor) else weights)
     shape = array.shape
@@ -32,24 +40,40 @@ def heatmap(weights, rows: Sequence[str] | None = None, columns: Sequence[str] |
         array = array.squeeze(axis=array.shape.index(1))
     if array.ndim != 2 or array.size == 0 or array.dtype.kind not in "fiub":
         fail(
-            errors.ShapeError, "heatmap", "weights must be numbers of shape (queries, keys)", f"shape {shape} was got",
+            errors.ShapeError,
+            "heatmap",
+            "weights must be numbers of shape (queries, keys)",
+            f"shape {shape} was got",
             "Pick one example and head, for instance weights[0, 0]." if array.ndim > 2 else "",
-        )  # fmt: skip
+        )
     for name, given, size in (("rows", rows, array.shape[0]), ("columns", columns, array.shape[1])):
         if given is not None and len(given) != size:
-            fail(errors.ShapeError, "heatmap", f"{name} must hold {size} labels for weights {array.shape}", f"{len(given)} were got")
+            fail(
+                errors.ShapeError,
+                "heatmap",
+                f"{name} must hold {size} labels for weights {array.shape}",
+                f"{len(given)} were got",
+            )
     n, m = array.shape
-    view = Heatmap(array.astype(np.float64), range(n) if rows is None else rows, range(m) if columns is None else columns)
+    view = Heatmap(
+        array.astype(np.float64), range(n) if rows is None else rows, range(m) if columns is None else columns
+    )
     if to_file is not None:
         view.save(to_file)
     return view
 
 
 class Heatmap:
-    """A heat map: ``weights`` (queries, keys), labels ``rows`` and ``columns``. Notebooks show it by itself."""
+    """A heat map: ``weights`` (queries, keys), labels ``rows`` and ``columns``. Notebooks show it by
+    itself.
+    """
 
     def __init__(self, weights: np.ndarray, rows: Iterable, columns: Iterable):
-        self.weights, self.rows, self.columns = weights, [str(row) for row in rows], [str(column) for column in columns]
+        self.weights, self.rows, self.columns = (
+            weights,
+            [str(row) for row in rows],
+            [str(column) for column in columns],
+        )
         finite = weights[np.isfinite(weights)]
         self.low = float(min(finite.min(initial=0.0), 0.0))
         self.high = float(finite.max(initial=0.0)) or (1.0 if self.low == 0 else 0.0)
@@ -72,7 +96,13 @@ class Heatmap:
         for i, j in np.ndindex(self.weights.shape):
             fill = self.colour(self.weights[i, j])
             red, green, blue = (int(fill[k : k + 2], 16) for k in (1, 3, 5))
-            yield i, j, float(self.weights[i, j]), fill, "#FFFFFF" if 0.299 * red + 0.587 * green + 0.114 * blue < 140 else style.INK
+            yield (
+                i,
+                j,
+                float(self.weights[i, j]),
+                fill,
+                "#FFFFFF" if 0.299 * red + 0.587 * green + 0.114 * blue < 140 else style.INK,
+            )
 
     @property
     def svg(self) -> str:
@@ -87,17 +117,25 @@ class Heatmap:
         for i, j, value, fill, ink in self._cells():
             x, y = left + j * cell, top + i * cell
             says = escape(f"{self.rows[i]} → {self.columns[j]}: {_exact(value)}")
-            number = f'<text x="{x + cell / 2:g}" y="{y + cell / 2 + 3:g}" fill="{ink}">{_short(value)}</text>' if cell >= 24 else ""
+            number = (
+                f'<text x="{x + cell / 2:g}" y="{y + cell / 2 + 3:g}" fill="{ink}">{_short(value)}</text>'
+                if cell >= 24
+                else ""
+            )
             parts.append(
                 f'<g class="cell" data-row="{i}" data-column="{j}" data-value="{value!r}"><title>{says}</title>'
                 f'<rect x="{x:g}" y="{y:g}" width="{cell}" height="{cell}" fill="{fill}"/>{number}</g>'
             )
         each = max(1, -(-10 // cell))  # with small cells only every so many labels have room
         for i in range(0, n, each):
-            parts.append(f'<text class="row" x="{left - 6:g}" y="{top + (i + 0.5) * cell + 4:g}">{escape(self.rows[i])}</text>')
+            parts.append(
+                f'<text class="row" x="{left - 6:g}" y="{top + (i + 0.5) * cell + 4:g}">{escape(self.rows[i])}</text>'
+            )
         for j in range(0, m, each):
             x, y = left + (j + 0.5) * cell, top - 6
-            parts.append(f'<text class="column" x="{x:g}" y="{y:g}" transform="rotate(-50 {x:g} {y:g})">{escape(self.columns[j])}</text>')
+            parts.append(
+                f'<text class="column" x="{x:g}" y="{y:g}" transform="rotate(-50 {x:g} {y:g})">{escape(self.columns[j])}</text>'
+            )
         parts.append(self._scale(left + m * cell + 18, top))
         return (
             f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="heat map of {n} by {m} weights" width="{width:g}" height="{height:g}" '
@@ -114,7 +152,9 @@ class Heatmap:
             for k in range(steps)
         )
         marks = [(0, self.high), (2 * steps, self.low)] + ([(steps, 0.0)] if self.low < 0 else [])
-        texts = "".join(f'<text x="{x + 17:g}" y="{y + at + 4:g}">{labels.number(value)}</text>' for at, value in marks)
+        texts = "".join(
+            f'<text x="{x + 17:g}" y="{y + at + 4:g}">{labels.number(value)}</text>' for at, value in marks
+        )
         return f'<g class="scale">{bars}{texts}</g>'
 
     def _table(self) -> str:
@@ -125,9 +165,14 @@ class Heatmap:
         rows: list[list[str]] = [[] for _ in range(n)]
         for i, _, value, fill, ink in self._cells():
             number = f'<font point-size="8" color="{ink}">{_short(value)}</font>' if values else ""
-            rows[i].append(f'<td bgcolor="{fill}" width="{wide:.0f}" height="{24 if values else 8}">{number}</td>')
+            rows[i].append(
+                f'<td bgcolor="{fill}" width="{wide:.0f}" height="{24 if values else 8}">{number}</td>'
+            )
         head = "".join(f"<td>{escape(column) or ' '}</td>" for column in self.columns)
-        body = "".join(f'<tr><td align="right">{escape(row) or " "}</td>{"".join(cells)}</tr>' for row, cells in zip(self.rows, rows, strict=True))
+        body = "".join(
+            f'<tr><td align="right">{escape(row) or " "}</td>{"".join(cells)}</tr>'
+            for row, cells in zip(self.rows, rows, strict=True)
+        )
         return (
             f'digraph {{ graph [pad="0.1"] node [shape=plain fontname="{style.FONT}" fontsize=9 fontcolor="{style.FADED}"] '
             f'heat [label=<<table border="0" cellborder="0" cellspacing="1"><tr><td> </td>{head}</tr>{body}</table>>] }}'
@@ -155,7 +200,10 @@ class Heatmap:
 
     def __str__(self) -> str:
         width = max(map(len, self.rows))
-        return "\n".join(f"{row:>{width}}  " + " ".join(f"{_short(value):>5}" for value in line) for row, line in zip(self.rows, self.weights, strict=True))
+        return "\n".join(
+            f"{row:>{width}}  " + " ".join(f"{_short(value):>5}" for value in line)
+            for row, line in zip(self.rows, self.weights, strict=True)
+        )
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, Any]:
         return {"image/svg+xml": self.svg, "text/plain": str(self)}

@@ -1,4 +1,6 @@
-"""What is written on a node: titles, types, constants, formulas and source lines, as plain text. Escaping is the business of whoever prints them."""
+"""What is written on a node: titles, types, constants, formulas and source lines, as plain text. Escaping is
+the business of whoever prints them.
+"""
 
 import linecache
 import os
@@ -43,13 +45,17 @@ def filled(node: Tensor) -> str | None:
     """The number that a constant holds everywhere, as text; None for anything else."""
     while node.op.name == "broadcast_to" and node.inputs[0].size == 1:
         node = node.inputs[0]
-    return number(constant_value(node).reshape(-1)[0]) if node.op.name == "constant" and node.size == 1 else None
+    return (
+        number(constant_value(node).reshape(-1)[0]) if node.op.name == "constant" and node.size == 1 else None
+    )
 
 
 def _slice_text(node: Tensor) -> str:
     parts = []
     source = node.inputs[0].shape
-    for axis, (start, step, size) in enumerate(zip(node.attrs["starts"], node.attrs["steps"], node.shape, strict=True)):
+    for axis, (start, step, size) in enumerate(
+        zip(node.attrs["starts"], node.attrs["steps"], node.shape, strict=True)
+    ):
         if step == 1:
             stop = start + size
             parts.append(f"{start or ''}:{'' if stop == source[axis] else stop}" if size != 1 else str(start))
@@ -63,7 +69,9 @@ def _axes_text(axes: Sequence[int]) -> str:
 
 
 def title(node: Tensor, operands: Sequence[str | None]) -> str:
-    """The name on a node. ``operands``: for each input the text of a folded constant, or None; with constants the formula says more than the name."""
+    """The name on a node. ``operands``: for each input the text of a folded constant, or None; with
+    constants the formula says more than the name.
+    """
     name, attrs = node.op.name, node.attrs
     if any(operands):
         if name == "broadcast_to":
@@ -80,7 +88,13 @@ def title(node: Tensor, operands: Sequence[str | None]) -> str:
         return name if swapped else f"transpose ({', '.join(map(str, attrs['axes']))})"
     if name == "cast":
         return f"to {SHORT[attrs['dtype']]}"
-    axes = attrs.get("axes") if "keepdims" in attrs else (attrs["axis"],) if isinstance(attrs.get("axis"), int) else None
+    axes = (
+        attrs.get("axes")
+        if "keepdims" in attrs
+        else (attrs["axis"],)
+        if isinstance(attrs.get("axis"), int)
+        else None
+    )
     if axes and len(axes) < node.inputs[0].ndim:
         return f"{name} {_axes_text(axes)}"
     return name.replace("_", " ")
@@ -99,8 +113,14 @@ def gradient_rule(node: Tensor, names: Sequence[str]) -> str:
 
 
 def place(line: Line | None) -> tuple[str, str]:
-    """Where the user wrote it, ``("model.py:12", "the text of that line")``; files outside the working folder go by their name alone."""
+    """Where the user wrote it, ``("model.py:12", "the text of that line")``; files outside the working
+    folder go by their name alone.
+    """
     if line is None:
         return "", ""
-    file = os.path.relpath(line.file) if line.file.startswith(os.getcwd() + os.sep) else os.path.basename(line.file)
+    file = (
+        os.path.relpath(line.file)
+        if line.file.startswith(os.getcwd() + os.sep)
+        else os.path.basename(line.file)
+    )
     return f"{file}:{line.number}", linecache.getline(line.file, line.number).strip()

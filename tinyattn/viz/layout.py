@@ -1,7 +1,9 @@
-"""Running Graphviz's ``dot``: how long it will take, what to do when it takes too long, and what to say when it isn't there.
+"""Running Graphviz's ``dot``: how long it will take, what to do when it takes too long, and what to say when
+it isn't there.
 
-dot works on ranks, and an arrow over r ranks costs r points, so the cost of a picture is predicted from the number of points, its nodes and arrows
-counted with their spans. Seconds grow like points^1.6; modules, which become clusters, divide them by about eight.
+dot works on ranks, and an arrow over r ranks costs r points, so the cost of a picture is predicted from the
+number of points, its nodes and arrows counted with their spans. Seconds grow like points^1.6; modules, which
+become clusters, divide them by about eight.
 """
 
 import os
@@ -16,7 +18,9 @@ from tinyattn.viz.model import Picture
 TIMEOUT = 60.0
 """Seconds that one run of dot may take."""
 UPWARDS = ("gradient", "operand")
-"""Kinds of arrows that are ranked from target to source: cotangents flow up, beside the values they belong to."""
+"""Kinds of arrows that are ranked from target to source: cotangents flow up, beside the values they belong
+to.
+"""
 UNRANKED = ("saved", "loop", "update")
 
 INSTALL = (
@@ -26,7 +30,9 @@ INSTALL = (
 
 
 def points(picture: Picture) -> int:
-    """Nodes, and points of arrows on the ranks that they cross; each upward arrow counts twice, as it is ranked by an invisible one."""
+    """Nodes, and points of arrows on the ranks that they cross; each upward arrow counts twice, as it is
+    ranked by an invisible one.
+    """
     below: dict[str, list[str]] = {ident: [] for ident in picture.nodes}
     above = dict.fromkeys(picture.nodes, 0)
     for edge in picture.edges:
@@ -36,7 +42,9 @@ def points(picture: Picture) -> int:
             above[b] += 1
     rank = dict.fromkeys(picture.nodes, 0)
     order, free = [], [ident for ident, count in above.items() if count == 0]
-    while free:  # in a cycle (of collapsed modules) nothing becomes free: those nodes stay at the rank they have
+    while (
+        free
+    ):  # in a cycle (of collapsed modules) nothing becomes free: those nodes stay at the rank they have
         a = free.pop()
         order.append(a)
         for b in below[a]:
@@ -63,13 +71,20 @@ def available() -> bool:
 
 
 def run(source: str, kind: str, *options: str, timeout: float | None = None) -> bytes | None:
-    """The output of ``dot -Tkind`` for DOT text, or None if it took longer than ``timeout`` seconds (TIMEOUT by default) and was stopped.
+    """The output of ``dot -Tkind`` for DOT text, or None if it took longer than ``timeout`` seconds (TIMEOUT
+    by default) and was stopped.
 
     Raises TinyattnError if dot isn't installed or fails.
     """
     program = shutil.which("dot") or ""
     if not program:
-        fail(errors.TinyattnError, "draw", "laying out a picture needs Graphviz's program dot", "it was not found", INSTALL)
+        fail(
+            errors.TinyattnError,
+            "draw",
+            "laying out a picture needs Graphviz's program dot",
+            "it was not found",
+            INSTALL,
+        )
     command = [program, f"-T{kind}", *options]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True) as process:
@@ -82,18 +97,34 @@ def run(source: str, kind: str, *options: str, timeout: float | None = None) -> 
             _stop(process)
             raise
     if process.returncode:
-        reason = complaints.decode(errors="replace").strip().splitlines() or [f"exit code {process.returncode}"]
-        fail(errors.TinyattnError, "draw", f"dot must be able to make {kind}", reason[0].rstrip("."), "Try another format; .gv holds the input of dot.")
+        reason = complaints.decode(errors="replace").strip().splitlines() or [
+            f"exit code {process.returncode}"
+        ]
+        fail(
+            errors.TinyattnError,
+            "draw",
+            f"dot must be able to make {kind}",
+            reason[0].rstrip("."),
+            "Try another format; .gv holds the input of dot.",
+        )
     return made
 
 
 def too_slow(got: str) -> bytes:
     """Raise the error for a picture that dot can't finish."""
-    return fail(errors.TinyattnError, "draw", f"dot must finish within {TIMEOUT:g} s", got, "Save .gv, or draw with a smaller depth=.")
+    return fail(
+        errors.TinyattnError,
+        "draw",
+        f"dot must finish within {TIMEOUT:g} s",
+        got,
+        "Save .gv, or draw with a smaller depth=.",
+    )
 
 
 def _stop(process: subprocess.Popen) -> None:
-    """End dot and whatever it started: where dot is a script around the real one, killing the script alone would leave us waiting for the other."""
+    """End dot and whatever it started: where dot is a script around the real one, killing the script alone
+    would leave us waiting for the other.
+    """
     if hasattr(os, "killpg"):
         os.killpg(process.pid, signal.SIGKILL)
     else:

@@ -1,7 +1,9 @@
-"""A picture as data: nodes, edges and nested clusters, ready for JSON. Nothing here knows Tensors or Graphviz.
+"""A picture as data: nodes, edges and nested clusters, ready for JSON. Nothing here knows Tensors or
+Graphviz.
 
-One arrow direction everywhere: from producer to consumer. What belongs to the derivative has ``phase`` "gradient", what belongs to an optimizer
-"update", everything else "forward". Ids come from structure alone, so the same program gives the same picture, byte for byte.
+One arrow direction everywhere: from producer to consumer. What belongs to the derivative has ``phase``
+"gradient", what belongs to an optimizer "update", everything else "forward". Ids come from structure alone,
+so the same program gives the same picture, byte for byte.
 """
 
 import hashlib
@@ -14,15 +16,18 @@ Path = tuple[str, ...]
 
 
 def as_id(name: str) -> str:
-    """A name as part of an id: letters, digits, dots, dashes and underscores; a name that needed changes gets a digest, so that it stays apart from others."""
+    """A name as part of an id: letters, digits, dots, dashes and underscores; a name that needed changes
+    gets a digest, so that it stays apart from others.
+    """
     safe = re.sub(r"[^\w.-]", "_", name)
     return safe if safe == name else f"{safe}_{hashlib.blake2b(name.encode(), digest_size=3).hexdigest()}"
 
 
 @dataclass
 class Node:
-    """One box. ``kind``: "input", "parameter", "constant", "op", "view" (a reshape: no arithmetic), "carry" and "element" (what a loop reads), "seed", "result"
-    or "group" (a collapsed cluster). ``saved``: a forward value that the derivative reads. ``origin``: the forward node or cluster a gradient belongs to."""
+    """One box. ``kind``: "input", "parameter", "constant", "op", "view" (a reshape: no arithmetic), "carry"
+    and "element" (what a loop reads), "seed", "result" or "group" (a collapsed cluster). ``saved``: a
+    forward value that the derivative reads. ``origin``: the forward node or cluster a gradient belongs to."""
 
     id: str
     op: str
@@ -35,7 +40,9 @@ class Node:
     output: bool = False
     saved: bool = False
     operand: bool = False
-    """In the gradient phase: not a cotangent but a forward value, seen otherwise or computed again for the derivative."""
+    """In the gradient phase: not a cotangent but a forward value, seen otherwise or computed again for the
+    derivative.
+    """
     origin: str | None = None
     formula: str = ""
     rule: str = ""
@@ -49,14 +56,20 @@ class Node:
     @property
     def classes(self) -> str:
         """CSS classes of the box in an SVG."""
-        return " ".join([self.phase, self.kind] + ["output"] * self.output + ["saved"] * self.saved + ["operand"] * self.operand)
+        return " ".join(
+            [self.phase, self.kind]
+            + ["output"] * self.output
+            + ["saved"] * self.saved
+            + ["operand"] * self.operand
+        )
 
 
 @dataclass
 class Edge:
-    """One arrow. ``kind``: "data", "gradient" (from cotangent to cotangent), "saved" (a forward value that the derivative reads), "operand" (the same, after
-    a transpose or the like), "seed" (from an output to its cotangent), "loop" (a carry handed to the next step) or "update" (a leaf overwritten after the
-    step). ``operands``: which inputs of the target it feeds."""
+    """One arrow. ``kind``: "data", "gradient" (from cotangent to cotangent), "saved" (a forward value that
+    the derivative reads), "operand" (the same, after a transpose or the like), "seed" (from an output to its
+    cotangent), "loop" (a carry handed to the next step) or "update" (a leaf overwritten after the step).
+    ``operands``: which inputs of the target it feeds."""
 
     source: str
     target: str

@@ -14,7 +14,12 @@ def kind_of(path: str | os.PathLike, allowed: Sequence[str]) -> str:
     """The format that a file's name asks for."""
     kind = Path(path).suffix.lower().removeprefix(".")
     if kind not in allowed:
-        fail(errors.DataError, "save", f"the file's name must end in .{', .'.join(allowed)}", f"{str(path)!r} was got")
+        fail(
+            errors.DataError,
+            "save",
+            f"the file's name must end in .{', .'.join(allowed)}",
+            f"{str(path)!r} was got",
+        )
     return kind
 
 
@@ -28,7 +33,12 @@ def write(path: str | os.PathLike, content: str | bytes) -> Path:
         part.replace(path)
     except OSError as error:
         part.unlink(missing_ok=True) if part.parent.is_dir() else None
-        fail(errors.DataError, "save", f"{str(path)!r} must be a place that can be written to", error.strerror or str(error))
+        fail(
+            errors.DataError,
+            "save",
+            f"{str(path)!r} must be a place that can be written to",
+            error.strerror or str(error),
+        )
     return path
 
 
@@ -42,7 +52,9 @@ def in_notebook() -> bool:
 
 
 def show(picture, page: str) -> None:
-    """Display ``picture`` in the notebook, or its ``page`` in the browser; where there is no browser, say where the page is."""
+    """Display ``picture`` in the notebook, or its ``page`` in the browser; where there is no browser, say
+    where the page is.
+    """
     if in_notebook():
         from IPython.display import display
 

@@ -59,9 +59,12 @@ footer {{ opacity: .7; font-size: .85em; }}
 """
 
 _LEGEND = (
-    ("#CFE6F5", style.BLUE, "leaf"), ("#EDEDED", "#8C8C8C", "operation"), ("#CDEDE2", style.GREEN, "output"),
-    ("#FDF3DF", style.ORANGE, "saved for the derivative"), ("#FBE6D9", style.VERMILLION, "gradient"),
-)  # fmt: skip
+    ("#CFE6F5", style.BLUE, "leaf"),
+    ("#EDEDED", "#8C8C8C", "operation"),
+    ("#CDEDE2", style.GREEN, "output"),
+    ("#FDF3DF", style.ORANGE, "saved for the derivative"),
+    ("#FBE6D9", style.VERMILLION, "gradient"),
+)
 
 
 def clean_svg(text: str, title: str) -> str:
@@ -93,7 +96,14 @@ def zoom_page(title: str, svg: str, legend: str = "") -> str:
 
 def graph_page(title: str, svg: str) -> str:
     """The page of a graph, with its legend."""
-    return zoom_page(title, svg, "".join(f'<span><i style="background:{fill};border-color:{line}"></i>{name}</span>' for fill, line, name in _LEGEND))
+    return zoom_page(
+        title,
+        svg,
+        "".join(
+            f'<span><i style="background:{fill};border-color:{line}"></i>{name}</span>'
+            for fill, line, name in _LEGEND
+        ),
+    )
 
 
 def text_page(title: str, text: str) -> str:

@@ -1,11 +1,20 @@
-"""How each kind of node, arrow and cluster looks: Okabe and Ito's palette, told apart by shape as well as colour.
+"""How each kind of node, arrow and cluster looks: Okabe and Ito's palette, told apart by shape as well as
+colour.
 
-Text on nodes is dark on light fills, everything else is of middle brightness, so pictures stay readable on white and on black pages.
+Text on nodes is dark on light fills, everything else is of middle brightness, so pictures stay readable on
+white and on black pages.
 """
 
 from tinyattn.viz.model import Cluster, Edge, Node
 
-BLUE, ORANGE, GREEN, VERMILLION, PURPLE, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#7A7A7A"
+BLUE, ORANGE, GREEN, VERMILLION, PURPLE, GREY = (
+    "#0072B2",
+    "#E69F00",
+    "#009E73",
+    "#D55E00",
+    "#CC79A7",
+    "#7A7A7A",
+)
 INK, FADED = "#1A1A1A", "#555555"
 FONT = "Helvetica,Arial,sans-serif"
 
@@ -15,9 +24,21 @@ _SHAPES = {"input": "ellipse", "parameter": "ellipse", "constant": "ellipse"}
 
 def node_style(node: Node) -> dict[str, str]:
     """DOT attributes of a node."""
-    look = {"shape": "box", "style": "filled,rounded", "fillcolor": "#EDEDED", "color": "#8C8C8C", "penwidth": "1"}
+    look = {
+        "shape": "box",
+        "style": "filled,rounded",
+        "fillcolor": "#EDEDED",
+        "color": "#8C8C8C",
+        "penwidth": "1",
+    }
     if node.phase == "gradient":
-        look |= {"shape": "octagon", "style": "filled", "margin": "0", "fillcolor": "#FBE6D9", "color": VERMILLION}
+        look |= {
+            "shape": "octagon",
+            "style": "filled",
+            "margin": "0",
+            "fillcolor": "#FBE6D9",
+            "color": VERMILLION,
+        }
     elif node.phase == "update":
         look |= {"shape": "note", "style": "filled", "fillcolor": "#F6E6EF", "color": PURPLE}
     elif node.kind in _FILLS:
@@ -29,7 +50,13 @@ def node_style(node: Node) -> dict[str, str]:
     if node.kind == "view" and node.phase == "forward":
         look |= {"margin": "0.06,0.02"}
     if node.operand:
-        look |= {"shape": "box", "style": "filled", "margin": "0.06,0.02", "fillcolor": "#FDF3DF", "color": ORANGE}
+        look |= {
+            "shape": "box",
+            "style": "filled",
+            "margin": "0.06,0.02",
+            "fillcolor": "#FDF3DF",
+            "color": ORANGE,
+        }
     if node.kind in ("carry", "element"):
         look |= {"style": look["style"] + ",dashed"}
     if node.saved and node.kind not in ("input", "parameter", "constant"):
@@ -44,7 +71,13 @@ def node_style(node: Node) -> dict[str, str]:
 EDGES = {
     "data": {"color": GREY},
     "gradient": {"color": VERMILLION},
-    "saved": {"color": ORANGE, "style": "dotted", "constraint": "false", "penwidth": "1.6", "arrowsize": "0.6"},
+    "saved": {
+        "color": ORANGE,
+        "style": "dotted",
+        "constraint": "false",
+        "penwidth": "1.6",
+        "arrowsize": "0.6",
+    },
     "operand": {"color": ORANGE, "style": "dotted", "penwidth": "1.6", "arrowsize": "0.6"},
     "seed": {"color": VERMILLION, "style": "dashed"},
     "loop": {"color": GREY, "style": "bold", "constraint": "false"},

@@ -17,7 +17,8 @@ _FALLBACK = 250
 
 
 class GraphView:
-    """A drawn graph. ``picture``: its nodes, edges and clusters as data; ``notes``: remarks, for instance that modules were collapsed.
+    """A drawn graph. ``picture``: its nodes, edges and clusters as data; ``notes``: remarks, for instance
+    that modules were collapsed.
 
     ``str(view)`` is the picture as text; in a notebook it shows itself.
     """
@@ -51,9 +52,11 @@ class GraphView:
         return page.clean_svg(self._render("svg").decode(), self.picture.title)
 
     def save(self, path: str | os.PathLike) -> "GraphView":
-        """Write the picture to a file; its name says in which format: .svg, .png, .pdf, .html (a page to zoom in), .gv (DOT) or .json.
+        """Write the picture to a file; its name says in which format: .svg, .png, .pdf, .html (a page to
+        zoom in), .gv (DOT) or .json.
 
-        Raises DataError for other names and places that can't be written to, TinyattnError if the program dot is needed and missing.
+        Raises DataError for other names and places that can't be written to, TinyattnError if the program
+        dot is needed and missing.
         """
         kind = output.kind_of(path, FORMATS)
         if kind == "json":
@@ -67,7 +70,9 @@ class GraphView:
         return self
 
     def html(self) -> str:
-        """A page of its own with the picture to zoom and pan; without the program dot, with the picture as text."""
+        """A page of its own with the picture to zoom and pan; without the program dot, with the picture as
+        text.
+        """
         if not layout.available():
             return page.text_page(self.picture.title, f"{layout.INSTALL}\n\n{self}")
         return page.graph_page(self.picture.title, self.svg)
@@ -88,7 +93,9 @@ class GraphView:
             frame = escape(self.html(), quote=True)
             style = "width:100%;height:70vh;border:1px solid #8885;background:transparent"
             bundle["image/svg+xml"] = self.svg
-            bundle["text/html"] = f'<iframe sandbox="allow-scripts" style="{style}" srcdoc="{frame}"></iframe>'
+            bundle["text/html"] = (
+                f'<iframe sandbox="allow-scripts" style="{style}" srcdoc="{frame}"></iframe>'
+            )
         else:
             bundle["text/plain"] = f"{layout.INSTALL}\n\n{self}"
         return bundle
@@ -100,7 +107,9 @@ class GraphView:
         done = layout.run(self.source, kind, *options)
         if done is None:
             smaller = collapse.fit(self.picture, min(_FALLBACK, len(self.drawn.nodes) - 1))
-            smaller.notes.insert(0, f"dot took longer than {layout.TIMEOUT:g} s for {len(self.drawn.nodes):,} nodes.")
+            smaller.notes.insert(
+                0, f"dot took longer than {layout.TIMEOUT:g} s for {len(self.drawn.nodes):,} nodes."
+            )
             self.drawn = smaller
             done = layout.run(self.source, kind, *options)
         return done if done is not None else layout.too_slow("it didn't, even for a collapsed picture")
