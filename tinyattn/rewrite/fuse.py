@@ -4,7 +4,8 @@ going through memory.
 One walk in topological order keeps *open* groups: sets of elementwise nodes of one shape whose values nobody
 else has needed yet. A node joins the open groups of its inputs (merging them: open groups never depend on
 each other), and a group is closed, that is, put into the schedule, as soon as something outside needs one of
-its values. The result has no cycles by construction, and the walk is linear.
+its values. The result has no cycles by construction, and the walk is linear. (The ``fused`` op itself, and how
+it is carried out, is in ``tinyattn/runtime/elementwise.py``.)
 """
 
 from collections.abc import Sequence
@@ -13,7 +14,6 @@ import numpy as np
 
 from tinyattn.graph import scope
 from tinyattn.graph.body import Body
-from tinyattn.graph.op import NotDifferentiable, Op, register
 from tinyattn.graph.tensor import Tensor, make, output
 from tinyattn.graph.traverse import rebuild, topological
 from tinyattn.graph.types import FLOAT32, FLOAT64
@@ -23,30 +23,6 @@ MAX_MEMBERS = 40
 """Most operations in one fused kernel: their registers should stay in the first-level cache."""
 
 FUSION = Rule("fuse-elementwise", "elementwise chain → one fused kernel", "exact", (), lambda node: None)
-
-
-def _reference(*arrays, body: Body):
-    from tinyattn.runtime.reference import evaluate
-
-    return tuple(evaluate(body.outputs, dict(zip(body.arguments, arrays, strict=True))))
-
-
-def _lower(node: Tensor, emit) -> None:
-    from tinyattn.runtime.elementwise import lower_fused
-
-    lower_fused(node, emit)
-
-
-register(
-    Op(
-        "fused",
-        lambda *inputs, body: tuple(y.type for y in body.outputs),
-        NotDifferentiable("it exists only in compiled programs"),
-        reference=_reference,
-        lower=_lower,
-        formula="fused",
-    )
-)
 
 
 class _Group:

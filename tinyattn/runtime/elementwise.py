@@ -8,10 +8,12 @@ import functools
 from collections.abc import Sequence
 
 from tinyattn.graph.body import Body
+from tinyattn.graph.op import NotDifferentiable, Op, register
 from tinyattn.graph.tensor import Tensor, constant_value
 from tinyattn.graph.types import FLOAT32, FLOAT64, SHORT
 from tinyattn.kernels import tiling
 from tinyattn.kernels.opcodes import CONTIGUOUS, KINDS, OPCODES, SCALAR, STRIDED
+from tinyattn.runtime import reference
 from tinyattn.runtime.memory import Ref
 from tinyattn.runtime.moves import coalesce
 
@@ -243,3 +245,19 @@ def _plain(extents, steps) -> bool:
             return False
         expected *= extent
     return True
+
+
+def _reference(*arrays, body: Body):
+    return tuple(reference.evaluate(body.outputs, dict(zip(body.arguments, arrays, strict=True))))
+
+
+register(
+    Op(
+        "fused",
+        lambda *inputs, body: tuple(y.type for y in body.outputs),
+        NotDifferentiable("it exists only in compiled programs"),
+        reference=_reference,
+        lower=lower_fused,
+        formula="fused",
+    )
+)

@@ -85,7 +85,7 @@ class Program:
                 np.copyto(memory, array)
             if self._shared and pool.threads > 1 and pool.lock.acquire(blocking=False):
                 try:
-                    self._run(self._table, int(profile), pool.wake(), pool.scratch.ctypes.data)
+                    self._run(self._table, int(profile), pool.wake(), pool.scratch)
                 finally:
                     pool.lock.release()
             else:

@@ -43,7 +43,8 @@ class Pool:
         self._meeting = aligned_bytes(64 * 8).view(np.int64)
         self._meeting[YIELD] = _yield_address()
         self.block = self._meeting.ctypes.data
-        self.scratch = aligned_bytes(SCRATCH_BYTES + 64)
+        self._scratch = aligned_bytes(SCRATCH_BYTES + 64)
+        self.scratch = self._scratch.ctypes.data
         self._helpers: list[_Helper] = []
         self._local = threading.local()
 
@@ -72,9 +73,11 @@ class Pool:
 
     def own_scratch(self) -> int:
         """Scratch memory for a program that runs while another thread has the pool."""
-        if not hasattr(self._local, "scratch"):
-            self._local.scratch = aligned_bytes(SCRATCH_BYTES + 64)
-        return self._local.scratch.ctypes.data
+        local = self._local
+        if not hasattr(local, "memory"):
+            local.memory = aligned_bytes(SCRATCH_BYTES + 64)
+            local.address = local.memory.ctypes.data
+        return local.address
 
     def _stop(self) -> None:
         self._meeting[STOP] = 1
