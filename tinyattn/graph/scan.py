@@ -253,7 +253,9 @@ def _derivative(cotangents: dict, node: Tensor):
     return result
 
 
-_RECOMPUTED_OPS = {"reshape", "transpose", "broadcast_to", "slice", "constant"}
+_VIEWS = {"reshape", "transpose", "broadcast_to", "slice", "constant"}
+_COSTLY = {"pow", "erf", "sin", "cos"}
+"""Elementwise operations that cost more to do again than to keep."""
 
 
 def _saved_values(roots, forward: set[Tensor], constants: set[Tensor], xs: set[Tensor]) -> list[Tensor]:
@@ -268,7 +270,7 @@ def _saved_values(roots, forward: set[Tensor], constants: set[Tensor], xs: set[T
         if node in seen or node in constants:
             continue
         seen.add(node)
-        cheap = bool(node.op.elementwise) or node.op.name in _RECOMPUTED_OPS
+        cheap = (bool(node.op.elementwise) and node.op.name not in _COSTLY) or node.op.name in _VIEWS
         # An output of a forward node is a forward value even if only the derivative asks for it (a stack of
         # an inner scan).
         is_forward = node in forward or (node.op.name == "output" and node.inputs[0] in forward)

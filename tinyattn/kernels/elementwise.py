@@ -54,6 +54,17 @@ def _gather(real):
         size = (_SIZES >> 4 * kind) & 15
         wider = double and kind == _F32
         column, rest = start % inner, start // inner
+        if step == 0 and outer == 1 and size == 4 and not wider:
+            # A column, each number repeated along its row. Whole vectors are written: what is too much is overwritten
+            # by the next row, or lies past the tile's end, where an area has room for it.
+            numbers, to, at = i32(source), i32(area), 0
+            while at < count:
+                number, end = numbers[rest * strides[0]], min(at + inner - column, count)
+                for block in range(at, end, 16):
+                    for lane in range(16):
+                        to[block + lane] = number
+                at, column, rest = end, 0, rest + 1
+            return
         row = 0
         for d in range(outer - 1, -1, -1):
             coordinates[d] = rest % shape[d]
