@@ -23,7 +23,7 @@ def draw(arguments: argparse.Namespace) -> None:
         raise UsageError(f"[draw] FILE must end in {', '.join(FORMATS)}, but {arguments.output!r} was got.")
     what = Path(arguments.what)
     if what.is_dir():
-        from tinyattn.cli.use import trained
+        from tinyattn.cli.finished import trained
 
         run, _, model = trained(what)
         name = run.config["model"]["name"]

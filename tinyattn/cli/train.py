@@ -15,6 +15,7 @@ from typing import Any
 import tinyattn as ta
 from tinyattn import models
 from tinyattn.cli import STOPPED, settings
+from tinyattn.cli.finished import load_best
 from tinyattn.cli.outcome import Trained, figures_of, show, write_report
 from tinyattn.cli.settings import Config, UsageError
 from tinyattn.models.evaluation import evaluate
@@ -127,16 +128,6 @@ def _one(run: Run, config: Config, task: Any) -> Trained:
         f"{name}: measured on {len(found.translations):,} held-out examples in {took:.1f} s", file=sys.stderr
     )
     return Trained(name, model, found, standing, training.steps, run.metrics())
-
-
-def load_best(run: Run, model: Any) -> None:
-    """Give `model` the parameters of the lowest validation loss; failing that, those of the last
-    checkpoint.
-    """
-    best = run.folder / checkpoint.BEST
-    saved = checkpoint.load(best) if best.exists() else checkpoint.latest(run.folder)
-    saved.check("model", model.state_dict())
-    model.load_state_dict(saved.model)
 
 
 def _baseline_config(config: Config, name: str, model: Any) -> Config:

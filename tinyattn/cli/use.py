@@ -3,33 +3,17 @@
 import argparse
 import json
 import sys
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 import tinyattn as ta
-from tinyattn.cli import settings
-from tinyattn.cli.train import load_best
+from tinyattn.cli.finished import trained
 from tinyattn.errors import DataError
 from tinyattn.models.evaluation import evaluate as evaluate_model
 from tinyattn.tasks.vocabulary import UNK
-from tinyattn.train.run import Run
 
 SHOWN = 3
 """Held-out sentences translated when none is given."""
-
-
-def trained(folder: str | Path) -> tuple[Run, Any, Any]:
-    """The run in a folder, its task, and its model with the best parameters. Raises CheckpointError and
-    DataError.
-    """
-    run = Run.open(folder, lock=False)
-    settings.check_run(run)
-    task = settings.make_task(run.config)
-    model = settings.make_model(run.config, task)
-    load_best(run, model)
-    return run, task, model.eval()
 
 
 def evaluate(arguments: argparse.Namespace) -> None:

@@ -143,6 +143,7 @@ class Tensor:
         def dot(self, other: Any) -> "Tensor": ...
         def clip(self, low: Any = None, high: Any = None) -> "Tensor": ...
         def round(self) -> "Tensor": ...
+        def backward(self) -> None: ...
 
     # Values.
     def numpy(self) -> np.ndarray:
@@ -200,12 +201,6 @@ class Tensor:
             "an assignment to a part was got",
             "Use ta.index_update(x, index, value), ta.where(mask, value, x) or ta.concat([...]).",
         )
-
-    def backward(self) -> None:
-        """Set ``.grad`` of every parameter that this scalar depends on (a convenience over ``ta.grad``)."""
-        from tinyattn.graph.grad import backward
-
-        backward(self)
 
     def assign(self, value) -> None:
         """Overwrite the value of a leaf."""

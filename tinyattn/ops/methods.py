@@ -1,5 +1,6 @@
 """NumPy's operators and methods on Tensor, bound to the op table (the graph below knows no op)."""
 
+from tinyattn.graph.grad import backward
 from tinyattn.graph.tensor import Tensor
 from tinyattn.ops import elementwise as e
 from tinyattn.ops import index, linalg, reduce, shape
@@ -71,5 +72,6 @@ for _name, _function in {
     "dot": linalg.dot,
     "clip": e.clip,
     "round": e.round,
+    "backward": backward,
 }.items():
     setattr(Tensor, _name, _function)
