@@ -12,9 +12,9 @@ Kalomiru has one word for each English word, but adjectives follow their noun, t
 it takes the ending of its subject: nouns fall into four classes, which end in -ka, -lo, -mi and -ru and gave
 the language its name. The fox, "velka", sees: "oti" + "-ka". The ending is a token of its own.
 
-There are eight determiners for a reason. With four, a model translates just as well, but often attends to the
-word in front of the determiner: two bits more about the next word fit easily into what a recurrent encoder
-says of a word.
+There are eight determiners for a reason. With four, a pilot translated just as well but often attended to the
+word in front of the determiner, most likely (this is not proven) because two bits more about the next word fit
+easily into what a recurrent encoder says of a word.
 """
 
 from collections.abc import Sequence
