@@ -10,6 +10,7 @@ import numpy as np
 from tinyattn import errors
 from tinyattn.graph.tensor import Tensor
 from tinyattn.graph.types import fail
+from tinyattn.graph.verify import verify
 from tinyattn.kernels import build
 from tinyattn.rewrite.absorb import absorb
 from tinyattn.rewrite.fuse import fuse
@@ -83,16 +84,20 @@ class Program:
         with self._lock:  # its memory belongs to one call at a time
             for memory, array in zip(self._input_arrays, arrays, strict=True):
                 np.copyto(memory, array)
-            if self._shared and pool.threads > 1 and pool.lock.acquire(blocking=False):
-                try:
-                    self._run(self._table, int(profile), pool.wake(), pool.scratch)
-                finally:
-                    pool.lock.release()
-            else:
-                self._run(self._table, int(profile), 0, pool.own_scratch())
-            for storage in self._stored:
-                storage.version += 1
+            self.execute(profile)
             return [view.copy() for view in self._output_views]
+
+    def execute(self, profile: bool = False) -> None:
+        """The native call alone, on the inputs of the last run; outputs stay where they are."""
+        if self._shared and pool.threads > 1 and pool.lock.acquire(blocking=False):
+            try:
+                self._run(self._table, int(profile), pool.wake(), pool.scratch)
+            finally:
+                pool.lock.release()
+        else:
+            self._run(self._table, int(profile), 0, pool.own_scratch())
+        for storage in self._stored:
+            storage.version += 1
 
     # What a user can ask.
     def explain(self, limit: int | None = None) -> str:
@@ -107,14 +112,17 @@ class Program:
 
 
 def optimize(roots: Sequence[Tensor], log: Log, rewriting: bool = True) -> list[Tensor]:
-    """The rewriting phases. Without ``rewriting`` only definitions are opened and chains made into (single)
-    kernels.
+    """The rewriting phases, the verifier after each. Without ``rewriting`` only definitions are opened and
+    chains made into (single) kernels.
     """
     from tinyattn.rewrite import rules
 
     if rewriting:
         rewriter = Rewriter(log=log)
         result = absorb(rewriter(roots, "simplify"), log)
+        verify(result, "phase absorb")
     else:
         result = Rewriter([r for r in rules.RULES if r.name == "expand"], log=log)(roots, "expand")
-    return fuse(result, log, alone=not rewriting)
+    result = fuse(result, log, alone=not rewriting)
+    verify(result, "phase fuse")
+    return result
