@@ -187,20 +187,21 @@ _QK = (
     sample(real(3, 4), real(2, 5, 4)),
     sample(real(0, 3, 4), real(0, 5, 4)),
 )
-_PAIR = "[{}] query (…, Tq, d) and keys (…, Tk, {}) must have two axes or more, but {} and {} were got."
+_PAIR = "[{}] query (…, Tq, d) and keys (…, Tk, d) must {}, but {} and {} were got."
+_AXES, _WIDTH = "have two axes or more", "share the width d"
 
 SCORE_ROWS = [
     Row("dot_score", ta.dot_score, lambda q, k: q @ _swap(k), _QK, torch=lambda t, q, k: q @ k.mT,
-        errors=[(lambda: ta.dot_score(_float(2, 3), _float(2, 4)), ShapeError, _PAIR.format("dot_score", "d", (2, 3), (2, 4)))]),
+        errors=[(lambda: ta.dot_score(_float(2, 3), _float(2, 4)), ShapeError, _PAIR.format("dot_score", _WIDTH, (2, 3), (2, 4)))]),
     Row("scaled_dot_score", ta.scaled_dot_score, lambda q, k, scale=None: q @ _swap(k) * (scale or 1 / np.sqrt(q.shape[-1])),
         [*_QK, sample(real(2, 3, 4), real(2, 5, 4), scale=0.3)], torch=lambda t, q, k, scale=None: q @ k.mT * (scale or q.shape[-1] ** -0.5),
-        errors=[(lambda: ta.scaled_dot_score(_float(3), _float(2, 3)), ShapeError, _PAIR.format("scaled_dot_score", "d", (3,), (2, 3)))]),
+        errors=[(lambda: ta.scaled_dot_score(_float(3), _float(2, 3)), ShapeError, _PAIR.format("scaled_dot_score", _AXES, (3,), (2, 3)))]),
     Row("general_score", ta.general_score, lambda q, k, w: q @ w @ _swap(k),
         [sample(real(2, 3, 4), real(2, 5, 3), real(4, 3)), sample(real(3, 4), real(2, 5, 3), real(4, 3)), sample(real(2, 3, 4), real(5, 3), real(4, 3))],
         torch=lambda t, q, k, w: q @ w @ k.mT,
         errors=[(lambda: ta.general_score(_float(2, 3), _float(2, 4), _float(4, 3)), ShapeError,
                  "[general_score] W must be (3, 4), query width by key width, but (4, 3) was got."),
-                (lambda: ta.general_score(_float(3), _float(2, 4), _float(3, 4)), ShapeError, _PAIR.format("general_score", "dk", (3,), (2, 4)))]),
+                (lambda: ta.general_score(_float(3), _float(2, 4), _float(3, 4)), ShapeError, _PAIR.format("general_score", _AXES, (3,), (2, 4)))]),
     Row("additive_score", ta.additive_score, lambda q, k, w, u, v: _additive(q @ w.T, k @ u.T, v),
         [sample(real(2, 3, 4), real(2, 5, 3), real(4, 4), real(4, 3), real(4)), sample(real(3, 4), real(2, 5, 3), real(4, 4), real(4, 3), real(4))],
         torch=lambda t, q, k, w, u, v: _torch_additive(t, q @ w.T, k @ u.T, v),

@@ -29,6 +29,14 @@ _MODULES = {
     "cli": "tinyattn.cli",
 }
 
+_TORCH = {
+    "cat": "concat", "randn": "random_normal", "rand": "random_uniform", "unsqueeze": "expand_dims",
+    "permute": "transpose", "bmm": "matmul", "mm": "matmul", "pow": "power", "clamp": "clip",
+    "as_tensor": "tensor", "from_numpy": "tensor", "no_grad": "stop_gradient", "gather": "take_along_axis",
+    "masked_fill": "where", "Parameter": "parameter", "compile": "function",
+}  # fmt: skip
+"""What PyTorch calls things that have NumPy's names here."""
+
 
 def __getattr__(name: str):
     if name.startswith("__"):
@@ -41,9 +49,12 @@ def __getattr__(name: str):
     except AttributeError:
         import difflib
 
-        close = difflib.get_close_matches(name, [*api.__all__, *_MODULES], 1)
+        close = [_TORCH[name]] if name in _TORCH else []
+        close += difflib.get_close_matches(name, [*api.__all__, *_MODULES], 1)
         hint = f"; did you mean ta.{close[0]}?" if close else ""
-        raise AttributeError(f"tinyattn has no attribute {name!r}{hint}") from None
+        error = AttributeError(f"tinyattn has no attribute {name!r}{hint}")
+        error.name = None  # Python would add a guess of its own
+        raise error from None
     globals()[name] = value
     return value
 

@@ -84,10 +84,19 @@ def scan(
     x_vars = [placeholder(Type(x.shape[1:], x.dtype)) for x in inputs]
     outer, trace.state.drawn = trace.state.drawn, []
     try:
-        new_carry, ys = fn(unflatten(init, carry_vars), unflatten(xs, x_vars))
+        returned = fn(unflatten(init, carry_vars), unflatten(xs, x_vars))
         drawn = trace.state.drawn
     finally:
         trace.state.drawn = outer
+    if not isinstance(returned, tuple) or len(returned) != 2:
+        fail(
+            errors.ShapeError,
+            "scan",
+            "fn must return a pair (carry, y)",
+            f"{type(returned).__name__} was got",
+            "Return (carry, None) when there is nothing to stack.",
+        )
+    new_carry, ys = returned
     next_carries, emitted = flatten(new_carry), flatten(ys)
     steps = lengths.pop()
     if drawn:

@@ -6,6 +6,7 @@ subexpressions cost nothing and ``is`` compares expressions. Operators read like
 until a value is asked for.
 """
 
+import importlib
 import math
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
@@ -30,6 +31,27 @@ class Storage:
     def assign(self, value: np.ndarray) -> None:
         self.array[...] = value
         self.version += 1
+
+
+_TORCH = {
+    "view": "x.reshape(...)",
+    "permute": "x.transpose(...)",
+    "unsqueeze": "ta.expand_dims(x, axis) or x[:, None]",
+    "detach": "ta.stop_gradient(x)",
+    "numel": "x.size",
+    "dim": "x.ndim",
+    "matmul": "x @ y",
+    "expand": "ta.broadcast_to(x, shape)",
+    "masked_fill": "ta.where(mask, value, x)",
+    "exp": "ta.exp(x)",
+    "tanh": "ta.tanh(x)",
+    "sigmoid": "ta.sigmoid(x)",
+    "relu": "ta.relu(x)",
+    "softmax": "ta.softmax(x, axis)",
+    "to": "x.astype(dtype)",
+    "float": "x.astype(np.float32)",
+}
+"""What PyTorch's users look for on a Tensor."""
 
 
 class Tensor:
@@ -145,6 +167,11 @@ class Tensor:
         def round(self) -> "Tensor": ...
         def backward(self) -> None: ...
 
+    def __getattr__(self, name: str):
+        hint = _TORCH.get(name)
+        advice = f"; here it is {hint}" if hint else ""
+        raise AttributeError(f"a Tensor has no attribute {name!r}{advice}")
+
     # Values.
     def numpy(self) -> np.ndarray:
         """The value, computed now (and remembered): compile the expression, run it, copy the result."""
@@ -223,8 +250,9 @@ class Tensor:
 
 
 def evaluator(node: Tensor) -> np.ndarray:
-    """Compute a node's value. The runtime, a floor above, puts itself here when it is imported."""
-    raise errors.TinyattnError("[numpy] the runtime must be imported first, but it was not: import tinyattn.")
+    """Compute a node's value. The runtime, a floor above, puts itself here when it is imported: now, if need be."""
+    importlib.import_module("tinyattn.runtime.evaluate")
+    return evaluator(node)
 
 
 def set_evaluator(function) -> None:

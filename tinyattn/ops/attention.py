@@ -65,16 +65,13 @@ hand_derived(
 
 def _pair(op: str, query, keys, same_width: bool) -> tuple[Tensor, Tensor]:
     query, keys = as_tensor(query), as_tensor(keys)
-    if query.ndim < 2 or keys.ndim < 2 or (same_width and query.shape[-1] != keys.shape[-1]):
-        fail(
-            errors.ShapeError,
-            op,
-            f"query (…, Tq, d) and keys (…, Tk, {'d' if same_width else 'dk'}) must have two axes or more",
-            f"{query.shape} and {keys.shape} were got",
-            "Use ta.general_score when the widths differ."
-            if same_width and query.shape and keys.shape
-            else "",
-        )
+    got = f"{query.shape} and {keys.shape} were got"
+    if query.ndim < 2 or keys.ndim < 2:
+        must = "query (…, Tq, d) and keys (…, Tk, d) must have two axes or more"
+        fail(errors.ShapeError, op, must, got, "Insert an axis of size 1 with x[None].")
+    if same_width and query.shape[-1] != keys.shape[-1]:
+        must = "query (…, Tq, d) and keys (…, Tk, d) must share the width d"
+        fail(errors.ShapeError, op, must, got, "Use ta.general_score when the widths differ.")
     return query, keys
 
 

@@ -43,7 +43,9 @@ def matmul(a, b) -> Tensor:
             "matmul",
             "the inner axes must agree, (…, n, k) @ (…, k, m)",
             f"{a.shape} @ {b.shape} was got: {a.shape[-1]} against {b.shape[-2 if b.ndim > 1 else 0]}",
-            "Transpose one operand (x.T) or reshape it.",
+            "Transpose one operand (x.T)."
+            if a.ndim == b.ndim == 2 and (a.shape[1] == b.shape[1] or a.shape[0] == b.shape[0])
+            else "",
         )
     left, right = a.ndim == 1, b.ndim == 1
     if left:
@@ -71,6 +73,15 @@ def matmul(a, b) -> Tensor:
 
 
 def _infer(a, b):
+    batches = zip(reversed(a.shape[:-2]), reversed(b.shape[:-2]), strict=False)
+    if any(m != n and 1 not in (m, n) for m, n in batches):
+        fail(
+            errors.ShapeError,
+            "matmul",
+            "the batch axes (all but the last two) must broadcast together",
+            f"{a.shape} @ {b.shape} was got",
+            "Insert axes of size 1 with reshape or x[:, None].",
+        )
     return Type((*broadcast("matmul", a.shape[:-2], b.shape[:-2]), a.shape[-2], b.shape[-1]), a.dtype)
 
 

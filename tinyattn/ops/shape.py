@@ -337,6 +337,9 @@ def full(shape: int | Sequence[int], value, dtype=np.float32) -> Tensor:
     """A tensor of one repeated number."""
     from tinyattn.graph.tensor import constant
 
+    if isinstance(dtype, int):
+        must = "the shape must be one argument, a tuple"
+        fail(errors.ShapeError, "full", must, f"{shape} and {dtype} were got", "Write ta.ones((2, 3)).")
     return broadcast_to(constant(value, dtype), (shape,) if isinstance(shape, int) else shape)
 
 

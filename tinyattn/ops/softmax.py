@@ -16,7 +16,7 @@ import numpy as np
 
 from tinyattn import errors
 from tinyattn.graph.tensor import Tensor, as_tensor, constant_value, output
-from tinyattn.graph.types import BOOL, FLOAT32, INT64, Type, broadcast, fail, is_float, normalize_axis
+from tinyattn.graph.types import BOOL, FLOAT32, INT64, Type, fail, is_float, normalize_axis
 from tinyattn.kernels import tiling
 from tinyattn.ops import reduce
 from tinyattn.ops.elementwise import cast, equal, exp, log, logical_and, not_equal, stop_gradient, where
@@ -183,9 +183,18 @@ def _prepare(op: str, x, axis: int, mask):
         fail(errors.ShapeError, op, "the operand must have an axis", "a scalar was got")
     axis = normalize_axis(op, axis, x.ndim)
     if mask is not None:
-        mask = as_tensor(mask, x)
+        mask = as_tensor(mask)
+        if mask.dtype != BOOL and not is_float(mask.dtype):
+            fail(
+                errors.DTypeError,
+                op,
+                "a mask must be bool (True = may attend) or floating-point (added to the scores)",
+                f"{mask.type} was got",
+                "Write mask != 0.",
+            )
         mask = mask if mask.dtype == BOOL else cast(mask, x.dtype)
-        if broadcast(op, x.shape, mask.shape) != x.shape:
+        aligned = zip(reversed(mask.shape), reversed(x.shape), strict=False)
+        if mask.ndim > x.ndim or any(m not in (1, n) for m, n in aligned):
             fail(errors.ShapeError, op, f"the mask must broadcast to {x.shape}", f"{mask.shape} was got")
     order = tuple(a for a in range(x.ndim) if a != axis) + (axis,)
     undo = tuple(int(a) for a in np.argsort(order))

@@ -200,14 +200,15 @@ def _total(parts: list[Tensor]) -> Tensor:
 
 
 def _check_parameters(parameters: Iterable[Tensor]) -> list[Tensor]:
-    found = list(dict.fromkeys(parameters))  # tied parameters count once
+    found = list(parameters)
+    hint = "For a module pass its parameters()."
     if not found:
-        fail(errors.TinyattnError, "optimizer", "there must be parameters to update", "none was got")
+        fail(errors.TinyattnError, "optimizer", "there must be parameters to update", "none was got", hint)
     for w in found:
         if not isinstance(w, Tensor) or w.op.name != "parameter":
-            must, hint = "parameters must come from ta.parameter", "For a module pass its parameters()."
+            must = "parameters must come from ta.parameter"
             fail(errors.TinyattnError, "optimizer", must, f"{w!r} was got", hint)
-    return found
+    return list(dict.fromkeys(found))  # tied parameters count once
 
 
 class SGD(Optimizer):
