@@ -1,6 +1,7 @@
 """The command line: help at once, exit codes, one sentence for each mistake, JSON for machines."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -56,6 +57,8 @@ def test_help_and_version(capsys):
     "arguments, expected",
     [
         (["fly"], "invalid choice: 'fly'"),
+        (["trian"], "did you mean train?"),
+        (["train", "--stepz", "5"], "[train] unrecognized arguments: --stepz; did you mean --steps?"),
         (["train", "--fly"], "unrecognized arguments: --fly"),
         (["train", "--steps", "0"], "must be a whole number of at least 1, but '0' was got"),
         (["train", "--steps", "ten"], "but 'ten' was got"),
@@ -73,7 +76,10 @@ def test_help_and_version(capsys):
         (["train", "--set", "optimizer=adm"], "optimizer must be one of"),
         (["train", "--resume", "x", "--seed", "0"], "--resume must come without --seed"),
         (["train", "--resume", "x", "bahdanau"], "--resume must come without MODEL"),
-        (["gradcheck", "tan"], "OP must be one of"),
+        (["train", "--set", "name=x"], "choose the model with MODEL and the task with --task"),
+        (["train", "--set", "model.name=x"], "choose the model with MODEL and the task with --task"),
+        (["gradcheck", "zzz"], "'zzz' was got: known are abs, "),
+        (["gradcheck", "sofmax"], "'sofmax' was got: did you mean softmax or log_softmax"),
         (["draw", "bahdanau", "-o", "x.gif"], "FILE must end in .svg"),
         (["eval"], "required: RUN"),
         (["sample", "x", "--beams", "2"], "unrecognized arguments: --beams 2"),
@@ -94,6 +100,7 @@ def test_wrong_usage_is_one_sentence_and_exit_code_2(capsys, tmp_path, monkeypat
         (["eval", "nowhere"], "nowhere must be the folder of a run, with a config.toml, but there is none"),
         (["sample", "nowhere", "a"], "but there is none"),
         (["train", "--resume", "nowhere"], "but there is none"),
+        (["train", "--resume", "file"], "it cannot be read (Not a directory)"),
         (["train", "--task", "multi30k", "--data", "nowhere"], "nowhere is not a folder"),
         (["train", "--out", "file"], "file is no folder"),
         (["draw", "rnn"], "the model must be one of"),
@@ -105,11 +112,53 @@ def test_failures_are_one_sentence_and_exit_code_1(capsys, tmp_path, monkeypatch
     code, _, err = run(capsys, *arguments)
     assert code == 1
     assert expected in err and "Traceback" not in err
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]  # no run folder is left behind
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_results_that_cannot_be_written_are_refused_before_training(capsys, tmp_path, monkeypatch, resume):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "results").write_text("")  # a file in the place of the folder
+    code, _, err = run(capsys, "train", "--record", *(["--resume", "x"] if resume else []))
+    assert code == 1 and "results must be writable, but it is not" in err
+    assert [path.name for path in tmp_path.iterdir()] == ["results"]
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_a_full_disk_is_one_sentence():
+    command = [sys.executable, "-m", "tinyattn", "models"]
+    with open("/dev/full", "w") as full:
+        buffered = os.environ | {"PYTHONUNBUFFERED": ""}
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, env=buffered)
+    assert done.returncode == 1
+    assert done.stderr == "[models] the output must be usable, but it is not: no space left on device.\n"
+
+
+@pytest.mark.skipif(shutil.which("dot") is None, reason="needs the program dot")
+def test_a_picture_in_no_folder_is_two_lines(tmp_path):
+    launcher = tmp_path / "launcher"
+    launcher.write_text("import sys\nfrom tinyattn.cli import main\nsys.exit(main())\n")
+    command = [sys.executable, str(launcher), "draw", "seq2seq", "--depth", "0", "-o", "nodir/x.svg"]
+    how = {
+        "cwd": tmp_path,
+        "env": os.environ | {"PYTHONPATH": os.getcwd()},
+        "capture_output": True,
+        "text": True,
+    }
+    done = subprocess.run(command, **how)
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        "[save] 'nodir/x.svg' must be a place that can be written to, but no such file or directory.",
+        "  Make the folder 'nodir' first.",
+    ]
+    done = subprocess.run([*command, "--debug"], **how)
+    assert "DataError" in done.stderr and "FileNotFoundError" not in done.stderr
 
 
 def test_lists(capsys):
     code, out, _ = run(capsys, "models")
     assert code == 0 and out.startswith("bahdanau ")
+    assert max(map(len, out.splitlines())) <= 80
     found = json.loads(run(capsys, "models", "--json")[1])
     assert found[0]["name"] == "bahdanau" and found[0]["task"] == "tiny-mt" and found[0]["seed"]
     assert {entry["name"] for entry in json.loads(run(capsys, "tasks", "--json")[1])} >= {
@@ -133,6 +182,7 @@ def test_settings_have_the_type_of_their_default():
     )
     assert config["task"]["name"] == "tiny-mt" and config["task"]["train_examples"] == 9
     multi = settings.resolve("seq2seq", "multi30k", data="somewhere", assignments=["source=fr"])
+    assert multi["task"]["data"] == os.path.abspath("somewhere")
     assert multi["task"]["source"] == "fr" and multi["model"]["hidden"] > 64
     with pytest.raises(UsageError):
         settings.resolve("bahdanau", assignments=["name=x"])
@@ -171,11 +221,19 @@ def test_train_eval_sample(capsys, tmp_path, monkeypatch):
 
     code, out, _ = run(capsys, "eval", folder, "--json")
     assert code == 0 and json.loads(out)["bleu"] == figures["bleu"]
+    code, out, err = run(capsys, "eval", folder, "--data", "elsewhere")
+    assert code == 2 and "tiny-mt makes its own data" in err
     code, out, err = run(capsys, "sample", folder, "--json", "--beam", 2, "the quiet fox sees a gnu")
     (found,) = json.loads(out)
     assert code == 0 and len(found["attention"][0]) == 6 and "'gnu' is not in the vocabulary" in err
     code, out, _ = run(capsys, "train", "--resume", folder, "--json")  # nothing is left to do
     assert code == 0 and json.loads(out)["models"]["bahdanau"]["bleu"] == figures["bleu"]
+    code, out, err = run(capsys, "train", "--resume", folder, "--no-baseline", "--json")
+    assert code == 0 and json.loads(out)["models"].keys() == {"bahdanau"}
+    assert "baseline = false" in (folder / "config.toml").read_text()
+    (folder / "best.safetensors").unlink()
+    code, out, err = run(capsys, "sample", folder, "the fox")
+    assert code == 0 and "the last checkpoint, of step 6, is used" in err
     code, out, err = run(capsys, "train", "--out", folder, *SET)
     assert code == 1 and f"tinyattn train --resume {folder}" in err
 
@@ -208,6 +266,25 @@ def test_a_table_and_what_to_try_next(capsys, tmp_path, monkeypatch):
     assert code == 0, err
     assert "exact match" in out and "BLEU" in out and "report: here/report.html" in out
     assert "tinyattn sample here" in out and "run folder: here" in err
+    assert max(map(len, out.splitlines())) <= 80
+    monkeypatch.setenv("TINYATTN_COMMAND", "./start")
+    code, out, _ = run(capsys, "train", "--resume", "here")
+    assert code == 0 and "./start sample here '" in out and "tinyattn" not in out
+    if shutil.which("dot"):
+        assert "./start draw here -o graph.html" in (tmp_path / "here" / "report.html").read_text()
+
+
+def test_a_table_of_two_models_fits_80_columns(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run(capsys, "train", "--steps", 2, "--out", "here", *SET)
+    assert code == 0, err
+    assert "seq2seq (no attention)" in out and max(map(len, out.splitlines())) <= 80
+
+
+def test_the_data_of_a_run_may_move(tmp_path):
+    config = settings.resolve("seq2seq", "multi30k", data="somewhere")
+    settings.move_data(config, str(tmp_path / "x" / ".." / "y"))
+    assert config["task"]["data"] == str(tmp_path / "y")
 
 
 @pytest.mark.skipif(shutil.which("dot") is None, reason="needs the program dot")
@@ -233,10 +310,16 @@ def test_gradcheck_finds_a_wrong_derivative(capsys, monkeypatch):
     assert code == 1 and "must equal its finite difference" in json.loads(out)["wrong"]
 
 
-def test_doctor_and_bench(capsys):
+def test_doctor_and_bench(capsys, tmp_path, monkeypatch):
     code, out, _ = run(capsys, "doctor", "--json")
     found = {finding["check"]: finding for finding in json.loads(out)}
     assert code == 0 and found["numbers"]["good"] and "numpy" in found["versions"]["text"]
+    monkeypatch.setenv("TINYATTN_CACHE", str(tmp_path / "file" / "kernels"))
+    (tmp_path / "file").write_text("")
+    assert tools._check_cache().startswith("warning: ")
+    monkeypatch.setenv("TINYATTN_CACHE", str(tmp_path / "kernels"))
+    assert tools._check_cache() == f"{tmp_path / 'kernels'} (0.0 MB)"
+    monkeypatch.undo()
     code, out, _ = run(capsys, "bench", "seq2seq", "--steps", 2, "--batch-size", 2, "--json")
     assert code == 0 and json.loads(out)["median_step_seconds"] > 0
 
@@ -311,4 +394,5 @@ def test_an_empty_report_and_a_drawn_graph():
         report.Report("t", "a", [], graph='<?xml version="1.0"?><!DOCTYPE svg><svg><g/></svg>')
     )
     assert "<svg><g/></svg>" in text and "<?xml" not in text
+    assert Page(text).addresses == ["graph.svg"] and "max-width: 100%" in text
     assert "Nothing" in charts.lines([], "x", "y") and "Nothing" in charts.bars({}, "x", "y")

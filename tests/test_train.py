@@ -303,6 +303,10 @@ def test_runs_do_not_overwrite_each_other(tmp_path, monkeypatch):
             CheckpointError, match="must be the folder of a run, with a config.toml, but there is none"
         ):
             Run.open(missing)
+    (runs[2].folder / ".lock").unlink()
+    (runs[2].folder / ".lock").mkdir()  # as a folder that is read-only, also for the superuser
+    with pytest.raises(CheckpointError, match="must be writable, but it is not: Is a directory"):
+        Run.open(runs[2].folder)
     (runs[1].folder / "config.toml").write_text("a = ")
     with pytest.raises(CheckpointError, match="cannot be read"):
         Run.open(runs[1].folder, lock=False)
@@ -383,6 +387,7 @@ def test_results_are_medians_over_seeds(tmp_path):
         results.record(
             path, "m", "t", {"bleu": value}, seed, 10, 1.5, "tinyattn train m", "P 2015", {"bleu": 0.6}
         )
+    results.check(path)
     (record,) = results.read(path)
     assert (
         record["value"] == 0.8
@@ -409,5 +414,8 @@ def test_results_are_medians_over_seeds(tmp_path):
         ("aer", 0.2, {"0": 0.2}),
     ]
     path.write_text("{}")
-    with pytest.raises(DataError, match="must be a list of records"):
-        results.read(path)
+    for refusing in (results.read, results.check):
+        with pytest.raises(DataError, match="must be a list of records"):
+            refusing(path)
+    with pytest.raises(DataError, match="must be writable, but it is not: Not a directory"):
+        results.check(path / "below" / "results.json")

@@ -535,7 +535,7 @@ def test_a_dot_that_fails_gives_one_sentence(tmp_path, monkeypatch):
         (
             lambda y: viz.draw(y).save("/nowhere/a.gv"),
             errors.DataError,
-            "[save] '/nowhere/a.gv' must be a place that can be written to, but No such file",
+            "[save] '/nowhere/a.gv' must be a place that can be written to, but no such file",
         ),
         (
             lambda y: viz.heatmap(np.ones(3)),

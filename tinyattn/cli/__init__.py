@@ -1,16 +1,19 @@
 """Floor 9: the command line. `tinyattn COMMAND …`, or `python -m tinyattn COMMAND …`.
 
 Results go to stdout (as JSON with --json), progress and errors to stderr. Exit codes: 0 done, 1 failed, 2
-wrong usage,
-130 stopped by Ctrl-C. Nothing heavy is imported here, so that --help answers at once; each command is a
-function in a module of this folder that is imported when the command is used.
+wrong usage, 130 stopped by Ctrl-C. Nothing heavy is imported here, so that --help answers at once; each
+command is a function in a module of this folder that is imported when the command is used.
 """
 
 import argparse
+import contextlib
+import difflib
 import os
+import re
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import NoReturn
 
 STOPPED = 130
@@ -18,11 +21,32 @@ STOPPED = 130
 
 
 class Parser(argparse.ArgumentParser):
-    """An ArgumentParser whose errors are one sentence."""
+    """An ArgumentParser whose errors are one sentence, with the nearest word for one that is misspelt.
+
+    name: in brackets before an error; commands: the parsers of its subcommands.
+    """
+
+    name = "tinyattn"
+    commands: dict[str, "Parser"]
 
     def error(self, message: str) -> NoReturn:
-        command = self.prog.partition(" ")[2]
-        self.exit(2, f"[{command or self.prog}] {message.rstrip('.')}.\n  See `{self.prog} --help`.\n")
+        choice = re.search(r"invalid choice: '(.*)' \(choose from (.*)\)", message)
+        if choice:
+            message += _hint(choice[1], re.findall(r"[\w-]+", choice[2]))
+        self.exit(
+            2, f"[{self.name}] {message.rstrip('.')}.\n  See `{self.prog} --help`.\n".replace("?.", "?")
+        )
+
+    def unknown(self, words: Sequence[str]) -> NoReturn:
+        """The error for words that no argument takes."""
+        options = re.findall(r"--[a-z-]+", self.format_help())
+        hints = (_hint(word.partition("=")[0], options) for word in words if word.startswith("--"))
+        self.error(f"unrecognized arguments: {' '.join(words)}{next(filter(None, hints), '')}")
+
+
+def _hint(word: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(word.lower(), known, n=1)
+    return f"; did you mean {close[0]}?" if close else ""
 
 
 def _natural(text: str) -> int:
@@ -40,13 +64,17 @@ def _positive(text: str) -> int:
 def parser() -> Parser:
     """The whole command line."""
     top = Parser(
-        prog="tinyattn", description="Attention models, built from scratch: train, look, take apart."
+        prog=os.environ.get("TINYATTN_COMMAND", "tinyattn"),
+        description="Attention models, built from scratch: train, look, take apart.",
     )
+    top.commands = {}
     top.add_argument("--version", action="store_true", help="print the version and exit")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
 
     def command(name: str, where: str, text: str) -> Parser:
         one = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+        one.name = name
+        top.commands[name] = one
         one.set_defaults(function=where)
         one.add_argument("--json", action="store_true", help="print the result as JSON")
         one.add_argument("--debug", action="store_true", help="show the traceback of an error")
@@ -85,6 +113,7 @@ def parser() -> Parser:
         one.add_argument(
             "--beam", type=_positive, default=1, metavar="K", help="hypotheses kept (default: 1, greedy)"
         )
+        one.add_argument("--data", metavar="DIR", help="where the task's files are now (default: as trained)")
         threads(one)
     evaluate.add_argument("--split", default="test", choices=("validation", "test"), help="default: test")
     sample.add_argument(
@@ -122,7 +151,7 @@ def _parsed(top: Parser, argv: Sequence[str] | None) -> argparse.Namespace:
     if words is not None and not any(word.startswith("-") for word in rest):
         words.extend(rest)
     elif rest:
-        top.error(f"unrecognized arguments: {' '.join(rest)}")
+        top.commands.get(arguments.command, top).unknown(rest)
     return arguments
 
 
@@ -149,19 +178,30 @@ def _run(arguments: argparse.Namespace) -> int:
 
     module, _, function = arguments.function.partition(".")
     try:
-        return import_module(f"{__name__}.{module}").__dict__[function](arguments) or 0
+        code = import_module(f"{__name__}.{module}").__dict__[function](arguments) or 0
+        sys.stdout.flush()  # here, where a full disk can still be reported
+        return code
     except TinyattnError as error:
         if arguments.debug:
             raise
-        print(error, file=sys.stderr)
+        print(_without_launcher(str(error)), file=sys.stderr)
         return 2 if type(error).__name__ == "UsageError" else 1
     except KeyboardInterrupt:
         print("stopped.", file=sys.stderr)
         return STOPPED
     except BrokenPipeError:  # the reader has seen enough, as with `| head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _silence()
         return 0
-    except Exception as error:  # a fault of ours, or of the machine: a full disk, no memory
+    except OSError as error:
+        if arguments.debug:
+            raise
+        where = error.filename or "the output"
+        reason = (error.strerror or str(error)).lower()
+        print(f"[{arguments.command}] {where} must be usable, but it is not: {reason}.", file=sys.stderr)
+        if error.filename is None:
+            _silence()
+        return 1
+    except Exception as error:  # a fault of ours, or of the machine: no memory
         if arguments.debug:
             raise
         text = str(error) or "no message"
@@ -170,3 +210,22 @@ def _run(arguments: argparse.Namespace) -> int:
             file=sys.stderr,
         )
         return 1
+
+
+def _silence() -> None:
+    """Let what is still to be printed go nowhere: the interpreter would complain about it at its end."""
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _without_launcher(text: str) -> str:
+    """An error's text without the line of the user's program, where that is this command itself."""
+    package = Path(__file__).resolve().parents[1]
+
+    def ours(row: str) -> bool:
+        if not row.startswith("  at "):
+            return False
+        file = Path(row.removeprefix("  at ").rpartition(":")[0]).resolve()
+        return file == Path(sys.argv[0]).resolve() or file.is_relative_to(package)
+
+    return "\n".join(row for row in text.splitlines() if not ours(row))

@@ -1,5 +1,6 @@
 """A run that has been trained, opened again: its task, and its model with the best parameters."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +9,15 @@ from tinyattn.train import checkpoint
 from tinyattn.train.run import Run
 
 
-def trained(folder: str | Path) -> tuple[Run, Any, Any]:
-    """The run in a folder, its task, and its model with the best parameters. Raises CheckpointError and
-    DataError.
+def trained(folder: str | Path, data: str | None = None) -> tuple[Run, Any, Any]:
+    """The run in a folder, its task, and its model with the best parameters.
+
+    data: where the files of the task are now, if they have moved. Raises CheckpointError and DataError.
     """
     run = Run.open(folder, lock=False)
     settings.check_run(run)
+    if data is not None:
+        settings.move_data(run.config, data)
     task = settings.make_task(run.config)
     model = settings.make_model(run.config, task)
     load_best(run, model)
@@ -25,6 +29,13 @@ def load_best(run: Run, model: Any) -> None:
     checkpoint.
     """
     best = run.folder / checkpoint.BEST
-    saved = checkpoint.load(best) if best.exists() else checkpoint.latest(run.folder)
+    if best.exists():
+        saved = checkpoint.load(best)
+    else:
+        saved = checkpoint.latest(run.folder)
+        print(
+            f"note: there is no {best}; the last checkpoint, of step {saved.step:,}, is used.",
+            file=sys.stderr,
+        )
     saved.check("model", model.state_dict())
     model.load_state_dict(saved.model)

@@ -2,13 +2,14 @@
 
 import argparse
 import json
+import textwrap
 
 from tinyattn import models as model_table
 from tinyattn import tasks as task_table
 
 
 def models(arguments: argparse.Namespace) -> None:
-    """All models with their paper, seed document and default task."""
+    """All models with their default task and their paper; in JSON also the seed documents and the baseline."""
     entries = [
         {"name": e.name, "paper": e.paper, "seed": e.seed, "task": e.task, "baseline": e.baseline}
         for e in model_table.list()
@@ -17,7 +18,8 @@ def models(arguments: argparse.Namespace) -> None:
         print(json.dumps(entries, ensure_ascii=False))
         return
     for entry in entries:
-        print(f"{entry['name']:<18} {entry['task']:<12} {entry['seed']:<12} {entry['paper']}")
+        print(f"{entry['name']:<18} {entry['task']}")
+        print(textwrap.fill(str(entry["paper"]), 80, initial_indent="    ", subsequent_indent="    "))
 
 
 def tasks(arguments: argparse.Namespace) -> None:

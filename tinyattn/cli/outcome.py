@@ -10,7 +10,7 @@ from tinyattn.models.evaluation import Evaluation
 from tinyattn.train import report
 from tinyattn.train.charts import Line
 from tinyattn.train.loop import Standing
-from tinyattn.train.run import Run, toml
+from tinyattn.train.run import Run, command, toml
 
 PICTURES = 4
 """Sentences that are shown, from short to long."""
@@ -70,12 +70,16 @@ def show(task: Any, trained: list[Trained], rows: list[Row], folder: Path, page:
     count = len(trained[0].evaluation.translations)
     title = f"{task.name}, {count:,} held-out examples"
     first = max(len(title), *(len(row[0]) for row in rows))
-    print(f"\n{title:<{first}}  {'target':>9}" + "".join(f"{heading(one):>24}" for one in trained))
-    for name, target, values in rows:
-        print(f"{name:<{first}}  {target:>9}" + "".join(f"{value:>24}" for value in values))
+    headings = [heading(one) for one in trained]
+    print()
+    for name, target, values in [(title, "target", headings), *rows]:
+        columns = zip(headings, values, strict=True)
+        cells = "".join(f"{value:>{max(len(above), 8) + 2}}" for above, value in columns)
+        print(f"{name:<{first}}  {target:>9}{cells}")
     example = task.join_source(task.source_tokens("test")[0])
-    print(f"\nreport: {page}\nnext:   tinyattn sample {folder} {example!r}")
-    print(f"        tinyattn draw {folder} -o graph.svg\n        tinyattn eval {folder} --beam 4")
+    print(f"\nreport: {page}\nnext:   {command('sample', folder, example)}")
+    for words in (("draw", folder, "-o", "graph.svg"), ("eval", folder, "--beam", "4")):
+        print(f"        {command(*words)}")
 
 
 def heading(one: Trained) -> str:
@@ -126,7 +130,8 @@ def write_report(run: Run, task: Any, trained: list[Trained], rows: list[Row]) -
             by_length={heading(one): one.evaluation.by_length for one in trained},
             alignments=alignments,
             samples=samples,
-            graph=picture_of(main.model, run.folder / "graph.svg"),
+            graph=picture_of(main.model, run.folder / report.GRAPH),
+            folder=str(run.folder),
             config=toml(run.config),
         ),
     )

@@ -12,14 +12,21 @@ import difflib
 import inspect
 from dataclasses import asdict, fields
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from tinyattn import models, tasks
 from tinyattn.errors import CheckpointError, TinyattnError
 from tinyattn.train.loop import TrainingConfig
-from tinyattn.train.run import Run
+from tinyattn.train.run import Run, command
 
 Config = dict[str, dict[str, Any]]
+
+ELSEWHERE = {
+    "name": "choose the model with MODEL and the task with --task.",
+    "data": "name the folder of the task's files with --data.",
+}
+"""Entries of the table that are not for --set, and what is."""
 
 
 class UsageError(TinyattnError):
@@ -46,10 +53,6 @@ def resolve(
         raise UsageError(
             f"[train] the task {about.name} reads files, so their folder must be named: add --data DIR."
         )
-    if data is not None and not about.needs_data:
-        raise UsageError(
-            f"[train] --data must come with a task that reads files, but {about.name} makes its own data."
-        )
     sizes = {e.name: e.default for e in fields(entry.load().Config) if not e.name.endswith("_vocabulary")}
     config: Config = {"model": sizes, "task": _task_options(about), "training": asdict(TrainingConfig())}
     for key, value in entry.settings.get(about.name, {}).items():
@@ -60,8 +63,23 @@ def resolve(
         if given is not None:
             config["training"][key] = given
     check(entry, config)
-    head: Config = {"model": {"name": entry.name}, "task": {"name": about.name, "data": data}}
-    return {table: head.get(table, {}) | values for table, values in config.items()}
+    head: Config = {"model": {"name": entry.name}, "task": {"name": about.name, "data": None}}
+    config = {table: head.get(table, {}) | values for table, values in config.items()}
+    if data is not None:
+        move_data(config, data)
+    return config
+
+
+def move_data(config: Config, data: str) -> None:
+    """Set the folder of the task's files: its absolute path, so that a run can be used from anywhere. Raises
+    UsageError for a task that reads none.
+    """
+    about = task_entry(config["task"]["name"])
+    if not about.needs_data:
+        raise UsageError(
+            f"[tasks] --data must come with a task that reads files, but {about.name} makes its own data."
+        )
+    config["task"]["data"] = str(Path(data).expanduser().resolve())
 
 
 def check(entry: models.Entry, config: Config) -> None:
@@ -124,8 +142,8 @@ def task_entry(name: str) -> tasks.Entry:
         if entry.name == name:
             return entry
     names = [entry.name for entry in tasks.TASKS]
-    hint = _hint(name, names, "see `tinyattn tasks`.")
-    raise UsageError(f"[tasks] the task must be one of {', '.join(names)}, but {name!r} was got: {hint}")
+    advice = hint(name, names, f"see `{command('tasks')}`.")
+    raise UsageError(f"[tasks] the task must be one of {', '.join(names)}, but {name!r} was got: {advice}")
 
 
 def _task_options(entry: tasks.Entry) -> dict[str, Any]:
@@ -138,8 +156,8 @@ def _table(config: Config, key: str) -> str:
     found = [table for table, values in config.items() if key in values]
     if not found:
         known = [name for values in config.values() for name in values]
-        hint = _hint(key, known, f"known are {', '.join(known)}.")
-        raise UsageError(f"[train] --set must name a setting of this run, but {key!r} was got: {hint}")
+        advice = ELSEWHERE.get(key.rpartition(".")[2]) or hint(key, known, f"known are {', '.join(known)}.")
+        raise UsageError(f"[train] --set must name a setting of this run, but {key!r} was got: {advice}")
     return found[0]
 
 
@@ -168,7 +186,8 @@ def _parse(key: str, text: str, kind: type) -> Any:
     raise UsageError(f"[train] {key} must be {wanted}, but {text!r} was got.")
 
 
-def _hint(name: str, known: list[str], otherwise: str) -> str:
+def hint(name: str, known: list[str], otherwise: str) -> str:
+    """What to try instead of an unknown name: the nearest of the known ones, if one is near."""
     close = difflib.get_close_matches(name.lower().replace("-", "_"), known, n=1, cutoff=0.5)
     close = close or difflib.get_close_matches(name.lower().replace("_", "-"), known, n=1, cutoff=0.4)
     return f"did you mean {close[0]}?" if close else otherwise

@@ -1,11 +1,14 @@
 """`tinyattn gradcheck`, `bench`, `doctor` and `warmup`: is it right, is it fast, does it work here."""
 
 import argparse
+import contextlib
+import difflib
 import json
 import platform
 import shutil
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from importlib import import_module
@@ -28,9 +31,11 @@ def gradcheck(arguments: argparse.Namespace) -> int:
     table = samples()
     for name in arguments.ops:
         if name not in table:
-            raise UsageError(
-                f"[gradcheck] OP must be one of {', '.join(sorted(table))}, but {name!r} was got."
+            close = difflib.get_close_matches(name.lower(), table, n=3, cutoff=0.5)
+            advice = (
+                f"did you mean {' or '.join(close)}?" if close else f"known are {', '.join(sorted(table))}."
             )
+            raise UsageError(f"[gradcheck] OP must be an operation, but {name!r} was got: {advice}")
     outcomes = {}
     for name in arguments.ops or table:
         function, inputs = table[name]
@@ -130,8 +135,15 @@ def _check_numbers() -> str:
 def _check_cache() -> str:
     build = import_module("tinyattn.kernels.build")
     folder = build.cache_root()
-    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) if folder.exists() else 0
-    return f"{folder} ({size / 1e6:.1f} MB)"
+    directory = build.cache_directory()
+    if directory is not None:
+        with contextlib.suppress(OSError), tempfile.TemporaryFile(dir=directory):
+            size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+            return f"{folder} ({size / 1e6:.1f} MB)"
+    return (  # no failure: kernels work all the same
+        f"warning: {folder} cannot be used, so that kernels are compiled anew in each process; set "
+        "TINYATTN_CACHE to a folder that only you can write to"
+    )
 
 
 def _check_dot() -> str:

@@ -5,8 +5,8 @@ anywhere, even in the middle of the baseline, goes on from there with --resume.
 """
 
 import argparse
+import copy
 import json
-import shlex
 import sys
 import time
 from pathlib import Path
@@ -22,7 +22,7 @@ from tinyattn.models.evaluation import evaluate
 from tinyattn.train import checkpoint, results
 from tinyattn.train.loop import Interrupted, Trainer
 from tinyattn.train.progress import Progress
-from tinyattn.train.run import Run
+from tinyattn.train.run import Run, command
 
 BASELINE = "baseline"
 RESULTS = Path("results") / "results.json"
@@ -32,33 +32,33 @@ def train(arguments: argparse.Namespace) -> int:
     """Train, compare, report."""
     if arguments.threads:
         ta.set_num_threads(arguments.threads)
-    run = _resumed(arguments) if arguments.resume else _new(arguments)
+    if arguments.record:
+        results.check(RESULTS)
+    run, task = _resumed(arguments) if arguments.resume else _new(arguments)
     try:
-        return _train(run, arguments)
+        return _train(run, task, arguments)
     except (Interrupted, KeyboardInterrupt) as stop:
         where = f" after step {stop.step:,}, and saved" if isinstance(stop, Interrupted) else ""
-        print(
-            f"stopped{where}. Go on with:\n  tinyattn train --resume {shlex.quote(str(run.folder))}",
-            file=sys.stderr,
-        )
+        print(f"stopped{where}. Go on with:\n  {command('train', '--resume', run.folder)}", file=sys.stderr)
         return STOPPED
     finally:
         run.close()
 
 
-def _new(arguments: argparse.Namespace) -> Run:
+def _new(arguments: argparse.Namespace) -> tuple[Run, Any]:
     config = settings.resolve(
         arguments.model or "bahdanau", arguments.task, arguments.data, arguments.seed, arguments.steps,
         arguments.assignments,
     )  # fmt: skip
     config["run"] = {"baseline": not arguments.no_baseline, "set": arguments.assignments}
     name = f"{config['model']['name']}-{config['task']['name']}-{config['training']['seed']}"
-    return Run.create(arguments.out, config, name)
+    task = settings.make_task(config)  # first: when its files are missing, no run folder is left behind
+    return Run.create(arguments.out, config, name), task
 
 
-def _resumed(arguments: argparse.Namespace) -> Run:
+def _resumed(arguments: argparse.Namespace) -> tuple[Run, Any]:
     given = {
-        "MODEL": arguments.model, "--task": arguments.task, "--data": arguments.data, "--out": arguments.out,
+        "MODEL": arguments.model, "--task": arguments.task, "--out": arguments.out,
         "--set": arguments.assignments, "--seed": arguments.seed is not None,
     }  # fmt: skip
     for option, value in given.items():
@@ -66,18 +66,25 @@ def _resumed(arguments: argparse.Namespace) -> Run:
             raise UsageError(f"[train] --resume must come without {option}: the run has its own settings.")
     settings.check_run(Run.open(arguments.resume, lock=False))
     run = Run.open(arguments.resume)
-    if arguments.steps and arguments.steps != run.config.get("training", {}).get("steps"):
-        run.config["training"]["steps"] = arguments.steps
-        settings.check(models.get(run.config["model"]["name"]), run.config)
+    before = run.config
+    run.config = config = copy.deepcopy(before)
+    if arguments.steps:
+        config["training"]["steps"] = arguments.steps
+    if arguments.data is not None:
+        settings.move_data(config, arguments.data)
+    if arguments.no_baseline:
+        config.setdefault("run", {})["baseline"] = False
+    settings.check(models.get(config["model"]["name"]), config)
+    task = settings.make_task(config)
+    if config != before:
         run.save_config()
-    return run
+    return run, task
 
 
-def _train(run: Run, arguments: argparse.Namespace) -> int:
+def _train(run: Run, task: Any, arguments: argparse.Namespace) -> int:
     config = run.config
     entry = models.get(config["model"]["name"])
     print(f"run folder: {run.folder}", file=sys.stderr)
-    task = settings.make_task(config)
     trained = [_one(run, config, task)]
     if entry.baseline and config.get("run", {}).get("baseline", True):
         folder = run.folder / BASELINE

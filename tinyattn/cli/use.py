@@ -20,7 +20,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
     """Translate a split, and print the figures."""
     if arguments.threads:
         ta.set_num_threads(arguments.threads)
-    run, task, model = trained(arguments.run)
+    run, task, model = trained(arguments.run, arguments.data)
 
     def progress(done: int, total: int) -> None:
         if sys.stderr.isatty():
@@ -45,7 +45,7 @@ def sample(arguments: argparse.Namespace) -> None:
     """Translate sentences: those given, else the lines of stdin, else a few held-out ones."""
     if arguments.threads:
         ta.set_num_threads(arguments.threads)
-    _, task, model = trained(arguments.run)
+    _, task, model = trained(arguments.run, arguments.data)
     texts = arguments.text
     if not texts and not sys.stdin.isatty():
         texts = [line.strip() for line in sys.stdin if line.strip()]

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from tinyattn.train import charts
+from tinyattn.train.run import command
 from tinyattn.train.safetensors import replace_file
 
 STYLE = """
@@ -32,6 +33,7 @@ td { border-top: 1px solid var(--rule); } td.number { text-align: right; font-va
 table.sample { margin-bottom: 1.5rem; } table.sample td:first-child { min-width: 6rem; overflow-wrap: normal; }
 .scroll { overflow-x: auto; } figure { margin: 1rem 0; } svg.wide { width: 100%; height: auto; }
 .graph { background: #fff; border: 1px solid var(--rule); padding: .5rem; max-height: 80vh; overflow: auto; }
+.graph svg { max-width: 100%; height: auto; }
 pre { overflow-x: auto; border: 1px solid var(--rule); padding: .7rem; font-size: .85rem; }
 .tick { font: 12px system-ui, sans-serif; fill: var(--soft); } .grid { stroke: var(--rule); }
 .line { fill: none; stroke-width: 2; } .dashed { stroke-dasharray: 5 4; }
@@ -41,6 +43,8 @@ pre { overflow-x: auto; border: 1px solid var(--rule); padding: .7rem; font-size
 .legend span { margin-right: 1.2rem; white-space: nowrap; }
 .right { color: var(--c2); } .wrong { color: var(--c1); }
 """
+GRAPH = "graph.svg"
+"""The picture of the graph, beside the page."""
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 
@@ -58,7 +62,8 @@ class Report:
     """What the page shows; a part that is empty is left out.
 
     rows: (what, target, value of each model); samples: (source, reference, {model: translation}); by_length:
-    model → (source lengths → exact match); graph: SVG of the computation graph, or a sentence why there is none.
+    model → (source lengths → exact match); graph: SVG of the computation graph, or a sentence why there is none;
+    folder: that of the run, as commands name it.
     """
 
     title: str
@@ -70,6 +75,7 @@ class Report:
     alignments: Sequence[Alignment] = ()
     samples: Sequence[tuple[str, str, Mapping[str, str]]] = ()
     graph: str = ""
+    folder: str = "RUN"
     config: str = ""
 
 
@@ -100,7 +106,7 @@ def render(report: Report) -> str:
     if report.samples:
         parts += ["<h2>Translations</h2>", *map(_sample, report.samples)]
     if report.graph:
-        parts += ["<h2>The computation, forward and backward</h2>", _graph(report.graph)]
+        parts += ["<h2>The computation, forward and backward</h2>", _graph(report)]
     if report.config:
         parts += ["<h2>Settings</h2>", f"<pre>{escape(report.config)}</pre>"]
     return (
@@ -139,13 +145,15 @@ def _sample(sample: tuple[str, str, Mapping[str, str]]) -> str:
     return f'<table class="sample">{"".join(rows)}</table>'
 
 
-def _graph(graph: str) -> str:
+def _graph(report: Report) -> str:
     """An SVG without what stands in front of its first tag; anything else is a sentence."""
-    start = graph.find("<svg")
+    start = report.graph.find("<svg")
     if start < 0:
-        return f"<p>{escape(graph)}</p>"
+        return f"<p>{escape(report.graph)}</p>"
     caption = "Blue: inputs and parameters; orange: the derivative; dotted: values it needs. "
-    caption += "All of it: tinyattn draw RUN -o graph.html"
+    caption += f"All of it: {command('draw', report.folder, '-o', 'graph.html')}"
+    large = f'<a href="{GRAPH}">At full size</a>.'
     return (
-        f'<figure><div class="graph">{graph[start:]}</div><figcaption>{escape(caption)}</figcaption></figure>'
+        f'<figure><div class="graph">{report.graph[start:]}</div>'
+        f"<figcaption>{large} {escape(caption)}</figcaption></figure>"
     )

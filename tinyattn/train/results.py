@@ -14,6 +14,7 @@ record. `seconds` are those of the run recorded last.
 
 import json
 import statistics
+import tempfile
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
@@ -65,6 +66,17 @@ def record(
     path.parent.mkdir(parents=True, exist_ok=True)
     replace_file(path, [(json.dumps(records, indent=1, ensure_ascii=False) + "\n").encode()])
     return changed
+
+
+def check(path: str | Path) -> None:
+    """Raise DataError unless `record` will be able to write to `path`: better before a long run than after."""
+    read(path)
+    folder = next(parent for parent in Path(path).absolute().parents if parent.exists())
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise DataError(f"[results] {folder} must be writable, but it is not: {error.strerror}.") from None
 
 
 def read(path: str | Path) -> list[dict[str, Any]]:

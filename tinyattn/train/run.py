@@ -13,6 +13,8 @@ import json
 import math
 import os
 import re
+import shlex
+import tempfile
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +24,11 @@ from tinyattn.errors import CheckpointError, DataError
 from tinyattn.train.safetensors import replace_file
 
 CONFIG, METRICS, LOCK = "config.toml", "metrics.jsonl", ".lock"
+
+
+def command(*words: str | Path) -> str:
+    """A command for the user to copy: it begins as theirs did, with tinyattn or with the path of `start`."""
+    return " ".join([os.environ.get("TINYATTN_COMMAND", "tinyattn"), *(shlex.quote(str(w)) for w in words)])
 
 
 class Run:
@@ -57,7 +64,8 @@ class Run:
             text = (folder / CONFIG).read_text(encoding="utf-8")
             run = cls(folder, tomllib.loads(text))
         except (OSError, ValueError) as error:  # both of bad UTF-8 and of bad TOML are ValueErrors
-            got = "there is none" if isinstance(error, FileNotFoundError) else f"it cannot be read ({error})"
+            reason = error.strerror if isinstance(error, OSError) else error
+            got = "there is none" if isinstance(error, FileNotFoundError) else f"it cannot be read ({reason})"
             raise CheckpointError(
                 f"[run] {folder} must be the folder of a run, with a {CONFIG}, but {got}."
             ) from None
@@ -68,7 +76,14 @@ class Run:
             import fcntl
         except ImportError:  # Windows has no such lock
             return self
-        self._lock = os.open(self.folder / LOCK, os.O_CREAT | os.O_RDWR, 0o644)
+        try:
+            self._lock = os.open(self.folder / LOCK, os.O_CREAT | os.O_RDWR, 0o644)
+            with tempfile.TemporaryFile(dir=self.folder):  # the lock may be left from better days
+                pass
+        except OSError as error:
+            self.close()
+            got = f"it is not: {error.strerror}"
+            raise CheckpointError(f"[run] {self.folder} must be writable, but {got}.") from None
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -139,7 +154,7 @@ def _empty(folder: Path) -> Path:
     if folder.exists() and (not folder.is_dir() or any(not p.name.startswith(".") for p in folder.iterdir())):
         what = "a run" if (folder / CONFIG).exists() else "files" if folder.is_dir() else "no folder"
         got = f"{folder} is no folder" if what == "no folder" else f"{folder} holds {what} already"
-        advice = f"\n  Continue it: tinyattn train --resume {folder}" if what == "a run" else ""
+        advice = f"\n  Continue it: {command('train', '--resume', folder)}" if what == "a run" else ""
         raise DataError(f"[train] --out must name a new or an empty folder, but {got}.{advice}")
     folder.mkdir(parents=True, exist_ok=True)
     return folder

@@ -31,15 +31,14 @@ def write(path: str | os.PathLike, content: str | bytes) -> Path:
     try:
         part.write_bytes(data)
         part.replace(path)
+        return path
     except OSError as error:
         part.unlink(missing_ok=True) if part.parent.is_dir() else None
-        fail(
-            errors.DataError,
-            "save",
-            f"{str(path)!r} must be a place that can be written to",
-            error.strerror or str(error),
-        )
-    return path
+        reason = (error.strerror or str(error)).lower()
+    # Out here, so that the temporary file is not part of the message.
+    must = f"{str(path)!r} must be a place that can be written to"
+    suggestion = "" if path.parent.exists() else f"Make the folder {str(path.parent)!r} first."
+    fail(errors.DataError, "save", must, reason, suggestion)
 
 
 def in_notebook() -> bool:
