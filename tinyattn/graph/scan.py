@@ -267,6 +267,17 @@ _COSTLY = {"pow", "erf", "sin", "cos"}
 """Elementwise operations that cost more to do again than to keep."""
 
 
+def _adds_to_product(node: Tensor) -> bool:
+    """Whether a node is a product plus something. The sum comes with the product for nothing (one kernel makes
+    both), so it is the sum that is kept.
+    """
+    if node.op.name != "add":
+        return False
+    below = [s.inputs[0] if s.op.name == "reshape" else s for s in node.inputs]
+    below += [s for inner in below if inner.op.name == "add" for s in inner.inputs]
+    return any(s.op.name == "matmul" for s in below)
+
+
 def _saved_values(roots, forward: set[Tensor], constants: set[Tensor], xs: set[Tensor]) -> list[Tensor]:
     """The forward values to keep: elementwise operations and views are done again from what is kept,
     everything else is kept.
@@ -280,6 +291,7 @@ def _saved_values(roots, forward: set[Tensor], constants: set[Tensor], xs: set[T
             continue
         seen.add(node)
         cheap = (bool(node.op.elementwise) and node.op.name not in _COSTLY) or node.op.name in _VIEWS
+        cheap = cheap and not _adds_to_product(node)
         # An output of a forward node is a forward value even if only the derivative asks for it (a stack of
         # an inner scan).
         is_forward = node in forward or (node.op.name == "output" and node.inputs[0] in forward)
