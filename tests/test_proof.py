@@ -12,6 +12,7 @@ import pytest
 from engine import compiled, equal
 
 import tinyattn as ta
+from tinyattn import ops as _ops  # noqa: F401  (fills the table)
 from tinyattn.graph.grad import pull_back
 from tinyattn.graph.op import OPS, NotDifferentiable
 from tinyattn.graph.tensor import make, outputs

@@ -24,7 +24,7 @@ import numpy as np
 import tinyattn as ta
 from tinyattn import nn
 from tinyattn.models.encoder_decoder import EncoderDecoder, EncoderDecoderConfig, Source
-from tinyattn.ops.attention import additive_alignment
+from tinyattn.ops.scores import additive_alignment
 
 
 @dataclass(frozen=True)

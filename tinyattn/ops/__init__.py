@@ -5,7 +5,7 @@ file a family.
 """
 
 from tinyattn.graph.op import OPS
-from tinyattn.ops import attention, cells, elementwise, index, linalg, maxout, random, reduce, shape, softmax
+from tinyattn.ops import cells, elementwise, index, linalg, maxout, random, reduce, scores, shape, softmax
 from tinyattn.ops import methods as _methods  # noqa: F401  (binds operators to Tensor)
 
 _NAMES = {
@@ -17,7 +17,7 @@ _NAMES = {
     linalg: "matmul dot einsum",
     index: "take take_along_axis embedding one_hot index_update",
     softmax: "softmax log_softmax cross_entropy cross_entropy_rows",
-    attention: "dot_score scaled_dot_score general_score additive_score additive_alignment concat_score",
+    scores: "dot_score scaled_dot_score general_score additive_score additive_alignment concat_score",
     cells: "lstm_cell gru_cell",
     maxout: "maxout",
     random: "random_uniform random_normal bernoulli dropout",
