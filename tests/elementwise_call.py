@@ -1,46 +1,57 @@
-"""Writing and running programs for the vector machine from a test."""
+"""Building and running chains of elementwise operations from a test."""
 
+import ctypes
 import math
 
-import kernel_call
 import numpy as np
+from kernel_call import real_bits
+from numba import config
 
-from tinyattn.kernels import opcodes, tiling
+from tinyattn.kernels import build, generate, tiling
+from tinyattn.kernels.chains import NUMBER, Chain, way
 
-KIND = {np.dtype(t): k for t, k in zip(("f4", "f8", "i4", "i8", "?"), range(5), strict=True)}
+KIND = {
+    np.dtype(t): k
+    for t, k in zip(("f4", "f8", "i4", "i8", "?"), ("f32", "f64", "i32", "i64", "bool"), strict=True)
+}
 
 
-def _descriptor(array, shape, keep):
-    """Words that describe an input, broadcast to the iteration space."""
-    spread = np.broadcast_to(array, shape)
-    strides = np.array([stride // array.itemsize for stride in spread.strides] or [0], np.int64)
-    keep.append(strides)
-    if spread.flags.c_contiguous and spread.size > 1:
-        mode = opcodes.CONTIGUOUS
+def run(dtype, shape, inputs, outputs, steps, order=None):
+    """Run ``[(operation, kind, *operands)]`` on arrays (or Python numbers), and write the values named in ``outputs``, ``[(array,
+    value)]``.
+    """
+    extents = list(shape) or [1]
+    spread = [np.broadcast_to(a, shape) if isinstance(a, np.ndarray) else None for a in inputs]
+    strides = [[] if a is None else [s // a.itemsize for s in a.strides] or [1] for a in spread]
+    ways = [NUMBER if a is None else way(extents, s) for a, s in zip(spread, strides, strict=True)]
+    kinds = [dtype if a is None else KIND[a.dtype] for a in spread]
+    chain = Chain(
+        dtype,
+        tuple((operation, kind, tuple(operands)) for operation, kind, *operands in steps),
+        tuple(zip(kinds, ways, strict=True)),
+        tuple((KIND[a.dtype], value) for a, value in outputs),
+        len(extents) - 1,
+    )
+    sources = [
+        real_bits(x, dtype) if a is None else a.ctypes.data for x, a in zip(inputs, spread, strict=True)
+    ]
+    targets = [a.ctypes.data for a, _ in outputs]
+    columns = extents[-1]
+    words = np.array(
+        chain.arguments(extents, tiling.block_of_chain(columns), sources, strides, targets), np.int64
+    )
+    tiles = tiling.tiles_of_chain(math.prod(extents[:-1]), columns)
+    if config.DISABLE_JIT:
+        kernel = generate.pure(chain)
     else:
-        mode = opcodes.STRIDED if strides.any() else opcodes.SCALAR
-    return [array.ctypes.data, KIND[array.dtype], mode, strides.ctypes.data]
-
-
-def run(dtype, shape, inputs, outputs, instructions, registers=0, order=None):
-    """Run ``[(operation, kind, destination, *slots)]`` on arrays; slots are inputs, then outputs, then registers."""
-    keep = []
-    n = math.prod(shape)
-    sizes = np.array(shape or (1,), np.int64)
-    words = [(opcodes.OPCODES[i[0], i[1]].number, *i[2:], *[0] * (6 - len(i))) for i in instructions]
-    code = np.array(words, np.int64).reshape(-1, 5)
-    sources = np.array([_descriptor(a, shape, keep) for a in inputs], np.int64)
-    targets = np.array([[a.ctypes.data, KIND[a.dtype], 0, 0] for a in outputs], np.int64)
-    arguments = [n, len(sizes), sizes, len(code), code]
-    arguments += [len(inputs), sources, len(outputs), targets, registers]
-    tiles = tiling.tiles_of_elementwise(n)
-    kernel_call.run("elementwise.run", dtype, arguments, tiles, order)
+        kernel = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 4)(build.chain_address(chain))
+    for first, last in [(0, tiles)] if order is None else [(t, t + 1) for t in order]:
+        kernel(words.ctypes.data, first, last, 0)
 
 
 def apply(dtype, operation, kind, *arrays, result=None):
     """One operation on arrays of the same shape or that broadcast to the first one's."""
     shape = np.broadcast_shapes(*(a.shape for a in arrays))
     out = np.zeros(shape, result or arrays[-1].dtype)
-    slots = range(len(arrays))
-    run(dtype, shape, arrays, [out], [(operation, kind, len(arrays), *slots)])
+    run(dtype, shape, arrays, [(out, len(arrays))], [(operation, kind, *range(len(arrays)))])
     return out

@@ -400,3 +400,11 @@ def test_the_summary_names_kernels_and_memory():
     x = ta.tensor(numbers(8, 8))
     text = ta.Program([ta.softmax(x @ x)]).summary()
     assert "peak" in text.lower() and "softmax" in text
+
+
+def test_a_value_read_in_two_ways_is_not_overwritten():
+    """x − xᵀ, where x is made in the program and dies there: one of its two readers doesn't go along with the result."""
+    x = ta.tensor(np.arange(4096.0).reshape(64, 64))
+    y = ta.sqrt(x)
+    right = np.sqrt(x.numpy())
+    np.testing.assert_allclose((y - y.T).numpy(), right - right.T, rtol=0, atol=1e-13)

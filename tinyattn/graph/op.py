@@ -58,7 +58,7 @@ class Op:
     formula: str = ""
     vjp_formula: str = ""
     elementwise: str = ""
-    """The vector machine's name for it, if it works element by element; such ops are fused."""
+    """What ``kernels/opcodes.py`` calls it, if it works element by element; such ops are fused."""
     view: Callable[..., Any] | None = None
     """``(reference to the input, node) -> reference to the same memory seen differently, or None``."""
     impure: bool = False

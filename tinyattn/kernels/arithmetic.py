@@ -1,9 +1,9 @@
-"""What each instruction of the vector machine computes, as formulas (see :mod:`tinyattn.kernels.vector`)."""
+"""What each operation of a chain computes, as formulas (see :mod:`tinyattn.kernels.vector`)."""
 
 import math
 
+from tinyattn.kernels.elementary import Elementary
 from tinyattn.kernels.opcodes import OPCODES
-from tinyattn.kernels.vecmath import Elementary
 from tinyattn.kernels.vector import absolute, ceil, convert, floor, quotient, round_even, select, sqrt
 
 
@@ -84,7 +84,6 @@ _COMMON = {
     "round": round_even,
     "relu": lambda x: select(x <= 0, 0, x),
     "isfinite": lambda x: absolute(x) < math.inf,
-    "multiply_add": lambda a, b, c: a * b + c,
     "dtanh": lambda a, b: a * (1 - b * b),
     "dsigmoid": lambda a, b: a * (b * (1 - b)),
     "where": select,

@@ -1,10 +1,11 @@
-"""From a kernel's name to the address of its machine code, by way of a cache on disk.
+"""From a kernel's name, or a chain of elementwise operations, to the address of its machine code, by way of a
+cache on disk.
 
-Numba compiles each kernel once; the object code is kept in a directory of its own, keyed on everything it
-depends on: the text of every file in ``tinyattn/kernels``, the versions of numba and llvmlite, and the
-processor's name and features. Later processes link the stored objects with llvmlite alone and never import
-Numba. The directory is private (mode 0700) and is believed only when this user owns it and nobody else can
-write to it; when it cannot be used, kernels are compiled in memory and nothing else changes.
+Numba compiles each kernel once, and LLVM each chain; the object code is kept in a directory of its own, keyed
+on everything it depends on: the text of every file in ``tinyattn/kernels``, the versions of numba and
+llvmlite, and the processor's name and features. Later processes link the stored objects with llvmlite alone
+and never import Numba. The directory is private (mode 0700) and is believed only when this user owns it and
+nobody else can write to it; when it cannot be used, kernels are compiled in memory and nothing else changes.
 """
 
 import contextlib
@@ -18,9 +19,12 @@ import stat
 import sys
 import tempfile
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import llvmlite.binding as llvm
+
+from tinyattn.kernels.chains import Chain
 
 _MAGIC = b"tinyattn-kernel\n"
 _lock = threading.RLock()
@@ -119,28 +123,47 @@ def _link(code: bytes, symbol: str) -> int:
     return engine.get_function_address(symbol)
 
 
-def address(name: str, dtype: str = "f32") -> int:
-    """Address of the kernel ``name`` (``"module.factory"``) for ``dtype`` (``"f32"`` or ``"f64"``): loaded,
-    or else compiled and stored.
-    """
-    symbol = _symbol(name, dtype)
+def _found(symbol: str, file: str, compile: Callable[[], bytes]) -> int:
+    """Address of a symbol: known, or else loaded from a file of the cache, or else compiled and stored."""
     found = _addresses.get(symbol)
     if found is not None:
         return found
     with _lock:
         if symbol not in _addresses:
             directory = cache_directory()
-            path = directory / f"{name}-{dtype}.o" if directory else None
+            path = directory / file if directory else None
             code = _read(path) if path else None
             if code is None:
-                from tinyattn.kernels import compiler
-
-                code = compiler.object_code(name, dtype, symbol)
+                code = compile()
                 compiled.append(symbol)
                 if path:
                     _write(path, code)
             _addresses[symbol] = _link(code, symbol)
         return _addresses[symbol]
+
+
+def address(name: str, dtype: str = "f32") -> int:
+    """Address of the kernel ``name`` (``"module.factory"``) for ``dtype`` (``"f32"`` or ``"f64"``)."""
+    symbol = _symbol(name, dtype)
+
+    def compile() -> bytes:
+        from tinyattn.kernels import compiler
+
+        return compiler.object_code(name, dtype, symbol)
+
+    return _found(symbol, f"{name}-{dtype}.o", compile)
+
+
+def chain_address(chain: Chain) -> int:
+    """Address of the loop of a chain of elementwise operations."""
+    symbol = _symbol(chain.name.replace("-", "."), chain.real)
+
+    def compile() -> bytes:
+        from tinyattn.kernels import generate
+
+        return generate.object_code(chain, symbol)
+
+    return _found(symbol, f"{chain.name}.o", compile)
 
 
 def function(name: str, dtype: str = "f32"):

@@ -1,36 +1,15 @@
-"""The instructions of the vector machine ``elementwise.run``, in plain Python for those who write programs
-for it.
+"""The operations that chains are made of (:mod:`tinyattn.kernels.chains`), and the reductions, by name.
 
-An instruction is five words ``(opcode, destination, a, b, c)``; the last four are slots. An operation exists
-for every kind of number it makes sense for, under an opcode of its own: ``OPCODES["add", "i64"].number``.
-The kind ``"real"`` is the kernel's own, f32 or f64. What they compute is in
-:mod:`tinyattn.kernels.arithmetic`.
+An operation exists for every kind of number it makes sense for: ``OPCODES["add", "i64"]``. The kind
+``"real"`` is the kernel's own, f32 or f64. What they compute is in :mod:`tinyattn.kernels.arithmetic`.
 """
 
 from typing import NamedTuple
 
-KINDS = ("f32", "f64", "i32", "i64", "bool")
-"""Element types; the position is the code in descriptors. A ``bool`` is one byte, 0 or 1."""
-
-CONTIGUOUS, SCALAR, STRIDED = range(3)
-"""How an input lies in memory: in the order of the iteration space; one number for all (all strides 0); or
-anything else.
-"""
-
-INSTRUCTION_WORDS = 5
-DESCRIPTOR_WORDS = 4
-MAX_SLOTS = 120
-"""Most slots (inputs, outputs and registers together) of a program."""
-MAX_DIMENSIONS = 16
-"""Most dimensions of the iteration space."""
-
 
 class Opcode(NamedTuple):
-    """``number`` is the instruction's first word; ``arguments`` are the kinds of a, b, c; ``result`` that of
-    the destination.
-    """
+    """``arguments`` are the kinds of the operands; ``result`` is that of the result."""
 
-    number: int
     arguments: tuple[str, ...]
     result: str
 
@@ -41,7 +20,7 @@ def _opcodes() -> dict[tuple[str, str], Opcode]:
     def define(names: str, kinds: tuple[str, ...], count: int, result: str | None = None) -> None:
         for name in names.split():
             for kind in kinds:
-                table[name, kind] = Opcode(len(table), (kind,) * count, result or kind)
+                table[name, kind] = Opcode((kind,) * count, result or kind)
 
     real, whole, numbers = ("real",), ("i32", "i64"), ("real", "i32", "i64")
     define("copy", (*numbers, "bool"), 1)
@@ -55,10 +34,9 @@ def _opcodes() -> dict[tuple[str, str], Opcode]:
     define("sqrt rsqrt reciprocal floor ceil round relu step", real, 1)
     define("exp expm1 log log1p tanh sigmoid erf sin cos", real, 1)
     define("isfinite", real, 1, "bool")
-    define("multiply_add", real, 3)
     define("dtanh dsigmoid", real, 2)
     for kind in (*numbers, "bool"):
-        table["where", kind] = Opcode(len(table), ("bool", kind, kind), kind)
+        table["where", kind] = Opcode(("bool", kind, kind), kind)
     for target in (*numbers, "bool"):
         define(f"to_{target}", tuple(kind for kind in (*numbers, "bool") if kind != target), 1, target)
     define("to_f32", real, 1)
@@ -69,12 +47,10 @@ OPCODES = _opcodes()
 """``OPCODES[operation, kind of its last argument]``.
 
 Beyond the plain names: ``square`` x², ``round`` to even, ``relu`` max(x, 0), ``step`` 1 where x > 0 and else
-0, ``multiply_add`` a·b + c,
-``dtanh`` a·(1 − b²), ``dsigmoid`` a·b·(1 − b), ``where`` b where a and else c, ``to_…`` conversions (reals
-are cut off),
-``to_f32`` rounds to float32's precision and stays real. ``maximum``, ``minimum`` and ``relu`` pass NaN on.
-For whole numbers
-``floor_divide`` rounds down, ``mod`` has the divisor's sign, and both are 0 where the divisor is.
+0, ``dtanh`` a·(1 − b²), ``dsigmoid`` a·b·(1 − b), ``where`` b where a and else c, ``to_…`` conversions (reals
+are cut off), ``to_f32`` rounds to float32's precision and stays real. ``maximum``, ``minimum`` and ``relu``
+pass NaN on. For whole numbers ``floor_divide`` rounds down, ``mod`` has the divisor's sign, and both are 0
+where the divisor is.
 """
 
 FOLDS = {

@@ -135,15 +135,21 @@ def tiles_of_additive_backward(batch: int, width: int) -> int:
     return batch * ceiling(width, columns_of_score(batch, width))
 
 
-# elementwise.py
+# generate.py
 
-ELEMENTWISE_TILE = 1024
-"""Elements that the vector machine takes at a time."""
+CHAIN_TILE = 4096
+"""Most elements in a tile of a chain of elementwise operations."""
 
 
-def tiles_of_elementwise(n: int) -> int:
-    """Tiles of ``elementwise.run`` for n elements."""
-    return ceiling(n, ELEMENTWISE_TILE)
+def block_of_chain(columns: int) -> tuple[int, int]:
+    """Rows and columns in a tile of a chain, for rows of ``columns``."""
+    return max(1, CHAIN_TILE // max(1, columns)), CHAIN_TILE
+
+
+def tiles_of_chain(rows: int, columns: int) -> int:
+    """Tiles of a chain: blocks of rows times blocks of columns."""
+    tile_rows, tile_columns = block_of_chain(columns)
+    return ceiling(rows, tile_rows) * ceiling(columns, tile_columns)
 
 
 # reduce.py

@@ -4,16 +4,13 @@ NumPy arrays.
 A *formula* is an ordinary Python function, such as ``lambda x: x * x + 1``, that uses only operators,
 comparisons and the functions of this module (:func:`select`, :func:`bits`, :func:`sqrt`, …) and has no
 branches. Called with a :class:`Value` it writes LLVM instructions, and the Value can be a number or a vector
-of them; called with NumPy numbers or arrays it computes. :func:`scalar` makes a formula a function that
-kernels can call.
+of them; called with NumPy numbers or arrays it computes. Nothing here needs Numba.
 """
 
 import numpy as np
 from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
 
-from tinyattn.kernels.simd import PURE
+from tinyattn.kernels.chains import SIZES as SIZES
 
 LLVM = {
     "f32": ir.FloatType(),
@@ -23,15 +20,6 @@ LLVM = {
     "bool": ir.IntType(1),
 }
 NUMPY = {"f32": np.float32, "f64": np.float64, "i32": np.int32, "i64": np.int64, "bool": np.bool_}
-SIZES = {"f32": 4, "f64": 8, "i32": 4, "i64": 8, "bool": 1}
-"""Bytes of an element in memory, where a bool takes one."""
-_NUMBA = {
-    "f32": types.float32,
-    "f64": types.float64,
-    "i32": types.int32,
-    "i64": types.int64,
-    "bool": types.boolean,
-}
 _FLAGS = ("contract", "nsz")
 _SAME_BITS = {"f32": "i32", "f64": "i64", "i32": "f32", "i64": "f64"}
 
@@ -197,26 +185,3 @@ def polynomial(coefficients, x):
     for coefficient in coefficients[-2::-1]:
         result = result * x + number(coefficient)
     return result
-
-
-def scalar(formula, result, *arguments):
-    """A formula as a function that kernels can call, with the kinds (``"f32"``, …) of its result and of its
-    arguments.
-    """
-    if PURE:
-
-        def function(*values):
-            with np.errstate(all="ignore"):
-                return formula(*(NUMPY[kind](value) for kind, value in zip(arguments, values, strict=True)))
-
-        return function
-    signature = _NUMBA[result](*(_NUMBA[kind] for kind in arguments))
-
-    def generate(context, builder, signature, values):
-        return formula(*(Value(builder, value) for value in values)).value
-
-    names = ", ".join("xyzw"[: len(arguments)])
-    function = eval(
-        f"lambda typing, {names}: (signature, generate)", {"signature": signature, "generate": generate}
-    )
-    return intrinsic(function)

@@ -115,7 +115,11 @@ class Assembly:
                     table[opening][2] = len(table)
                 else:
                     shared = int(item.cost > SHARE_ABOVE and 1 < item.tiles)
-                    function = build.address(item.kernel, item.dtype)
+                    function = (
+                        build.address(item.kernel, item.dtype)
+                        if item.chain is None
+                        else build.chain_address(item.chain)
+                    )
                     table.append(
                         [
                             KERNEL,

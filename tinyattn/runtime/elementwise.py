@@ -1,20 +1,23 @@
-"""Fused elementwise chains as programs of the vector machine (``tinyattn/kernels/elementwise.py``).
+"""Fused elementwise nodes as chains (``tinyattn/kernels/chains.py``), for each of which a native loop is
+generated.
 
-A chain's nodes become instructions on slots: inputs, outputs, and registers that are reused as soon as their
-value is dead.
+A node's body becomes steps on numbered values; how each input goes along, and single numbers that are known,
+become part of the kernel row.
 """
 
 import functools
 from collections.abc import Sequence
+
+import numpy as np
 
 from tinyattn.graph.body import Body
 from tinyattn.graph.op import NotDifferentiable, Op, register
 from tinyattn.graph.tensor import Tensor, constant_value
 from tinyattn.graph.types import FLOAT32, FLOAT64, SHORT
 from tinyattn.kernels import tiling
-from tinyattn.kernels.opcodes import CONTIGUOUS, KINDS, OPCODES, SCALAR, STRIDED
+from tinyattn.kernels.chains import CONTIGUOUS, NUMBER, Chain, way
 from tinyattn.runtime import reference
-from tinyattn.runtime.memory import Ref
+from tinyattn.runtime.memory import Ref, Region
 from tinyattn.runtime.moves import coalesce
 
 _COST_PER_OPERATION = {
@@ -28,7 +31,7 @@ _COST_PER_OPERATION = {
     "sin": 0.6,
     "cos": 0.6,
 }
-"""Rough nanoseconds an element; 0.06 for everything else."""
+"""Rough nanoseconds an element; 0.02 for everything else, and 0.04 for what is read or written."""
 
 
 def _kind(node: Tensor) -> str:
@@ -37,8 +40,8 @@ def _kind(node: Tensor) -> str:
 
 
 def _steps(node: Tensor) -> list[tuple[str, str, tuple]]:
-    """A node as machine operations: (operation, kind, operands), where operand −1 − k is the result of step
-    k and k is input k.
+    """A node as operations: (operation, kind, operands), where operand −1 − k is the result of step k and k is
+    input k.
     """
     name, kind = node.op.name, _kind(node.inputs[-1])
     arguments = tuple(range(len(node.inputs)))
@@ -64,187 +67,99 @@ def _steps(node: Tensor) -> list[tuple[str, str, tuple]]:
     return [(name, kind, arguments)]
 
 
-def _operands(nodes: Sequence[Tensor], outputs: Sequence[Tensor]) -> dict[Tensor, tuple[Tensor, ...]]:
-    """What each node reads. A product that only a sum reads is left out: the sum becomes a·b + c and reads
-    the factors.
-    """
-    uses: dict[Tensor, int] = dict.fromkeys(outputs, 2)
-    for node in nodes:
-        for source in node.inputs:
-            uses[source] = uses.get(source, 0) + 1
-    operands = {node: node.inputs for node in nodes}
-    for node in nodes:
-        if node.op.name == "add" and _kind(node) == "real":
-            for product, other in (node.inputs, reversed(node.inputs)):
-                if (
-                    product.op.name in ("mul", "square")
-                    and uses[product] == 1
-                    and operands.get(product) is product.inputs
-                ):
-                    operands[node] = (product.inputs[0], product.inputs[-1], other)
-                    del operands[product]
-                    break
-    return operands
-
-
-class Chain:
-    """The machine program of a body: instructions on slots, without addresses."""
+class Steps:
+    """A body as steps on numbered values: inputs (its arguments, then its constants), then results of steps."""
 
     def __init__(self, body: Body):
-        self.nodes = [n for n in body.nodes() if n.inputs]
-        operands = _operands(self.nodes, body.outputs)
-        self.nodes = [n for n in self.nodes if n in operands]
+        nodes = [n for n in body.nodes() if n.inputs]
+        self.operations = len(nodes)
         self.constants = [n for n in body.nodes() if n.op.name == "constant"]
-        self.outputs = list(body.outputs)
-        n_inputs = self.inputs = len(body.arguments) + len(self.constants)
-        slots: dict[Tensor, int] = {a: k for k, a in enumerate([*body.arguments, *self.constants])}
-        slots |= {y: n_inputs + k for k, y in enumerate(self.outputs)}
-        first = n_inputs + len(self.outputs)
-        last_use = {s: k for k, node in enumerate(self.nodes) for s in operands[node]}
-        free: list[int] = []
-        count = 0
-
-        def register() -> int:
-            nonlocal count
-            if free:
-                return free.pop()
-            count += 1
-            return first + count - 1
-
-        self.instructions: list[tuple[int, int, int, int, int]] = []
-        self.reads: list[set[int]] = []  # slots each instruction reads
+        number: dict[Tensor, int] = {a: k for k, a in enumerate([*body.arguments, *self.constants])}
+        inputs = len(number)
+        steps: list[tuple[str, str, tuple[int, ...]]] = []
         self.cost = 0.0
-        for k, node in enumerate(self.nodes):
-            given = operands[node]
-            steps = _steps(node) if given is node.inputs else [("multiply_add", "real", (0, 1, 2))]
-            temporaries: list[int] = []
-            for i, (operation, kind, places) in enumerate(steps):
-                sources = [slots[given[p]] if p >= 0 else temporaries[-1 - p] for p in places]
-                final = i == len(steps) - 1
-                if not final:
-                    target = register()
-                elif node in slots:
-                    target = slots[node]
-                else:
-                    target = slots[node] = register()
-                temporaries.append(target)
-                a, b, c = (*sources, 0, 0, 0)[:3]
-                self.instructions.append((OPCODES[operation, kind].number, target, a, b, c))
-                self.reads.append(set(sources))
-                self.cost += _COST_PER_OPERATION.get(operation, 0.06)
-            free.extend(temporaries[:-1])
-            for source in dict.fromkeys(given):
-                if last_use[source] == k and slots[source] >= first:
-                    free.append(slots[source])
-        self.registers = count
-        self.real = FLOAT64 if any(n.dtype == FLOAT64 for n in (*self.nodes, *body.arguments)) else FLOAT32
-
-    def in_place(self, argument: int, output: int) -> bool:
-        """Whether output ``output`` may lie where input ``argument`` is: nothing reads the input after the
-        output is written.
-        """
-        slot = self.inputs + output
-        writes = [k for k, step in enumerate(self.instructions) if step[1] == slot]
-        return all(argument not in read for read in self.reads[writes[0] + 1 :])
+        for node in nodes:
+            first = inputs + len(steps)
+            for operation, kind, places in _steps(node):
+                sources = tuple(number[node.inputs[p]] if p >= 0 else first - 1 - p for p in places)
+                steps.append((operation, kind, sources))
+                self.cost += _COST_PER_OPERATION.get(operation, 0.02)
+            number[node] = inputs + len(steps) - 1
+        self.steps = tuple(steps)
+        self.outputs = tuple(number[y] for y in body.outputs)
+        wide = any(n.dtype == FLOAT64 for n in (*nodes, *body.arguments))
+        self.real = FLOAT64 if wide else FLOAT32
 
 
 @functools.lru_cache(maxsize=4096)
-def chain_of(body: Body) -> Chain:
-    """The machine program of a body (bodies of equal structure share it)."""
-    return Chain(body)
+def steps_of(body: Body) -> Steps:
+    """The steps of a body (bodies of equal structure share them)."""
+    return Steps(body)
 
 
 def may_overwrite(fused: Tensor, argument: Tensor, output: int) -> bool:
-    """Whether a fused node's output may be written where its input ``argument`` is."""
-    body, chain = fused.attrs["body"], chain_of(fused.attrs["body"])
-    same = [k for k, source in enumerate(fused.inputs) if source is argument]
-    return all(
-        body.arguments[k].shape == body.outputs[output].shape
-        and body.arguments[k].dtype.itemsize == body.outputs[output].dtype.itemsize
-        and chain.in_place(k, output)
-        for k in same
-    )
+    """Whether a fused node's output may be written where its input ``argument`` is: both go along alike."""
+    result = fused.attrs["body"].outputs[output]
+    return argument.shape == result.shape and argument.dtype.itemsize == result.dtype.itemsize
 
 
 def lower_fused(node: Tensor, emit) -> None:
     """Emit one kernel for a fused node."""
     body: Body = node.attrs["body"]
-    chain = chain_of(body)
-    sources = [emit.value(s) for s in node.inputs] + [
-        emit.constant(constant_value(c)) for c in chain.constants
-    ]
+    sources = [emit.value(s) for s in node.inputs]
     targets = [emit.result(node, k) for k in range(len(body.outputs))]
-    emit_chain(emit, chain, sources, targets, node)
+    emit_chain(emit, steps_of(body), sources, targets)
 
 
 def emit_chain(
-    emit,
-    chain: Chain,
-    sources: Sequence[Ref],
-    targets: Sequence[Ref],
-    node: Tensor | None = None,
-    region=None,
+    emit, steps: Steps, sources: Sequence[Ref], targets: Sequence[Ref], region: Region | None = None
 ) -> None:
-    """The kernel row of a machine program on given memory."""
-    shape = targets[0].shape
-    size = targets[0].size
+    """The kernel row of a chain on given memory."""
+    shape, size = targets[0].shape, targets[0].size
     if size == 0:
         return
     seen = [source.broadcast(shape) for source in sources]
     extents, strides = coalesce(shape, *(ref.strides for ref in seen))
-    inputs: list = []
-    direct: list[bool] = []
-    for ref, steps in zip(seen, strides, strict=True):
-        scalar = all(s == 0 or e == 1 for s, e in zip(steps, extents, strict=True))
-        plain = len(extents) == 1 and steps[0] == 1 or _plain(extents, steps)
-        mode = CONTIGUOUS if plain and not (scalar and size > 1) else SCALAR if scalar else STRIDED
-        if size == 1:
-            mode = CONTIGUOUS
-        direct.append(mode == CONTIGUOUS)
-        inputs += [ref, KINDS.index(SHORT[ref.dtype]), mode, list(steps) if mode == STRIDED else 0]
-    outputs: list = []
-    for ref in targets:
-        outputs += [ref, KINDS.index(SHORT[ref.dtype]), 0, 0]
-    instructions = [word for step in chain.instructions for word in step]
-    words = [
-        size,
-        len(extents),
-        list(extents),
-        len(chain.instructions),
-        instructions,
-        len(sources),
-        inputs,
-        len(targets),
-        outputs,
-        chain.registers,
+    ways = [CONTIGUOUS if size == 1 else way(extents, s) for s in strides]
+    numbers = [constant_value(c) for c in steps.constants]
+    kinds = [SHORT[ref.dtype] for ref in sources], [SHORT[value.dtype] for value in numbers]
+    chain = Chain(
+        SHORT[steps.real],
+        steps.steps,
+        (*zip(kinds[0], ways, strict=True), *((kind, NUMBER) for kind in kinds[1])),
+        tuple((SHORT[ref.dtype], k) for ref, k in zip(targets, steps.outputs, strict=True)),
+        len(extents) - 1,
+    )
+    block = tiling.block_of_chain(extents[-1])
+    given = [*sources, *(_bits(value) for value in numbers)]
+    strides += [[]] * len(numbers)
+    alike = [
+        (target, source)
+        for target in targets
+        for k, source in enumerate(sources)
+        if ways[k] == CONTIGUOUS
+        and seen[k].contiguous
+        and source.dtype.itemsize == target.dtype.itemsize
+        and all(other.buffer is not source.buffer or other == source for other in sources)
     ]
-    pairs = []
-    if node is not None:
-        for k, target in enumerate(targets):
-            for j in range(len(node.inputs)):
-                if direct[j] and sources[j].dtype.itemsize == target.dtype.itemsize and chain.in_place(j, k):
-                    pairs.append((target, sources[j]))
     emit.kernel(
-        "elementwise.run",
-        words,
-        tiling.tiles_of_elementwise(size),
+        "elementwise.chain",
+        chain.arguments(extents, block, given, strides, targets),
+        tiling.tiles_of_chain(size // extents[-1], extents[-1]),
         reads=list(sources),
         writes=list(targets),
-        dtype=chain.real,
-        cost=size * (chain.cost + 0.05 * (len(sources) + len(targets))),
-        in_place=pairs,
+        dtype=steps.real,
+        cost=size * (steps.cost + 0.04 * (len(sources) + len(targets))),
+        in_place=alike,
         region=region,
-        flops=float(size * len(chain.nodes)),
+        flops=float(size * steps.operations),
+        chain=chain,
     )
 
 
-def _plain(extents, steps) -> bool:
-    expected = 1
-    for extent, step in zip(reversed(extents), reversed(steps), strict=True):
-        if step != expected:
-            return False
-        expected *= extent
-    return True
+def _bits(value: np.ndarray) -> int:
+    """A number as an argument word."""
+    return int.from_bytes(value.tobytes().ljust(8, b"\0"), "little", signed=True)
 
 
 def _reference(*arrays, body: Body):

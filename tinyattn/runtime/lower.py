@@ -15,6 +15,7 @@ import numpy as np
 from tinyattn.graph.tensor import Tensor, constant_value
 from tinyattn.graph.traverse import consumers, topological
 from tinyattn.graph.types import SHORT
+from tinyattn.kernels.chains import Chain
 from tinyattn.runtime.elementwise import may_overwrite
 from tinyattn.runtime.memory import Buffer, Moving, Ref, Region, full_ref
 from tinyattn.runtime.moves import emit_copy, emit_fill
@@ -39,6 +40,8 @@ class Row:
     """(output, input) pairs that may share memory."""
     region: Any = None
     flops: float = 0.0
+    chain: Chain | None = None
+    """What the kernel computes, if it is a chain of elementwise operations: its code is generated."""
 
 
 SHARE_ABOVE = 4000.0
@@ -123,6 +126,7 @@ class Emitter:
         flops: float = 0.0,
         in_place=(),
         region: Region | None = None,
+        chain: Chain | None = None,
     ) -> None:
         """Add a kernel. ``dtype`` picks its float32 or float64 variant (default: that of the first write,
         float32 if that isn't a float).
@@ -142,6 +146,7 @@ class Emitter:
             tuple(in_place),
             region or self.region,
             flops,
+            chain,
         )
         row.region.items.append(row)
 
