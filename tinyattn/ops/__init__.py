@@ -5,7 +5,20 @@ file a family.
 """
 
 from tinyattn.graph.op import OPS
-from tinyattn.ops import cells, elementwise, index, linalg, maxout, random, reduce, scores, shape, softmax
+from tinyattn.ops import (
+    attention,
+    cells,
+    elementwise,
+    index,
+    linalg,
+    maxout,
+    multihead,
+    random,
+    reduce,
+    scores,
+    shape,
+    softmax,
+)
 from tinyattn.ops import methods as _methods  # noqa: F401  (binds operators to Tensor)
 
 _NAMES = {
@@ -18,6 +31,8 @@ _NAMES = {
     index: "take take_along_axis embedding one_hot index_update",
     softmax: "softmax log_softmax cross_entropy cross_entropy_rows",
     scores: "dot_score scaled_dot_score general_score additive_score additive_alignment concat_score",
+    attention: "attention",
+    multihead: "self_attention",
     cells: "lstm_cell gru_cell",
     maxout: "maxout",
     random: "random_uniform random_normal bernoulli dropout",

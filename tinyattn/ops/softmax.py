@@ -25,7 +25,7 @@ from tinyattn.ops.index import one_hot
 from tinyattn.ops.shape import broadcast_to, expand_dims, reshape, transpose
 
 
-def _masked_scores(scores: Tensor, mask: Tensor | None) -> Tensor:
+def masked_scores(scores: Tensor, mask: Tensor | None) -> Tensor:
     """Scores with −∞ wherever the mask forbids attention."""
     if mask is None:
         return scores
@@ -34,7 +34,7 @@ def _masked_scores(scores: Tensor, mask: Tensor | None) -> Tensor:
     return where(equal(mask, -math.inf), -math.inf, scores + mask)
 
 
-def _top(scores: Tensor, masked: bool) -> Tensor:
+def largest_score(scores: Tensor, masked: bool) -> Tensor:
     """The largest score of each row, taken out before exp; the result doesn't depend on it, so no gradient.
     0 where a mask leaves none.
     """
@@ -45,8 +45,8 @@ def _top(scores: Tensor, masked: bool) -> Tensor:
 
 
 def _softmax_definition(scores, mask=None):
-    scores = _masked_scores(scores, mask)
-    weights = exp(scores - _top(scores, mask is not None))
+    scores = masked_scores(scores, mask)
+    weights = exp(scores - largest_score(scores, mask is not None))
     total = reduce.sum(weights, -1, keepdims=True)
     return weights / (total if mask is None else where(equal(total, 0), 1, total))
 
@@ -138,8 +138,8 @@ hand_derived(
 
 
 def _log_softmax_definition(scores, mask=None):
-    scores = _masked_scores(scores, mask)
-    shifted = scores - _top(scores, mask is not None)
+    scores = masked_scores(scores, mask)
+    shifted = scores - largest_score(scores, mask is not None)
     total = reduce.sum(exp(shifted), -1, keepdims=True)
     if mask is None:
         return shifted - log(total)
@@ -175,6 +175,23 @@ hand_derived(
 )
 
 
+def check_mask(op: str, mask, shape, dtype) -> Tensor:
+    """A user's mask as a bool Tensor, or one of ``dtype``, that broadcasts to ``shape``."""
+    mask = as_tensor(mask)
+    if mask.dtype != BOOL and not is_float(mask.dtype):
+        fail(
+            errors.DTypeError,
+            op,
+            "a mask must be bool (True = may attend) or floating-point (added to the scores)",
+            f"{mask.type} was got",
+            "Write mask != 0.",
+        )
+    aligned = zip(reversed(mask.shape), reversed(shape), strict=False)
+    if mask.ndim > len(shape) or any(m not in (1, n) for m, n in aligned):
+        fail(errors.ShapeError, op, f"the mask must broadcast to {shape}", f"{mask.shape} was got")
+    return mask if mask.dtype == BOOL else cast(mask, dtype)
+
+
 def _prepare(op: str, x, axis: int, mask):
     """The operand with the axis last, the mask aligned with it, and the axis order that undoes it."""
     x = as_tensor(x)
@@ -183,19 +200,7 @@ def _prepare(op: str, x, axis: int, mask):
         fail(errors.ShapeError, op, "the operand must have an axis", "a scalar was got")
     axis = normalize_axis(op, axis, x.ndim)
     if mask is not None:
-        mask = as_tensor(mask)
-        if mask.dtype != BOOL and not is_float(mask.dtype):
-            fail(
-                errors.DTypeError,
-                op,
-                "a mask must be bool (True = may attend) or floating-point (added to the scores)",
-                f"{mask.type} was got",
-                "Write mask != 0.",
-            )
-        mask = mask if mask.dtype == BOOL else cast(mask, x.dtype)
-        aligned = zip(reversed(mask.shape), reversed(x.shape), strict=False)
-        if mask.ndim > x.ndim or any(m not in (1, n) for m, n in aligned):
-            fail(errors.ShapeError, op, f"the mask must broadcast to {x.shape}", f"{mask.shape} was got")
+        mask = check_mask(op, mask, x.shape, x.dtype)
     order = tuple(a for a in range(x.ndim) if a != axis) + (axis,)
     undo = tuple(int(a) for a in np.argsort(order))
     if axis != x.ndim - 1:
@@ -242,7 +247,7 @@ def _in_range(targets, classes):
 
 
 def _cross_entropy_definition(logits, targets, *, ignore, smoothing):
-    top = _top(logits, False)
+    top = largest_score(logits, False)
     shifted = logits - top
     log_sum = log(reduce.sum(exp(shifted), -1, keepdims=True))
     q, counted = _target_rows(logits, targets, ignore, smoothing)

@@ -1,0 +1,192 @@
+"""Scaled dot-product attention: every query looks at all keys and takes a weighted mean of the values.
+
+With queries Q (Tq, d), keys K (Tk, d), values V (Tk, dv), scale τ = 1/√d and mask M (0 = may attend, −∞ = may
+not, or any bias),
+
+    S = τ Q Kᵀ + M,    L_i = log Σ_j e^{S_ij},    P_ij = e^{S_ij − L_i},    O = (P ⊙ Z) V,
+
+where Z is 1, or 0 and 1/(1 − p) with dropout of the weights. The product Q Kᵀ of unit-variance vectors has
+variance d; τ makes it 1, so that the softmax neither starts flat nor saturated.
+
+The derivative needs none of the Tq × Tk matrices kept: L makes P anew from Q and K. With G = Ō, and L̄ where
+somebody differentiates L itself,
+
+    V̄ = (P ⊙ Z)ᵀ G,      P̄ = (G Vᵀ) ⊙ Z,      S̄ = P ⊙ (P̄ − D),      M̄ = S̄,      Q̄ = τ S̄ K,      K̄ = τ S̄ᵀ Q.
+
+D is what the softmax subtracts, Σ_j P_ij P̄_ij. It is G_i·O_i, since both are Σ_j P_ij Z_ij (G_i·V_j): a dot
+product of rows that exist already. And as ∂L_i/∂S_ij = P_ij, D_i = G_i·O_i − L̄_i takes in L̄, too.
+
+The weights, when they are asked for, are e^{S − L} computed again; what a loss on them contributes to S̄
+arrives by way of S and L̄. (Vaswani et al. 2017, eq. 1; the derivative by row log-sum-exps: Dao et al. 2022,
+appendix B; D: Dao et al. 2022, eq. 4.)
+"""
+
+import math
+from typing import Any
+
+from tinyattn import errors
+from tinyattn.graph.grad import zeros_like
+from tinyattn.graph.tensor import Tensor, make, output, promote_operands
+from tinyattn.graph.types import FLOAT32, Type, broadcast, fail, is_float, promote
+from tinyattn.ops import reduce
+from tinyattn.ops.elementwise import cast, equal, exp, isfinite, log, logical_not, not_equal, where
+from tinyattn.ops.hand import call, hand_derived
+from tinyattn.ops.random import draw
+from tinyattn.ops.shape import arange, broadcast_to, expand_dims, reshape, swap_last
+from tinyattn.ops.softmax import check_mask, largest_score, masked_scores
+
+# Inputs of the op: query, keys, values, then a mask if there is one, then the state of the random numbers if
+# weights are dropped.
+
+
+def _optional(rest, p: float) -> tuple[Tensor | None, Tensor | None]:
+    """The mask and the random state among the inputs after the values."""
+    state = rest[-1] if p > 0 else None
+    return (rest[0] if len(rest) > (p > 0) else None), state
+
+
+def _batch(query, keys, values) -> tuple[int, ...]:
+    return broadcast("attention", query.shape[:-2], keys.shape[:-2], values.shape[:-2])
+
+
+def _scores(query, keys, mask, batch, scale: float, causal: bool) -> Tensor:
+    """S = τ Q Kᵀ + M (…, Tq, Tk), −∞ where attention is forbidden."""
+    scores = masked_scores(make("dot_score", query, keys, scale=scale), mask)
+    queries, count = scores.shape[-2:]
+    if causal:
+        scores = where(expand_dims(arange(queries), 1) >= arange(count), scores, -math.inf)
+    return broadcast_to(scores, (*batch, queries, count))
+
+
+def _dropped(weights: Tensor, state, p: float, stream: int) -> Tensor:
+    """P ⊙ Z: which weights are kept is a function of the random state and of the place in (…, Tq, Tk)."""
+    return weights if state is None else make("dropout", weights, state, p=p, stream=stream)
+
+
+def _mix(weights: Tensor, rows: Tensor) -> Tensor:
+    """Σ_j w_ij x_j, where a weight of 0 silences x_j, be it NaN or infinite."""
+    finite = isfinite(rows)
+    heard = make("matmul", cast(not_equal(weights, 0), rows.dtype), cast(logical_not(finite), rows.dtype))
+    return where(heard > 0, math.nan, make("matmul", weights, where(finite, rows, 0)))
+
+
+def _definition(query, keys, values, *rest, scale, causal, p, stream):
+    mask, state = _optional(rest, p)
+    scores = _scores(query, keys, mask, _batch(query, keys, values), scale, causal)
+    top = largest_score(scores, True)
+    weights = exp(scores - top)
+    total = reduce.sum(weights, -1, keepdims=True)
+    total = where(equal(total, 0), 1, total)  # a row that may attend to nothing: weights 0, L = 0
+    out = _mix(_dropped(weights / total, state, p, stream), values)
+    return out, reshape(log(total) + top, scores.shape[:-1])
+
+
+def _backward_definition(query, keys, values, *rest, scale, causal, p, stream):
+    *rest, log_sum, mean, g = rest
+    mask, state = _optional(rest, p)
+    weights = exp(_scores(query, keys, mask, g.shape[:-2], scale, causal) - expand_dims(log_sum, -1))
+    g_weights = _dropped(make("matmul", g, swap_last(values)), state, p, stream)
+    # Where the weight is 0 nothing comes back, not even a NaN.
+    g_scores = weights * where(equal(weights, 0), 0, g_weights - expand_dims(mean, -1))
+    return (
+        _mix(g_scores, keys) * scale,
+        _mix(swap_last(g_scores), query) * scale,
+        _mix(swap_last(_dropped(weights, state, p, stream)), g),
+        g_scores,
+    )
+
+
+def _derivative(cotangents, node):
+    out, log_sum = output(node, 0), output(node, 1)
+    g = cotangents.get(0, zeros_like(out))
+    mean = reduce.sum(g * out, -1)
+    if 1 in cotangents:
+        mean = mean - cotangents[1]
+    *found, g_scores = call("attention_backward", *node.inputs, log_sum, mean, g, count=4, **node.attrs)
+    return *found, *(g_scores if is_float(source.dtype) else None for source in node.inputs[3:])
+
+
+def _infer(query, keys, values, *rest, scale, causal, p, stream):
+    rows = (*_batch(query, keys, values), query.shape[-2])
+    return Type((*rows, values.shape[-1]), query.dtype), Type(rows, query.dtype)
+
+
+def _infer_backward(query, keys, values, *rest, scale, causal, p, stream):
+    batch = _batch(query, keys, values)
+    sizes = (*(x.shape[-2:] for x in (query, keys, values)), (query.shape[-2], keys.shape[-2]))
+    return tuple(Type((*batch, *size), query.dtype) for size in sizes)
+
+
+hand_derived(
+    "attention",
+    _infer,
+    _definition,
+    _derivative,
+    formula="softmax(τ·{0}·{1}ᵀ)·{2}",
+    vjp_formula="τ·S̄·{1}, τ·S̄ᵀ·{0}, Pᵀ·ḡ with S̄ = P ⊙ (ḡ·{2}ᵀ − ⟨ḡ, y⟩)",
+)
+hand_derived(
+    "attention_backward",
+    _infer_backward,
+    _backward_definition,
+    formula="the derivative of attention",
+)
+
+
+def _operands(op: str, query, keys, values) -> list[Tensor]:
+    operands = promote_operands(query, keys, values)
+    dtype = promote(*(x.dtype for x in operands))
+    query, keys, values = (cast(x, dtype if is_float(dtype) else FLOAT32) for x in operands)
+    got = f"{query.shape}, {keys.shape} and {values.shape} were got"
+    if min(query.ndim, keys.ndim, values.ndim) < 2:
+        must = "query (…, Tq, d), keys (…, Tk, d) and values (…, Tk, dv) must have two axes or more"
+        fail(errors.ShapeError, op, must, got, "Insert an axis of size 1 with x[None].")
+    if query.shape[-1] != keys.shape[-1]:
+        must = "query (…, Tq, d) and keys (…, Tk, d) must share the width d"
+        fail(errors.ShapeError, op, must, got, "Project one of them to the other's width first.")
+    if keys.shape[-2] != values.shape[-2]:
+        must = "keys (…, Tk, d) and values (…, Tk, dv) must share the length Tk"
+        fail(errors.ShapeError, op, must, got, "Every key has one value.")
+    return [query, keys, values]
+
+
+def attention(
+    query,
+    keys,
+    values,
+    mask=None,
+    is_causal: bool = False,
+    scale: float | None = None,
+    dropout_p: float = 0.0,
+    return_weights: bool = False,
+) -> Any:
+    """``softmax(τ Q Kᵀ + M) V``: query (…, Tq, d), keys (…, Tk, d), values (…, Tk, dv) → (…, Tq, dv).
+
+    Leading axes broadcast: keys and values of one head may serve many query heads. ``mask`` broadcasts to
+    (…, Tq, Tk): bool, True = may attend, or floating-point, added to the scores (−∞ forbids; a learned bias
+    gets its gradient). ``is_causal``: query i sees keys j ≤ i, counted from the first query and key also
+    where Tq ≠ Tk; with a mask, both must allow. ``scale``: τ, by default 1/√d. ``dropout_p``: each weight is
+    set to 0 with this probability, the others divided by 1 − p. ``return_weights``: also the weights P
+    (…, Tq, Tk), as they are before dropout, differentiable.
+
+    A query that may attend to nothing gets 0, and gradient 0; what nobody may attend to, be it NaN or
+    infinite, has no influence. Raises ShapeError or DTypeError. Vaswani et al. 2017, eq. 1.
+    """
+    query, keys, values = _operands("attention", query, keys, values)
+    if not 0 <= dropout_p < 1:
+        fail(errors.ShapeError, "attention", "dropout_p must lie in [0, 1)", f"{dropout_p} was got")
+    batch = _batch(query, keys, values)
+    shape = (*batch, query.shape[-2], keys.shape[-2])
+    masks = () if mask is None else (check_mask("attention", mask, shape, query.dtype),)
+    scale = 1 / math.sqrt(max(1, query.shape[-1])) if scale is None else float(scale)
+    attrs = {"scale": scale, "causal": bool(is_causal), "p": float(dropout_p)}
+    operands = (query, keys, values, *masks)
+    if dropout_p > 0:
+        node = draw("attention", *operands, **attrs)
+    else:
+        node = make("attention", *operands, **attrs, stream=0)
+    out = output(node, 0)
+    if not return_weights:
+        return out
+    scores = _scores(query, keys, masks[0] if masks else None, batch, scale, bool(is_causal))
+    return out, exp(scores - expand_dims(output(node, 1), -1))
