@@ -13,7 +13,7 @@ from tinyattn.graph.tensor import Tensor, as_tensor, promote_operands
 from tinyattn.graph.types import fail
 from tinyattn.ops.attention import attention
 from tinyattn.ops.linalg import matmul
-from tinyattn.ops.shape import reshape, swap_last, transpose
+from tinyattn.ops.shape import reshape, transpose
 
 _NAMES = ("q_proj_weight", "k_proj_weight", "v_proj_weight")
 
@@ -91,7 +91,7 @@ def self_attention(
         must = f"the widths must be multiples of num_heads = {num_heads}"
         fail(errors.ShapeError, "self_attention", must, f"{widths} was got", "Set num_heads=.")
     heads = [split_heads(x, num_heads) for x in given]
-    out, per_head = attention(*heads, mask=mask, is_causal=is_causal, return_weights=True)
+    out, per_head = attention(heads[0], heads[1], heads[2], mask, is_causal, return_weights=True)
     joined = join_heads(out)
     if params.get("out_proj.weight") is not None:
         joined = matmul(joined, transpose(as_tensor(params["out_proj.weight"])))
