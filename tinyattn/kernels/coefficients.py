@@ -68,3 +68,6 @@ COS = (
 
 HALF_PI = (1.570796251296997, 7.549789415861596e-08, 5.390302529957765e-15, 3.2820035428735005e-22)
 """π/2 in three parts of 23 bits and a rest (f64)."""
+
+GELU_SCALE, GELU_CUBE = 1.5957691216057308, 0.044715
+"""2√(2/π), and the cubic term in the tanh form of the Gaussian error linear unit (Hendrycks & Gimpel 2016)."""

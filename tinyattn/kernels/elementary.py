@@ -216,6 +216,41 @@ class Elementary:
         small = x + x * polynomial(coefficients.ERF[self.name], x * x)
         return select(size < 1, small, select(x < 0, large, -large))
 
+    # The Gaussian error linear unit
+
+    def normal_distribution(self, x):
+        """Φ(x) = ½ erfc(−x/√2) below −√2, where ½ + ½ erf(x/√2) has lost all its digits, which is the rest."""
+        centre, largest = (2.5, 4) if self.name == "f32" else (3.5, 6)
+        x = x * self.number(math.sqrt(0.5))
+        size = absolute(x)
+        capped = select(size > largest, self.number(largest), size)
+        tail = self.number(0.5) * self.exp(
+            polynomial(coefficients.LOG_ERFC[self.name], capped - self.number(centre)) - size * size
+        )
+        half = self.number(0.5) * x
+        small = self.number(0.5) + (half + half * polynomial(coefficients.ERF[self.name], x * x))
+        return select(size < 1, small, select(x < 0, tail, 1 - tail))
+
+    def gelu(self, x):
+        """x Φ(x)."""
+        return x * self.normal_distribution(x)
+
+    def gelu_backward(self, x, g):
+        """g (Φ(x) + x φ(x))."""
+        density = self.exp(self.number(-0.5) * x * x) * self.number(1 / math.sqrt(2 * math.pi))
+        return g * (self.normal_distribution(x) + x * density)
+
+    def gelu_tanh(self, x):
+        """x σ(v) with v = c (x + a x³)."""
+        scale, cube = self.number(coefficients.GELU_SCALE), self.number(coefficients.GELU_CUBE)
+        return x * self.sigmoid(scale * x * (1 + cube * x * x))
+
+    def gelu_tanh_backward(self, x, g):
+        """g (s + x s (1 − s) v′) with s = σ(v)."""
+        scale, cube = self.number(coefficients.GELU_SCALE), self.number(coefficients.GELU_CUBE)
+        s = self.sigmoid(scale * x * (1 + cube * x * x))
+        return g * (s + (s - s * s) * (x * (scale + self.number(3 * scale * cube) * x * x)))
+
     # Sine and cosine
 
     def sin(self, x):

@@ -34,7 +34,8 @@ def _opcodes() -> dict[tuple[str, str], Opcode]:
     define("sqrt rsqrt reciprocal floor ceil round relu step", real, 1)
     define("exp expm1 log log1p tanh sigmoid erf sin cos", real, 1)
     define("isfinite", real, 1, "bool")
-    define("dtanh dsigmoid", real, 2)
+    define("gelu gelu_tanh", real, 1)
+    define("dtanh dsigmoid gelu_backward gelu_tanh_backward", real, 2)
     for kind in (*numbers, "bool"):
         table["where", kind] = Opcode(("bool", kind, kind), kind)
     for target in (*numbers, "bool"):
@@ -47,8 +48,8 @@ OPCODES = _opcodes()
 """``OPCODES[operation, kind of its last argument]``.
 
 Beyond the plain names: ``square`` x², ``round`` to even, ``relu`` max(x, 0), ``step`` 1 where x > 0 and else
-0, ``dtanh`` a·(1 − b²), ``dsigmoid`` a·b·(1 − b), ``where`` b where a and else c, ``to_…`` conversions (reals
-are cut off), ``to_f32`` rounds to float32's precision and stays real. ``maximum``, ``minimum`` and ``relu``
+0, ``dtanh`` a·(1 − b²), ``dsigmoid`` a·b·(1 − b), ``gelu_backward`` and ``gelu_tanh_backward`` b·gelu′(a),
+``where`` b where a and else c, ``to_…`` conversions (reals are cut off), ``to_f32`` rounds to float32's precision and stays real. ``maximum``, ``minimum`` and ``relu``
 pass NaN on. For whole numbers ``floor_divide`` rounds down, ``mod`` has the divisor's sign, and both are 0
 where the divisor is.
 """

@@ -9,10 +9,12 @@ from tinyattn.ops import (
     attention,
     cells,
     elementwise,
+    gelu,
     index,
     linalg,
     maxout,
     multihead,
+    norm,
     random,
     reduce,
     scores,
@@ -35,6 +37,8 @@ _NAMES = {
     multihead: "self_attention",
     cells: "lstm_cell gru_cell",
     maxout: "maxout",
+    gelu: "gelu",
+    norm: "layer_norm rms_norm",
     random: "random_uniform random_normal bernoulli dropout",
 }
 PUBLIC = {name: getattr(module, name) for module, names in _NAMES.items() for name in names.split()}

@@ -46,8 +46,11 @@ def hand_derived(
     formula: str = "",
     vjp_formula: str = "",
     kinks: Callable | None = None,
+    elementwise: str = "",
 ) -> Op:
-    """Register an op that owns its definition. Without ``lower`` it is compiled as its definition."""
+    """Register an op that owns its definition. Without ``lower`` or ``elementwise`` it is compiled as its
+    definition.
+    """
     return register(
         Op(
             name,
@@ -58,6 +61,7 @@ def hand_derived(
             formula=formula,
             vjp_formula=vjp_formula,
             kinks=kinks,
+            elementwise=elementwise,
         )
     )
 

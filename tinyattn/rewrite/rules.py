@@ -270,13 +270,13 @@ def logsumexp(node: Tensor) -> Tensor | None:
 
 def expand_definition(node: Tensor) -> Tensor | None:
     """Ops without kernels of their own are compiled as their definition."""
-    node, key = (node.inputs[0], node.attrs["key"]) if node.op.name == "output" else (node, None)
-    op = node.op
+    whole = node.inputs[0] if node.op.name == "output" else node
+    op = whole.op
     if op.lower is not None or op.definition is None or op.elementwise:
         return None
-    result = op.definition(*node.inputs, **node.attrs)
-    if key is not None:
-        return result[key]
+    result = op.definition(*whole.inputs, **whole.attrs)
+    if whole is not node:
+        return result[node.attrs["key"]]
     return result if isinstance(result, Tensor) else None
 
 

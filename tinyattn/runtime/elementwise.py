@@ -28,6 +28,10 @@ _COST_PER_OPERATION = {
     "pow": 1.0,
     "softplus": 0.8,
     "erf": 0.6,
+    "gelu": 0.7,
+    "gelu_backward": 1.0,
+    "gelu_tanh": 0.4,
+    "gelu_tanh_backward": 0.5,
     "sin": 0.6,
     "cos": 0.6,
 }
