@@ -1,9 +1,10 @@
 """Rows of the op table: normalisations, the Gaussian error linear unit, and the operations their derivatives are made of."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
-from op_sample import Row, fixed, ours, real, sample
+from op_sample import Row, fixed, ours, positive, real, sample
 
 import tinyattn as ta
 from tinyattn.errors import ShapeError, TinyattnError
@@ -143,7 +144,153 @@ GELU_ROWS = [
     ),
 ]  # fmt: skip
 
-NORM_ROWS = [*LAYER_ROWS, *GELU_ROWS]
+# Batch normalisation. The running statistics are no part of the derivative, so they are returned in samples of values only;
+# torch also leaves out the derivative by those that are given.
+
+
+def _channels(value, x):
+    return np.reshape(value, (1, -1) + (1,) * (x.ndim - 2))
+
+
+def batch_norm(x, *rest, training, momentum=0.1, eps=1e-5, given="mean var weight bias", statistics=False):
+    held = dict(zip(given.split(), rest, strict=True))
+    axes = (0, *range(2, x.ndim))
+    count = x.size // max(x.shape[1], 1)
+    mean, var = (x.mean(axes), x.var(axes)) if training else (held["mean"], held["var"])
+    y = (x - _channels(mean, x)) / np.sqrt(_channels(var, x) + eps)
+    y = y * _channels(held.get("weight", np.ones(x.shape[1])), x) + _channels(
+        held.get("bias", np.zeros(x.shape[1])), x
+    )
+    if not statistics:
+        return y
+    keep = 1 - momentum
+    return y, keep * held["mean"] + momentum * mean, keep * held["var"] + momentum * var * count / (count - 1)
+
+
+_NAMES = {"mean": "running_mean", "var": "running_var"}
+
+
+def _our_batch_norm(x, *rest, given="mean var weight bias", statistics=False, **attrs):
+    named = {_NAMES.get(name, name): value for name, value in zip(given.split(), rest, strict=True)}
+    found = ta.batch_norm(x, **named, **attrs)
+    return found if statistics else found[0]
+
+
+def _torch_batch_norm(t, x, *rest, given="mean var weight bias", statistics=False, **attrs):
+    named = {_NAMES.get(name, name): value for name, value in zip(given.split(), rest, strict=True)}
+    held = [named[name].detach().clone() for name in _NAMES.values() if name in named]
+    y = t.nn.functional.batch_norm(
+        x, *(held or (None, None)), named.get("weight"), named.get("bias"), **attrs
+    )
+    return (y, *held) if statistics else y
+
+
+def _batch_norm_backward(x, mean, var, g, weight=1.0):
+    scale = 1 / np.sqrt(_channels(var, x) + 0.1)
+    normal = (x - _channels(mean, x)) * scale
+    axes = (0, *range(2, x.ndim))
+    dx = g - g.mean(axes, keepdims=True) - normal * (g * normal).mean(axes, keepdims=True)
+    return dx * scale * _channels(np.broadcast_to(weight, x.shape[1]), x), (g * normal).sum(axes), g.sum(axes)
+
+
+_INPUTS = (real(4, 3), real(2, 3, 5), real(2, 3, 2, 3))
+_FOUR = (real(3), positive(3), real(3), real(3))
+_WANT = "[batch_norm] running mean and variance must be given together, and in evaluation they must, but {} was got."
+
+BATCH_ROWS = [
+    Row("batch_norm", _our_batch_norm, batch_norm,
+        [sample(x, *_FOUR, training=True, eps=0.1) for x in _INPUTS]
+        + [replace(sample(x, *_FOUR, training=False, eps=0.1), **only) for x in _INPUTS for only in ({"peer": False}, {"smooth": False})]
+        + [
+            sample(real(4, 3), training=True, given=""),
+            sample(real(4, 3, 2), real(3), training=True, given="weight", eps=0.1),
+            sample(real(4, 3, 1), real(3), training=True, given="bias", eps=0.1),
+            sample(real(4, 3), real(3), positive(3), training=True, given="mean var", momentum=0.5),
+            ours(real(4, 3), real(3), positive(3), training=False, given="mean var"),
+            sample(real(5, 3, 67), *_FOUR, training=True, eps=0.1),
+            sample(real(70, 3), *_FOUR, training=True, eps=0.1),
+            ours(real(0, 3, 2), *_FOUR, training=False),
+            replace(sample(real(4, 3, 2), *_FOUR, training=True, statistics=True), smooth=False),
+            replace(sample(real(4, 3), *_FOUR, training=True, statistics=True, momentum=0.7), smooth=False),
+        ],
+        torch=_torch_batch_norm,
+        errors=[
+            (lambda: ta.batch_norm(_float(3), training=True), ShapeError, "[batch_norm] x must be (N, C, …), but shape (3,) was got."),
+            (lambda: ta.batch_norm(_float(2, 3), weight=_float(2), training=True), ShapeError,
+             "[batch_norm] weight, bias and running statistics must be (3,), one number a channel, but (2,) was got."),
+            (lambda: ta.batch_norm(_float(2, 3)), ShapeError, _WANT.format("none")),
+            (lambda: ta.batch_norm(_float(2, 3), _float(3)), ShapeError, _WANT.format("only one")),
+            (lambda: ta.batch_norm(_float(1, 3), training=True), ShapeError,
+             "[batch_norm] training needs more than one number a channel, but shape (1, 3) was got."),
+        ]),
+    Row("batch_norm_backward", lambda *x: outputs(make("batch_norm_backward", *x, eps=0.1), 3), _batch_norm_backward,
+        [sample(real(2, 3, 4), real(3), positive(3), real(2, 3, 4)), sample(real(4, 3, 1), real(3), positive(3), real(4, 3, 1), real(3)),
+         sample(real(3, 2, 35), real(2), positive(2), real(3, 2, 35), real(2))], tolerance=4.0),
+]  # fmt: skip
+
+
+# Spectral normalisation. The vectors u and v are constants to the derivative, so they are made inside the call.
+
+
+def _vectors(w, dim):
+    height = w.shape[dim]
+    return np.arange(1.0, height + 1), np.arange(1.0, w.size // height + 1)
+
+
+def spectral_norm(w, dim=0, n_power_iterations=1, eps=1e-12, vectors=False):
+    matrix = np.moveaxis(w, dim, 0).reshape(w.shape[dim], -1)
+    u, v = _vectors(w, dim)
+    for _ in range(n_power_iterations):
+        u = matrix @ v
+        u = u / max(np.sqrt(u @ u), eps)
+        v = u @ matrix
+        v = v / max(np.sqrt(v @ v), eps)
+    found = w / (u @ matrix @ v)
+    return (found, u, v) if vectors else found
+
+
+def _our_spectral_norm(w, dim=0, vectors=False, **attrs):
+    u, v = (a.astype(w.dtype) for a in _vectors(w, dim))
+    found = ta.spectral_norm(w, u, v, dim=dim, **attrs)
+    return found if vectors else found[0]
+
+
+def _torch_spectral_norm(t, w, dim=0, n_power_iterations=1, eps=1e-12, vectors=False):
+    """As torch.nn.utils.parametrizations.spectral_norm does it: u and v without a gradient."""
+    matrix = w.movedim(dim, 0).flatten(1)
+    u, v = map(t.from_numpy, _vectors(w.detach().numpy(), dim))
+    with t.no_grad():
+        for _ in range(n_power_iterations):
+            u = t.nn.functional.normalize(matrix.mv(v), dim=0, eps=eps)
+            v = t.nn.functional.normalize(matrix.T.mv(u), dim=0, eps=eps)
+    found = w / t.vdot(u, matrix.mv(v))
+    return (found, u, v) if vectors else found
+
+
+def _spectral(*shape, order=2, smooth=True, **attrs):
+    return replace(sample(positive(*shape), **attrs), order=order, smooth=smooth)
+
+
+SPECTRAL_ROWS = [
+    Row("spectral_norm", _our_spectral_norm, spectral_norm,
+        [
+            _spectral(3, 4, n_power_iterations=0), _spectral(2, 3, 2, n_power_iterations=0, dim=1), _spectral(3, 2, n_power_iterations=0, dim=-1),
+            # After many steps u and v are the singular vectors, where σ is stationary: then the derivative is the true one.
+            _spectral(3, 4, n_power_iterations=40, order=1),
+            _spectral(3, 4, n_power_iterations=1, vectors=True, smooth=False), _spectral(5, 2, 2, n_power_iterations=3, vectors=True, smooth=False, dim=2),
+            _spectral(17, 70, n_power_iterations=2, vectors=True, smooth=False),
+        ],
+        torch=_torch_spectral_norm,
+        errors=[
+            (lambda: ta.spectral_norm(_float(3), _float(3), _float(1)), ShapeError,
+             "[spectral_norm] the weight must be floating-point and have two axes or more, dim=0 among them, but f32[3] was got."),
+            (lambda: ta.spectral_norm(_float(2, 3), _float(3), _float(2)), ShapeError,
+             "[spectral_norm] u must be (2,) and v (3,), but (3,) and (2,) were got."),
+        ]),
+]  # fmt: skip
+
+
+NORM_ROWS = [*LAYER_ROWS, *GELU_ROWS, *BATCH_ROWS, *SPECTRAL_ROWS]
 
 
 def proof_cases():
@@ -155,5 +302,10 @@ def proof_cases():
             yield name, kind, (real(2, 3, 4), *(real(4) for _ in range(count))), {"eps": 1e-5}
         yield name, "wide rows", (real(5, 70), *(real(70) for _ in range(operands - 1))), {"eps": 1e-2}
         yield name, "one number a row", (real(3, 1),), {"eps": 0.5}
+    for count, kind in enumerate(("plain", "weight", "weight and bias")):
+        yield "batch_norm", kind, (real(4, 3, 2), *(real(3) for _ in range(count))), {"eps": 1e-5}
+    yield "batch_norm", "one place", (real(40, 3, 1), real(3), real(3)), {"eps": 0.1}
+    yield "batch_norm", "many places", (real(2, 3, 70), real(3), real(3)), {"eps": 0.1}
+    yield "spectral_norm", "plain", (real(3, 4) + 2, 1 + rng.random(3), 1 + rng.random(4)), {}
     for name in ("gelu", "gelu_tanh"):
         yield name, "plain", (2 * real(3, 7),), {}

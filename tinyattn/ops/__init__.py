@@ -7,6 +7,7 @@ file a family.
 from tinyattn.graph.op import OPS
 from tinyattn.ops import (
     attention,
+    batch_norm,
     cells,
     elementwise,
     gelu,
@@ -20,6 +21,7 @@ from tinyattn.ops import (
     scores,
     shape,
     softmax,
+    spectral_norm,
 )
 from tinyattn.ops import methods as _methods  # noqa: F401  (binds operators to Tensor)
 
@@ -39,6 +41,8 @@ _NAMES = {
     maxout: "maxout",
     gelu: "gelu",
     norm: "layer_norm rms_norm",
+    batch_norm: "batch_norm",
+    spectral_norm: "spectral_norm",
     random: "random_uniform random_normal bernoulli dropout",
 }
 PUBLIC = {name: getattr(module, name) for module, names in _NAMES.items() for name in names.split()}
