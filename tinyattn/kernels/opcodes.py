@@ -49,9 +49,9 @@ OPCODES = _opcodes()
 
 Beyond the plain names: ``square`` x², ``round`` to even, ``relu`` max(x, 0), ``step`` 1 where x > 0 and else
 0, ``dtanh`` a·(1 − b²), ``dsigmoid`` a·b·(1 − b), ``gelu_backward`` and ``gelu_tanh_backward`` b·gelu′(a),
-``where`` b where a and else c, ``to_…`` conversions (reals are cut off), ``to_f32`` rounds to float32's precision and stays real. ``maximum``, ``minimum`` and ``relu``
-pass NaN on. For whole numbers ``floor_divide`` rounds down, ``mod`` has the divisor's sign, and both are 0
-where the divisor is.
+``where`` b where a and else c, ``to_…`` conversions (reals are cut off), ``to_f32`` rounds to float32's
+precision and stays real. ``maximum``, ``minimum`` and ``relu`` pass NaN on. For whole numbers
+``floor_divide`` rounds down, ``mod`` has the divisor's sign, and both are 0 where the divisor is.
 """
 
 FOLDS = {
