@@ -10,6 +10,8 @@ Everything that a user pays once (building, differentiating, compiling) belongs 
 that is paid at each step belongs in the call.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
 import tinyattn as ta
@@ -37,6 +39,27 @@ def _adam(parameters, gradients, lr=1e-3, clip=1.0, beta1=0.9, beta2=0.999, eps=
         ta.assign(mean, new_mean)
         ta.assign(square, new_square)
         ta.assign(weight, weight - size * new_mean / (ta.sqrt(new_square) * correction + eps))
+
+
+def _training(
+    loss_of: Callable[..., ta.Tensor], optimizer: ta.optim.Optimizer, arrays: problem.Arrays
+) -> Work:
+    """One compiled step of descent on a fixed batch."""
+
+    @ta.function
+    def step(*given):
+        loss = loss_of(*given)
+        optimizer.minimize(loss)
+        return loss
+
+    given = tuple(arrays.values())
+
+    def work():
+        return float(step(*given))
+
+    work.program = step.program(*given)
+    work.step = step
+    return work
 
 
 def bahdanau_step(
@@ -208,6 +231,139 @@ def ntm_step(
 
     work.program = step.program(*given)
     return work
+
+
+class LanguageModel(ta.nn.Module):
+    """Embedding, LSTM, projection to the vocabulary."""
+
+    def __init__(self, embedding: int, hidden: int, vocabulary: int) -> None:
+        self.embedding = ta.nn.Embedding(vocabulary, embedding)
+        self.lstm = ta.nn.LSTM(embedding, hidden, batch_first=True)
+        self.output = ta.nn.Linear(hidden, vocabulary)
+
+    def forward(self, inputs: ta.Tensor, outputs: ta.Tensor) -> ta.Tensor:
+        """Tokens (B, T) and the tokens that follow them give the mean cross-entropy."""
+        states, _ = self.lstm(self.embedding(inputs))
+        return ta.cross_entropy(self.output(states), outputs)
+
+
+def lstm_lm_step(
+    batch: int = 32,
+    steps: int = 64,
+    embedding: int = 256,
+    hidden: int = 256,
+    vocabulary: int = 65,
+    seed: int = 0,
+) -> Work:
+    """The step of `peers/torch_lstm_lm.py`: clip 1, Adam 1e-3."""
+    model = LanguageModel(embedding, hidden, vocabulary)
+    model.load_state_dict(problem.lstm_lm_parameters(embedding, hidden, vocabulary, seed))
+    optimizer = ta.optim.Adam(model.parameters(), lr=1e-3, clip_norm=1.0)
+    return _training(model, optimizer, problem.language_batch(batch, steps, vocabulary, seed))
+
+
+def gpt_step(
+    batch: int = 12,
+    block: int = 64,
+    layers: int = 4,
+    heads: int = 4,
+    width: int = 128,
+    vocabulary: int = 65,
+    seed: int = 0,
+) -> Work:
+    """The step of `peers/torch_gpt.py`: clip 1, AdamW 1e-3, betas 0.9 and 0.99, decay 0.1 of matrices."""
+    w = {
+        name: ta.parameter(array, name=name)
+        for name, array in problem.gpt_parameters(layers, width, block, vocabulary, seed).items()
+    }
+
+    def weight(name):
+        return w[f"transformer.{name}.weight"]
+
+    def attend(x, inward, outward):  # (B, T, C) → (B, T, C)
+        parts = (x @ inward.T).reshape(-1, block, 3, heads, width // heads).transpose(2, 0, 3, 1, 4)
+        y = ta.attention(parts[0], parts[1], parts[2], is_causal=True)  # (B, H, T, D)
+        return y.transpose(0, 2, 1, 3).reshape(-1, block, width) @ outward.T
+
+    def loss_of(inputs, outputs):
+        x = ta.embedding(weight("wte"), inputs) + weight("wpe")
+        for k in range(layers):
+            normal = ta.layer_norm(x, weight(f"h.{k}.ln_1"))
+            x = x + attend(normal, weight(f"h.{k}.attn.c_attn"), weight(f"h.{k}.attn.c_proj"))
+            normal = ta.layer_norm(x, weight(f"h.{k}.ln_2"))
+            x = x + ta.gelu(normal @ weight(f"h.{k}.mlp.c_fc").T) @ weight(f"h.{k}.mlp.c_proj").T
+        return ta.linear_cross_entropy(ta.layer_norm(x, weight("ln_f")), weight("wte"), outputs)
+
+    optimizer = ta.optim.AdamW(w.values(), lr=1e-3, betas=(0.9, 0.99), weight_decay=0.1, clip_norm=1.0)
+    return _training(loss_of, optimizer, problem.language_batch(batch, block, vocabulary, seed))
+
+
+def transformer_step(
+    batch: int = 32,
+    source: int = 32,
+    target: int = 32,
+    layers: int = 2,
+    heads: int = 4,
+    width: int = 128,
+    inner: int = 512,
+    vocabulary: int = 1000,
+    dropout: float = 0.0,
+    seed: int = 0,
+) -> Work:
+    """The step of `peers/torch_transformer.py`: clip 1, Adam 1e-3, label smoothing 0.1."""
+    arrays = problem.transformer_parameters(layers, width, inner, vocabulary, seed)
+    w = {name: ta.parameter(array, name=name) for name, array in arrays.items()}
+    positions = ta.tensor(problem.positions(max(source, target), width))
+
+    def drop(x):
+        return ta.dropout(x, dropout) if dropout else x
+
+    def linear(x, name):
+        return x @ w[f"{name}.weight"].T + w[f"{name}.bias"]
+
+    def norm(x, name):
+        return ta.layer_norm(x, w[f"{name}.weight"], w[f"{name}.bias"])
+
+    def embed(tokens, name):
+        x = ta.embedding(w[f"{name}_embedding.weight"], tokens) * width**0.5
+        return drop(x + positions[: tokens.shape[1]])
+
+    def split(x):  # (B, T, H D) → (B, H, T, D)
+        return x.reshape(*x.shape[:2], heads, width // heads).transpose(0, 2, 1, 3)
+
+    def attend(x, memory, name, **masking):  # queries (B, T, C), keys and values from (B, S, C) → (B, T, C)
+        matrix, bias = w[f"{name}.in_proj_weight"], w[f"{name}.in_proj_bias"]
+        if x is memory:
+            query, key, value = ta.split(x @ matrix.T + bias, 3, axis=2)
+        else:
+            query = x @ matrix[:width].T + bias[:width]
+            key, value = ta.split(memory @ matrix[width:].T + bias[width:], 2, axis=2)
+        y = ta.attention(split(query), split(key), split(value), dropout_p=dropout, **masking)
+        return linear(y.transpose(0, 2, 1, 3).reshape(x.shape), f"{name}.out_proj")
+
+    def feed_forward(x, name):
+        return linear(drop(ta.relu(linear(x, f"{name}.linear1"))), f"{name}.linear2")
+
+    def loss_of(tokens, inputs, outputs):
+        real = ta.reshape(tokens != problem.PAD, (-1, 1, 1, source))  # (B, 1, 1, S)
+        memory = embed(tokens, "source")
+        for k in range(layers):
+            name = f"transformer.encoder.layers.{k}"
+            attended = attend(memory, memory, f"{name}.self_attn", mask=real)
+            memory = norm(memory + drop(attended), f"{name}.norm1")
+            memory = norm(memory + drop(feed_forward(memory, name)), f"{name}.norm2")
+        memory = norm(memory, "transformer.encoder.norm")
+        x = embed(inputs, "target")
+        for k in range(layers):
+            name = f"transformer.decoder.layers.{k}"
+            x = norm(x + drop(attend(x, x, f"{name}.self_attn", is_causal=True)), f"{name}.norm1")
+            x = norm(x + drop(attend(x, memory, f"{name}.multihead_attn", mask=real)), f"{name}.norm2")
+            x = norm(x + drop(feed_forward(x, name)), f"{name}.norm3")
+        logits = linear(norm(x, "transformer.decoder.norm"), "output")
+        return ta.cross_entropy(logits, outputs, ignore_index=problem.PAD, label_smoothing=0.1)
+
+    optimizer = ta.optim.Adam(w.values(), lr=1e-3, clip_norm=1.0)
+    return _training(loss_of, optimizer, problem.transformer_batch(batch, source, target, vocabulary, seed))
 
 
 def gemm(m: int, n: int, k: int, transpose_a: bool = False, transpose_b: bool = False, seed: int = 0) -> Work:

@@ -1,4 +1,4 @@
-"""What both JAX peers share: optimizers with PyTorch's formulas, and a step compiled whole.
+"""What the JAX peers share: optimizers and layers with PyTorch's formulas, and a step compiled whole.
 
 Parameters, optimizer state and gradients are dicts of arrays with the same keys. The old buffers are donated
 to the compiled step, which therefore updates in place.
@@ -35,17 +35,33 @@ def adam_state(parameters: Parameters) -> State:
 
 
 def adam(
-    parameters: Parameters, gradients: Parameters, state: State, rate: float
+    parameters: Parameters,
+    gradients: Parameters,
+    state: State,
+    rate: float,
+    betas: tuple[float, float] = (0.9, 0.999),
+    decay: float = 0.0,
 ) -> tuple[Parameters, State]:
-    """Kingma and Ba (2015), algorithm 1, with beta 0.9 and 0.999 and epsilon 1e-8."""
+    """Kingma and Ba (2015), algorithm 1, with epsilon 1e-8; `decay` of matrices as in AdamW."""
+    first, second = betas
     step = state["step"] + 1
-    mean = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, state["mean"], gradients)
-    square = jax.tree.map(lambda v, g: 0.999 * v + 0.001 * g * g, state["square"], gradients)
-    scale, correction = rate / (1 - 0.9**step), jnp.sqrt(1 - 0.999**step)
-    updated = jax.tree.map(
-        lambda p, m, v: p - scale * m / (jnp.sqrt(v) / correction + 1e-8), parameters, mean, square
-    )
+    mean = jax.tree.map(lambda m, g: first * m + (1 - first) * g, state["mean"], gradients)
+    square = jax.tree.map(lambda v, g: second * v + (1 - second) * g * g, state["square"], gradients)
+    scale, correction = rate / (1 - first**step), jnp.sqrt(1 - second**step)
+
+    def update(p: jax.Array, m: jax.Array, v: jax.Array) -> jax.Array:
+        kept = p * (1 - rate * decay) if p.ndim > 1 and decay else p
+        return kept - scale * m / (jnp.sqrt(v) / correction + 1e-8)
+
+    updated = jax.tree.map(update, parameters, mean, square)
     return updated, {"mean": mean, "square": square, "step": step}
+
+
+def clipped_adam(**options: Any) -> Callable[[Parameters, Parameters, State], tuple[Parameters, State]]:
+    """The update of Adam 1e-3 with all gradients together clipped to norm 1; `options` are those of `adam`."""
+    return lambda parameters, gradients, state: adam(
+        parameters, clip_norm(gradients, 1.0), state, 1e-3, **options
+    )
 
 
 def rmsprop_state(parameters: Parameters) -> State:
@@ -66,6 +82,19 @@ def rmsprop(
     )
     updated = jax.tree.map(lambda p, b: p - rate * b, parameters, momentum)
     return updated, {"square": square, "momentum": momentum}
+
+
+def layer_norm(x: jax.Array, weight: jax.Array) -> jax.Array:
+    """Ba et al. (2016) over the last axis, with epsilon 1e-5 and without bias."""
+    centred = x - x.mean(-1, keepdims=True)
+    return centred * jax.lax.rsqrt(jnp.square(centred).mean(-1, keepdims=True) + 1e-5) * weight
+
+
+def cross_entropy(logits: jax.Array, targets: jax.Array, smoothing: float = 0.0) -> jax.Array:
+    """Cross-entropy of each row of (..., V) logits, with label smoothing as PyTorch's."""
+    values = jax.nn.log_softmax(logits)
+    each = -jnp.take_along_axis(values, targets[..., None], axis=-1)[..., 0]
+    return (1 - smoothing) * each - smoothing * values.mean(-1) if smoothing else each
 
 
 class Step:

@@ -98,6 +98,104 @@ def ntm_parameters(controller: int, width: int, seed: int) -> Arrays:
     return _uniform(np.random.default_rng([seed, 4]), shapes, controller**-0.5)
 
 
+def language_batch(batch: int, steps: int, vocabulary: int, seed: int) -> Arrays:
+    """int64 tokens for language models: `inputs` and `outputs` (batch, steps), one step ahead of them."""
+    tokens = np.random.default_rng([seed, 6]).integers(0, vocabulary, (batch, steps + 1))
+    return {
+        "inputs": np.ascontiguousarray(tokens[:, :-1]),
+        "outputs": np.ascontiguousarray(tokens[:, 1:]),
+    }
+
+
+def lstm_lm_parameters(embedding: int, hidden: int, vocabulary: int, seed: int) -> Arrays:
+    """Weights of a language model of one LSTM layer, uniform in +-1/sqrt(hidden)."""
+    shapes: dict[str, tuple[int, ...]] = {
+        "embedding.weight": (vocabulary, embedding),
+        "lstm.weight_ih_l0": (4 * hidden, embedding),
+        "lstm.weight_hh_l0": (4 * hidden, hidden),
+        "lstm.bias_ih_l0": (4 * hidden,),
+        "lstm.bias_hh_l0": (4 * hidden,),
+        "output.weight": (vocabulary, hidden),
+        "output.bias": (vocabulary,),
+    }
+    return _uniform(np.random.default_rng([seed, 7]), shapes, hidden**-0.5)
+
+
+def gpt_parameters(layers: int, width: int, block: int, vocabulary: int, seed: int) -> Arrays:
+    """Weights of a GPT without biases by nanoGPT's names: normal with 0.02, those of layer norms 1.
+
+    The token embedding `transformer.wte.weight` is also the output projection.
+    """
+    shapes: dict[str, tuple[int, ...]] = {
+        "transformer.wte.weight": (vocabulary, width),
+        "transformer.wpe.weight": (block, width),
+    }
+    for layer in range(layers):
+        shapes |= {
+            f"transformer.h.{layer}.ln_1.weight": (width,),
+            f"transformer.h.{layer}.attn.c_attn.weight": (3 * width, width),
+            f"transformer.h.{layer}.attn.c_proj.weight": (width, width),
+            f"transformer.h.{layer}.ln_2.weight": (width,),
+            f"transformer.h.{layer}.mlp.c_fc.weight": (4 * width, width),
+            f"transformer.h.{layer}.mlp.c_proj.weight": (width, 4 * width),
+        }
+    shapes["transformer.ln_f.weight"] = (width,)
+    generator = np.random.default_rng([seed, 8])
+    return {
+        name: np.ones(shape, np.float32)
+        if len(shape) == 1
+        else (0.02 * generator.standard_normal(shape)).astype(np.float32)
+        for name, shape in shapes.items()
+    }
+
+
+def transformer_batch(batch: int, source: int, target: int, vocabulary: int, seed: int) -> Arrays:
+    """int64 tokens as in `bahdanau_batch`, with up to eight places of padding at the end of sources too."""
+    arrays = bahdanau_batch(batch, source, target, vocabulary, seed)
+    lengths = np.random.default_rng([seed, 9]).integers(max(1, source - 8), source + 1, (batch, 1))
+    arrays["source"][np.arange(source) >= lengths] = PAD
+    return arrays
+
+
+def transformer_parameters(layers: int, width: int, inner: int, vocabulary: int, seed: int) -> Arrays:
+    """Weights of an encoder and a decoder of `layers` layers by `torch.nn.Transformer`'s names.
+
+    Matrices, embeddings and biases are uniform in +-1/sqrt(width); layer norms begin as the identity.
+    """
+    attention = {
+        "in_proj_weight": (3 * width, width),
+        "in_proj_bias": (3 * width,),
+        "out_proj.weight": (width, width),
+        "out_proj.bias": (width,),
+    }
+    shapes: dict[str, tuple[int, ...]] = {
+        "source_embedding.weight": (vocabulary, width),
+        "target_embedding.weight": (vocabulary, width),
+        "output.weight": (vocabulary, width),
+        "output.bias": (vocabulary,),
+    }
+    norms: Arrays = {}
+    for side, blocks in (("encoder", ("self_attn",)), ("decoder", ("self_attn", "multihead_attn"))):
+        places = [f"transformer.{side}.norm"]
+        for layer in range(layers):
+            here = f"transformer.{side}.layers.{layer}"
+            shapes |= {
+                f"{here}.{block}.{name}": shape for block in blocks for name, shape in attention.items()
+            }
+            shapes |= {f"{here}.linear1.weight": (inner, width), f"{here}.linear1.bias": (inner,)}
+            shapes |= {f"{here}.linear2.weight": (width, inner), f"{here}.linear2.bias": (width,)}
+            places += [f"{here}.norm{k + 1}" for k in range(len(blocks) + 1)]
+        norms |= {f"{place}.weight": np.ones(width, np.float32) for place in places}
+        norms |= {f"{place}.bias": np.zeros(width, np.float32) for place in places}
+    return _uniform(np.random.default_rng([seed, 10]), shapes, width**-0.5) | norms
+
+
+def positions(length: int, width: int) -> np.ndarray:
+    """Sinusoidal positions (length, width) of Vaswani et al. (2017), section 3.5."""
+    angles = np.arange(length)[:, None] * 10000.0 ** (-np.arange(0, width, 2) / width)
+    return np.stack([np.sin(angles), np.cos(angles)], axis=-1).reshape(length, width).astype(np.float32)
+
+
 def gemm_operands(
     m: int, n: int, k: int, transpose_a: bool, transpose_b: bool, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
