@@ -52,16 +52,12 @@ def matmul(a, b) -> Tensor:
         a = reshape(a, (1, *a.shape))
     if right:
         b = reshape(b, (*b.shape, 1))
-    if (
-        b.ndim == 2
-        and a.op.name == "take"
-        and a.attrs["axis"] == 0
-        and a.inputs[0].ndim == 2
-        and a.inputs[0].shape[0] < a.size // a.shape[-1]
-    ):
+    looked_up = _rows_of_table(a) if b.ndim == 2 else None
+    if looked_up is not None:
         # Rows of a small table, many times over: multiply the table once and take rows of the product. The
         # same numbers with less work.
-        c = make("take", make("matmul", a.inputs[0], b), a.inputs[1], axis=0)
+        table, indices = looked_up
+        c = make("take", make("matmul", table, b), indices, axis=0)
     elif b.ndim == 2 and a.ndim > 2:  # one matrix for the whole batch: a single large product
         rows = reshape(a, (math.prod(a.shape[:-1]), a.shape[-1]))
         c = reshape(make("matmul", rows, b), (*a.shape[:-1], b.shape[-1]))
@@ -70,6 +66,31 @@ def matmul(a, b) -> Tensor:
     if left:
         c = reshape(c, (*c.shape[:-2], c.shape[-1]))
     return reshape(c, c.shape[:-1]) if right else c
+
+
+def _rows_of_table(x: Tensor) -> tuple[Tensor, Tensor] | None:
+    """``(table, indices)`` if x, (…, k), is rows of a table (n, k) that has fewer: table[indices] is x.
+
+    Axes may have been reordered or joined since, which is then done to the indices.
+    """
+    views = []
+    rows = x.size // x.shape[-1] if x.size else 0
+    while True:
+        inner = x.inputs[0] if x.op.name in ("transpose", "reshape") else x
+        keeps = x.op.name == "transpose" and x.attrs["axes"][-1] == x.ndim - 1
+        if not keeps and not (x.op.name == "reshape" and x.ndim and inner.shape[-1:] == x.shape[-1:]):
+            break
+        views.append(x)
+        x = inner
+    if x.op.name != "take" or x.attrs["axis"] != 0 or x.inputs[0].ndim != 2 or x.inputs[0].shape[0] >= rows:
+        return None
+    table, indices = x.inputs
+    for view in reversed(views):
+        if view.op.name == "transpose":
+            indices = transpose(indices, view.attrs["axes"][:-1])
+        else:
+            indices = reshape(indices, view.shape[:-1])
+    return table, indices
 
 
 def _infer(a, b):

@@ -211,6 +211,17 @@ def join_parts(node: Tensor) -> Tensor | None:
     return joined if rest is None else make("add", rest, joined)
 
 
+@rule("rows-of-sum", "table[i] + row → (table + row)[i], for a table of fewer rows", "exact", "add")
+def rows_of_sum(node: Tensor) -> Tensor | None:
+    for rows, row in (node.inputs, reversed(node.inputs)):
+        if rows.op.name == "take" and rows.attrs["axis"] == 0 and rows.shape == node.shape:
+            table, indices = rows.inputs
+            if table.ndim == 2 and table.size < node.size and row.shape[-1:] == node.shape[-1:] == (row.size,):
+                total = make("add", table, make("reshape", row, shape=row.shape[-1:]))
+                return make("take", total, indices, axis=0)
+    return None
+
+
 @rule("log-softmax", "log softmax(x) → log_softmax(x)", "stabilising", "log")
 def log_softmax(node: Tensor) -> Tensor | None:
     inner = node.inputs[0]
