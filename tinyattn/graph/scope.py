@@ -47,19 +47,24 @@ def scope(name: str):
         state.scope = before
 
 
-@contextlib.contextmanager
-def on_behalf_of(node, origin=None):
+class on_behalf_of:  # (a class, because it is entered for every node that is rebuilt)
     """Nodes made inside take the scope and line of ``node``; ``origin`` marks them as the derivative of that
     node.
     """
-    before = state.scope, state.line, state.origin
-    state.scope, state.line = node.scope, node.line
-    if origin is not None:
-        state.origin = origin
-    try:
-        yield
-    finally:
-        state.scope, state.line, state.origin = before
+
+    __slots__ = ("before", "node", "origin")
+
+    def __init__(self, node, origin=None):
+        self.node, self.origin = node, origin
+
+    def __enter__(self) -> None:
+        self.before = state.scope, state.line, state.origin
+        state.scope, state.line = self.node.scope, self.node.line
+        if self.origin is not None:
+            state.origin = self.origin
+
+    def __exit__(self, *exception) -> None:
+        state.scope, state.line, state.origin = self.before
 
 
 def user_line() -> Line | None:

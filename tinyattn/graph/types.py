@@ -5,6 +5,7 @@ broadcast as in NumPy. When element types mix, the wider of a kind wins, a float
 integer, an integer over bool, and a Python number takes the type of what it meets.
 """
 
+import functools
 from typing import NamedTuple, NoReturn
 
 import numpy as np
@@ -68,6 +69,7 @@ def promote(*dtypes: np.dtype) -> np.dtype:
     return max(dtypes, key=_RANK.__getitem__)
 
 
+@functools.lru_cache(maxsize=65536)
 def broadcast(op: str, *shapes: Shape) -> Shape:
     """The shape that all of ``shapes`` broadcast to, by NumPy's rules."""
     if all(shape == shapes[0] for shape in shapes):
