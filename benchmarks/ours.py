@@ -288,11 +288,11 @@ def gpt_step(
     def loss_of(inputs, outputs):
         x = ta.embedding(weight("wte"), inputs) + weight("wpe")
         for k in range(layers):
-            normal = ta.layer_norm(x, weight(f"h.{k}.ln_1"))
+            normal = ta.layer_norm(x, width, weight(f"h.{k}.ln_1"))
             x = x + attend(normal, weight(f"h.{k}.attn.c_attn"), weight(f"h.{k}.attn.c_proj"))
-            normal = ta.layer_norm(x, weight(f"h.{k}.ln_2"))
+            normal = ta.layer_norm(x, width, weight(f"h.{k}.ln_2"))
             x = x + ta.gelu(normal @ weight(f"h.{k}.mlp.c_fc").T) @ weight(f"h.{k}.mlp.c_proj").T
-        return ta.linear_cross_entropy(ta.layer_norm(x, weight("ln_f")), weight("wte"), outputs)
+        return ta.linear_cross_entropy(ta.layer_norm(x, width, weight("ln_f")), weight("wte"), outputs)
 
     optimizer = ta.optim.AdamW(w.values(), lr=1e-3, betas=(0.9, 0.99), weight_decay=0.1, clip_norm=1.0)
     return _training(loss_of, optimizer, problem.language_batch(batch, block, vocabulary, seed))
@@ -322,7 +322,7 @@ def transformer_step(
         return x @ w[f"{name}.weight"].T + w[f"{name}.bias"]
 
     def norm(x, name):
-        return ta.layer_norm(x, w[f"{name}.weight"], w[f"{name}.bias"])
+        return ta.layer_norm(x, width, w[f"{name}.weight"], w[f"{name}.bias"])
 
     def embed(tokens, name):
         x = ta.embedding(w[f"{name}_embedding.weight"], tokens) * width**0.5
