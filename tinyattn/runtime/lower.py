@@ -19,6 +19,7 @@ from tinyattn.kernels.chains import Chain
 from tinyattn.runtime.elementwise import may_overwrite
 from tinyattn.runtime.memory import Buffer, Moving, Ref, Region, full_ref
 from tinyattn.runtime.moves import emit_copy, emit_fill
+from tinyattn.runtime.schedule import schedule
 
 
 @dataclass(eq=False)
@@ -181,13 +182,19 @@ class Emitter:
         emit_fill(self, target, value)
 
     # The walk.
-    def lower(self, roots: Sequence[Tensor], values: dict[Tensor, Ref], placed: dict[Tensor, Ref]) -> None:
-        """Emit the kernels that compute ``roots`` in the current region; ``values`` are known, ``placed``
-        says where some results must go.
+    def lower(
+        self,
+        roots: Sequence[Tensor],
+        values: dict[Tensor, Ref],
+        placed: dict[Tensor, Ref],
+        updates: dict[Tensor, Tensor] | None = None,
+    ) -> None:
+        """Emit the kernels that compute ``roots`` and ``updates`` in the current region; ``values`` are known,
+        ``placed`` says where some results must go.
         """
         outer = self._values, self._placed, self._asked
         self._values, self._placed = values, placed
-        order = topological(roots, values)
+        order = schedule(roots, values, updates)
         self._asked = {}
         for node in order:
             if node.op.name == "output":
@@ -345,13 +352,7 @@ def lower_graph(
         array = np.zeros(node.shape, node.dtype)
         buffers.append(Buffer(array.nbytes, emit.main, array=array, label=node.name or "input"))
         values[node] = full_ref(buffers[-1], node.shape, node.dtype)
-    # Updates come last, so that nothing still needs the old value and it can be overwritten in place.
-    before = [
-        s
-        for value in updates.values()
-        for s in (value.inputs[0].inputs if value.op.name == "output" else value.inputs)
-    ]
-    emit.lower([*outputs, *before, *updates.values()], values, {})
+    emit.lower(outputs, values, {}, updates)
     changing = {emit._leaf(leaf).buffer for leaf in updates}
 
     def kept(ref: Ref) -> Ref:
