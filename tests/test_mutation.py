@@ -52,6 +52,12 @@ ABSOLUTE_TOLERANCE = {"cast": 1e-3}
 SAMPLES["scan"] = [
     (0, _scan, [np.array([0.1, 0.2]), np.array([[0.3, -0.2], [0.5, 0.4]]), np.array([0.7, -0.6])])
 ]
+SAMPLES["checkpoint"] = [
+    (0, ta.checkpoint(lambda x, w: ta.tanh(x * w)), [np.array([0.3, -0.2]), np.array(0.7)])
+]
+SAMPLES["after"] = [
+    (0, lambda x: ta.grad(ta.checkpoint(lambda x: ta.sin(x) * x)(x).sum(), x), [np.array([0.3, -0.2])])
+]
 
 
 @contextlib.contextmanager

@@ -25,8 +25,9 @@ from tinyattn.runtime.program import optimize
 every_row = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 DIFFERENTIABLE = [row for row in ROWS if not row.constant]
 LEAVES = {"tensor", "parameter", "input", "argument", "constant", "output"}
-ELSEWHERE = {"scan", "uniform", "affine", "fused"}
-"""Operations that have tests of their own (test_graph, test_proof, test_rewrite) rather than a row."""
+ELSEWHERE = {"scan", "uniform", "affine", "fused", "checkpoint", "after"}
+"""Operations that have tests of their own (test_graph, test_proof, test_rewrite, test_checkpoint_transform) rather
+than a row."""
 
 
 def leaves(sample, dtype=np.float64):

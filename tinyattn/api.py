@@ -6,6 +6,7 @@ import numpy as np
 
 from tinyattn import ops
 from tinyattn.errors import CheckpointError, DataError, DTypeError, GradcheckError, ShapeError, TinyattnError
+from tinyattn.graph.checkpoint import checkpoint
 from tinyattn.graph.grad import backward, grad, hvp, jvp, vjp
 from tinyattn.graph.scan import scan
 from tinyattn.graph.scope import scope
@@ -35,6 +36,7 @@ __all__ = [
     "assign",
     "backward",
     "bool_",
+    "checkpoint",
     "debug_nans",
     "float32",
     "float64",

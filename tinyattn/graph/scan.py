@@ -118,8 +118,8 @@ def scan(
 
 
 def _vary_randomness(steps, drawn, inputs, x_vars, next_carries, emitted):
-    """Give each step random numbers of its own: the seed that the nodes ``drawn`` in it read is a hash of
-    the loop's seed and the step's number.
+    """Give each step random numbers of its own: the seed that the nodes ``drawn`` in it, and derivatives of
+    these, read is a hash of the loop's seed and the step's number.
     """
     step = placeholder(Type((), np.dtype(np.int64)))
     inputs.append(constant(np.arange(steps), np.int64))
@@ -128,18 +128,21 @@ def _vary_randomness(steps, drawn, inputs, x_vars, next_carries, emitted):
     number = make("mul", make("add", step, constant(1, np.int64)), one)
     inside = set(drawn)
 
+    def is_drawn(node: Tensor | None) -> bool:
+        while node is not None and node not in inside:
+            node = node.origin
+        return node is not None
+
     def change(node: Tensor, sources: list[Tensor]) -> Tensor:
-        if node in inside:
-            sources = [
-                make("add", make("mul", s, multiplier), number) if _is_state(s) else s for s in sources
-            ]
+        if is_drawn(node):
+            sources = [make("add", make("mul", s, multiplier), number) if is_state(s) else s for s in sources]
         return rebuild(node, sources)
 
     roots = transform([*next_carries, *emitted], change)
     return roots[: len(next_carries)], roots[len(next_carries) :]
 
 
-def _is_state(node: Tensor) -> bool:
+def is_state(node: Tensor) -> bool:
     """Whether a value is a random state, as it is or already varied by an inner loop."""
     if node.shape != (2,) or node.dtype != np.int64:
         return False

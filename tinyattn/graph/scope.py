@@ -9,7 +9,7 @@ import os
 import sys
 import threading
 from types import FrameType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _MODELS = _PACKAGE + "models" + os.sep
@@ -31,6 +31,7 @@ class _State(threading.local):
     scope: tuple[str, ...] = ()
     line: Line | None = None  # set while nodes are made on behalf of another one
     origin = None  # the forward node that backward nodes belong to
+    made: Any = None  # while a function is watched, the set of all nodes that it asks for
 
 
 state = _State()

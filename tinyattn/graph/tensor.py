@@ -295,6 +295,8 @@ def make(name: str, *inputs: Tensor, **attrs) -> Tensor:
         kind = op.infer(*inputs, **attrs)
         node = _fresh(op, inputs, attrs, kind if isinstance(kind, Type) else None)
         _nodes[key] = node
+    if scope.state.made is not None:
+        scope.state.made.add(node)
     return node
 
 

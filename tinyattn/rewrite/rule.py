@@ -35,6 +35,7 @@ class Rule:
 
 
 RULES: list[Rule] = []
+OPEN = Rule("checkpoint", "checkpoint(f)(x) → f(x)", "exact", ("output",), lambda node: None)
 
 
 def rule(name: str, pattern: str, soundness: str, *ops: str):
@@ -103,9 +104,10 @@ class Rewriter:
         verify(result, f"phase {phase}")
         return result
 
-    def _rewrite(self, roots: list[Tensor], phase: str) -> list[Tensor]:
+    def _rewrite(self, roots: list[Tensor], phase: str, settled: Sequence[Tensor] = ()) -> list[Tensor]:
         asked = asked_stacks(roots)
         scans: dict[Tensor, tuple[Tensor, dict]] = {}
+        opened: dict[Tensor, list[Tensor]] = {}
 
         def change(node: Tensor, inputs: list[Tensor]) -> Tensor:
             if node.op.name == "scan":
@@ -116,9 +118,16 @@ class Rewriter:
             if node.op.name == "output" and node.inputs[0] in scans:
                 new, keys = scans[node.inputs[0]]
                 return output(new, keys[node.attrs["key"]])
+            if node.op.name == "checkpoint":
+                opened[node] = self._rewrite(node.attrs["body"](*inputs), phase, inputs)
+                return node
+            if node.op.name == "output" and node.inputs[0] in opened:
+                inner = opened[node.inputs[0]][node.attrs["key"]]
+                self.log.steps.append((phase, OPEN, node, inner))
+                return inner
             return self._apply(rebuild(node, inputs), phase)
 
-        return transform(roots, change)
+        return transform(roots, change, {node: node for node in settled})
 
     def _apply(self, node: Tensor, phase: str) -> Tensor:
         # Bounded: each rule makes an expression smaller or more specific, but a cycle must not hang.

@@ -78,7 +78,9 @@ class Builder:
                 parts[node] = self._scan(
                     node, room, where, [part.attrs["key"] for part in asked.get(node, ())]
                 )
-            elif node.op.name in self.expand and node.op.definition is not None:
+            elif (
+                node.op.name in self.expand or node.op.name == "checkpoint"
+            ) and node.op.definition is not None:
                 results = self._definition(node, node.op.definition, room, where)
                 parts[node] = results.__getitem__
                 if node.dtype is not None:
