@@ -7,6 +7,7 @@ reshape is moved inside it.
 
 from collections.abc import Sequence
 
+from tinyattn.graph import scope
 from tinyattn.graph.tensor import Tensor, make, output
 from tinyattn.graph.traverse import consumers, rebuild, topological, transform
 from tinyattn.rewrite.rule import Log, Rule, asked_stacks, rebuild_scan
@@ -42,7 +43,8 @@ def absorb(roots: Sequence[Tensor], log: Log) -> list[Tensor]:
         if node.op.name == "add":
             for k in (0, 1):
                 if product_below(node.inputs[k]):
-                    better = _affine(inputs[k], inputs[1 - k], node)
+                    with scope.on_behalf_of(node.inputs[k], node.inputs[k].origin):
+                        better = _affine(inputs[k], inputs[1 - k], node)
                     if better is not None:
                         log.steps.append(("absorb", ABSORB, node, better))
                         return better
@@ -52,9 +54,13 @@ def absorb(roots: Sequence[Tensor], log: Log) -> list[Tensor]:
             and alone(node.inputs[0])
             and _trailing(node)
         ):
-            better = make(
-                "sum_squares", inputs[0].inputs[0], axes=node.attrs["axes"], keepdims=node.attrs["keepdims"]
-            )
+            with scope.on_behalf_of(node, node.origin):
+                better = make(
+                    "sum_squares",
+                    inputs[0].inputs[0],
+                    axes=node.attrs["axes"],
+                    keepdims=node.attrs["keepdims"],
+                )
             log.steps.append(("absorb", SQUARES, node, better))
             return better
         return rebuild(node, inputs)

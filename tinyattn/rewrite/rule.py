@@ -14,6 +14,7 @@ The first two are on by default.
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
+from tinyattn.graph import scope
 from tinyattn.graph.body import Body
 from tinyattn.graph.tensor import Tensor, make, output
 from tinyattn.graph.text import to_text
@@ -131,20 +132,21 @@ class Rewriter:
 
     def _apply(self, node: Tensor, phase: str) -> Tensor:
         # Bounded: each rule makes an expression smaller or more specific, but a cycle must not hang.
-        for _ in range(20):
-            for candidate in (*self.by_op.get(node.op.name, ()), *self.by_op.get("", ())):
-                better = candidate.rewrite(node)
-                if better is not None and better is not node:
-                    if better.type != node.type:
-                        raise VerifyError(
-                            f"[rewrite] types must be kept, but rule {candidate.name!r} turned {node.type} "
-                            f"into {better.type}."
-                        )
-                    self.log.steps.append((phase, candidate, node, better))
-                    node = better
-                    break
-            else:
-                return node
+        with scope.on_behalf_of(node, node.origin):
+            for _ in range(20):
+                for candidate in (*self.by_op.get(node.op.name, ()), *self.by_op.get("", ())):
+                    better = candidate.rewrite(node)
+                    if better is not None and better is not node:
+                        if better.type != node.type:
+                            raise VerifyError(
+                                f"[rewrite] types must be kept, but rule {candidate.name!r} turned {node.type} "
+                                f"into {better.type}."
+                            )
+                        self.log.steps.append((phase, candidate, node, better))
+                        node = better
+                        break
+                else:
+                    return node
         return node
 
 
@@ -181,15 +183,16 @@ def rebuild_scan(
         [body.arguments[k] for k in kept], [*(following[k] for k in kept if k < n_carries), *values]
     )
     count = sum(k < n_carries for k in kept)
-    new = make(
-        "scan",
-        *(inputs[k] for k in kept),
-        body=Body(renamed.arguments, renamed.outputs[:count]),
-        carries=count,
-        sequences=sum(n_carries <= k < n_carries + n_xs for k in kept),
-        length=attrs["length"],
-        reverse=attrs["reverse"],
-    )
+    with scope.on_behalf_of(node, node.origin):
+        new = make(
+            "scan",
+            *(inputs[k] for k in kept),
+            body=Body(renamed.arguments, renamed.outputs[:count]),
+            carries=count,
+            sequences=sum(n_carries <= k < n_carries + n_xs for k in kept),
+            length=attrs["length"],
+            reverse=attrs["reverse"],
+        )
     names: dict = {("final", k): ("final", i) for i, k in enumerate(kept) if k < n_carries}
     for value, renewed in zip(stacked, renamed.outputs[count:], strict=True):
         names["stack", value] = ("stack", renewed)

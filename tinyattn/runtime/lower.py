@@ -236,7 +236,7 @@ class Emitter:
         )  # (not a list: == on Tensors makes a Tensor)
         inputs = [self._values[s] for s in node.inputs]
         result = self._values[node] = {}
-        region = Region(self.region, length)
+        region = Region(self.region, length, node=node)
         if length == 0:
             result.update({("final", k): ref for k, ref in enumerate(inputs[:n_carries])})
             result.update({("stack", v): self.new((0, *v.shape), v.dtype) for v in stacks})

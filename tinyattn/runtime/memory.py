@@ -8,6 +8,7 @@ of the iteration.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -22,6 +23,8 @@ class Region:
     """Rows and regions, in order of execution."""
     copies: dict = field(default_factory=dict)
     """Contiguous copies and packed matrices made here, by what they are made of."""
+    node: Any = None
+    """The scan whose loop this is."""
 
     @property
     def depth(self) -> int:
