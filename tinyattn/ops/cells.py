@@ -27,6 +27,7 @@ from tinyattn.ops.elementwise import sigmoid, tanh, where
 from tinyattn.ops.hand import call, hand_derived
 from tinyattn.ops.linalg import matmul
 from tinyattn.ops.shape import concat, split, transpose
+from tinyattn.runtime.operations import flops_of
 
 
 def _lstm_definition(gates, c, h=None, mask=None):
@@ -82,7 +83,7 @@ def _lower_cell(kernel: str, gates: int):
             reads=[*refs, *([held] if mask is not None else [])],
             writes=results,
             cost=batch * width * gates * 1.0,
-            flops=float(batch * width * gates * 20),
+            flops=float(batch * width * gates * (flops_of("tanh") + 4)),
         )
 
     return lower

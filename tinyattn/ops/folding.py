@@ -48,6 +48,7 @@ def _fold(emit, kind: str, x, outer: int, length: int, inner: int, result) -> No
     """Reduce contiguous (outer, length, inner) over its middle axis."""
     code = FOLDS[kind.removeprefix("arg"), _kind(x.dtype)]
     size, cost = x.dtype.itemsize, x.size * 0.1
+    flops = float(x.size * (2 if kind == "sum_squares" else 1)) if is_float(x.dtype) else 0.0
     if kind.startswith("arg"):
         words = [outer, length, x, result, code]
         emit.kernel(
@@ -96,7 +97,14 @@ def _fold(emit, kind: str, x, outer: int, length: int, inner: int, result) -> No
         words = [outer, length, x, result, code, size, scale]
         tiles = tiling.tiles_of_reduce_rows(outer, length)
         emit.kernel(
-            "reduce.rows", words, tiles, reads=[x], writes=[result], dtype=_variant(x.dtype), cost=cost
+            "reduce.rows",
+            words,
+            tiles,
+            reads=[x],
+            writes=[result],
+            dtype=_variant(x.dtype),
+            cost=cost,
+            flops=flops,
         )
     elif length == 0:
         emit.fill(result, {"sum": 0, "prod": 1, "sum_squares": 0}[kind])
@@ -104,7 +112,14 @@ def _fold(emit, kind: str, x, outer: int, length: int, inner: int, result) -> No
         words = [outer, length, inner, x, result, code, size, scale]
         tiles = tiling.tiles_of_reduce_columns(outer, inner)
         emit.kernel(
-            "reduce.columns", words, tiles, reads=[x], writes=[result], dtype=_variant(x.dtype), cost=cost
+            "reduce.columns",
+            words,
+            tiles,
+            reads=[x],
+            writes=[result],
+            dtype=_variant(x.dtype),
+            cost=cost,
+            flops=flops,
         )
 
 
@@ -130,5 +145,12 @@ def lower_cumsum(node, emit):
     ]
     tiles = tiling.tiles_of_cumsum(outer, length, inner)
     emit.kernel(
-        "reduce.cumsum", words, tiles, reads=[x], writes=[result], dtype=_variant(x.dtype), cost=x.size * 0.5
+        "reduce.cumsum",
+        words,
+        tiles,
+        reads=[x],
+        writes=[result],
+        dtype=_variant(x.dtype),
+        cost=x.size * 0.5,
+        flops=x.size,
     )

@@ -130,6 +130,7 @@ def _lower_scatter(node, emit):
         reads=[g, indices],
         writes=[result],
         cost=(g.size + result.size) * 0.3,
+        flops=float(g.size),
     )
 
 

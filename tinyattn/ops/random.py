@@ -108,6 +108,7 @@ def _lower_dropout(node, emit):
         reads=[x, state],
         writes=[result],
         cost=node.size * 2.0,
+        flops=float(node.size),
         in_place=[(result, x)],
     )
 

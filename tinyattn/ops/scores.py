@@ -25,6 +25,7 @@ from tinyattn.ops.hand import call, hand_derived
 from tinyattn.ops.linalg import lower_product, matmul
 from tinyattn.ops.reduce import sum
 from tinyattn.ops.shape import broadcast_to, expand_dims, reshape, swap_last, transpose
+from tinyattn.runtime.operations import flops_of
 
 # Dot products, scaled.
 
@@ -191,7 +192,7 @@ def _lower_additive(node, emit):
         reads=[q, k, v],
         writes=[e],
         cost=e.size * width * _TANH_COST,
-        flops=12.0 * e.size * width,
+        flops=float(e.size * width * (flops_of("tanh") + 3)),
     )
 
 
@@ -207,7 +208,7 @@ def _lower_additive_backward(node, emit):
         reads=[q, k, v, g],
         writes=[dq, dk, dv],
         cost=1.5 * g.size * width * _TANH_COST,
-        flops=20.0 * g.size * width,
+        flops=float(g.size * width * (flops_of("tanh") + 9)),
     )
 
 

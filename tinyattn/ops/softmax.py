@@ -23,6 +23,7 @@ from tinyattn.ops.elementwise import cast, equal, exp, log, logical_and, not_equ
 from tinyattn.ops.hand import bits, by_definition, call, hand_derived
 from tinyattn.ops.index import one_hot
 from tinyattn.ops.shape import broadcast_to, expand_dims, reshape, transpose
+from tinyattn.runtime.operations import flops_of
 
 
 def masked_scores(scores: Tensor, mask: Tensor | None) -> Tensor:
@@ -67,6 +68,8 @@ def _infer(scores, *mask):
 
 _COST = 0.8
 """Rough nanoseconds a number of a softmax row."""
+_FLOPS = flops_of("exp") + 4
+"""Operations a number: x − max, its exponential, the sum, the scaling."""
 
 
 def _lower_forward(kernel):
@@ -93,6 +96,7 @@ def _lower_forward(kernel):
             reads=reads,
             writes=[y],
             cost=node.size * _COST,
+            flops=float(node.size * _FLOPS),
             in_place=[(y, x)],
         )
 
@@ -113,6 +117,7 @@ def _lower_backward(kernel):
             reads=[p, g],
             writes=[dx],
             cost=node.size * _COST,
+            flops=float(node.size * (_FLOPS if "log" in kernel else 4)),
             in_place=[(dx, g)],
         )
 
@@ -298,6 +303,7 @@ def _lower_cross_entropy(node, emit):
         reads=[logits, targets],
         writes=[loss, log_sum],
         cost=logits.size * _COST,
+        flops=float(logits.size * _FLOPS),
     )
 
 
@@ -319,6 +325,7 @@ def _lower_cross_entropy_backward(node, emit):
         reads=[logits, targets, log_sum, g],
         writes=[dx],
         cost=logits.size * _COST,
+        flops=float(logits.size * _FLOPS),
         in_place=[(dx, logits)],
     )
 

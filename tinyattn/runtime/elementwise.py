@@ -19,6 +19,7 @@ from tinyattn.kernels.chains import CONTIGUOUS, NUMBER, Chain, way
 from tinyattn.runtime import reference
 from tinyattn.runtime.memory import Ref, Region
 from tinyattn.runtime.moves import coalesce
+from tinyattn.runtime.operations import flops_of
 
 _COST_PER_OPERATION = {
     "exp": 0.3,
@@ -76,7 +77,7 @@ class Steps:
 
     def __init__(self, body: Body):
         nodes = [n for n in body.nodes() if n.inputs]
-        self.operations = len(nodes)
+        self.flops = 0
         self.constants = [n for n in body.nodes() if n.op.name == "constant"]
         number: dict[Tensor, int] = {a: k for k, a in enumerate([*body.arguments, *self.constants])}
         inputs = len(number)
@@ -88,6 +89,7 @@ class Steps:
                 sources = tuple(number[node.inputs[p]] if p >= 0 else first - 1 - p for p in places)
                 steps.append((operation, kind, sources))
                 self.cost += _COST_PER_OPERATION.get(operation, 0.02)
+                self.flops += flops_of(operation, kind)
             number[node] = inputs + len(steps) - 1
         self.steps = tuple(steps)
         self.outputs = tuple(number[y] for y in body.outputs)
@@ -156,7 +158,7 @@ def emit_chain(
         cost=size * (steps.cost + 0.04 * (len(sources) + len(targets))),
         in_place=alike,
         region=region,
-        flops=float(size * steps.operations),
+        flops=float(size * steps.flops),
         chain=chain,
     )
 
