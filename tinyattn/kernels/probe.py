@@ -1,14 +1,122 @@
-"""A kernel that doubles numbers: the smallest example, used to measure the executor."""
+"""Kernels that measure the machine and the executor: how fast numbers can be multiplied and moved at all."""
+
+import functools
+
+from tinyattn.kernels import blocking
+
+CHAINS = 24 if blocking.ROWS == 14 else 12
+"""Independent vectors of sums in ``multiply_add``: enough to hide the latency of an addition, few enough for the
+registers."""
+ROUNDS = 512
+"""Fused multiply-adds of each chain in a tile."""
+SCALED = 1024
+"""Numbers in a tile of ``scale``."""
+
+
+def operations(dtype: str) -> int:
+    """Floating-point operations in a tile of ``multiply_add``."""
+    return 2 * ROUNDS * CHAINS * blocking.lanes(dtype)
+
+
+@functools.cache
+def _chains(real):
+    """``(numbers)``: s ← s x + y in ``CHAINS`` vectors that never leave the registers, ``ROUNDS`` times; x, y
+    and, in the end, the sum of a vector's first numbers are at the address ``numbers``.
+    """
+    from llvmlite import ir
+    from numba import types
+    from numba.extending import intrinsic
+
+    from tinyattn.kernels.simd_gemm import Vectors, at, constant, plus
+
+    v = Vectors(real)
+
+    @intrinsic
+    def chains(typing, numbers):
+        def generate(context, builder, signature, values):
+            place = at(builder, values[0])
+            x, y = (
+                v.spread(builder, builder.load(builder.bitcast(p, v.number.as_pointer())))
+                for p in (place, plus(builder, place, v.size))
+            )
+            entry = builder.block
+            loop, done = (builder.append_basic_block(name) for name in ("round", "done"))
+            builder.branch(loop)
+            builder.position_at_end(loop)
+            left = builder.phi(ir.IntType(64))
+            sums = [builder.phi(v.type) for _ in range(CHAINS)]
+            rest = builder.sub(left, constant(1))
+            left.add_incoming(constant(ROUNDS), entry)
+            left.add_incoming(rest, loop)
+            for k, value in enumerate(sums):
+                value.add_incoming(ir.Constant(v.type, [float(k)] * v.lanes), entry)
+                sums[k] = v.multiply_add(builder, value, x, y)
+                value.add_incoming(sums[k], loop)
+            builder.cbranch(builder.icmp_signed(">", rest, constant(0)), loop, done)
+            builder.position_at_end(done)
+            total = sums[0]
+            for value in sums[1:]:
+                total = builder.fadd(total, value)
+            result = builder.bitcast(plus(builder, place, 2 * v.size), v.number.as_pointer())
+            builder.store(builder.extract_element(total, ir.Constant(ir.IntType(32), 0)), result)
+            return context.get_dummy_value()
+
+        return types.void(types.int64), generate
+
+    return chains
+
+
+def multiply_add(real):
+    """Arithmetic and nothing else.
+
+    ====  ===========================================
+    word  meaning
+    ====  ===========================================
+    0     address of two numbers, and room for a third
+    ====  ===========================================
+    """
+    from tinyattn.kernels.simd import PURE, i64
+
+    if PURE:
+
+        def chains(numbers):
+            place = real.pointer(numbers)
+            total = place[0] * 0
+            for k in range(CHAINS):
+                value = real.type(k)
+                for _ in range(ROUNDS):
+                    value = value * place[0] + place[1]
+                total += value
+            place[2] = total
+    else:
+        chains = _chains(real)
+
+    def kernel(arguments, first, last, scratch):
+        word = i64(arguments)
+        for _ in range(first, last):
+            chains(word[0])
+
+    return kernel
 
 
 def scale(real):
-    pointer, two = real.pointer, real.type(2)
+    """y = 2 x: memory and next to nothing else; also the smallest example of a kernel.
+
+    ====  =======================
+    word  meaning
+    ====  =======================
+    0     address of x
+    1     address of y
+    2     how many numbers
+    ====  =======================
+    """
+    pointer, two, tile = real.pointer, real.type(2), SCALED
     from tinyattn.kernels.simd import i64
 
     def kernel(arguments, first, last, scratch):
         word = i64(arguments)
         x, y, size = pointer(word[0]), pointer(word[1]), word[2]
-        for i in range(first * 1024, min(last * 1024, size)):
+        for i in range(first * tile, min(last * tile, size)):
             y[i] = x[i] * two
 
     return kernel

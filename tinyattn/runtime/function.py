@@ -17,6 +17,7 @@ from tinyattn.graph import trace
 from tinyattn.graph.scan import flatten
 from tinyattn.graph.tensor import Tensor, placeholder
 from tinyattn.graph.types import DTYPES, Type, fail
+from tinyattn.runtime.profile import Profile
 from tinyattn.runtime.program import Program
 
 
@@ -146,6 +147,13 @@ class Function:
     def program(self, *args, **kwargs) -> Program:
         """The program for arguments like these (compiled if need be, not run)."""
         return self._find(args, kwargs)[0].program
+
+    def profile(self, *args, **kwargs) -> Profile:
+        """Where the time of a step with these arguments goes: runs some steps, and leaves all leaves as they
+        were.
+        """
+        entry, arrays = self._find(args, kwargs)
+        return entry.program.profile(arrays)
 
     def graph(self, *args, **kwargs) -> Compiled:
         """The traced graph for arguments like these: ``.inputs``, ``.outputs``, ``.updates``."""

@@ -3,7 +3,7 @@
 import gc
 import threading
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,6 +20,9 @@ from tinyattn.runtime.assemble import Assembly
 from tinyattn.runtime.lower import lower_graph
 from tinyattn.runtime.plan import plan_memory
 from tinyattn.runtime.threads import pool
+
+if TYPE_CHECKING:
+    from tinyattn.runtime.profile import Profile
 
 
 class Program:
@@ -89,13 +92,7 @@ class Program:
 
     def execute(self, profile: bool = False) -> None:
         """The native call alone, on the inputs of the last run; outputs stay where they are."""
-        if self._shared and pool.threads > 1 and pool.lock.acquire(blocking=False):
-            try:
-                self._run(self._table, int(profile), pool.wake(), pool.scratch)
-            finally:
-                pool.lock.release()
-        else:
-            self._run(self._table, int(profile), 0, pool.own_scratch())
+        pool.run(self._run, self._table, self._shared, profile)
         for storage in self._stored:
             storage.version += 1
 
@@ -103,6 +100,12 @@ class Program:
     def explain(self, limit: int | None = None) -> str:
         """Each rewriting step: the rule that fired, before and after."""
         return self.log.explain(limit)
+
+    def profile(self, arrays: Sequence[np.ndarray] = (), steps: int = 10) -> "Profile":
+        """Run ``steps`` steps and say where the time goes: ``print`` it. Leaves keep the values they had."""
+        from tinyattn.runtime.profile import profile
+
+        return profile(self, arrays, steps)
 
     def summary(self) -> str:
         """Kernels, bytes, peak memory, floating-point operations and rewrites of the program, as text."""

@@ -2,9 +2,7 @@
 rules that fired.
 """
 
-from collections.abc import Sequence
-
-import numpy as np
+import textwrap
 
 from tinyattn.runtime.lower import Row
 from tinyattn.runtime.memory import Region
@@ -43,19 +41,6 @@ def table(program) -> list[tuple[str, int, int, float, int]]:
     return [(name, *entry) for name, entry in sorted(found.items(), key=lambda item: -item[1][2])]
 
 
-def profile(program, arrays: Sequence[np.ndarray]) -> dict[str, float]:
-    """Share of the time of one step that each kernel takes (runs the step once, updates included)."""
-    indices = program.assembly.kernel_rows()
-    program.assembly.table[indices, 5] = 0
-    program.run_native(arrays, profile=True)
-    cycles = program.assembly.table[indices, 5]
-    shares: dict[str, float] = {}
-    for row, spent in zip(program.assembly.rows, cycles, strict=True):
-        name = f"{row.kernel} {row.dtype}"
-        shares[name] = shares.get(name, 0.0) + spent / max(int(cycles.sum()), 1)
-    return dict(sorted(shares.items(), key=lambda item: -item[1]))
-
-
 def summary(program) -> str:
     """The program as text, at most 80 columns wide."""
     lines = [f"{'kernel':34}{'rows':>5}{'calls':>7}{'Mflop':>9}{'moved':>11}{'flop/byte':>11}"]
@@ -72,5 +57,6 @@ def summary(program) -> str:
     )
     counts = program.log.counts()
     if counts:
-        lines.append("rewrites: " + ", ".join(f"{name} {count}" for name, count in counts.items()))
+        text = "rewrites: " + ", ".join(f"{name} {count}" for name, count in counts.items())
+        lines += textwrap.wrap(text, 80, subsequent_indent="  ", break_on_hyphens=False)
     return "\n".join(lines)

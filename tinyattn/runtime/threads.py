@@ -10,6 +10,7 @@ import contextlib
 import ctypes
 import os
 import threading
+from collections.abc import Callable
 
 import numpy as np
 
@@ -70,6 +71,19 @@ class Pool:
                 helper.asleep = False
                 helper.bell.release()
         return self.block
+
+    def run(self, program: Callable[..., None], table: int, shared: bool, profile: bool = False) -> None:
+        """Run the program at address ``table`` (``program`` is the executor): with the helpers if it has
+        kernels to share and nobody else uses them, else alone; with ``profile``, cycles are added up in the
+        table.
+        """
+        if shared and self.threads > 1 and self.lock.acquire(blocking=False):
+            try:
+                program(table, int(profile), self.wake(), self.scratch)
+            finally:
+                self.lock.release()
+        else:
+            program(table, int(profile), 0, self.own_scratch())
 
     def own_scratch(self) -> int:
         """Scratch memory for a program that runs while another thread has the pool."""
