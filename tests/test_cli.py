@@ -104,6 +104,14 @@ def test_wrong_usage_is_one_sentence_and_exit_code_2(capsys, tmp_path, monkeypat
         (["train", "--task", "multi30k", "--data", "nowhere"], "nowhere is not a folder"),
         (["train", "--out", "file"], "file is no folder"),
         (["draw", "rnn"], "the model must be one of"),
+        (
+            ["bench", "bahdanu"],
+            "[bench] the model must be one of bahdanau, seq2seq, gpt, but 'bahdanu' was got: did you",
+        ),
+        (
+            ["bench", "seq2seq", "--profile", "-o", "x.txt"],
+            "the file's name must end in .svg, but 'x.txt' was got",
+        ),
     ],
 )
 def test_failures_are_one_sentence_and_exit_code_1(capsys, tmp_path, monkeypatch, arguments, expected):
@@ -322,6 +330,27 @@ def test_doctor_and_bench(capsys, tmp_path, monkeypatch):
     monkeypatch.undo()
     code, out, _ = run(capsys, "bench", "seq2seq", "--steps", 2, "--batch-size", 2, "--json")
     assert code == 0 and json.loads(out)["median_step_seconds"] > 0
+
+
+def test_bench_says_how_far_the_peak_is(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = run(capsys, "bench", "seq2seq", "--steps", 2, "--batch-size", 2)
+    rows = dict(line.split(maxsplit=1) for line in out.splitlines())
+    assert code == 0 and float(rows["gflops"]) > 0 and 0 < float(rows["share_of_peak"]) < 1.5
+    assert {"peak_gflops", "peak_gflops_f64", "memory_gbytes_per_second", "peak_bytes"} <= set(rows)
+    code, out, err = run(capsys, "bench", "--profile", "seq2seq", "--steps", 2, "--batch-size", 2)
+    assert code == 0 and err == "picture: profile-seq2seq.svg\n"
+    assert (tmp_path / "profile-seq2seq.svg").read_text().startswith("<svg ")
+    lines = out.splitlines()
+    assert lines[0] == "seq2seq, batch 2: one training step (sentences of 20 words, default sizes)"
+    assert lines[1].split() == "kernel calls ms step GFLOP/s GB/s flop/B roof".split()
+    assert max(map(len, lines)) <= 80 and any(line.startswith("gemm.") for line in lines)
+    code, out, _ = run(
+        capsys, "bench", "seq2seq", "--profile", "--steps", 2, "--batch-size", 2, "--json", "-o", "x.svg"
+    )
+    found = json.loads(out)
+    assert code == 0 and found["picture"] == "x.svg" and found["kernels"] and found["machine"]["threads"] >= 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["profile-seq2seq.svg", "x.svg"]
 
 
 # The report.

@@ -131,10 +131,17 @@ def parser() -> Parser:
     check = command("gradcheck", "tools.gradcheck", "compare derivatives with finite differences")
     check.add_argument("ops", nargs="*", metavar="OP", help="operations (default: all that have samples)")
 
-    bench = command("bench", "tools.bench", "time the training step of a model")
-    bench.add_argument("model", nargs="?", default="bahdanau", metavar="MODEL", help="default: bahdanau")
+    bench = command("bench", "bench.bench", "time the training step of a model, and show where the time goes")
+    bench.add_argument(
+        "model", nargs="?", default="bahdanau", metavar="MODEL",
+        help="bahdanau (default), seq2seq or gpt",
+    )  # fmt: skip
     bench.add_argument("--steps", type=_positive, default=20, metavar="N", help="steps to time (default: 20)")
-    bench.add_argument("--batch-size", type=_positive, default=64, metavar="N", help="default: 64")
+    bench.add_argument("--batch-size", type=_positive, metavar="N", help="default: 64; gpt: 12")
+    bench.add_argument(
+        "--profile", action="store_true", help="time each kernel, and draw modules, operations and kernels"
+    )
+    bench.add_argument("-o", "--output", metavar="FILE", help="the picture (default: profile-MODEL.svg)")
     threads(bench)
 
     command("doctor", "tools.doctor", "check that this installation works, and say what is missing")

@@ -1,4 +1,4 @@
-"""`tinyattn gradcheck`, `bench`, `doctor` and `warmup`: is it right, is it fast, does it work here."""
+"""`tinyattn gradcheck`, `doctor` and `warmup`: is it right, does it work here."""
 
 import argparse
 import contextlib
@@ -6,24 +6,21 @@ import difflib
 import json
 import platform
 import shutil
-import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from importlib import import_module
-from typing import Any
 
 import numpy as np
 
 import tinyattn as ta
 from tinyattn import models
+from tinyattn.cli import workloads
 from tinyattn.cli.points import samples
 from tinyattn.cli.settings import UsageError
 from tinyattn.errors import TinyattnError
-from tinyattn.tasks.batching import Batch
 from tinyattn.train.checkpoint import versions
-from tinyattn.train.loop import TrainingConfig
 
 
 def gradcheck(arguments: argparse.Namespace) -> int:
@@ -53,52 +50,6 @@ def gradcheck(arguments: argparse.Namespace) -> int:
             f"{len(outcomes) - wrong} of {len(outcomes)} derivatives agree with finite differences, to second order"
         )
     return 1 if wrong else 0
-
-
-def _batch(rows: int, source: int, target: int, vocabulary: int) -> Batch:
-    random = np.random.default_rng(0)
-    ids = random.integers(4, vocabulary, (rows, source)), random.integers(4, vocabulary, (rows, target))
-    first, second = (part.astype(np.int32) for part in ids)
-    return Batch(
-        source=first, source_length=np.full(rows, source, np.int32), target_in=second, target_out=second,
-        target_length=np.full(rows, target, np.int32), index=np.arange(rows), valid=np.ones(rows, bool),
-    )  # fmt: skip
-
-
-def _training_step(model: Any, batch: Batch) -> Callable[[], Any]:
-    optimizer = TrainingConfig().make_optimizer(model.parameters())
-
-    @ta.function
-    def step(arrays: dict):
-        loss = model.loss(Batch(**arrays))
-        return loss, optimizer.minimize(loss)
-
-    return lambda: step(vars(batch))
-
-
-def bench(arguments: argparse.Namespace) -> None:
-    """Time the training step of a model at its default sizes, sentences of 20 words."""
-    if arguments.threads:
-        ta.set_num_threads(arguments.threads)
-    entry = models.get(arguments.model)
-    model = entry.load()(entry.load().Config(60, 60))
-    batch = _batch(arguments.batch_size, 20, 20, 60)
-    step = _training_step(model, batch)
-    started = time.perf_counter()
-    step()
-    first = time.perf_counter() - started
-    times = []
-    for _ in range(arguments.steps):
-        started = time.perf_counter()
-        step()
-        times.append(time.perf_counter() - started)
-    outcome = {
-        "model": entry.name, "batch_size": arguments.batch_size, "parameters": model.num_parameters(),
-        "first_step_seconds": round(first, 4), "median_step_seconds": round(statistics.median(times), 6),
-        "fastest_step_seconds": round(min(times), 6),
-        "tokens_per_second": round(batch.tokens / statistics.median(times), 1),
-    }  # fmt: skip
-    print(json.dumps(outcome) if arguments.json else "\n".join(f"{k:<22} {v}" for k, v in outcome.items()))
 
 
 def doctor(arguments: argparse.Namespace) -> int:
@@ -164,13 +115,14 @@ CHECKS: dict[str, Callable[[], str]] = {
 
 def _warm() -> Iterator[tuple[str, float]]:
     """Run what a first training run would compile: (name, seconds) of each."""
-    for entry in models.list():
-        model = entry.load()(entry.load().Config(12, 12, embedding=16, hidden=16, maxout=16))
-        batch = _batch(8, 6, 7, 12)
+    for name in ("bahdanau", "seq2seq"):
+        model_class = models.get(name).load()
+        model = model_class(model_class.Config(12, 12, embedding=16, hidden=16, maxout=16))
+        batch = workloads.batch(8, 6, 7, 12)
         started = time.perf_counter()
-        _training_step(model, batch)()
+        workloads.translation(model, batch)()
         model.translate(batch.source, batch.source_length, 2, 5)
-        yield entry.name, time.perf_counter() - started
+        yield name, time.perf_counter() - started
 
 
 def warmup(arguments: argparse.Namespace) -> None:

@@ -216,7 +216,11 @@ def rows_of_sum(node: Tensor) -> Tensor | None:
     for rows, row in (node.inputs, reversed(node.inputs)):
         if rows.op.name == "take" and rows.attrs["axis"] == 0 and rows.shape == node.shape:
             table, indices = rows.inputs
-            if table.ndim == 2 and table.size < node.size and row.shape[-1:] == node.shape[-1:] == (row.size,):
+            if (
+                table.ndim == 2
+                and table.size < node.size
+                and row.shape[-1:] == node.shape[-1:] == (row.size,)
+            ):
                 total = make("add", table, make("reshape", row, shape=row.shape[-1:]))
                 return make("take", total, indices, axis=0)
     return None

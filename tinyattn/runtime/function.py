@@ -148,12 +148,12 @@ class Function:
         """The program for arguments like these (compiled if need be, not run)."""
         return self._find(args, kwargs)[0].program
 
-    def profile(self, *args, **kwargs) -> Profile:
+    def profile(self, *args, steps: int = 10, **kwargs) -> Profile:
         """Where the time of a step with these arguments goes: runs some steps, and leaves all leaves as they
-        were.
+        were. (``steps`` is not passed on.)
         """
         entry, arrays = self._find(args, kwargs)
-        return entry.program.profile(arrays)
+        return entry.program.profile(arrays, steps)
 
     def graph(self, *args, **kwargs) -> Compiled:
         """The traced graph for arguments like these: ``.inputs``, ``.outputs``, ``.updates``."""

@@ -62,7 +62,8 @@ class Machine:
         near = [f"{speed / 1e9:.0f} ({_bytes(size)})" for size, speed in self.bandwidths[:-1]]
         threads = f"{self.threads} thread{'s' * (self.threads > 1)}"
         return (
-            f"peak, {threads}: f32 {flops[0]:.0f} GFLOP/s, f64 {flops[1]:.0f} (one thread: {one[0]:.0f}, {one[1]:.0f})\n"
+            f"peak, {threads}: f32 {flops[0]:.0f} GFLOP/s, f64 {flops[1]:.0f} "
+            f"(one thread: {one[0]:.0f}, {one[1]:.0f})\n"
             f"bandwidth: memory {self.bandwidths[-1][1] / 1e9:.0f} GB/s, caches {', '.join(near)}"
         )
 

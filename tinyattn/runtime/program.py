@@ -71,6 +71,13 @@ class Program:
         """Bytes of the arena: all intermediate values of a step."""
         return self.plan.peak
 
+    @property
+    def flops(self) -> float:
+        """Floating-point operations of a step."""
+        from tinyattn.runtime.summary import repeats
+
+        return sum(row.flops * repeats(row) for row in self.assembly.rows)
+
     def run(self, arrays: Sequence[np.ndarray] = ()) -> list[np.ndarray]:
         """One step: new arrays for the outputs; leaves are updated."""
         if nans.enabled:
