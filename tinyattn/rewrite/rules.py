@@ -4,6 +4,7 @@ import numpy as np
 
 from tinyattn.graph.body import Body
 from tinyattn.graph.tensor import Tensor, constant, constant_value, make
+from tinyattn.graph.traverse import rebuild, transform
 from tinyattn.rewrite.rule import RULES, rule
 
 _FOLD_LIMIT = 4096
@@ -289,10 +290,19 @@ def expand_definition(node: Tensor) -> Tensor | None:
     op = whole.op
     if op.lower is not None or op.definition is None or op.elementwise:
         return None
-    result = op.definition(*whole.inputs, **whole.attrs)
+    opened = op.definition(*whole.inputs, **whole.attrs)
     if whole is not node:
-        return result[node.attrs["key"]]
-    return result if isinstance(result, Tensor) else None
+        opened = opened[node.attrs["key"]]
+    if not isinstance(opened, Tensor):
+        return None
+    # Definitions inside it are opened, too; what lies below the inputs has been.
+    return transform([opened], _expanded, {source: source for source in whole.inputs})[0]
+
+
+def _expanded(node: Tensor, inputs: list[Tensor]) -> Tensor:
+    node = rebuild(node, inputs)
+    opened = expand_definition(node)
+    return node if opened is None else opened
 
 
 rule("expand", "an op without kernels → its definition", "exact")(expand_definition)
