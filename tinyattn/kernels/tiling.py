@@ -152,6 +152,29 @@ def tiles_of_chain(rows: int, columns: int) -> int:
     return ceiling(rows, tile_rows) * ceiling(columns, tile_columns)
 
 
+# memory.py, address.py
+
+ROW_ROOM = 16
+"""Numbers that ``sweep.dot_rows`` may write past its results."""
+
+
+def tiles_of_memory(batch: int) -> int:
+    """Tiles of every kernel in memory.py and address.py: entries of the batch."""
+    return batch
+
+
+def room_of_write(places: int, width: int) -> int:
+    """Numbers of temporary memory that ``memory.write_backward`` needs for an entry of the batch."""
+    return 2 * places * width + places + width + ROW_ROOM
+
+
+def room_of_address(places: int, width: int, shifts: int) -> int:
+    """Numbers of temporary memory that a kernel in address.py needs for an entry of the batch: six pieces as
+    long as a weighting, a line of ones and the squares of the memory.
+    """
+    return places * width + width + 6 * (places + ROW_ROOM + 2 * shifts)
+
+
 # reduce.py
 
 REDUCE_TILE = 16384
