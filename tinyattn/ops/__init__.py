@@ -6,14 +6,18 @@ file a family.
 
 from tinyattn.graph.op import OPS
 from tinyattn.ops import (
+    address,
+    addressing,
     attention,
     batch_norm,
     cells,
     elementwise,
     gelu,
+    hard,
     index,
     linalg,
     maxout,
+    memory,
     multihead,
     norm,
     random,
@@ -22,6 +26,7 @@ from tinyattn.ops import (
     shape,
     softmax,
     spectral_norm,
+    window,
 )
 from tinyattn.ops import methods as _methods  # noqa: F401  (binds operators to Tensor)
 
@@ -34,7 +39,8 @@ _NAMES = {
     linalg: "matmul dot einsum",
     index: "take take_along_axis embedding one_hot index_update",
     softmax: "softmax log_softmax cross_entropy cross_entropy_rows",
-    scores: "dot_score scaled_dot_score general_score additive_score additive_alignment concat_score",
+    scores: "dot_score scaled_dot_score general_score additive_score additive_alignment concat_score "
+    "cosine_score location_score",
     attention: "attention",
     multihead: "self_attention",
     cells: "lstm_cell gru_cell",
@@ -43,6 +49,11 @@ _NAMES = {
     norm: "layer_norm rms_norm",
     batch_norm: "batch_norm",
     spectral_norm: "spectral_norm",
+    addressing: "content_addressing interpolate circular_shift sharpen",
+    address: "memory_address",
+    memory: "memory_read memory_write",
+    window: "local_window",
+    hard: "hard_attention score_function",
     random: "random_uniform random_normal bernoulli dropout",
 }
 PUBLIC = {name: getattr(module, name) for module, names in _NAMES.items() for name in names.split()}

@@ -9,8 +9,11 @@ With queries s_i, keys h_j, scores e_ij and E = ē the cotangent of the scores:
     t_ij,
                                                  the cotangent of W s_i is Σ_j Γ_ij, that of U h_j is Σ_i Γ_ij
     concat       e = vᵀ tanh(W [s; h])           additive with W split in two
+    cosine       e = s·h / q, q = |s| |h| + ε    s̄_i = Σ_j E_ij (h_j / q − e_ij |h_j| / q · s_i / |s_i|), and so h̄_j
+    location     e = W s                         W̄ = Eᵀ S,  S̄ = E W
 
-(Bahdanau, Cho & Bengio 2015; Luong, Pham & Manning 2015; Vaswani et al. 2017.) Queries are (…, Tq, d), keys
+(Graves, Wayne & Danihelka 2014; Bahdanau, Cho & Bengio 2015; Luong, Pham & Manning 2015; Vaswani et al.
+2017.) Queries are (…, Tq, d), keys
 (…, Tk, d'), scores (…, Tq, Tk).
 """
 
@@ -20,11 +23,11 @@ from tinyattn import errors
 from tinyattn.graph.tensor import Tensor, as_tensor, make
 from tinyattn.graph.types import Type, broadcast, fail
 from tinyattn.kernels import tiling
-from tinyattn.ops.elementwise import tanh
+from tinyattn.ops.elementwise import equal, sqrt, tanh, where
 from tinyattn.ops.hand import call, hand_derived
 from tinyattn.ops.linalg import lower_product, matmul
 from tinyattn.ops.reduce import sum
-from tinyattn.ops.shape import broadcast_to, expand_dims, reshape, swap_last, transpose
+from tinyattn.ops.shape import broadcast_to, concat, expand_dims, full, reshape, swap_last, transpose
 from tinyattn.runtime.operations import flops_of
 
 # Dot products, scaled.
@@ -284,3 +287,121 @@ def concat_score(query, keys, W, v) -> Tensor:
             f"{W.shape} was got",
         )
     return additive_score(query, keys, W[:, :width], W[:, width:], v)
+
+
+# Cosine.
+
+
+def _norm(x):
+    """Lengths of the rows, (…, T, 1); the derivative at a row of zeros is 0."""
+    squares = sum(x * x, -1, keepdims=True)
+    zero = equal(squares, 0)
+    return where(zero, 0, sqrt(where(zero, 1, squares)))
+
+
+def _cosine_definition(query, keys, *, eps):
+    return make("matmul", query, swap_last(keys)) / (_norm(query) * swap_last(_norm(keys)) + eps)
+
+
+def _cosine_derivative(g, node):
+    return call("cosine_score_backward", *node.inputs, node, g, count=2, **node.attrs)
+
+
+def _cosine_backward_definition(query, keys, cosine, g, *, eps):
+    lengths, key_lengths = _norm(query), swap_last(_norm(keys))
+    along = g / (lengths * key_lengths + eps)
+    across = along * cosine
+
+    def unit(x, length):
+        return x / where(equal(length, 0), 1, length)
+
+    by_query = sum(across * key_lengths, -1, keepdims=True) * unit(query, lengths)
+    by_key = sum(swap_last(across * lengths), -1, keepdims=True) * unit(keys, swap_last(key_lengths))
+    return make("matmul", along, keys) - by_query, make("matmul", swap_last(along), query) - by_key
+
+
+def _infer_cosine(query, keys, *, eps):
+    return _infer_dot(query, keys, scale=1.0)
+
+
+def _infer_cosine_backward(query, keys, cosine, g, *, eps):
+    batch = g.shape[:-2]
+    return (Type((*batch, *query.shape[-2:]), g.dtype), Type((*batch, *keys.shape[-2:]), g.dtype))
+
+
+hand_derived(
+    "cosine_score",
+    _infer_cosine,
+    _cosine_definition,
+    _cosine_derivative,
+    formula="{0}·{1}ᵀ / (|{0}| |{1}| + ε)",
+    vjp_formula="Σ_j ḡ_ij ({1}_j/q − e_ij |{1}_j|/q · {0}_i/|{0}_i|), q = |{0}_i| |{1}_j| + ε, and so for {1}",
+)
+hand_derived(
+    "cosine_score_backward",
+    _infer_cosine_backward,
+    _cosine_backward_definition,
+    formula="the derivative of the cosine score",
+)
+
+
+def cosine_score(query, keys, eps: float = 1e-8) -> Tensor:
+    """``e_ij = s_i · h_j / (|s_i| |h_j| + ε)``, between −1 and 1: query (…, Tq, d), keys (…, Tk, d) → (…, Tq,
+    Tk).
+
+    A row of zeros scores 0 with everything. Graves et al. 2014, eq. 6 (with a key strength:
+    :func:`content_addressing`).
+    """
+    return call("cosine_score", *_pair("cosine_score", query, keys, True), eps=float(eps))
+
+
+# Location.
+
+
+def _location_definition(query, weight, *, length):
+    known = min(length, weight.shape[0])
+    scores = matmul(query, transpose(weight[:known]))
+    if known == length:
+        return scores
+    return concat([scores, full((*scores.shape[:-1], length - known), -math.inf, scores.dtype)], -1)
+
+
+def _location_derivative(g, node):
+    query, weight = node.inputs
+    known = min(node.attrs["length"], weight.shape[0])
+    rows = reshape(g[..., :known], (math.prod(g.shape[:-1]), known))
+    by_place = matmul(transpose(rows), reshape(query, (rows.shape[0], query.shape[-1])))
+    if known < weight.shape[0]:
+        rest = full((weight.shape[0] - known, weight.shape[1]), 0, by_place.dtype)
+        by_place = concat([by_place, rest], 0)
+    return matmul(g[..., :known], weight[:known]), by_place
+
+
+hand_derived(
+    "location_score",
+    lambda query, weight, *, length: Type((*query.shape[:-1], length), query.dtype),
+    _location_definition,
+    _location_derivative,
+    formula="{0}·{1}ᵀ",
+    vjp_formula="ḡ·{1}, ḡᵀ·{0}",
+)
+
+
+def location_score(query, keys, W) -> Tensor:
+    """``e_i = W s_i``, a score for each place that depends on the query alone: query (…, Tq, ds), W (S, ds) for at
+    most S places → (…, Tq, Tk). Luong et al. 2015, eq. 9.
+
+    Of ``keys`` (…, Tk, d), or of the integer Tk, only the number counts. A shorter sentence uses the first
+    rows of W (give its mask to ``ta.softmax``); places past the S-th score −∞, so they are ignored.
+    """
+    query, W = as_tensor(query), as_tensor(W)
+    length = keys if isinstance(keys, int) else as_tensor(keys).shape[-2]
+    if query.ndim < 2 or W.ndim != 2 or W.shape[1] != query.shape[-1]:
+        fail(
+            errors.ShapeError,
+            "location_score",
+            "query (…, Tq, d) and W (S, d) must share the width d",
+            f"{query.shape} and {W.shape} were got",
+            "W has a row for each place in the longest sentence.",
+        )
+    return call("location_score", query, W, length=length)
