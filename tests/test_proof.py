@@ -8,6 +8,7 @@ import math
 from functools import partial
 
 import numpy as np
+import op_rows_memory
 import op_rows_norm
 import pytest
 from engine import compiled, equal
@@ -81,6 +82,7 @@ def _cases():
             {"p": probability, "stream": 2},
         )
     yield from op_rows_norm.proof_cases()
+    yield from op_rows_memory.proof_cases()
     yield "affine", "row", (real(5, 3), real(3, 4), real(4)), {}
     yield "affine", "matrix", (real(2, 5, 3), real(2, 3, 4), real(2, 5, 4)), {}
 
