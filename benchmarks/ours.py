@@ -156,51 +156,32 @@ def ntm_step(
     def linear(x, name):
         return x @ w[f"{name}.weight"].T + w[f"{name}.bias"]
 
-    def norm(x):
-        return ta.maximum(ta.sqrt((x * x).sum(-1)), 1e-8)
-
-    def address(state, memory, previous, head):  # (B, C), (B, N, W), (B, N) → (B, N) and the rest
-        values = linear(state, head)
-        sizes = [width, 1, 1, 3, 1, values.shape[1] - width - 6]
-        key, strength, gate, shift, sharpening, extra = ta.split(values, sizes, axis=1)
-        dots = ta.squeeze(memory @ ta.expand_dims(key, 2), 2)  # (B, N)
-        cosine = dots / (norm(memory) * ta.expand_dims(norm(key), 1))
-        content = ta.softmax(ta.softplus(strength) * cosine)
-        gate = ta.sigmoid(gate)
-        gated = gate * content + (1 - gate) * previous
-        s = ta.softmax(shift)
-        left = ta.concat([gated[:, 1:], gated[:, :1]], axis=1)
-        right = ta.concat([gated[:, -1:], gated[:, :-1]], axis=1)
-        shifted = left * s[:, 0:1] + gated * s[:, 1:2] + right * s[:, 2:3]
-        sharp = ta.power(shifted + 1e-16, 1 + ta.softplus(sharpening))
-        return sharp / sharp.sum(-1, keepdims=True), extra
-
     def loss_of(inputs, outputs):
         by_input, by_read = ta.split(w["controller.weight_ih"], [problem.BITS + 1, width], axis=1)
         projected = inputs @ by_input.T + (w["controller.bias_ih"] + w["controller.bias_hh"])
         recurrent = w["controller.weight_hh"].T
+        # Both heads in one map, which emits what addresses, head after head, and then what is written.
+        heads = ta.concat([w["read_head.weight"], w["write_head.weight"]]).T
+        biases = ta.concat([w["read_head.bias"], w["write_head.bias"]])
+        emitted = 2 * (width + 6)
 
         def step(carry, x):
-            state, cell, memory, read, read_weights, write_weights = carry
+            state, cell, memory, read, weights = carry
             state, cell = lstm_gates(x + read @ by_read.T + state @ recurrent, state, cell)
-            read_weights, _ = address(state, memory, read_weights, "read_head")
-            write_weights, values = address(state, memory, write_weights, "write_head")
-            read = ta.squeeze(ta.expand_dims(read_weights, 1) @ memory, 1)
-            erase, add = ta.split(values, 2, axis=1)
-            places = ta.expand_dims(write_weights, 2)
-            memory = memory * (1 - places * ta.expand_dims(ta.sigmoid(erase), 1)) + places * ta.expand_dims(
-                add, 1
-            )
-            return (state, cell, memory, read, read_weights, write_weights), (state, read)
+            values = state @ heads + biases
+            weights = ta.memory_address(values[:, :emitted].reshape(batch, 2, -1), memory, weights)
+            read = ta.memory_read(weights[:, 0], memory)
+            erase, add = ta.split(values[:, emitted:], 2, axis=1)
+            memory = ta.memory_write(memory, weights[:, 1], ta.sigmoid(erase), add)
+            return (state, cell, memory, read, weights), (state, read)
 
-        zeros, start = ta.zeros((batch, controller)), np.zeros((batch, rows), np.float32)
-        start[:, 0] = 1
+        zeros, start = ta.zeros((batch, controller)), np.zeros((batch, 2, rows), np.float32)
+        start[:, :, 0] = 1
         carry = (
             zeros,
             zeros,
             ta.full((batch, rows, width), 1e-6),
             ta.zeros((batch, width)),
-            ta.tensor(start),
             ta.tensor(start),
         )
         _, (states, reads) = ta.scan(step, carry, projected)
