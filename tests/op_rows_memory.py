@@ -67,12 +67,14 @@ def _location(q, w, length):
 
 _NONE = fixed(np.zeros((2, 5, 4)))
 _SHARED = "[cosine_score] query (…, Tq, d) and keys (…, Tk, d) must share the width d, but (2, 3) and (2, 4) were got."
-_PLACES = "[location_score] query (…, Tq, d) and W (S, d) must share the width d, but (2, 3) and (4, 2) were got."
+_PLACES = (
+    "[location_score] query (…, Tq, d) and W (S, d) must share the width d, but (2, 3) and (4, 2) were got."
+)
 
 SCORE_ROWS = [
     Row("cosine_score", ta.cosine_score, _cosine,
         [sample(real(2, 3, 4), real(2, 5, 4)), sample(real(3, 4), real(2, 5, 4)), sample(real(2, 3, 4), real(2, 5, 4), eps=0.1),
-         sample(real(3, 1), real(5, 1)), sample(real(2, 3, 3), real(1, 5, 3)), sample(real(1, 70), real(9, 70)), rough(real(2, 3, 4), _NONE),
+         sample(real(1, 2), real(2, 2)), sample(real(3, 1), real(5, 1)), sample(real(2, 3, 3), real(1, 5, 3)), sample(real(1, 70), real(9, 70)), rough(real(2, 3, 4), _NONE),
          sample(real(0, 3, 4), real(0, 5, 4))],
         torch=_torch_cosine, errors=[(lambda: ta.cosine_score(_float(2, 3), _float(2, 4)), ShapeError, _SHARED)],
         special=[sample(fixed([[0.0, 0.0], [1e10, 0.0], [INF, 1.0], [NAN, 1.0]]), fixed([[1.0, 0.0], [0.0, 0.0], [-1e-5, 0.0]]))]),
@@ -157,7 +159,7 @@ _GAMMA = "[sharpen] gamma must be one number a weighting, here (2,), but (3,) wa
 ADDRESSING_ROWS = [
     Row("content_addressing", ta.content_addressing, _content,
         [sample(real(2, 3, 4), between(0.5, 4, 2, 3), real(2, 5, 4)), sample(real(2, 4), between(0.5, 4, 2), real(2, 5, 4)),
-         sample(real(2, 4), between(0.5, 4, 2, 1), real(2, 5, 4)), sample(real(3, 4), between(0.5, 4, 3, 1), real(5, 4)), sample(real(4), between(0.5, 4), real(5, 4)),
+         sample(real(2, 4), between(0.5, 4, 2, 1), real(2, 5, 4)), sample(real(3, 4), between(0.5, 4, 3, 1), real(5, 4)), sample(real(2), between(0.5, 4), real(3, 2)),
          sample(real(2, 1, 3), between(0.5, 4, 2, 1), real(2, 1, 3)), sample(real(2, 1), between(0.5, 4, 2), real(2, 5, 1), eps=0.1),
          rough(real(2, 4), between(0.5, 4, 2), _NONE), sample(real(0, 3, 4), real(0, 3), real(0, 5, 4))],
         torch=_torch_content,
@@ -170,7 +172,7 @@ ADDRESSING_ROWS = [
         errors=[(lambda: ta.interpolate(0.5, _float(2, 5), _float(2, 4)), ShapeError, _BETWEEN)]),
     Row("circular_shift", ta.circular_shift, _shift,
         [sample(share(2, 3, 5), share(2, 3, 3)), sample(share(2, 5), share(2, 1)), sample(share(3), share(5)), sample(share(1), share(1)), sample(share(3, 70), share(3, 5)),
-         sample(share(2, 3, 5), between(-9, 9, 2, 3)), sample(share(2, 5), fixed([6.7, -1.25])), sample(share(5), fixed(0.3)), sample(share(2, 1), fixed([0.5, 3.5])),
+         sample(share(2, 3, 5), between(-9, 9, 2, 3)), sample(share(2, 5), fixed([6.7, -1.25])), sample(share(3), fixed(0.3)), sample(share(2, 1), fixed([0.5, 3.5])),
          sample(real(0, 5), real(0, 3)), sample(real(0, 5), real(0))],
         torch=_torch_shift,
         errors=[(lambda: ta.circular_shift(_float(2, 5), _float(2, 2)), ShapeError, _SHIFTS.format((2, 5), (2, 2))),
@@ -197,7 +199,9 @@ def _sigmoid(x):
 
 def _address(emitted, memory, previous, eps=1e-8):
     width = memory.shape[-1]
-    key, strength, gate, shift, gamma = np.split(emitted, [width, width + 1, width + 2, emitted.shape[-1] - 1], -1)
+    key, strength, gate, shift, gamma = np.split(
+        emitted, [width, width + 1, width + 2, emitted.shape[-1] - 1], -1
+    )
     content = _content(key, np.logaddexp(strength, 0)[..., 0], memory, eps)
     gated = _sigmoid(gate) * content + (1 - _sigmoid(gate)) * previous
     radius, s = shift.shape[-1] // 2, softmax(shift)
@@ -216,7 +220,11 @@ def _torch_address(t, emitted, memory, previous, eps=1e-8):
 def _address_backward(emitted, memory, previous, y, cosine, g):
     """One number moved at a time."""
     key, rest = emitted[..., : memory.shape[-1]], emitted[..., memory.shape[-1] :]
-    strength, gate, gamma = np.logaddexp(rest[..., :1], 0), _sigmoid(rest[..., 1:2]), 1 + np.logaddexp(rest[..., -1:], 0)
+    strength, gate, gamma = (
+        np.logaddexp(rest[..., :1], 0),
+        _sigmoid(rest[..., 1:2]),
+        1 + np.logaddexp(rest[..., -1:], 0),
+    )
     s, content = softmax(rest[..., 2:-1]), softmax(strength * cosine)
     ks = range(-(s.shape[-1] // 2), s.shape[-1] // 2 + 1)
     gated = gate * content + (1 - gate) * previous
@@ -245,7 +253,7 @@ ADDRESS_ROWS = [
     Row("memory_address", ta.memory_address, _address,
         [sample(real(2, 3, 10), real(2, 5, 4), share(2, 3, 5)), sample(real(2, 9), real(2, 5, 3), share(2, 5)), sample(real(2, 9), real(3, 5), share(2, 3)),
          sample(real(2, 1, 5), real(2, 1, 1), share(2, 1, 1)), sample(real(1, 2, 26), real(1, 33, 20), share(1, 2, 33)),
-         sample(real(2, 8), real(2, 6, 2), share(2, 6), eps=0.1), sample(real(0, 2, 10), real(0, 5, 4), real(0, 2, 5)),
+         sample(real(6), real(2, 2), share(2)), sample(real(2, 8), real(2, 6, 2), share(2, 6), eps=0.1), sample(real(0, 2, 10), real(0, 5, 4), real(0, 2, 5)),
          rough(real(2, 10), fixed(np.zeros((2, 5, 4))), fixed(np.eye(5)[:2]))],
         torch=_torch_address,
         errors=[(lambda: ta.memory_address(_float(2, 9), _float(2, 5, 4), _float(2, 5)), ShapeError, _ADDRESS.format("(2, 9), (2, 5, 4) and (2, 5)")),
@@ -294,7 +302,12 @@ _WRITE = (
 
 def _written(*lead, heads, places, width):
     inner = (heads,) if heads else ()
-    return sample(real(*lead, places, width), share(*lead, *inner, places), between(0, 1, *lead, *inner, width), real(*lead, *inner, width))
+    return sample(
+        real(*lead, places, width),
+        share(*lead, *inner, places),
+        between(0, 1, *lead, *inner, width),
+        real(*lead, *inner, width),
+    )
 
 
 _MEMORY_ROWS = [
@@ -364,7 +377,10 @@ def _numpy_term(scores, mask=None, baseline=0.0, reward_weight=1.0, entropy_weig
     logs = log_softmax(scores, mask)
     surprise = np.where(np.isneginf(logs), 0, logs)
     entropy = -(np.exp(logs) * surprise).sum(-1)
-    return -reward_weight * (_REWARD - baseline) * np.where(_CHOSEN == 0, 0, logs).sum(-1) - entropy_weight * entropy
+    return (
+        -reward_weight * (_REWARD - baseline) * np.where(_CHOSEN == 0, 0, logs).sum(-1)
+        - entropy_weight * entropy
+    )
 
 
 def _term_backward(scores, g):
@@ -428,18 +444,58 @@ def proof_cases():
     yield "sharpen", "a weight of 0", (np.array([[0, 0.5, 0.5], [0, 0, 1]]), np.array([3.5, 4.0])), {}
     yield "sharpen", "one place", (share(3, 1), np.array([1.0, 2, 3])), {}
     yield "memory_read", "plain", (share(2, 3, 5), real(2, 5, 4)), {}
-    for batch, heads, places, width in ((2, 1, 5, 4), (2, 3, 5, 3), (1, 2, 1, 1), (1, 2, 9, 20), (0, 2, 5, 4)):
+    for batch, heads, places, width in (
+        (2, 1, 5, 4),
+        (2, 3, 5, 3),
+        (1, 2, 1, 1),
+        (1, 2, 9, 20),
+        (0, 2, 5, 4),
+    ):
         kind, numbers = f"{heads} heads of {places} × {width}", (batch, heads, width)
-        yield "memory_write", kind, (real(batch, places, width), share(batch, heads, places), rng.uniform(size=numbers), real(*numbers)), {}
-        yield "memory_address", kind, (real(batch, heads, width + 3 + min(3, 2 * places - 1)), real(batch, places, width), share(batch, heads, places)), eps
+        yield (
+            "memory_write",
+            kind,
+            (
+                real(batch, places, width),
+                share(batch, heads, places),
+                rng.uniform(size=numbers),
+                real(*numbers),
+            ),
+            {},
+        )
+        yield (
+            "memory_address",
+            kind,
+            (
+                real(batch, heads, width + 3 + min(3, 2 * places - 1)),
+                real(batch, places, width),
+                share(batch, heads, places),
+            ),
+            eps,
+        )
     # (N − 1 is the farthest shift.)
     yield "memory_address", "far shifts", (real(2, 2, 3 + 7 + 3), real(2, 4, 3), share(2, 2, 4)), eps
     yield "memory_address", "a row of zeros", (real(2, 3, 10), empty, share(2, 3, 5)), eps
-    yield "memory_address", "a key of zeros", (np.concatenate([np.zeros((2, 3, 4)), real(2, 3, 6)], -1), real(2, 5, 4), share(2, 3, 5)), eps
-    yield "memory_address", "one place looked at", (real(2, 2, 10), real(2, 5, 4), np.eye(5)[None, :2].repeat(2, 0)), eps
+    yield (
+        "memory_address",
+        "a key of zeros",
+        (np.concatenate([np.zeros((2, 3, 4)), real(2, 3, 6)], -1), real(2, 5, 4), share(2, 3, 5)),
+        eps,
+    )
+    yield (
+        "memory_address",
+        "one place looked at",
+        (real(2, 2, 10), real(2, 5, 4), np.eye(5)[None, :2].repeat(2, 0)),
+        eps,
+    )
     yield "gaussian_window", "plain", (rng.uniform(-2, 11, (2, 3)),), {"length": 9, "half_width": 2.5}
     for kind, mask in {"plain": (), "mask": (np.array([True, True, False, True]),)}.items():
         chosen = np.eye(4)[[0, 1, 3]]
         for reward, entropy in ((1.0, 0.0), (0.5, 0.1), (0.0, 1.0)):
             attrs = {"reward_weight": reward, "entropy_weight": entropy}
-            yield "score_function", f"{kind}, {reward} and {entropy}", (real(3, 4), chosen, real(3), *mask), attrs
+            yield (
+                "score_function",
+                f"{kind}, {reward} and {entropy}",
+                (real(3, 4), chosen, real(3), *mask),
+                attrs,
+            )

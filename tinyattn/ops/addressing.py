@@ -21,7 +21,7 @@ one.
 """
 
 from tinyattn import errors
-from tinyattn.graph.tensor import Tensor, as_tensor
+from tinyattn.graph.tensor import Tensor, as_tensor, constant
 from tinyattn.graph.types import FLOAT32, INT64, Type, fail, is_float, promote
 from tinyattn.ops import reduce
 from tinyattn.ops.elementwise import cast, equal, floor, log, power, stop_gradient, where
@@ -36,7 +36,7 @@ def real_operands(*values) -> list[Tensor]:
     """Operands as Tensors of one floating-point type; Python numbers take it from the others."""
     tensors = [as_tensor(v) for v in values if not isinstance(v, (int, float))]
     dtype = promote(FLOAT32, *(t.dtype for t in tensors if is_float(t.dtype)))
-    return [cast(as_tensor(v, Type((), dtype)), dtype) for v in values]
+    return [constant(v, dtype) if isinstance(v, (int, float)) else cast(as_tensor(v), dtype) for v in values]
 
 
 def one_for_each(op: str, name: str, value: Tensor, lead: tuple[int, ...], axes: str) -> Tensor:

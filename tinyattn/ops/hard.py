@@ -119,6 +119,9 @@ def score_function(
     advantage = one_for_each(
         "score_function", "reward − baseline", reward - baseline, lead, "one number a query"
     )
-    weights = {"reward_weight": float(reward_weight), "entropy_weight": float(entropy_weight)}
-    held = () if mask is None else (as_tensor(mask),)
-    return call("score_function", scores, sample, advantage, *held, **weights)
+    return call(
+        "score_function",
+        *(scores, sample, advantage, *(() if mask is None else (as_tensor(mask),))),
+        reward_weight=float(reward_weight),
+        entropy_weight=float(entropy_weight),
+    )
