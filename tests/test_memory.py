@@ -91,7 +91,7 @@ def test_any_number_of_threads_gives_the_same_bits(dtype):
 def test_predictive_alignment_and_its_gradients():
     """The chain of Luong et al. 2015, eqs. 9 and 10, against its derivative in closed form."""
     rng = np.random.default_rng(0)
-    length, width = 9, 2
+    length, width = 9, 3
     h, W, v, scores, g = (rng.standard_normal(s) for s in (3, (4, 3), 4, length, length))
     hidden, matrix, vector, e = map(ta.tensor, (h, W, v, scores))
     place = length * ta.sigmoid(ta.dot(vector, ta.tanh(matrix @ hidden)))
