@@ -26,7 +26,7 @@ from tinyattn.graph.types import (
     normalize_axis,
 )
 from tinyattn.kernels import tiling
-from tinyattn.ops.elementwise import cast, equal, where
+from tinyattn.ops.elementwise import cast, equal, logical_and, where
 from tinyattn.ops.hand import bits
 from tinyattn.ops.shape import arange, broadcast_to, reshape, slice_, transpose
 
@@ -325,10 +325,12 @@ def _advanced(x: Tensor, advanced: list[tuple[int, Tensor]], items: list) -> Ten
 
 
 def index_update(x, index, value) -> Tensor:
-    """``x`` with ``x[index] = value`` (basic indexing: integers, slices, ellipsis), as a new tensor."""
+    """``x`` with ``x[index] = value``, as a new tensor. The index: integers, slices, ellipsis, and 0-d integer
+    tensors, whose values may be known only at run time (out of range they change nothing).
+    """
     x, value = promote_operands(x, value)
-    inside = getitem(reshape(arange(x.size), x.shape), index)
-    if inside.op.name == "take":
+    items = _normalize(x, index)
+    if builtins.any(isinstance(item, Tensor) and item.shape for item in items):
         fail(
             errors.ShapeError,
             "index_update",
@@ -336,11 +338,34 @@ def index_update(x, index, value) -> Tensor:
             f"{index!r} was got",
             "For index arrays, combine ta.one_hot and ta.where.",
         )
+    if builtins.any(isinstance(item, Tensor) for item in items):
+        return _update_at(x, items, value)
+    inside = getitem(x, index)
     value = broadcast_to(cast(value, x.dtype), inside.shape)
+    if inside is x:
+        return value
     starts, steps, shape = _basic(x, index)
     spread = make("unslice", reshape(value, shape), starts=starts, steps=steps, shape=x.shape)
     mask = make("unslice", broadcast_to(as_tensor(True), shape), starts=starts, steps=steps, shape=x.shape)
     return where(mask, spread, x)
+
+
+def _update_at(x: Tensor, items: list, value: Tensor) -> Tensor:
+    """``index_update`` with positions among the items: everything along their axes is looked at."""
+    items = [item for item in items if item is not None]
+    region = tuple(slice(None) if isinstance(item, Tensor) else item for item in items)
+    old = getitem(x, region)
+    axes = [item for item in items if isinstance(item, (slice, Tensor))]  # those of ``old``
+    hit = as_tensor(True)
+    for axis, item in enumerate(axes):
+        if isinstance(item, Tensor):
+            size = old.shape[axis]
+            place = reshape(arange(size, dtype=item.dtype), (size, *(1,) * (old.ndim - axis - 1)))
+            hit = logical_and(hit, equal(place, where(item < 0, item + size, item)))
+    sizes = list(zip(axes, old.shape, strict=True))
+    value = broadcast_to(cast(value, x.dtype), tuple(n for item, n in sizes if isinstance(item, slice)))
+    value = reshape(value, tuple(n if isinstance(item, slice) else 1 for item, n in sizes))
+    return index_update(x, region, where(hit, value, old))
 
 
 def _basic(x: Tensor, index):
