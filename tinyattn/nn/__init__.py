@@ -4,9 +4,20 @@ Constructor arguments, state-dict keys and shapes are torch's, so that weights m
 """
 
 from tinyattn.nn import init
+from tinyattn.nn.attention import MultiheadAttention
+from tinyattn.nn.cache import KVCache
 from tinyattn.nn.layers import Dropout, Embedding, Linear
 from tinyattn.nn.module import Module, ModuleList, Sequential
+from tinyattn.nn.norm import LayerNorm, RMSNorm
 from tinyattn.nn.recurrent import GRU, LSTM, GRUCell, LSTMCell
+from tinyattn.nn.transformer import (
+    Transformer,
+    TransformerDecoder,
+    TransformerDecoderLayer,
+    TransformerEncoder,
+    TransformerEncoderLayer,
+    sinusoidal_positions,
+)
 
 __all__ = [
     "GRU",
@@ -14,10 +25,20 @@ __all__ = [
     "Dropout",
     "Embedding",
     "GRUCell",
+    "KVCache",
     "LSTMCell",
+    "LayerNorm",
     "Linear",
     "Module",
     "ModuleList",
+    "MultiheadAttention",
+    "RMSNorm",
     "Sequential",
+    "Transformer",
+    "TransformerDecoder",
+    "TransformerDecoderLayer",
+    "TransformerEncoder",
+    "TransformerEncoderLayer",
     "init",
+    "sinusoidal_positions",
 ]

@@ -153,6 +153,26 @@ class Module:
                     object.__setattr__(module, name, changed[value])
         return self
 
+    def copy(self) -> "Module":
+        """A module like this one, with parameters and parts of its own that hold the same numbers now."""
+        return self._copy({})
+
+    def _copy(self, copies: dict[Any, Any]) -> "Module":
+        if self in copies:
+            return copies[self]
+        copies[self] = twin = object.__new__(type(self))
+        for name, value in vars(self).items():
+            if isinstance(value, Module):
+                value = value._copy(copies)
+            elif _is_leaf(value):
+                make = parameter if value.op.name == "parameter" else tensor
+                if value not in copies:
+                    copies[value] = make(value.numpy())
+                value = copies[value]
+            if name != "_path":
+                setattr(twin, name, value)
+        return twin
+
     # Modes.
 
     @property

@@ -1,0 +1,89 @@
+"""Keys and values kept from step to step, for decoding one position after another.
+
+A causal model that continues a sequence needs, at position t, the query of t alone, but the keys and values
+of all positions up to t. They never change once computed, so they are kept: position t then costs one row of
+every product instead of t. The memory has the full length from the beginning and the position is a number in
+the program, not in its shapes: one program serves all steps.
+
+    K' = K with row t replaced by k_t,    V' likewise,    o_t = softmax(q_t K'ᵀ / √d + mask) V'
+
+where the mask leaves the positions 0 … t. A cache is a value like any other Tensor: writing gives a new one,
+and a compiled step that assigns it to the leaves it came from writes into their memory.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tinyattn import errors
+from tinyattn.graph.tensor import Tensor, as_tensor
+from tinyattn.graph.types import fail
+from tinyattn.ops.attention import attention
+from tinyattn.ops.index import index_update
+from tinyattn.ops.shape import arange, reshape, zeros
+
+Position = Any
+"""Where new positions begin: an integer, or a 0-d integer Tensor that is known only when the program runs."""
+
+
+class KVCache(NamedTuple):
+    """Keys (B, H, T, D) and values (B, H, T, D_v) of up to T positions of B sequences, in H heads."""
+
+    keys: Tensor
+    values: Tensor
+
+    @classmethod
+    def empty(cls, batch: int, heads: int, length: int, width: int, dtype: Any = np.float32) -> "KVCache":
+        """Room for ``length`` positions of ``batch`` sequences: (batch, heads, length, width), zeros."""
+        nothing = zeros((batch, heads, length, width), dtype)
+        return cls(nothing, nothing)
+
+    @property
+    def length(self) -> int:
+        """T, the number of positions there is room for."""
+        return self.keys.shape[-2]
+
+    def write(self, keys: Tensor, values: Tensor, position: Position) -> "KVCache":
+        """The cache with n new positions, (B, H, n, D) and (B, H, n, D_v), from ``position`` on.
+
+        Several positions at once need an integer ``position``. Raises ShapeError when they do not fit in.
+        """
+        count, where = keys.shape[-2], as_position(position)
+        if isinstance(where, int):
+            if not 0 <= where <= self.length - count:
+                must = f"{count} positions from {where} on must lie in 0..{self.length - 1}"
+                hint = "Make the cache longer."
+                fail(errors.ShapeError, "KVCache", must, f"the last would be {where + count - 1}", hint)
+            index: Any = (..., slice(where, where + count), slice(None))
+        elif count == 1:
+            index, keys, values = (..., where, slice(None)), keys[..., 0, :], values[..., 0, :]
+        else:
+            must = "a position known only at run time must take one new position at a time"
+            hint = "Begin with an integer position, or pass the tokens one by one."
+            fail(errors.ShapeError, "KVCache", must, f"{count} were got", hint)
+        return KVCache(index_update(self.keys, index, keys), index_update(self.values, index, values))
+
+    def attend(self, query: Tensor, keys: Tensor, values: Tensor, position: Position):
+        """Write new positions, and let each attend to itself and all before it.
+
+        query and keys (B, H, n, D), values (B, H, n, D_v): what belongs to the n positions from ``position``
+        on. Returns (B, H, n, D_v) and the new cache.
+        """
+        cache, count = self.write(keys, values, position), query.shape[-2]
+        where = as_position(position)
+        if isinstance(where, int) and where == 0:  # nothing is before them
+            return attention(query, keys, values, is_causal=True), cache
+        own = reshape(arange(count), (count, 1)) + where
+        visible = reshape(arange(self.length), (1, self.length)) <= own
+        return attention(query, *cache, mask=visible), cache
+
+
+def as_position(position: Position) -> int | Tensor:
+    """A Python integer, or a 0-d integer Tensor."""
+    if isinstance(position, (int, np.integer)):
+        return int(position)
+    position = as_tensor(position)
+    if position.shape or position.dtype.kind != "i":
+        must = "a position must be an integer or a 0-d integer Tensor"
+        fail(errors.ShapeError, "KVCache", must, f"{position.type} was got")
+    return position

@@ -1,0 +1,90 @@
+"""Normalisation layers: LayerNorm and RMSNorm.
+
+    LayerNorm   y = (x − mean x) / √(var x + ε) ⊙ g + b        (Ba, Kiros & Hinton 2016)
+    RMSNorm     y = x / √(mean x² + ε) ⊙ g                     (Zhang & Sennrich 2019)
+
+over the last axes of x, so that every position is normalised by itself.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tinyattn import errors
+from tinyattn.graph.tensor import Tensor, as_tensor, parameter
+from tinyattn.graph.types import fail
+from tinyattn.nn.layers import check_sizes
+from tinyattn.nn.module import Module
+from tinyattn.ops.norm import layer_norm, rms_norm
+
+
+class _Norm(Module):
+    """The shape that is normalised, and the learned scale."""
+
+    def __init__(self, shape: int | Sequence[int], eps: Any, elementwise_affine: bool, dtype: Any):
+        shape = (shape,) if isinstance(shape, (int, np.integer)) else shape
+        for size in shape:
+            check_sizes(type(self).__name__, normalized_shape=size)
+        self.normalized_shape, self.eps = tuple(map(int, shape)), eps
+        self.weight = parameter(np.ones(self.normalized_shape), dtype) if elementwise_affine else None
+
+    def _checked(self, x: Tensor) -> Tensor:
+        x = as_tensor(x)
+        if x.shape[-len(self.normalized_shape) :] != self.normalized_shape:
+            must = f"the last axes of x must be {self.normalized_shape}"
+            fail(errors.ShapeError, type(self).__name__, must, f"shape {x.shape} was got")
+        return x
+
+    def extra_repr(self) -> str:
+        affine = "" if self.weight is not None else ", elementwise_affine=False"
+        return f"{self.normalized_shape}, eps={self.eps}{affine}"
+
+
+class LayerNorm(_Norm):
+    """Mean 0 and variance 1 over the last axes, then a learned scale and shift.
+
+    ``normalized_shape``: the last axes, an integer for one. Parameters, unless ``elementwise_affine`` is
+    False: ``weight`` and, if ``bias``, ``bias``, both of ``normalized_shape``, 1 and 0 at first.
+    """
+
+    def __init__(
+        self,
+        normalized_shape: int | Sequence[int],
+        eps: float = 1e-5,
+        elementwise_affine: bool = True,
+        bias: bool = True,
+        dtype: Any = np.float32,
+    ):
+        super().__init__(normalized_shape, eps, elementwise_affine, dtype)
+        self.bias = parameter(np.zeros(self.normalized_shape), dtype) if elementwise_affine and bias else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(…, *normalized_shape) → the same. Raises ShapeError when the last axes of x are others."""
+        x = self._checked(x)
+        return layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
+
+    def extra_repr(self) -> str:
+        missing = self.weight is not None and self.bias is None
+        return super().extra_repr() + (", bias=False" if missing else "")
+
+
+class RMSNorm(_Norm):
+    """Mean square 1 over the last axes, then a learned scale.
+
+    ``normalized_shape`` and ``elementwise_affine`` as for LayerNorm; ``eps`` None is the smallest step from 1
+    of x's element type. Parameter: ``weight``.
+    """
+
+    def __init__(
+        self,
+        normalized_shape: int | Sequence[int],
+        eps: float | None = None,
+        elementwise_affine: bool = True,
+        dtype: Any = np.float32,
+    ):
+        super().__init__(normalized_shape, eps, elementwise_affine, dtype)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(…, *normalized_shape) → the same. Raises ShapeError when the last axes of x are others."""
+        return rms_norm(self._checked(x), self.normalized_shape, self.weight, self.eps)
