@@ -14,8 +14,9 @@ All that an optimizer remembers are leaves: the moments, the number of updates, 
 its state dict, and restoring it resumes training exactly.
 """
 
+import copy
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,13 +25,14 @@ from tinyattn import errors
 from tinyattn.graph import trace
 from tinyattn.graph.grad import grad
 from tinyattn.graph.scope import scope
-from tinyattn.graph.tensor import Tensor, tensor
+from tinyattn.graph.tensor import Tensor, as_tensor, tensor
 from tinyattn.graph.types import FLOAT64, fail
 from tinyattn.nn import state
 from tinyattn.ops.elementwise import cast, clip, isfinite, maximum, minimum, sqrt, square, where
 from tinyattn.ops.reduce import sum as sum_of
 from tinyattn.runtime.program import Program
 from tinyattn.train import schedules
+from tinyattn.train.groups import Parameters, split_groups
 
 Scalars = tuple[Tensor, ...]
 Moments = tuple[Tensor, ...]
@@ -39,7 +41,9 @@ Moments = tuple[Tensor, ...]
 class Optimizer:
     """What all optimizers share: gradients, clipping, learning rate, state.
 
-    ``parameters``: leaves made by ``ta.parameter``, for instance ``model.parameters()``. ``lr``: a number, or
+    ``parameters``: leaves made by ``ta.parameter``, for instance ``model.parameters()``; or groups of them as
+    in torch, ``[{"params": …, "weight_decay": 0.0}, …]``, each with an ``lr`` or ``weight_decay`` of its own
+    where it gives one. ``lr``: a number, or
     a schedule (``ta.optim.schedules``), a function of the number of updates done. ``clip_norm`` limits the
     norm of all gradients together (Pascanu et al. 2013), ``clip_value`` each of their elements. With
     ``skip_nonfinite`` an update whose gradients hold inf or NaN changes nothing, not even the count of
@@ -51,13 +55,13 @@ class Optimizer:
 
     def __init__(
         self,
-        parameters: Iterable[Tensor],
+        parameters: Parameters,
         lr: float | schedules.Schedule,
         clip_norm: float | None = None,
         clip_value: float | None = None,
         skip_nonfinite: bool = True,
     ):
-        self.parameters = _check_parameters(parameters)
+        self.parameters, options = split_groups(self._name, parameters, [*vars(self), "lr"])
         self.schedule: schedules.Schedule | None = lr if callable(lr) else None
         self.clip_norm, self.clip_value, self.skip_nonfinite = clip_norm, clip_value, skip_nonfinite
         if clip_norm is not None and clip_value is not None:
@@ -74,6 +78,16 @@ class Optimizer:
             tuple(tensor(np.zeros(w.shape, w.dtype), name=_join(m, w.name)) for m in self.moments)
             for w in self.parameters
         ]
+        self._groups = [self._with(own) for own in options]
+
+    def _with(self, options: dict[str, Any]) -> tuple["Optimizer", Any]:
+        """For one parameter: whose rule it follows, and its own learning rate or None."""
+        for name, value in options.items():
+            first = value(0) if callable(value) else value
+            self._check(name, math.isfinite(first) and first >= 0, "at least 0", first)
+        variant = copy.copy(self) if options else self
+        vars(variant).update({name: value for name, value in options.items() if name != "lr"})
+        return variant, options.get("lr")
 
     @property
     def _name(self) -> str:
@@ -123,14 +137,16 @@ class Optimizer:
         lr = self._lr if self.schedule is None else self.schedule(self.steps)
         done = self.steps + 1
         updates = {self.steps: done} if self.schedule is None else {self.steps: done, self._lr: lr}
-        scalars = self.scalars(lr, cast(done, FLOAT64))
         scale = None if self.clip_norm is None else minimum(self.clip_norm / (norm + 1e-6), 1.0)
-        for w, g, moments in zip(self.parameters, gradients, self._moments, strict=True):
+        known = zip(self.parameters, gradients, self._moments, self._groups, strict=True)
+        for w, g, moments, (rules, own) in known:
+            rate = lr if own is None else own(self.steps) if callable(own) else as_tensor(np.float64(own))
+            scalars = rules.scalars(rate, cast(done, FLOAT64))
             if scale is not None:
                 g = g * cast(scale, w.dtype)
             if self.clip_value is not None:
                 g = clip(g, -self.clip_value, self.clip_value)
-            new_w, new_moments = self.rule(w, g, moments, tuple(cast(s, w.dtype) for s in scalars))
+            new_w, new_moments = rules.rule(w, g, moments, tuple(cast(s, w.dtype) for s in scalars))
             updates[w] = new_w
             updates.update(zip(moments, new_moments, strict=True))
         if not self.skip_nonfinite:
@@ -199,18 +215,6 @@ def _total(parts: list[Tensor]) -> Tensor:
     return total
 
 
-def _check_parameters(parameters: Iterable[Tensor]) -> list[Tensor]:
-    found = list(parameters)
-    hint = "For a module pass its parameters()."
-    if not found:
-        fail(errors.TinyattnError, "optimizer", "there must be parameters to update", "none was got", hint)
-    for w in found:
-        if not isinstance(w, Tensor) or w.op.name != "parameter":
-            must = "parameters must come from ta.parameter"
-            fail(errors.TinyattnError, "optimizer", must, f"{w!r} was got", hint)
-    return list(dict.fromkeys(found))  # tied parameters count once
-
-
 class SGD(Optimizer):
     """Gradient descent with momentum μ and weight decay λ.
 
@@ -219,7 +223,7 @@ class SGD(Optimizer):
 
     def __init__(
         self,
-        parameters: Iterable[Tensor],
+        parameters: Parameters,
         lr: float | schedules.Schedule = 1e-3,
         momentum: float = 0.0,
         nesterov: bool = False,
@@ -253,7 +257,7 @@ class Adam(Optimizer):
 
     def __init__(
         self,
-        parameters: Iterable[Tensor],
+        parameters: Parameters,
         lr: float | schedules.Schedule = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
@@ -289,7 +293,7 @@ class AdamW(Adam):
 
     def __init__(
         self,
-        parameters: Iterable[Tensor],
+        parameters: Parameters,
         lr: float | schedules.Schedule = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
@@ -309,7 +313,7 @@ class RMSprop(Optimizer):
 
     def __init__(
         self,
-        parameters: Iterable[Tensor],
+        parameters: Parameters,
         lr: float | schedules.Schedule = 1e-2,
         alpha: float = 0.99,
         eps: float = 1e-8,
@@ -350,7 +354,7 @@ class Adadelta(Optimizer):
 
     def __init__(
         self,
-        parameters: Iterable[Tensor],
+        parameters: Parameters,
         lr: float | schedules.Schedule = 1.0,
         rho: float = 0.9,
         eps: float = 1e-6,
@@ -380,7 +384,7 @@ class GravesRMSprop(Optimizer):
 
     def __init__(
         self,
-        parameters: Iterable[Tensor],
+        parameters: Parameters,
         lr: float | schedules.Schedule = 1e-4,
         rho: float = 0.95,
         momentum: float = 0.9,
