@@ -347,10 +347,15 @@ def transformer_step(
     return _training(loss_of, optimizer, problem.transformer_batch(batch, source, target, vocabulary, seed))
 
 
-def gemm(m: int, n: int, k: int, transpose_a: bool = False, transpose_b: bool = False, seed: int = 0) -> Work:
-    """C (m, n) = op(A) op(B) in float32, written into a fixed array: a program of one product, called from Python."""
-    a, b = map(ta.tensor, problem.gemm_operands(m, n, k, transpose_a, transpose_b, seed))
-    program = ta.Program([(a.T if transpose_a else a) @ (b.T if transpose_b else b)])
+def gemm(shape: problem.Shape) -> Work:
+    """C = op(A) op(B), into a fixed array: a program of one product, or of a loop of them, called from Python."""
+    a, b = map(_leaf, problem.gemm_operands(shape))
+    if shape.steps:
+        first = a @ b
+        c, _ = ta.scan(lambda c, _: (c[:, : shape.k] @ b, None), first, length=shape.steps - 1)
+    else:
+        c = a @ b
+    program = ta.Program([c])
     (c,) = program._output_views
 
     def work():
@@ -358,3 +363,9 @@ def gemm(m: int, n: int, k: int, transpose_a: bool = False, transpose_b: bool = 
         return c
 
     return work
+
+
+def _leaf(view: np.ndarray) -> ta.Tensor:
+    """A leaf with the memory of ``view``, seen through the same transposition."""
+    order = sorted(range(view.ndim), key=lambda axis: -view.strides[axis])
+    return ta.transpose(ta.tensor(view.transpose(order)), tuple(map(order.index, range(view.ndim))))

@@ -6,12 +6,16 @@ from . import problem
 
 
 class Product:
-    """C = op(A) op(B) into a fixed array; calling it returns C."""
+    """C = op(A) op(B) into a fixed array; calling it returns C (of a loop, the last one)."""
 
-    def __init__(self, m: int, n: int, k: int, transpose_a: bool, transpose_b: bool, seed: int = 0) -> None:
-        a, b = problem.gemm_operands(m, n, k, transpose_a, transpose_b, seed)
-        self.a, self.b = a.T if transpose_a else a, b.T if transpose_b else b
-        self.c = np.empty((m, n), np.float32)
+    def __init__(self, shape: problem.Shape) -> None:
+        self.a, self.b = problem.gemm_operands(shape)
+        self.steps = shape.steps
+        self.c, self.other = np.empty((2, *shape.batch, shape.m, shape.n), shape.dtype)
 
     def __call__(self) -> np.ndarray:
-        return np.matmul(self.a, self.b, out=self.c)
+        result, k = np.matmul(self.a, self.b, out=self.c), self.b.shape[-2]
+        other = self.other
+        for _ in range(self.steps - 1):
+            result, other = np.matmul(result[:, :k], self.b, out=other), result
+        return result

@@ -7,6 +7,8 @@ map is (out, in), the gates of a GRU are stacked in the order r, z, n, those of 
 
 import numpy as np
 
+from benchmarks.products import Shape
+
 PAD = 0
 BITS = 8  # width of the vectors in the copy task
 
@@ -196,11 +198,23 @@ def positions(length: int, width: int) -> np.ndarray:
     return np.stack([np.sin(angles), np.cos(angles)], axis=-1).reshape(length, width).astype(np.float32)
 
 
-def gemm_operands(
-    m: int, n: int, k: int, transpose_a: bool, transpose_b: bool, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """float32 A and B as they lie in memory: (m, k) or, when transposed, (k, m); (k, n) or (n, k)."""
+def gemm_operands(shape: Shape, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """A (…, m, k) and B (…, k, n) as NumPy views of the memory that ``shape`` describes."""
     generator = np.random.default_rng([seed, 5])
-    a = generator.standard_normal((k, m) if transpose_a else (m, k), np.float32)
-    b = generator.standard_normal((n, k) if transpose_b else (k, n), np.float32)
+
+    def operand(rows: int, columns: int, transposed: bool, letter: str) -> np.ndarray:
+        if transposed:
+            rows, columns = columns, rows
+        if letter in shape.heads:
+            batch, heads = shape.batch
+            x = generator.standard_normal((batch, rows, heads, columns), np.float32).swapaxes(1, 2)
+        else:
+            x = generator.standard_normal((*shape.batch, rows, columns), np.float32)
+        x = x.astype(shape.dtype)  # (the order of the axes in memory stays)
+        return x.swapaxes(-1, -2) if transposed else x
+
+    a = operand(shape.m, shape.k, shape.transpose_a, "a")
+    b = operand(shape.k, shape.n, shape.transpose_b, "b")
+    if shape.steps:  # orthogonal, so that a product of many neither grows nor vanishes
+        b[:, : shape.k] = np.linalg.qr(b[:, : shape.k])[0]
     return a, b

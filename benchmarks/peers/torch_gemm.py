@@ -6,12 +6,18 @@ from . import problem
 
 
 class Product:
-    """C = op(A) op(B) into a fixed tensor; calling it returns C."""
+    """C = op(A) op(B) into a fixed tensor; calling it returns C (of a loop, the last one)."""
 
-    def __init__(self, m: int, n: int, k: int, transpose_a: bool, transpose_b: bool, seed: int = 0) -> None:
-        a, b = map(torch.from_numpy, problem.gemm_operands(m, n, k, transpose_a, transpose_b, seed))
-        self.a, self.b = a.T if transpose_a else a, b.T if transpose_b else b
-        self.c = torch.empty(m, n)
+    def __init__(self, shape: problem.Shape) -> None:
+        self.a, self.b = map(torch.from_numpy, problem.gemm_operands(shape))
+        self.steps = shape.steps
+        self.c, self.other = torch.empty(
+            2, *shape.batch, shape.m, shape.n, dtype=getattr(torch, shape.dtype)
+        ).unbind()
 
     def __call__(self) -> torch.Tensor:
-        return torch.mm(self.a, self.b, out=self.c)
+        result, k = torch.matmul(self.a, self.b, out=self.c), self.b.shape[-2]
+        other = self.other
+        for _ in range(self.steps - 1):
+            result, other = torch.matmul(result[:, :k], self.b, out=other), result
+        return result
