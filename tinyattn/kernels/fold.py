@@ -115,6 +115,7 @@ def _rows(builder, fold, count, start, body):
 
     builder.position_at_end(full)
     stepped = body(builder.mul(index, size), state, None)
+    full = builder.block  # (the body may have added some)
     builder.branch(head)
     for phi, at_start, then in ((index, zero, after), (state, start, stepped)):
         phi.add_incoming(at_start, before)
@@ -124,6 +125,7 @@ def _rows(builder, fold, count, start, body):
     builder.cbranch(builder.icmp_signed("<", index, count), tail, end)
     builder.position_at_end(tail)
     last = body(builder.mul(index, size), state, fold.mask(builder, builder.sub(count, index)))
+    tail = builder.block
     builder.branch(end)
 
     builder.position_at_end(end)
@@ -173,21 +175,54 @@ def _emit_combine(builder, fold, source, count, target):
     _rows(builder, fold, count, ir.Constant(_WORD, 0), body)
 
 
-def _switch(real, operations, emit, pure):
-    """``(code, source, count, target)``: an intrinsic that does ``emit`` for the operation and kind of a
-    code.
+def _emit_columns(builder, fold, source, stride, rows, count, target):
+    """Fold rows element by element, in registers, and store the result."""
+    one = ir.Constant(_WORD, 1)
+
+    def body(offset, state, mask):
+        first = builder.add(source, offset)
+        start = fold.load(builder, first, mask).value
+        before, loop, done = builder.block, builder.append_basic_block(), builder.append_basic_block()
+        builder.cbranch(builder.icmp_signed(">", rows, one), loop, done)
+
+        builder.position_at_end(loop)
+        row, place, value = (builder.phi(kind) for kind in (_WORD, _WORD, start.type))
+        place_after, row_after = builder.add(place, stride), builder.add(row, one)
+        value_after = fold.step(Value(builder, value), fold.load(builder, place_after, mask)).value
+        for phi, at_start, then in (
+            (row, one, row_after),
+            (place, first, place_after),
+            (value, start, value_after),
+        ):
+            phi.add_incoming(at_start, before)
+            phi.add_incoming(then, loop)
+        builder.cbranch(builder.icmp_signed("<", row_after, rows), loop, done)
+
+        builder.position_at_end(done)
+        total = builder.phi(start.type)
+        total.add_incoming(start, before)
+        total.add_incoming(value_after, loop)
+        fold.store(builder, total, builder.add(target, offset), mask)
+        return state
+
+    _rows(builder, fold, count, ir.Constant(_WORD, 0), body)
+
+
+def _switch(real, operations, emit, pure, arguments=3):
+    """``(code, source, count, target)``, or more ``arguments`` after the code: an intrinsic that does
+    ``emit`` for the operation and kind of a code.
     """
     folds = {number: _Fold(*key, real) for key, number in FOLDS.items() if key[0] in operations}
     if PURE:
 
-        def compute(code, source, count, target):
+        def compute(code, *words):
             with np.errstate(all="ignore"):
-                pure(folds[int(code)], int(source), int(count), int(target))
+                pure(folds[int(code)], *map(int, words))
 
         return compute
 
-    def function(module, name, arguments):
-        made = ir.Function(module, ir.FunctionType(ir.VoidType(), [_WORD] * arguments), name)
+    def function(module, name, words):
+        made = ir.Function(module, ir.FunctionType(ir.VoidType(), [_WORD] * words), name)
         made.linkage = "internal"
         made.attributes.add("noinline")
         made.attributes.add("optsize")
@@ -197,11 +232,11 @@ def _switch(real, operations, emit, pure):
         name = real.name + emit.__name__
         if name in module.globals:
             return module.globals[name]
-        made, builder = function(module, name, 4)
+        made, builder = function(module, name, arguments + 1)
         end = made.append_basic_block("end")
         switch = builder.switch(made.args[0], end)
         for number, fold in folds.items():
-            loop, inside = function(module, f"{name}_{number}", 3)
+            loop, inside = function(module, f"{name}_{number}", arguments)
             emit(inside, fold, *loop.args)
             inside.ret_void()
             block = made.append_basic_block()
@@ -213,15 +248,14 @@ def _switch(real, operations, emit, pure):
         builder.ret_void()
         return made
 
-    @intrinsic
-    def compiled(typing, code, source, count, target):
-        def generate(context, builder, signature, values):
-            builder.call(dispatcher(builder.module), values)
-            return context.get_dummy_value()
+    def generate(context, builder, signature, values):
+        builder.call(dispatcher(builder.module), values)
+        return context.get_dummy_value()
 
-        return types.void(*[types.int64] * 4), generate
-
-    return compiled
+    words = ", ".join("uvwxyz"[: arguments + 1])
+    signature = types.void(*[types.int64] * (arguments + 1))
+    names = {"signature": signature, "generate": generate}
+    return intrinsic(eval(f"lambda typing, {words}: (signature, generate)", names))
 
 
 def _view(address, count, kind):
@@ -256,3 +290,17 @@ def fold(real, *operations):
 def combine(real, *operations):
     """``(code, source, count, target)``: ``target[i] = step(target[i], source[i])`` for 0 ≤ i < ``count``."""
     return _switch(real, operations, _emit_combine, _pure_combine)
+
+
+def _pure_columns(fold, source, stride, rows, count, target):
+    result = _view(source, count, fold.kind)
+    for row in range(1, rows):
+        result = fold.step(result, _view(source + row * stride, count, fold.kind))
+    _view(target, count, fold.kind)[:] = result
+
+
+def fold_columns(real, *operations):
+    """``(code, source, stride, rows, count, target)``: fold ``rows`` ≥ 1 rows of ``count`` numbers, ``stride``
+    bytes apart, element by element into ``target``, one after the other.
+    """
+    return _switch(real, operations, _emit_columns, _pure_columns, 5)

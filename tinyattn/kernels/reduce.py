@@ -7,7 +7,7 @@ depends on the sizes alone. No two tiles share a result; to spread one long sum 
 stages.
 """
 
-from tinyattn.kernels.fold import FOLD_BLOCK, combine, fold
+from tinyattn.kernels.fold import FOLD_BLOCK, combine, fold, fold_columns
 from tinyattn.kernels.opcodes import FOLDS
 from tinyattn.kernels.real import inline
 from tinyattn.kernels.simd import copy_bytes, i32, i64
@@ -85,7 +85,12 @@ def columns(real):
     those wait in scratch that correspond to the ones in k written in binary. Narrow rows are first joined,
     as if they were one wide row.
     """
-    pointer, combine_run = real.pointer, combine(real, "sum", "prod", "max", "min")
+    operations = "sum", "prod", "max", "min"
+    pointer, combine_run, fold_rows = (
+        real.pointer,
+        combine(real, *operations),
+        fold_columns(real, *operations),
+    )
 
     def kernel(arguments, first, last, scratch):
         word = i64(arguments)
@@ -104,9 +109,7 @@ def columns(real):
             top = scratch
             leaves = 0
             for row in range(0, wide_rows, _LEAF):
-                copy_bytes(top, x + row * stride, width * size)
-                for more in range(row + 1, min(row + _LEAF, wide_rows)):
-                    combine_run(code, x + more * stride, width, top)
+                fold_rows(code, x + row * stride, stride, min(_LEAF, wide_rows - row), width, top)
                 top += level
                 leaves += 1
                 k = leaves
