@@ -261,9 +261,26 @@ def test_bits_depend_on_nothing_but_k(layout, dtype):
     product(a, b, c, dtype, change={28: 1})
     assert np.array_equal(c, first)
     if layout == "NN":
+        c[...] = np.nan
+        product(a, b, c, dtype, change={28: 2})
+        assert np.array_equal(c, first)
         for r in range(3):
             product(a[r : r + 1], b, c[r : r + 1], dtype)
         assert np.array_equal(c[:3], first[:3])
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+def test_rows_of_b_that_compete_in_the_caches(dtype):
+    """Those a large power of two apart are copied first; several stretches of k, several tiles of columns."""
+    m, n, k = (30, 500, 600) if not PURE else (29, 17, 5)
+    a, b = operands(m, n, k, dtype)
+    apart = np.full((k, 2048), np.nan, TYPES[dtype])
+    apart[:, :n] = b
+    c, expected_bits = np.full((2, m, n), np.nan, TYPES[dtype])
+    bias = np.linspace(-1, 1, n).astype(TYPES[dtype])
+    assert product(a, apart[:, :n], c, dtype, d=bias, order=True).words[28] == 2
+    assert product(a, b, expected_bits, dtype, d=bias).words[28] == 0
+    assert np.array_equal(c, expected_bits) and close(c, expected(a, b, bias), dtype, k)
 
 
 @pytest.mark.parametrize("layout", ["NN", "NT"])
@@ -312,6 +329,9 @@ def digest():
             product(a, b, c, "f32")
             assert close(c, expected(a, b), "f32", k), (layout, m, n, k)
             total.update(c.tobytes())
+            if layout == "NN":
+                product(a, b, c, "f32", change={28: 2})
+                total.update(c.tobytes())
     return total.hexdigest()
 
 
@@ -354,8 +374,9 @@ for layout in ("NN", "NT", "TN", "TT"):
         product(a, b, c, "f32", d=d)
         assert close(c, expected(a, b, d), "f32", k)
         if layout[1] == "N":
-            product(a, b, c, "f32", change={28: 1})
-            assert close(c, expected(a, b), "f32", k)
+            for way in (1, 2):
+                product(a, b, c, "f32", change={28: way})
+                assert close(c, expected(a, b), "f32", k)
 print("whole")
 """
 

@@ -64,7 +64,7 @@ def panel_vectors(rows: int) -> int:
 
 # ---- plans ----
 
-_LINE, _PANEL = 64, 128
+LINE, _PANEL = 64, 128
 """Bytes of a cache line; bytes that the width of a tile is a multiple of."""
 _TILE_FLOPS, _LARGE_TILE_FLOPS = 3 << 18, 1 << 22
 """Least work in a tile: about 3 µs, where sharing a kernel costs 0.2; and the same when there are tiles
@@ -75,13 +75,18 @@ _TILE_BYTES_OF_A = 350_000
 cache."""
 _FEW_ROWS = 28
 """Rows of a tile that aren't cut up further; four times as many if each tile must pack panels of B."""
+_MANY_ROWS = 256
+"""Rows of A that make a copy of B pay even if its rows are not quite as badly placed."""
 _MOST_COLUMNS = 1 << 15
 """Most columns of a tile: ``gemm.dot`` has as many sums in scratch memory."""
 _DOT_ROWS = 2
 """Most rows of A for which dot products with B's columns are faster than packing B."""
-_CACHE_STRIDE = 8192
+_CACHE_STRIDE = 4096
 """If B's rows are a multiple of this many bytes apart, a panel gets few places in the caches unless it is
-packed."""
+packed; and to read it from afar costs a page for each row."""
+_PACKED_COLUMNS = 1408
+"""Most bytes of a row of B in a tile whose columns of B are packed together: with all the stretch's rows they
+take less than 400,000 bytes of scratch memory, and of the second-level cache."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,8 +176,8 @@ def plan(
         pack = _pack(n, k, b, size, batch)
         row, inner, between = pack.words[6], pack.words[7], pack.words[10]
         b, flag = (between * inner * (b[0] != 0), between * (b[1] != 0), row, 1), False
-    elif b[2] * size % _CACHE_STRIDE == 0 and m > _FEW_ROWS and k > 1:
-        flag = True
+    elif _crowded(m, k, b[2] * size):
+        flag = 2
     rows, columns, group = _tile(m, n, k, batch[0] * batch[1], size, flag)
     units = ceiling(m, rows) * ceiling(n, columns) * batch[0] * batch[1]
     added = d or (0, 0, 0, 1)
@@ -194,13 +199,22 @@ def _merge(m: int, batch: Sequence[int], a, b, c, d) -> tuple:
     return m, batch, a, b, c, d
 
 
-def _tile(m: int, n: int, k: int, matrices: int, size: int, packing: bool) -> tuple[int, int, int]:
+def _crowded(m: int, k: int, stride: int) -> bool:
+    """Whether packing all columns of B in a tile pays: where its rows' distance is bad for the caches, and
+    many rows of A share the copy.
+    """
+    if k == 1 or stride % _CACHE_STRIDE:
+        return False
+    return m > _FEW_ROWS if stride % (2 * _CACHE_STRIDE) == 0 else m > _MANY_ROWS and k > DEPTH
+
+
+def _tile(m: int, n: int, k: int, matrices: int, size: int, packing: int) -> tuple[int, int, int]:
     """Rows and columns of a unit of work, and the number of units in a tile."""
     flops = 2 * max(m, 4) * n * k * matrices  # for few rows, reading B takes longer than computing
     wanted = max(1, min(_ENOUGH_TILES, flops // _TILE_FLOPS), min(_MOST_TILES, flops // _LARGE_TILE_FLOPS))
     panel, few = _PANEL // size, _FEW_ROWS * (4 if packing else 1)
     rows = min(m, _even(m, max(1, _TILE_BYTES_OF_A // (size * max(1, min(k, DEPTH)))), 2))
-    columns = min(n, _even(n, _MOST_COLUMNS, panel))
+    columns = min(n, _even(n, _PACKED_COLUMNS // size if packing == 2 else _MOST_COLUMNS, panel))
     while (units := matrices * ceiling(m, max(rows, 1)) * ceiling(n, max(columns, 1))) < wanted:
         if columns > panel and (columns >= rows or rows <= few):
             columns = _even(columns, ceiling(columns, 2), panel)
@@ -219,7 +233,7 @@ def _even(size: int, most: int, multiple: int) -> int:
 def _pack(n: int, k: int, b: Sequence[int], size: int, batch: Sequence[int]) -> Pack:
     """The plan of a copy of B with its rows on cache lines; a batch that shares one matrix gets one copy."""
     outer, inner = (count if stride else 1 for count, stride in zip(batch, b[:2], strict=True))
-    line = _LINE // size
+    line = LINE // size
     row = ceiling(n, line) * line
     if row * size % _CACHE_STRIDE == 0:
         row += line

@@ -9,7 +9,9 @@ two vectors wide, stays in the first-level cache while all rows of the tile pass
 A is read where it lies, with any strides: a micro-tile reads one number of A at a time, so a transposed A
 costs nothing. Rows of B are read as vectors, so its columns should be contiguous; a panel whose columns
 aren't is first transposed into scratch memory, where it serves all rows of the tile. For one or two rows
-that wouldn't pay, and :func:`dot` reads each column of such a B once instead.
+that wouldn't pay, and :func:`dot` reads each column of such a B once instead. Where rows of B are so far
+apart that they compete for places in the caches (a large power of two), all of the tile's columns are copied,
+row by row, at each stretch of k: they then stay in the second-level cache (Goto and van de Geijn 2008).
 
 D is anything that is added: a bias (row stride 0), a residual, or C itself, which accumulates. f is another
 kernel. Arithmetic is plain IEEE, and k = 0 gives f(D). The order of additions depends on k only: the bits
@@ -18,11 +20,13 @@ are the same for any tiles, any number of threads and any width of vectors.
 
 from tinyattn.kernels import SCRATCH_BYTES, blocking, simd_dot, simd_gemm, vecmath
 from tinyattn.kernels.real import inline
-from tinyattn.kernels.simd import call, i64, select
+from tinyattn.kernels.simd import call, copy_bytes, i64, select
 
 _DEPTH = blocking.DEPTH
 _ROWS = blocking.ROWS
 _HALF = SCRATCH_BYTES // 2
+_WIDE = SCRATCH_BYTES // 8
+"""Where in scratch memory, after a panel of B, all columns of B in a tile are."""
 
 
 @inline
@@ -91,15 +95,16 @@ def multiply(real):
     23    address of f, or 0: a kernel ``(address, stride of rows in bytes, rows, columns)``, in place
     24 25 rows and columns of a unit of work
     26 27 units of work in all, and in a tile; a unit is (matrix · units down + down) · units across + across
-    28    whether to copy panels of B to scratch memory first: 1 if the columns of B aren't contiguous
+    28    1: copy each panel of B to scratch memory first, as the columns of B aren't contiguous; 2: copy all
+          of the tile's columns together
     ===== =============================================================================================
 
     Strides are in numbers. C must not overlap A or B. The words come from :func:`.blocking.plan`.
     """
     pointer, size, lanes = real.pointer, real.size, blocking.lanes(real.name)
-    micro, pack = simd_gemm.micro_tile(real), _pack(real)
+    micro, pack, gap = simd_gemm.micro_tile(real), _pack(real), blocking.LINE
     wide_rows = blocking.WIDE_ROWS
-    single, wide, narrow = (lanes * blocking.panel_vectors(rows) for rows in (1, wide_rows, _ROWS))
+    single, broad, narrow = (lanes * blocking.panel_vectors(rows) for rows in (1, wide_rows, _ROWS))
     # Without masked loads, a panel that ends in a part of a vector must be copied too.
     part = 0 if blocking.MASKED_LOADS else lanes - 1
 
@@ -117,29 +122,35 @@ def multiply(real):
             d, d_row = word[3], word[12] * size
             if d != 0:
                 d += (outer * word[20] + inner * word[21] + column) * size + row * d_row
-            width = single if rows == 1 else wide if rows <= wide_rows else narrow
+            width = single if rows == 1 else broad if rows <= wide_rows else narrow
             start = 0
             while True:
                 depth = min(deepest, k - start)
+                wide, wide_step = b, b_step
+                if word[28] == 2:
+                    wide, wide_step = scratch + _WIDE, -(-columns * size // gap) * gap + gap
+                    for i in range(depth):
+                        copy_bytes(wide + i * wide_step, b + i * b_step, columns * size)
                 for j in range(0, columns, width):
                     here = min(width, columns - j)
                     vectors = -(-here // lanes)
-                    panel, panel_step = b + j * b_column, b_step
-                    if word[28] != 0 or here & part:
-                        pack(panel, b_column, here, b_step, depth, scratch, width * size)
+                    panel, panel_step = wide + j * b_column, wide_step
+                    if word[28] == 1 or here & part:
+                        pack(panel, b_column, here, panel_step, depth, scratch, width * size)
                         panel, panel_step = scratch, width * size
                     r = 0
                     while r < rows:
                         height = _block_rows(rows - r)
                         added = d + r * d_row + j * size if d != 0 else 0
+                        target = c + r * c_row + j * size
                         micro(
                             *(height, vectors, here - (vectors - 1) * lanes, depth, alpha),
                             *(a + r * a_row, a_row, a_step, panel, panel_step),
-                            *(c + r * c_row + j * size, c_row, added, d_row),
+                            *(target, c_row, added, d_row),
                         )
+                        if function != 0 and start + depth >= k:
+                            call(function, target, c_row, height, here)
                         r += height
-                    if function != 0 and start + depth >= k:
-                        call(function, c + j * size, c_row, rows, here)
                 start += depth
                 if start >= k:
                     break
