@@ -169,20 +169,20 @@ def plan(
     m, batch, a, b, c, d = _merge(m, batch, a, b, c, d)
     size, pack = _SIZES[dtype], None
     scattered = n > 1 and b[3] != 1
-    kernel, flag = "gemm.multiply", scattered
+    kernel, flag = "gemm.multiply", int(scattered)
     if scattered and b[2] == 1 and m <= _DOT_ROWS and k * size <= SCRATCH_BYTES // 2:
-        kernel, flag = "gemm.dot", k > 1 and a[3] != 1
+        kernel, flag = "gemm.dot", int(k > 1 and a[3] != 1)
     elif scattered and reuse > 1:
         pack = _pack(n, k, b, size, batch)
         row, inner, between = pack.words[6], pack.words[7], pack.words[10]
-        b, flag = (between * inner * (b[0] != 0), between * (b[1] != 0), row, 1), False
+        b, flag = (between * inner * (b[0] != 0), between * (b[1] != 0), row, 1), 0
     elif _crowded(m, k, b[2] * size):
         flag = 2
     rows, columns, group = _tile(m, n, k, batch[0] * batch[1], size, flag)
     units = ceiling(m, rows) * ceiling(n, columns) * batch[0] * batch[1]
     added = d or (0, 0, 0, 1)
     words: tuple[int, ...] = (0, 0, 0, 0, m, n, k, a[2], a[3], b[2], b[3], c[2], added[2], batch[1])
-    words += (*a[:2], *b[:2], *c[:2], *added[:2], 0, 0, rows, columns, units, group, int(flag))
+    words += (*a[:2], *b[:2], *c[:2], *added[:2], 0, 0, rows, columns, units, group, flag)
     return Plan(kernel, ceiling(units, group), words, dtype, swapped, pack)
 
 
