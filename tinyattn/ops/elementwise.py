@@ -168,9 +168,9 @@ erf = _row(
 relu = _row(
     "relu",
     lambda a: np.maximum(a, 0),
-    _rule(lambda g, y, a: (g * cast(a > 0, a.dtype),)),
+    _rule(lambda g, y, a: (g * cast(y > 0, a.dtype),)),
     "max({0}, 0)",
-    "ḡ·[{0} > 0]",
+    "ḡ·[y > 0]",
     needs="float",
     kinks=lambda a: a,
 )
