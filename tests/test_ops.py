@@ -25,7 +25,8 @@ from tinyattn.runtime.program import optimize
 every_row = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 DIFFERENTIABLE = [row for row in ROWS if not row.constant]
 LEAVES = {"tensor", "parameter", "input", "argument", "constant", "output"}
-ELSEWHERE = {"scan", "uniform", "affine", "fused", "checkpoint", "after"}
+ELSEWHERE = {"scan", "uniform", "fused", "checkpoint", "after"}
+ELSEWHERE |= {"affine", "affine_relu", "affine_tanh", "affine_sigmoid"}
 """Operations that have tests of their own (test_graph, test_proof, test_rewrite, test_checkpoint_transform) rather
 than a row."""
 

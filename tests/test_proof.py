@@ -85,6 +85,9 @@ def _cases():
     yield from op_rows_memory.proof_cases()
     yield "affine", "row", (real(5, 3), real(3, 4), real(4)), {}
     yield "affine", "matrix", (real(2, 5, 3), real(2, 3, 4), real(2, 5, 4)), {}
+    for name in ("relu", "tanh", "sigmoid"):
+        yield f"affine_{name}", "row", (real(5, 3), real(3, 4), real(4)), {}
+        yield f"affine_{name}", "one row", (real(1, 3), real(3, 40), real(40)), {}
 
 
 CASES = [pytest.param(name, arrays, attrs, id=f"{name}: {kind}") for name, kind, arrays, attrs in _cases()]

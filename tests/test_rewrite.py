@@ -4,7 +4,7 @@ promises; nothing unsound is on.
 
 import numpy as np
 import pytest
-from engine import equal
+from engine import compiled, equal
 
 import tinyattn as ta
 from tinyattn.graph.grad import pull_back
@@ -344,3 +344,37 @@ def test_sums_are_absorbed_by_products():
     assert absorb([wide], Log())[0].op.name == "add"
     for node in (wide, product @ ta.transpose(b) + a):
         np.testing.assert_allclose(ta.Program([node]).run()[0], reference.evaluate([node])[0], rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["relu", "tanh", "sigmoid"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["f32", "f64"])
+def test_functions_are_absorbed_by_small_products(name, dtype):
+    function = getattr(ta, name)
+
+    def leaf(*shape):
+        return ta.tensor(np.random.default_rng(shape).standard_normal(shape).astype(dtype))
+
+    x, w, v, b = leaf(2, 5, 3), leaf(3, 4), leaf(4, 6), leaf(4)
+    y = function(x @ w + b)
+    roots = [y @ v, *ta.vjp(lambda x, w, b: function(x @ w + b) @ v, [x, w, b], leaf(2, 5, 6))[1]]
+    program = ta.Program(roots)
+    counts = program.log.counts()
+    assert counts["absorb-function"] == 1  # for the gradient too: f′ is known from f
+    assert f"affine_{name}" in program.explain() and "absorb-function (exact)" in program.explain()
+    found = program.run()
+    for value, plain, right in zip(
+        found, compiled(roots, rewriting=False), reference.evaluate(roots), strict=True
+    ):
+        tolerance = 3e-6 if dtype == np.float32 else 1e-14
+        np.testing.assert_allclose(value, right, rtol=tolerance, atol=tolerance)
+        np.testing.assert_allclose(plain, right, rtol=tolerance, atol=tolerance)
+    # By themselves, where f has its argument from a product without a sum, where others need that, where f
+    # is a link of a chain, and where the product is large:
+    z = x @ w + b
+    tall, wide = leaf(300, 3), leaf(3, 300)
+    for kept in ([function(x @ w)], [function(z), z], [function(z) * 2], [function(tall @ wide + leaf(300))]):
+        assert "absorb-function" not in ta.Program(kept).log.counts()
+    nothing = ta.Program([function(leaf(2, 0) @ leaf(0, 4) + b)])
+    np.testing.assert_allclose(
+        nothing.run()[0], reference.evaluate([function(leaf(2, 0) @ leaf(0, 4) + b)])[0], rtol=3e-6
+    )

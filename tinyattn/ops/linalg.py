@@ -9,7 +9,7 @@ import math
 import numpy as np
 
 from tinyattn import errors
-from tinyattn.graph.op import NotDifferentiable, Op, register
+from tinyattn.graph.op import OPS, NotDifferentiable, Op, register
 from tinyattn.graph.tensor import Tensor, as_tensor, make, promote_operands
 from tinyattn.graph.types import FLOAT32, SHORT, Type, broadcast, fail, is_float, promote
 from tinyattn.kernels import blocking
@@ -126,16 +126,16 @@ register(
 )
 
 
-def lower_product(emit, a, b, c, scale: float = 1.0, added=None) -> None:
-    """Emit ``c = scale · a b (+ added)`` for references (…, n, k), (…, k, m) → (…, n, m); ``added``
-    broadcasts to c.
+def lower_product(emit, a, b, c, scale: float = 1.0, added=None, function: str = "") -> None:
+    """Emit ``c = function(scale · a b (+ added))`` for references (…, n, k), (…, k, m) → (…, n, m); ``added``
+    broadcasts to c; ``function`` names a kernel.
 
     A matrix that stays the same while a loop runs is packed once, before the loop, if it needs packing at
     all.
     """
     if c.size == 0:
         return
-    if a.shape[-1] == 0:
+    if a.shape[-1] == 0 and not function:
         emit.copy(added if added is not None else emit.constant(np.zeros((), c.dtype)), c)
         return
     batch = c.shape[:-2]
@@ -146,7 +146,13 @@ def lower_product(emit, a, b, c, scale: float = 1.0, added=None) -> None:
     extents, strides = coalesce(batch, *(r.strides[:-2] for r in (a, b, c, *((d,) if d is not None else ()))))
     if len(extents) > 2:
         return lower_product(
-            emit, emit.contiguous(a), emit.contiguous(b), c, scale, None if d is None else emit.contiguous(d)
+            emit,
+            emit.contiguous(a),
+            emit.contiguous(b),
+            c,
+            scale,
+            None if d is None else emit.contiguous(d),
+            function,
         )
     if len(extents) == 1:
         extents, strides = [1, *extents], [[0, *s] for s in strides]
@@ -184,12 +190,14 @@ def lower_product(emit, a, b, c, scale: float = 1.0, added=None) -> None:
             lambda home: _packed(emit, kept, plan.pack, c.dtype, home),
         )
         left, right = (packed, b) if plan.swapped else (a, packed)
-    words = list(plan.words)
+    words: list = list(plan.words)
     places = plan.places
     words[places["a"]], words[places["b"]], words[places["c"]] = left, right, c
     words[places["alpha"]] = bits(scale, c.dtype)
     if d is not None:
         words[places["d"]] = d
+    if function:
+        words[places["function"]] = function
     flops = 2.0 * c.size * inner
     reads = [left, right] + ([d] if d is not None else [])
     emit.kernel(plan.kernel, words, plan.tiles, reads=reads, writes=[c], cost=flops / 40, flops=flops)
@@ -205,23 +213,40 @@ def _packed(emit, source, pack, dtype, home):
     return target
 
 
-register(
-    Op(
-        "affine",
-        lambda a, b, d: _infer(a, b),
-        NotDifferentiable("it exists only in compiled programs"),
-        reference=lambda a, b, d: np.matmul(a, b) + d,
-        definition=lambda a, b, d: make("matmul", a, b) + d,
-        lower=lambda node, emit: lower_product(
-            emit,
-            emit.value(node.inputs[0]),
-            emit.value(node.inputs[1]),
-            emit.result(node),
-            added=emit.value(node.inputs[2]),
-        ),
-        formula="{0}·{1} + {2}",
+def _affine(name: str, formula: str, function: str = "") -> None:
+    """Register f(a·b + d), where f is none or the elementwise op ``function``, which has a kernel in gemm."""
+
+    def reference(a, b, d):
+        y = np.matmul(a, b) + d
+        known = OPS[function].reference if function else None
+        return y if known is None else known(y)
+
+    def lower(node, emit):
+        a, b, d = map(emit.value, node.inputs)
+        kernel = f"gemm.{function}" if function else ""
+        lower_product(emit, a, b, emit.result(node), added=d, function=kernel)
+
+    def definition(a, b, d):
+        y = make("matmul", a, b) + d
+        return make(function, y) if function else y
+
+    register(
+        Op(
+            name,
+            lambda a, b, d: _infer(a, b),
+            NotDifferentiable("it exists only in compiled programs"),
+            reference=reference,
+            definition=definition,
+            lower=lower,
+            formula=formula,
+        )
     )
-)
+
+
+_affine("affine", "{0}·{1} + {2}")
+_affine("affine_relu", "max({0}·{1} + {2}, 0)", "relu")
+_affine("affine_tanh", "tanh({0}·{1} + {2})", "tanh")
+_affine("affine_sigmoid", "σ({0}·{1} + {2})", "sigmoid")
 
 
 def dot(a, b) -> Tensor:

@@ -42,9 +42,9 @@ class Assembly:
             if isinstance(item, Region):
                 self._collect(item, args)
             else:
-                args[item] = self._block(item.words)
+                args[item] = self._block(item.words, item.dtype)
 
-    def _block(self, words: list) -> int:
+    def _block(self, words: list, dtype: str) -> int:
         """Lay out a list of words (and the tables it points to); return the index of its first word."""
         first = len(self._blocks)
         self._blocks += [0] * max(len(words), 1)
@@ -54,7 +54,9 @@ class Assembly:
                 for moving in word.moving:
                     self._points.setdefault(moving.region, []).append((first + k, word))
             elif isinstance(word, list):
-                self._blocks[first + k] = ("block", self._block(word))
+                self._blocks[first + k] = ("block", self._block(word, dtype))
+            elif isinstance(word, str):
+                self._blocks[first + k] = build.address(word, dtype)
             else:
                 self._blocks[first + k] = int(word)
         return first

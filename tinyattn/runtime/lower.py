@@ -24,8 +24,8 @@ from tinyattn.runtime.schedule import schedule
 
 @dataclass(eq=False)
 class Row:
-    """One kernel call. ``words`` is its argument block: integers, Refs (their address) and nested lists (the
-    address of a table).
+    """One kernel call. ``words`` is its argument block: integers, Refs (their address), nested lists (the
+    address of a table) and names of kernels that the kernel calls (theirs).
     """
 
     kernel: str
