@@ -44,7 +44,7 @@ def _place(word, unit):
 
 
 @inline
-def _block_rows(rows):
+def block_rows(rows):
     """Rows in the next block of the ``rows`` left: even shares, of heights that micro-tiles have."""
     height = -(-rows // -(-rows // _ROWS))
     if height > 4 and height & 1:
@@ -52,7 +52,7 @@ def _block_rows(rows):
     return height
 
 
-def _pack(real):
+def packing(real):
     """``(source, column stride, columns, k stride, depth, target, target stride)``: make rows contiguous.
 
     Strides are in bytes. Whole vectors are written; what the last one has beyond ``columns`` is rubbish.
@@ -102,7 +102,7 @@ def multiply(real):
     Strides are in numbers. C must not overlap A or B. The words come from :func:`.blocking.plan`.
     """
     pointer, size, lanes = real.pointer, real.size, blocking.lanes(real.name)
-    micro, pack, gap = simd_gemm.micro_tile(real), _pack(real), blocking.LINE
+    micro, pack, gap = simd_gemm.micro_tile(real), packing(real), blocking.LINE
     wide_rows = blocking.WIDE_ROWS
     single, broad, narrow = (lanes * blocking.panel_vectors(rows) for rows in (1, wide_rows, _ROWS))
     # Without masked loads, a panel that ends in a part of a vector must be copied too.
@@ -140,7 +140,7 @@ def multiply(real):
                         panel, panel_step = scratch, width * size
                     r = 0
                     while r < rows:
-                        height = _block_rows(rows - r)
+                        height = block_rows(rows - r)
                         added = d + r * d_row + j * size if d != 0 else 0
                         target = c + r * c_row + j * size
                         micro(
@@ -217,7 +217,7 @@ def pack(real):
     11    columns in a tile: a multiple of 64 bytes
     ===== =========================================================================================
     """
-    size, copy = real.size, _pack(real)
+    size, copy = real.size, packing(real)
 
     def kernel(arguments, first, last, scratch):
         word = i64(arguments)

@@ -23,6 +23,30 @@ ROUNDS = 10
 MULTIPLIERS = 0xD2511F53, 0xCD9E8D57
 WEYL = 0x9E3779B9, 0xBB67AE85
 """What a round adds to the two halves of the key: the golden ratio and √3 − 1."""
+(_MULTIPLIER0, _MULTIPLIER1), (_WEYL0, _WEYL1) = MULTIPLIERS, WEYL
+
+
+@inline
+def words_of(key, counter, stream, first, count, target):
+    """Random 32-bit words: ``count`` blocks of four from block ``first``, for the key and the counter base at
+    these addresses.
+    """
+    mask, multiplier0, multiplier1, weyl0, weyl1 = 0xFFFFFFFF, _MULTIPLIER0, _MULTIPLIER1, _WEYL0, _WEYL1
+    out, seed, start = i32(target), i64(key)[0], i64(counter)[0] + first
+    for block in range(count):
+        # 32-bit quantities, held in 64 bits because the products need them.
+        c0, c1 = (start + block) & mask, ((start + block) >> 32) & mask
+        c2, c3 = stream & mask, (stream >> 32) & mask
+        k0, k1 = seed & mask, (seed >> 32) & mask
+        for _ in range(ROUNDS):
+            product0, product1 = multiplier0 * c0, multiplier1 * c2
+            c0, c2 = ((product1 >> 32) & mask) ^ c1 ^ k0, ((product0 >> 32) & mask) ^ c3 ^ k1
+            c1, c3 = product1 & mask, product0 & mask
+            k0, k1 = (k0 + weyl0) & mask, (k1 + weyl1) & mask
+        out[4 * block] = c0
+        out[4 * block + 1] = c1
+        out[4 * block + 2] = c2
+        out[4 * block + 3] = c3
 
 
 def _words_of_tile(real):
@@ -32,37 +56,20 @@ def _words_of_tile(real):
     Whole blocks are made whatever the size, so that there is one loop and no tail; the caller uses the words
     it needs.
     """
-    mask, rounds, tile_size = 0xFFFFFFFF, ROUNDS, RANDOM_TILE
-    multiplier0, multiplier1 = MULTIPLIERS
-    weyl0, weyl1 = WEYL
+    tile_size = RANDOM_TILE
 
     @inline
     def fill(word, tile, n, words_a_number, scratch):
-        out = i32(scratch)
         first = tile * tile_size
         past = min(first + tile_size, n)
-        key, stream = i64(word[0])[0], word[2]
-        start = i64(word[1])[0] + first * words_a_number // 4
-        for block in range(((past - first) * words_a_number + 3) // 4):
-            # 32-bit quantities, held in 64 bits because the products need them.
-            c0, c1 = (start + block) & mask, ((start + block) >> 32) & mask
-            c2, c3 = stream & mask, (stream >> 32) & mask
-            k0, k1 = key & mask, (key >> 32) & mask
-            for _ in range(rounds):
-                product0, product1 = multiplier0 * c0, multiplier1 * c2
-                c0, c2 = ((product1 >> 32) & mask) ^ c1 ^ k0, ((product0 >> 32) & mask) ^ c3 ^ k1
-                c1, c3 = product1 & mask, product0 & mask
-                k0, k1 = (k0 + weyl0) & mask, (k1 + weyl1) & mask
-            out[4 * block] = c0
-            out[4 * block + 1] = c1
-            out[4 * block + 2] = c2
-            out[4 * block + 3] = c3
+        blocks = ((past - first) * words_a_number + 3) // 4
+        words_of(word[0], word[1], word[2], first * words_a_number // 4, blocks, scratch)
         return first, past
 
     return fill
 
 
-def _uniform_of_words(real):
+def uniform_of_words(real):
     """``(words, i) -> `` a tile's number i in [0, 1): a multiple of 2⁻²⁴ (f32) or, of two words, 2⁻⁵³."""
     int32, number = np.int32, real.type
     if real.size == 4:
@@ -94,7 +101,7 @@ def uniform(real):
     ===== ============================================================
     """
     pointer, words_a_number = real.pointer, real.size // 4
-    fill, number = _words_of_tile(real), _uniform_of_words(real)
+    fill, number = _words_of_tile(real), uniform_of_words(real)
 
     def kernel(arguments, first, last, scratch):
         word, words = i64(arguments), i32(scratch)
@@ -142,7 +149,7 @@ def dropout(real):
     ===== ============================================================
     """
     pointer, words_a_number, tile_size = real.pointer, real.size // 4, RANDOM_TILE
-    fill, number = _words_of_tile(real), _uniform_of_words(real)
+    fill, number = _words_of_tile(real), uniform_of_words(real)
     zero, one = real.type(0), real.type(1)
 
     def kernel(arguments, first, last, scratch):

@@ -135,6 +135,31 @@ def tiles_of_additive_backward(batch: int, width: int) -> int:
     return batch * ceiling(width, columns_of_score(batch, width))
 
 
+# attention.py
+
+ATTENTION_QUERIES, ATTENTION_KEYS = 64, 128
+"""Most queries and keys in a tile of scores."""
+ATTENTION_DEPTH = 256
+"""Most columns of queries and keys that are multiplied in one go."""
+_ATTENTION_PARTS = 8
+"""Tiles that the backward pass should have at least, by cutting up the keys if need be."""
+
+
+def tiles_of_attention(matrices: int, queries: int) -> int:
+    """Tiles of ``attention.forward``: blocks of queries of each matrix."""
+    return matrices * ceiling(queries, ATTENTION_QUERIES)
+
+
+def parts_of_attention(matrices: int, keys: int) -> int:
+    """Into how many parts ``attention.backward`` cuts the keys; its tiles are parts times matrices."""
+    return min(ceiling(_ATTENTION_PARTS, max(1, matrices)), max(1, ceiling(keys, 4 * ATTENTION_KEYS)))
+
+
+def keys_in_part(parts: int, keys: int) -> int:
+    """Keys in a part: whole blocks."""
+    return ceiling(ceiling(keys, parts), ATTENTION_KEYS) * ATTENTION_KEYS
+
+
 # generate.py
 
 CHAIN_TILE = 4096

@@ -29,6 +29,7 @@ from tinyattn.graph.grad import zeros_like
 from tinyattn.graph.tensor import Tensor, make, output, promote_operands
 from tinyattn.graph.types import FLOAT32, Type, broadcast, fail, is_float, promote
 from tinyattn.ops import reduce
+from tinyattn.ops.attention_lowering import lower_attention, lower_attention_backward
 from tinyattn.ops.elementwise import cast, equal, exp, isfinite, log, logical_not, not_equal, where
 from tinyattn.ops.hand import call, hand_derived
 from tinyattn.ops.random import draw
@@ -122,6 +123,7 @@ hand_derived(
     _infer,
     _definition,
     _derivative,
+    lower=lower_attention,
     formula="softmax(τ·{0}·{1}ᵀ)·{2}",
     vjp_formula="τ·S̄·{1}, τ·S̄ᵀ·{0}, Pᵀ·ḡ with S̄ = P ⊙ (ḡ·{2}ᵀ − ⟨ḡ, y⟩)",
 )
@@ -129,6 +131,7 @@ hand_derived(
     "attention_backward",
     _infer_backward,
     _backward_definition,
+    lower=lower_attention_backward,
     formula="the derivative of attention",
 )
 

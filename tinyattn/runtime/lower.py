@@ -76,8 +76,10 @@ class Emitter:
         """Where a node's value is."""
         return self._values[node]
 
-    def result(self, node: Tensor, key: int | None = None) -> Ref:
-        """Where a node's value (or one of its several) is to be written: contiguous memory."""
+    def result(self, node: Tensor, key: int | None = None, like: Ref | None = None) -> Ref:
+        """Where a node's value (or one of its several) is to be written: contiguous memory, in row-major
+        order, or if it may be in another, in the order of the axes of ``like``.
+        """
         if key is None:
             target = self._placed.get(node) or self.new(node.shape, node.dtype)
             self._values[node] = target
@@ -86,8 +88,16 @@ class Emitter:
         asked = {n.attrs["key"]: n for n in self._asked.get(node, ())}
         kind = node.op.infer(*node.inputs, **node.attrs)[key]
         placed = self._placed.get(asked[key]) if key in asked else None
-        outputs[key] = placed or self.new(kind.shape, kind.dtype)
+        outputs[key] = placed or self._laid_out(kind.shape, kind.dtype, like)
         return outputs[key]
+
+    def _laid_out(self, shape, dtype, like: Ref | None) -> Ref:
+        """New memory with the axes in the order that they have in ``like``, the last one last."""
+        if like is None or len(like.shape) != len(shape):
+            return self.new(shape, dtype)
+        order = sorted(range(len(shape) - 1), key=lambda a: (-abs(like.strides[a]), a)) + [len(shape) - 1]
+        back = sorted(range(len(shape)), key=order.__getitem__)
+        return self.new([shape[a] for a in order], dtype).transposed(back)
 
     def is_asked(self, node: Tensor, key: int) -> bool:
         """Whether output ``key`` of a node is used."""

@@ -1,0 +1,140 @@
+"""How attention is laid on its kernels: strides, masks and the state of the random numbers, as argument
+words (:mod:`tinyattn.kernels.attention`).
+
+The usual arrangements cost no copy. Heads cut out of (B, T, heads·d) are read by their strides, one head of
+keys for many of queries has stride 0, and a result is laid out as the operand that it belongs to, so that
+joining the heads again is free.
+"""
+
+import math
+from dataclasses import replace
+
+from tinyattn.graph.types import BOOL
+from tinyattn.kernels import tiling
+from tinyattn.ops.folding import lower_reduce
+from tinyattn.ops.hand import bits
+from tinyattn.runtime.moves import coalesce
+
+_FLOP_COST = 1 / 80
+"""Rough nanoseconds that an addition or multiplication takes, exponentials included."""
+
+
+def _rows(emit, ref):
+    """``ref``, or a copy whose rows are contiguous."""
+    return ref if ref.strides[-1] == 1 or ref.shape[-1] <= 1 else emit.contiguous(ref)
+
+
+def _lay_out(emit, batch, operands, mask, place):
+    """``(sizes of two batch dimensions, operands, results, mask, their strides along the two)``.
+
+    ``place(operands)`` makes the results. If their batch axes can't be merged into two, copies are taken.
+    """
+    operands = [_rows(emit, ref).broadcast((*batch, *ref.shape[-2:])) for ref in operands]
+    for copied in (False, True):
+        if copied:
+            operands = [emit.contiguous(ref) for ref in operands]
+            mask = None if mask is None else emit.contiguous(mask)
+        results = place([None] * 3 if copied else operands)
+        everything = [*operands, *results, *(() if mask is None else (mask,))]
+        sizes, strides = coalesce(batch, *(ref.strides[:-2] for ref in everything))
+        if len(sizes) <= 2:
+            break
+    if len(sizes) == 1:
+        sizes, strides = [1, *sizes], [[0, *s] for s in strides]
+    return sizes, operands, results, mask, strides
+
+
+def _words(node, operands, mask, sizes, strides, fourth, log_sum, state):
+    """Words 0 to 34; ``strides`` along the batch of Q, K, V, the fourth matrix and the mask."""
+    query, keys, values = operands[:3]
+    attrs, dtype = node.attrs, query.dtype
+    words = [query, keys, values, fourth, log_sum, math.prod(sizes), sizes[1]]
+    words += [query.shape[-2], keys.shape[-2], query.shape[-1], values.shape[-1]]
+    words += [bits(attrs["scale"], dtype), int(attrs["causal"])]
+    for ref, steps in zip((query, keys, values, fourth), strides, strict=False):
+        words += [*steps, ref.strides[-2]]
+    if mask is None:
+        words += [0] * 6
+    else:
+        words += [1 if mask.dtype == BOOL else 2, mask, *strides[4], *mask.strides[-2:]]
+    if state is None:
+        return words + [0] * 4
+    return [*words, state, state.sliced((1,), (1,), (1,)), attrs["stream"], bits(attrs["p"], dtype)]
+
+
+def _optional(node, emit, shape):
+    """The mask, broadcast to ``shape``, and the random state."""
+    rest = [emit.value(x) for x in (node.inputs[3:] if node.op.name == "attention" else node.inputs[3:-3])]
+    state = emit.contiguous(rest.pop()) if node.attrs["p"] > 0 else None
+    return rest[0].broadcast(shape) if rest else None, state
+
+
+def _pairs(node, shape) -> float:
+    """Pairs of a query and a key."""
+    return math.prod(shape) * (0.5 if node.attrs["causal"] and shape[-1] > tiling.ATTENTION_KEYS else 1)
+
+
+def lower_attention(node, emit) -> None:
+    """O and L, by blocks of queries."""
+    *batch, queries, _ = node.op.infer(*node.inputs, **node.attrs)[0].shape
+    query, keys, values = (emit.value(source) for source in node.inputs[:3])
+    shape = (*batch, queries, keys.shape[-2])
+    mask, state = _optional(node, emit, shape)
+    sizes, operands, (out,), mask, strides = _lay_out(
+        emit, batch, [query, keys, values], mask, lambda like: [emit.result(node, 0, like[0])]
+    )
+    log_sum = emit.result(node, 1)
+    flops = 2.0 * _pairs(node, shape) * (query.shape[-1] + values.shape[-1])
+    emit.kernel(
+        "attention.forward",
+        _words(node, operands, mask, sizes, strides, out, log_sum, state),
+        tiling.tiles_of_attention(math.prod(sizes), queries),
+        reads=[ref for ref in (*operands, mask, state) if ref is not None],
+        writes=[out, log_sum],
+        cost=flops * _FLOP_COST,
+        flops=flops,
+    )
+
+
+def lower_attention_backward(node, emit) -> None:
+    """Q̄, K̄, V̄, and S̄ if somebody asks for it, by parts of the keys; then the parts' shares of Q̄ are added."""
+    *batch, queries, width = node.op.infer(*node.inputs, **node.attrs)[0].shape
+    query, keys, values, log_sum, mean, g = (emit.value(x) for x in (*node.inputs[:3], *node.inputs[-3:]))
+    log_sum, mean = emit.contiguous(log_sum), emit.contiguous(mean)
+    shape = (*batch, queries, keys.shape[-2])
+    mask, state = _optional(node, emit, shape)
+    sizes, operands, (dq, dk, dv), mask, strides = _lay_out(
+        emit,
+        batch,
+        [query, keys, values, g],
+        mask,
+        lambda like: [emit.result(node, key, ref) for key, ref in enumerate(like[:3])],
+    )
+    # Q, K, V, G, then the results, then the mask.
+    of_operands, of_results = [*strides[:4], *strides[7:]], strides[4:7]
+    matrices = math.prod(sizes)
+    parts = tiling.parts_of_attention(matrices, shape[-1])
+    shares = dq
+    if parts > 1:
+        all_shares = emit.new((parts, dq.size), dq.dtype)
+        shares = replace(dq, buffer=all_shares.buffer, offset=0, moving=())
+    g_scores = emit.result(node, 3) if emit.is_asked(node, 3) else None
+    if g_scores is not None:
+        emit.fill(g_scores, 0.0)
+    words = _words(node, operands, mask, sizes, of_operands, operands[3], log_sum, state)
+    words += [mean, shares, dk, dv, 0 if g_scores is None else g_scores]
+    for ref, steps in zip((dq, dk, dv), of_results, strict=True):
+        words += [*steps, ref.strides[-2]]
+    flops = 2.0 * _pairs(node, shape) * (3 * width + 2 * values.shape[-1])
+    emit.kernel(
+        "attention.backward",
+        [*words, dq.size, parts, tiling.keys_in_part(parts, shape[-1])],
+        matrices * parts,
+        reads=[ref for ref in (*operands, mask, state, log_sum, mean) if ref is not None],
+        writes=[ref for ref in (shares, dk, dv, g_scores) if ref is not None],
+        cost=flops * _FLOP_COST,
+        flops=flops,
+    )
+    if parts > 1:
+        total = replace(dq, shape=(dq.size,), strides=(1,))
+        lower_reduce(emit, "sum", all_shares, (0,), total)
