@@ -9,8 +9,8 @@ joining the heads again is free.
 import math
 from dataclasses import replace
 
-from tinyattn.graph.types import BOOL
-from tinyattn.kernels import tiling
+from tinyattn.graph.types import BOOL, SHORT
+from tinyattn.kernels import build, tiling
 from tinyattn.ops.folding import lower_reduce
 from tinyattn.ops.hand import bits
 from tinyattn.runtime.moves import coalesce
@@ -58,8 +58,12 @@ def _words(node, operands, mask, sizes, strides, fourth, log_sum, state):
     else:
         words += [1 if mask.dtype == BOOL else 2, mask, *strides[4], *mask.strides[-2:]]
     if state is None:
-        return words + [0] * 4
-    return [*words, state, state.sliced((1,), (1,), (1,)), attrs["stream"], bits(attrs["p"], dtype)]
+        words += [0] * 4
+    else:
+        words += [state, state.sliced((1,), (1,), (1,)), attrs["stream"], bits(attrs["p"], dtype)]
+    called = ["gemm.multiply", "attention_tile.silencing", "gemm.pack"]
+    called += ["" if mask is None else "attention_tile.mask", "" if state is None else "attention_tile.dropout"]
+    return words + [build.address(name, SHORT[dtype]) if name else 0 for name in called]
 
 
 def _optional(node, emit, shape):
