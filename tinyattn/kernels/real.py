@@ -1,7 +1,7 @@
 """What a kernel needs to know about its number type, so that one source serves float32 and float64."""
 
 import numpy as np
-from numba import float32, float64, njit
+from numba import float32, float64, njit, types
 from numba.core import config
 
 from tinyattn.kernels import simd
@@ -20,7 +20,15 @@ def inline(function):
     if config.DISABLE_JIT:
         return function
     options = dict(no_cpython_wrapper=True, no_cfunc_wrapper=True, _nrt=False)
-    return njit(fastmath=FLAGS, error_model="numpy", boundscheck=False, forceinline=True, **options)(function)
+    helper = njit(fastmath=FLAGS, error_model="numpy", boundscheck=False, forceinline=True, **options)(
+        function
+    )
+    # Numba would compile it again for every constant that it is called with.
+    resolve = helper.get_call_template
+    helper.get_call_template = lambda args, kws: resolve(
+        tuple(map(types.unliteral, args)), {name: types.unliteral(kind) for name, kind in kws.items()}
+    )
+    return helper
 
 
 class Real:
