@@ -11,6 +11,7 @@ from op_rows_arrays import ARRAY_ROWS
 from op_rows_attention import ATTENTION_ROWS
 from op_rows_memory import MEMORY_ROWS
 from op_rows_norm import NORM_ROWS
+from op_rows_sdpa import SDPA_ROWS
 from op_sample import Row, apart, edges, fixed, flags, integers, positive, real, sample
 from scipy import special
 
@@ -191,6 +192,6 @@ INTEGER_ROWS = [
     ]
 ]  # fmt: skip
 
-ROWS = [*ELEMENTWISE_ROWS, *INTEGER_ROWS, *ARRAY_ROWS, *ATTENTION_ROWS, *NORM_ROWS, *MEMORY_ROWS]
+ROWS = [*ELEMENTWISE_ROWS, *INTEGER_ROWS, *ARRAY_ROWS, *ATTENTION_ROWS, *NORM_ROWS, *MEMORY_ROWS, *SDPA_ROWS]
 
 assert len({row.name for row in ROWS}) == len(ROWS)
