@@ -1,5 +1,6 @@
 """Calling a kernel from a test: an argument block from numbers and arrays, and tiles in any order."""
 
+import ctypes
 import struct
 
 import numpy as np
@@ -17,6 +18,19 @@ def _function(name, dtype):
 
         return compiler.kernel_function(name, dtype)
     return build.function(name, dtype)
+
+
+_callbacks = {}
+
+
+def address(name, dtype):
+    """The address of a kernel that another kernel is to call; in plain Python, of a callback."""
+    if not config.DISABLE_JIT:
+        return build.address(name, dtype)
+    if (name, dtype) not in _callbacks:
+        kind = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 4)
+        _callbacks[name, dtype] = kind(_function(name, dtype))
+    return ctypes.cast(_callbacks[name, dtype], ctypes.c_void_p).value
 
 
 def real_bits(value, dtype):

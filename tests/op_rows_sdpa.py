@@ -127,7 +127,7 @@ SDPA_ROWS = [
             sample(*_HEADS, fixed([[[[False, True, True, True]]]]), is_causal=True),
             rough(*_QKV, fixed(np.where(_CLOSED, 0.5, -INF))), sample(*_QKV, return_weights=True), ours(*_QKV, fixed(_CLOSED), return_weights=True),
             sample(*_QKV, real(3, 4), return_weights=True), ours(*_HEADS, is_causal=True, return_weights=True),
-            sample(real(1, 3), real(1, 3), real(1, 3)), sample(real(2, 1, 3), real(2, 7, 3), real(2, 7, 1)), sample(real(2, 7, 1), real(2, 1, 1), real(2, 1, 1)),
+            sample(real(2, 2), real(2, 2), real(2, 2)), sample(*[real(9, 1, 3)] * 3), sample(real(2, 1, 3), real(2, 7, 3), real(2, 7, 1)), sample(real(4, 7, 1), real(4, 1, 1), real(4, 1, 1)),
             sample(real(0, 3, 4), real(0, 3, 4), real(0, 3, 4)), sample(real(2, 0, 4), real(2, 3, 4), real(2, 3, 4)),
             ours(real(2, 3, 4), real(2, 0, 4), real(2, 0, 4)), sample(real(70, 3), real(133, 3), real(133, 2)),
             sample(real(135, 3), real(135, 3), real(135, 2), is_causal=True), sample(real(2, 65, 33), real(2, 129, 33), real(2, 129, 17), flags(65, 129)),

@@ -67,7 +67,14 @@ def _product(real):
             word[2] = c + (r * c_row + column) * size
             word[3] = word[2] if more else 0
             word[4], word[5], word[6] = height, columns - column, stop - start
-            word[7], word[8], word[9], word[10], word[11], word[12] = a_row, a_step, b_step, b_column, c_row, c_row
+            word[7], word[8], word[9], word[10], word[11], word[12] = (
+                a_row,
+                a_step,
+                b_step,
+                b_column,
+                c_row,
+                c_row,
+            )
             word[13], word[23], word[26], word[27], word[28] = 1, 0, 1, 1, int(b_column != 1)
             word[24], word[25] = height, columns - column
             for batch in range(14, 22):

@@ -62,7 +62,10 @@ def _words(node, operands, mask, sizes, strides, fourth, log_sum, state):
     else:
         words += [state, state.sliced((1,), (1,), (1,)), attrs["stream"], bits(attrs["p"], dtype)]
     called = ["gemm.multiply", "attention_tile.silencing", "gemm.pack"]
-    called += ["" if mask is None else "attention_tile.mask", "" if state is None else "attention_tile.dropout"]
+    called += [
+        "" if mask is None else "attention_tile.mask",
+        "" if state is None else "attention_tile.dropout",
+    ]
     return words + [build.address(name, SHORT[dtype]) if name else 0 for name in called]
 
 
