@@ -70,6 +70,30 @@ def products_agree() -> bool:
     return agree
 
 
+def attentions_agree() -> bool:
+    """O and the gradients of Q, K and V, with and without a causal mask, by whoever is installed."""
+    import numpy as np
+
+    from . import attention
+
+    agree = True
+    for case in ((2, 3, 70, 20, False), (2, 3, 70, 20, True), (4, 8, 64, 32, True)):
+        makers = {
+            "torch": lambda case=case: attention.torch_attention(case),
+            "jax": lambda case=case: attention.jax_attention(case),
+            harness.OURS: lambda case=case: attention.our_attention(case),
+        }
+        found = {name: [np.array(x) for x in work()] for name, work in harness.gather(makers).items()}
+        (reference, expected), *others = found.items()
+        for name, results in others:
+            difference = max(np.abs(a - b).max() for a, b in zip(expected, results, strict=True))
+            if not difference <= TOLERANCE:
+                agree = False
+                print(f"attention {case}: {reference} and {name} differ by {difference:.1e}")
+    print(f"attention: {'all agree' if agree else 'DIFFER'}")
+    return agree
+
+
 def main() -> int:
     harness.arguments(__doc__.splitlines()[0])
     from . import bahdanau, ntm, steps
@@ -92,7 +116,7 @@ def main() -> int:
         agree &= losses_agree(f"NTM, batch {batch}", makers)
     for work, batch in (("lstm_lm", 32), ("gpt", 12), ("transformer", 32)):
         agree &= losses_agree(f"{work}, batch {batch}", steps.makers(work, batch), DEEP_TOLERANCE)
-    return 0 if products_agree() and agree else 1
+    return 0 if attentions_agree() and products_agree() and agree else 1
 
 
 if __name__ == "__main__":

@@ -369,3 +369,18 @@ def _leaf(view: np.ndarray) -> ta.Tensor:
     """A leaf with the memory of ``view``, seen through the same transposition."""
     order = sorted(range(view.ndim), key=lambda axis: -view.strides[axis])
     return ta.transpose(ta.tensor(view.transpose(order)), tuple(map(order.index, range(view.ndim))))
+
+
+def attention(batch: int, heads: int, length: int, width: int, causal: bool) -> Work:
+    """O, Q̄, K̄ and V̄ as (B, T, heads, d), written into fixed arrays: a program of one attention and its derivative."""
+    arrays = problem.attention_operands(batch, length, heads, width)
+    *operands, cotangent = (ta.tensor(array).transpose(0, 2, 1, 3) for array in arrays)
+    out, gradients = ta.vjp(lambda *x: ta.attention(*x, is_causal=causal), operands, cotangent)
+    program = ta.Program([y.transpose(0, 2, 1, 3) for y in (out, *gradients)])
+
+    def work():
+        program.execute()
+        return program._output_views
+
+    work.program = program
+    return work

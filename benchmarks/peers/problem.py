@@ -218,3 +218,9 @@ def gemm_operands(shape: Shape, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     if shape.steps:  # orthogonal, so that a product of many neither grows nor vanishes
         b[:, : shape.k] = np.linalg.qr(b[:, : shape.k])[0]
     return a, b
+
+
+def attention_operands(batch: int, length: int, heads: int, width: int, seed: int = 0) -> list[np.ndarray]:
+    """float32 Q, K, V and the cotangent of the result as a model's projections leave them: (B, T, heads, d)."""
+    generator = np.random.default_rng([seed, 6])
+    return [generator.standard_normal((batch, length, heads, width), np.float32) for _ in range(4)]
