@@ -94,7 +94,12 @@ def _self_call(q, k, v, *weights, **attrs):
 
 def _torch_self(t, q, k, v, *weights, num_heads=8, is_causal=False):
     if not weights:
-        weights = (t.eye(q.shape[-1], dtype=q.dtype).repeat(3, 1), None, t.eye(q.shape[-1], dtype=q.dtype), None)
+        weights = (
+            t.eye(q.shape[-1], dtype=q.dtype).repeat(3, 1),
+            None,
+            t.eye(q.shape[-1], dtype=q.dtype),
+            None,
+        )
     w, b, w_out, b_out = weights
     blocked = ~t.ones(q.shape[-2], k.shape[-2], dtype=t.bool).tril() if is_causal else None
     q, k, v = (x.transpose(0, 1) for x in (q, k, v))

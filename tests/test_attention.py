@@ -171,7 +171,8 @@ def test_heads_are_cut_out_and_joined_without_a_copy():
     joined = ta.transpose(out, (0, 2, 1, 3)).reshape(2, 6, 12)
     results = [joined, *(ta.transpose(g, (0, 2, 1, 3)).reshape(2, 6, 12) for g in _pulled(x, [out]))]
     kernels = [row.kernel for row in ta.Program(results).lowered.main.items]
-    assert sorted(kernels) == ["attention.backward", "attention.forward", "elementwise.run", "reduce.rows"]
+    assert len(kernels) == 4 and {"attention.forward", "attention.backward"} < set(kernels)
+    assert not any(name.startswith("copy.") for name in kernels)
     right = reference.evaluate(results)
     for found, expected in zip(compiled(results), right, strict=True):
         equal(found, expected)
