@@ -135,8 +135,8 @@ SDPA_ROWS = [
             sample(real(2, 2), real(2, 2), real(2, 2)), sample(*[real(9, 1, 3)] * 3), sample(real(2, 1, 3), real(2, 7, 3), real(2, 7, 1)), sample(real(4, 7, 1), real(4, 1, 1), real(4, 1, 1)),
             sample(real(0, 3, 4), real(0, 3, 4), real(0, 3, 4)), sample(real(2, 0, 4), real(2, 3, 4), real(2, 3, 4)),
             ours(real(2, 3, 4), real(2, 0, 4), real(2, 0, 4)), sample(real(70, 3), real(133, 3), real(133, 2)),
-            sample(real(135, 3), real(135, 3), real(135, 2), is_causal=True), sample(real(2, 65, 33), real(2, 129, 33), real(2, 129, 17), flags(65, 129)),
-            sample(real(3, 260), real(4, 260), real(4, 300)),
+            ours(real(135, 3), real(135, 3), real(135, 2), is_causal=True), ours(real(2, 65, 33), real(2, 129, 33), real(2, 129, 17), flags(65, 129)),
+            ours(real(3, 260), real(4, 260), real(4, 300)),
         ],
         torch=_torch,
         errors=[
