@@ -107,6 +107,54 @@ def tiles_of_softmax(rows: int, columns: int) -> int:
     return ceiling(rows, rows_of_softmax(columns))
 
 
+# norm.py
+
+_NORM_TILE = 4096
+"""About how many numbers a tile of ``norm.forward`` has, unless one row has more."""
+_NORM_BACKWARD_TILE = 16384
+"""At least that many a tile of ``norm.backward``."""
+_NORM_BACKWARD_TILES = 64
+"""Most tiles of ``norm.backward``: what they leave has to be added up."""
+
+
+def rows_of_norm(columns: int) -> int:
+    """Rows in a tile of ``norm.forward``."""
+    return max(1, _NORM_TILE // max(1, columns))
+
+
+def tiles_of_norm(rows: int, columns: int) -> int:
+    """Tiles of ``norm.forward``: blocks of rows."""
+    return ceiling(rows, rows_of_norm(columns))
+
+
+def rows_of_norm_backward(rows: int, columns: int) -> int:
+    """Rows in a tile of ``norm.backward``."""
+    return max(
+        1, _NORM_BACKWARD_TILE // max(1, columns), (rows + _NORM_BACKWARD_TILES - 1) // _NORM_BACKWARD_TILES
+    )
+
+
+def tiles_of_norm_backward(rows: int, columns: int) -> int:
+    """Tiles of ``norm.backward``: blocks of rows."""
+    return ceiling(rows, rows_of_norm_backward(rows, columns))
+
+
+# batch_norm.py
+
+BATCH_NORM_STRIP = 1024
+"""Most numbers of neighbouring channels that the kernels in batch_norm.py go over at a time."""
+
+
+def channels_of_batch_norm(length: int) -> int:
+    """Channels in a tile, given the numbers that follow one another in a channel."""
+    return max(1, BATCH_NORM_STRIP // 2 // max(1, length))
+
+
+def tiles_of_batch_norm(channels: int, length: int) -> int:
+    """Tiles of both kernels in batch_norm.py: blocks of channels."""
+    return ceiling(channels, channels_of_batch_norm(length))
+
+
 # score.py
 
 SCORE_COLUMNS = 512

@@ -8,6 +8,7 @@ import numpy as np
 from numba import types
 from numba.extending import intrinsic
 
+from tinyattn.kernels import vector
 from tinyattn.kernels.elementary import Elementary
 from tinyattn.kernels.simd import PURE
 from tinyattn.kernels.vector import NUMPY, Value
@@ -56,3 +57,9 @@ def _for_kernels(method):
 
 exp, expm1, sigmoid, tanh = map(_for_kernels, ("exp", "expm1", "sigmoid", "tanh"))
 log, log1p, erf, sin, cos = map(_for_kernels, ("log", "log1p", "erf", "sin", "cos"))
+
+
+@functools.cache
+def sqrt(real):
+    """The square root, exactly rounded."""
+    return scalar(vector.sqrt, real.name, real.name)

@@ -18,9 +18,10 @@ from tinyattn import errors
 from tinyattn.graph.grad import ones_like
 from tinyattn.graph.tensor import Tensor, as_tensor, output
 from tinyattn.graph.types import FLOAT32, Type, fail, is_float
+from tinyattn.kernels import tiling
 from tinyattn.ops import reduce
 from tinyattn.ops.elementwise import cast, sqrt, stop_gradient
-from tinyattn.ops.hand import by_definition, call, hand_derived
+from tinyattn.ops.hand import bits, by_definition, call, hand_derived, row_or_constant
 from tinyattn.ops.shape import reshape
 
 _OVER = (0, 2)
@@ -69,11 +70,48 @@ def _infer(x, *rest, eps):
     return x.type, channel, channel
 
 
+def _lower(node, emit):
+    x = emit.contiguous(emit.value(node.inputs[0]))
+    batch, channels, length = x.shape
+    gain, shift = (row_or_constant(emit, node, *given, channels) for given in ((1, 1.0), (2, 0.0)))
+    y, mean, variance = (emit.result(node, k) for k in range(3))
+    words = [x, gain, shift, y, mean, variance, batch, channels, length, bits(node.attrs["eps"], x.dtype)]
+    emit.kernel(
+        "batch_norm.forward",
+        words,
+        tiling.tiles_of_batch_norm(channels, length) if x.size else 0,
+        reads=[x, gain, shift],
+        writes=[y, mean, variance],
+        cost=x.size * 0.2,
+        flops=8.0 * x.size,
+        in_place=[(y, x)],
+    )
+
+
+def _lower_backward(node, emit):
+    x, mean, variance, g = (emit.contiguous(emit.value(v)) for v in node.inputs[:4])
+    batch, channels, length = x.shape
+    gain = row_or_constant(emit, node, 4, 1.0, channels)
+    results = [emit.result(node, k) for k in range(3)]
+    words = [x, gain, mean, variance, g, *results, batch, channels, length, bits(node.attrs["eps"], x.dtype)]
+    emit.kernel(
+        "batch_norm.backward",
+        words,
+        tiling.tiles_of_batch_norm(channels, length) if x.size else 0,
+        reads=[x, gain, mean, variance, g],
+        writes=results,
+        cost=x.size * 0.3,
+        flops=12.0 * x.size,
+        in_place=[(results[0], x), (results[0], g)],
+    )
+
+
 hand_derived(
     "batch_norm",
     _infer,
     _definition,
     _derivative,
+    lower=_lower,
     formula="({0} − mean {0}) / √(var {0} + ε)",
     vjp_formula="ρ (ḡ − mean ḡ − x̂ mean(ḡ x̂)), Σ ḡ x̂, Σ ḡ",
 )
@@ -81,6 +119,7 @@ hand_derived(
     "batch_norm_backward",
     _infer,
     _backward_definition,
+    lower=_lower_backward,
     formula="ρ ({3} − mean {3} − x̂ mean({3} x̂)), Σ {3} x̂, Σ {3}",
 )
 

@@ -76,6 +76,13 @@ def bits(value: float, dtype) -> int:
     return int(np.asarray(value, dtype).view(np.int32 if np.dtype(dtype).itemsize == 4 else np.int64))
 
 
+def row_or_constant(emit, node: Tensor, index: int, number: float, width: int):
+    """Where an optional input, a row of ``width`` numbers, is; ``number`` all along it if there is none."""
+    if len(node.inputs) > index:
+        return emit.contiguous(emit.value(node.inputs[index]))
+    return emit.constant(np.full(width, number, node.inputs[0].dtype))
+
+
 def call(name: str, *inputs, count: int | None = None, **attrs):
     """Apply an op; with ``count``, return that many outputs."""
     node = make(name, *inputs, **attrs)

@@ -19,9 +19,11 @@ from tinyattn import errors
 from tinyattn.graph.grad import ones_like, zeros_like
 from tinyattn.graph.tensor import Tensor, as_tensor, output
 from tinyattn.graph.types import FLOAT32, Type, fail, is_float, promote
+from tinyattn.kernels import tiling
 from tinyattn.ops import reduce
 from tinyattn.ops.elementwise import cast, sqrt
-from tinyattn.ops.hand import by_definition, call, hand_derived
+from tinyattn.ops.folding import lower_reduce
+from tinyattn.ops.hand import bits, by_definition, call, hand_derived, row_or_constant
 from tinyattn.ops.shape import expand_dims, reshape
 
 
@@ -79,6 +81,54 @@ def _infer_backward(x, *rest):
     return x.type, column, column
 
 
+def _lower(centred: bool):
+    def lower(node, emit):
+        x = emit.contiguous(emit.value(node.inputs[0]))
+        columns = x.shape[-1]
+        rows = x.size // columns
+        weight, bias = (row_or_constant(emit, node, *given, columns) for given in ((1, 1.0), (2, 0.0)))
+        y, mean, scale = (emit.result(node, k) for k in range(3))
+        words = [x, weight, bias, y, mean, scale, rows, columns, int(centred)]
+        emit.kernel(
+            "norm.forward",
+            [*words, bits(node.attrs["eps"], x.dtype)],
+            tiling.tiles_of_norm(rows, columns),
+            reads=[x, weight, bias],
+            writes=[y, mean, scale],
+            cost=x.size * 0.15,
+            flops=8.0 * x.size,
+            in_place=[(y, x)],
+        )
+
+    return lower
+
+
+def _lower_backward(centred: bool):
+    def lower(node, emit):
+        x, mean, scale, g = (emit.contiguous(emit.value(v)) for v in node.inputs[:4])
+        columns = x.shape[-1]
+        rows = x.size // columns
+        weight = row_or_constant(emit, node, 4, 1.0, columns)
+        dx = emit.result(node, 0)
+        tiles = tiling.tiles_of_norm_backward(rows, columns)
+        along, over = (emit.new((tiles, columns), x.dtype) for _ in range(2))
+        emit.kernel(
+            "norm.backward",
+            [x, weight, mean, scale, g, dx, along, over, rows, columns, int(centred)],
+            tiles,
+            reads=[x, weight, mean, scale, g],
+            writes=[dx, along, over],
+            cost=x.size * 0.3,
+            flops=16.0 * x.size,
+            in_place=[(dx, x), (dx, g)],
+        )
+        for k, sums in ((1, along), (2, over)):
+            if emit.is_asked(node, k):
+                lower_reduce(emit, "sum", sums, (0,), emit.result(node, k))
+
+    return lower
+
+
 for _name, _centred, _formula in (
     ("layer_norm", True, "({0} − mean {0}) / √(var {0} + ε)"),
     ("rms_norm", False, "{0} / √(mean {0}² + ε)"),
@@ -89,6 +139,7 @@ for _name, _centred, _formula in (
         _infer,
         _definition(_centred),
         _derivative(_name),
+        lower=_lower(_centred),
         formula=_formula,
         vjp_formula=f"ρ (ḡ{_mean} − x̂ mean(ḡ x̂)), Σ ḡ x̂" + (", Σ ḡ" if _centred else ""),
     )
@@ -96,6 +147,7 @@ for _name, _centred, _formula in (
         f"{_name}_backward",
         _infer_backward,
         _backward_definition(_centred),
+        lower=_lower_backward(_centred),
         formula=f"ρ ({{3}}{_mean.replace('ḡ', '{3}')} − x̂ mean({{3}} x̂)), Σ {{3}} x̂, Σ {{3}}",
     )
 

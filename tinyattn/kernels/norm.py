@@ -1,0 +1,110 @@
+"""Layer normalisation and RMS normalisation of the rows of a matrix, and their derivative.
+
+    x̂ = (x − μ) ρ,   y = g x̂ + b;        u = dy g,   dx = ρ (u − mean u − x̂ mean(u x̂)),   dg = Σ dy x̂,   db = Σ dy
+
+The variance is the mean of the squared deviations from the mean that was just found: a second pass over a
+row that is in the nearest cache costs little, and the difference of two large sums would lose every digit.
+Where nothing is to be centred, μ is 0 and the term mean u is left out.
+
+The sums over rows, dg and db, are taken by tile: each writes the sums of its own rows, and ``reduce.columns``
+adds up those of all tiles. Which rows make a tile depends on the sizes alone, so the bits of the sums don't
+depend on the number of threads.
+"""
+
+from tinyattn.kernels.real import inline
+from tinyattn.kernels.simd import i64
+from tinyattn.kernels.passes import one_pass
+from tinyattn.kernels.tiling import rows_of_norm, rows_of_norm_backward
+from tinyattn.kernels.vecmath import sqrt
+
+_rows_of_norm, _rows_of_norm_backward = inline(rows_of_norm), inline(rows_of_norm_backward)
+
+
+def forward(real):
+    """Normalised rows, and μ and ρ of each.
+
+    ===== ============================================================
+    0     address of x (R, C)
+    1     address of g (C)
+    2     address of b (C)
+    3     address of y (R, C); may be x
+    4     address of μ (R)
+    5     address of ρ (R)
+    6     R
+    7     C
+    8     1 to centre, 0 for μ = 0
+    9     bits of ε
+    ===== ============================================================
+    """
+    pointer, size, number, rows_of, root = real.pointer, real.size, real.type, _rows_of_norm, sqrt(real)
+    zero, one = number(0), number(1)
+    added = one_pass(real, 1, 0, 0, lambda x: x, ("sum",))
+    squared = one_pass(real, 1, 0, 1, lambda x, mean: (x - mean) * (x - mean), ("sum",))
+    written = one_pass(real, 3, 1, 2, lambda x, g, b, mean, scale: (x - mean) * scale * g + b)
+
+    def kernel(arguments, first, last, scratch):
+        word, epsilon = i64(arguments), pointer(arguments + 8 * 9)[0]
+        columns, share = word[7], one / number(word[7])
+        means, scales = pointer(word[4]), pointer(word[5])
+        rows = rows_of(columns)
+        for r in range(first * rows, min(last * rows, word[6])):
+            x, y = word[0] + r * columns * size, word[3] + r * columns * size
+            mean = added(columns, x) * share if word[8] != 0 else zero
+            scale = one / root(squared(columns, x, mean) * share + epsilon)
+            written(columns, x, word[1], word[2], y, mean, scale)
+            means[r] = mean
+            scales[r] = scale
+
+    return kernel
+
+
+def backward(real):
+    """Gradients of the rows, and for each tile the sums over its rows that make up those of g and b.
+
+    ===== ============================================================
+    0     address of x (R, C)
+    1     address of g (C)
+    2     address of μ (R)
+    3     address of ρ (R)
+    4     address of dy (R, C)
+    5     address of dx (R, C); may be x or dy
+    6     address of the sums of dy x̂ (tiles, C)
+    7     address of the sums of dy (tiles, C)
+    8     R
+    9     C
+    10    1 if x was centred
+    ===== ============================================================
+    """
+    pointer, size, number, rows_of = real.pointer, real.size, real.type, _rows_of_norm_backward
+    zero, one = number(0), number(1)
+    cleared = one_pass(real, 0, 1, 1, lambda value: value)
+
+    def terms(x, dy, g, along, over, mean, scale):
+        normal, u = (x - mean) * scale, dy * g
+        return along + dy * normal, over + dy, u, u * normal
+
+    def result(x, dy, g, mean, scale, total, product):
+        return scale * (dy * g - total - (x - mean) * scale * product)
+
+    summed = one_pass(real, 5, 2, 2, terms, ("sum", "sum"))
+    written = one_pass(real, 3, 1, 4, result)
+
+    def kernel(arguments, first, last, scratch):
+        word = i64(arguments)
+        columns, share = word[9], one / number(word[9])
+        means, scales = pointer(word[2]), pointer(word[3])
+        rows = rows_of(word[8], columns)
+        for tile in range(first, last):
+            along, over = word[6] + tile * columns * size, word[7] + tile * columns * size
+            cleared(columns, along, zero)
+            cleared(columns, over, zero)
+            for r in range(tile * rows, min((tile + 1) * rows, word[8])):
+                at = r * columns * size
+                x, dy, scale = word[0] + at, word[4] + at, scales[r]
+                mean = means[r] if word[10] != 0 else zero
+                total, product = summed(columns, x, dy, word[1], along, over, along, over, mean, scale)
+                if word[10] == 0:
+                    total = zero
+                written(columns, x, dy, word[1], word[5] + at, mean, scale, total * share, product * share)
+
+    return kernel
