@@ -36,14 +36,16 @@ def tiled(name, dtype, words, rows, columns, *results):
 
 
 def mask_words(mask, shape):
-    """Words 5 to 15 for a mask that broadcasts against ``shape``, of at most four row dimensions and one of
+    """Words 5 to 14 for a mask that broadcasts against ``shape``, of at most four row dimensions and one of
     columns."""
     if mask is None:
-        return [0] * 11
+        return [0] * 10
+    if mask.shape[-1] != shape[-1]:
+        mask = np.array(np.broadcast_to(mask, (*mask.shape[:-1], shape[-1])))
     shape = (1,) * (5 - len(shape)) + shape
     view = np.broadcast_to(mask, shape)
     strides = [s // mask.itemsize for s in view.strides]
-    return [1 if mask.dtype == bool else 2, mask, strides[-1], *shape[:-1], *strides[:-1]]
+    return [1 if mask.dtype == bool else 2, mask, *shape[:-1], *strides[:-1]]
 
 
 def forward(name, x, dtype, mask=None, scale=1.0):
@@ -147,32 +149,15 @@ def test_masks(shape, mask_shape, additive, dtype):
 
 
 @pytest.mark.parametrize("dtype", TYPES)
-def test_mask_in_any_layout(dtype):
-    """A transposed mask, and one that is a slice with steps."""
+def test_mask_rows_in_any_order(dtype):
+    """Every second row of a mask, and its rows from the last to the first."""
     x = numbers((8, 5), dtype)
-    allowed = np.random.default_rng(1).random((10, 16)) < 0.6
+    allowed = np.random.default_rng(1).random((16, 16)) < 0.6
     allowed[:, 0] = True
-    for mask in (allowed[:5, :8].T, allowed[::2, ::2][:, :8].T, allowed[:8, ::3][:, :5], allowed[:8, 4::-1]):
-        expected = softmax(x, mask)
-        words = [
-            x,
-            y := np.zeros_like(x),
-            8,
-            5,
-            real_bits(1.0, dtype),
-            1,
-            mask,
-            mask.strides[1],
-            1,
-            1,
-            1,
-            8,
-            0,
-            0,
-            0,
-        ]
-        tiled("softmax.forward", dtype, [*words, mask.strides[0]], 8, 5, y)
-        close(y, expected, dtype)
+    for mask in (allowed[::2, :5], allowed[7::-1, :5], allowed[:8, 3:8]):
+        head = [x, y := np.zeros_like(x), 8, 5, real_bits(1.0, dtype), 1, mask]
+        tiled("softmax.forward", dtype, [*head, 1, 1, 1, 8, 0, 0, 0, mask.strides[0]], 8, 5, y)
+        close(y, softmax(x, mask), dtype)
 
 
 @pytest.mark.parametrize("dtype", TYPES)

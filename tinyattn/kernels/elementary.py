@@ -75,6 +75,16 @@ class Elementary:
         half = n >> 1
         return (1 + self.expm1_reduced(x, nearest)) * self.power_of_two(half) * self.power_of_two(n - half)
 
+    def weight(self, x):
+        """eˣ for x ≤ 0, but 0 where it would be subnormal: beside the largest weight of a softmax, 1, that is
+        nothing, and arithmetic with subnormal numbers is slow.
+        """
+        lowest = self.number(-87 if self.name == "f32" else -708)
+        small = x < lowest
+        x = select(small, lowest, x)
+        nearest = self.nearest(x)
+        return select(small, 0, (1 + self.expm1_reduced(x, nearest)) * self.power_of_two(bits(nearest)))
+
     def expm1(self, x):
         """2 (2ⁿ⁻¹(eʳ − 1) + (2ⁿ⁻¹ − ½)): half of it first, because 2ⁿ itself may be too large for a
         number.

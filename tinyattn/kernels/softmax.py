@@ -5,9 +5,8 @@
     cross-entropy of a target t, smoothed by ε: with the distribution q = (1 − ε) [j = t] + ε / C,
                  loss = −Σ q_j ln softmax(x)_j;                                  dx_j = (softmax(x)_j − q_j) g
 
-Matrices are contiguous, R rows of C numbers. Rows of attention are short, 5 to 30 numbers, and exponentials
-of so few don't fill the machine's vectors. So a tile takes many rows, subtracts each row's maximum, and then
-takes the exponentials of all its numbers in one run.
+Matrices are contiguous, R rows of C numbers. A row is gone over in a few passes, as they are written here:
+its maximum; its exponentials and their sum; the result.
 
 **Masks.** A masked number counts as −∞ whatever it is, NaN included. The mask of row r begins at the address
 of the mask plus Σ i_k stride_k numbers, where i₀ … i₃ is r written as a position in the four *row
@@ -17,103 +16,103 @@ dimensions*; a stride of 0 repeats the mask along a dimension. A row without a n
 
 import math
 
-from tinyattn.kernels import SCRATCH_BYTES, vecmath
+from tinyattn.kernels import SCRATCH_BYTES
+from tinyattn.kernels.elementary import Elementary
 from tinyattn.kernels.gather import read_index
-from tinyattn.kernels.lanes import largest, total
+from tinyattn.kernels.lanes import ROW_BYTES, largest, total
 from tinyattn.kernels.real import inline
-from tinyattn.kernels.simd import i64, select, u8
+from tinyattn.kernels.simd import i64
+from tinyattn.kernels.passes import one_pass
 from tinyattn.kernels.tiling import SOFTMAX_TILE, rows_of_softmax
+from tinyattn.kernels.vector import select
 
 _rows_of_softmax = inline(rows_of_softmax)
-_BLOCK = SOFTMAX_TILE
-"""Exponentials taken in one run, and the most rows of a tile."""
 
 
-def _weight(real):
-    """eᶻ for z ≤ 0, but 0 where it would be subnormal.
-
-    Beside the largest weight, 1, that is nothing, and arithmetic with subnormal numbers is slow.
-    """
-    exp, zero, lowest = vecmath.exp(real), real.type(0), real.type(-87 if real.size == 4 else -708)
+def _mask_row(real):
+    """``(word, r)``: where the mask of row r is. Words as in :func:`forward`."""
+    size = real.size
 
     @inline
-    def weight(z):
-        return select(z < lowest, zero, exp(select(z < lowest, zero, z)))
+    def mask_row(word, r):
+        place = 0
+        for dimension in range(10, 7, -1):
+            if r >= word[dimension]:
+                place += r % word[dimension] * word[dimension + 4]
+                r //= word[dimension]
+            else:  # the rest of the position is 0, and a division is slow
+                place += r * word[dimension + 4]
+                r = 0
+        place += r * word[11]
+        return word[6] + (place if word[5] == 1 else place * size)
 
-    return weight
+    return mask_row
 
 
 def _stage(real):
-    """``(rows, columns, scratch, y) -> address`` of room for a tile: scratch, or the result's own place.
+    """``(rows, columns, scratch, y) -> address, bytes from row to row`` of room for a tile: scratch, or the result's
+    own place.
 
-    Scratch keeps the results apart from the arguments (which may be in the same place, and then LLVM's vector
-    loops don't apply). Its first two blocks are left for exponentials and for numbers that belong to rows.
+    In scratch a row has whole vectors to itself. Rows that follow one another closely are slow to write and read
+    again: a vector's end, though masked, is at the place of the next row, which then has to wait.
     """
     size = real.size
-    most = SCRATCH_BYTES // size - 2 * _BLOCK
 
     @inline
     def stage(rows, columns, scratch, y):
-        return scratch + 2 * _BLOCK * size if rows * columns <= most else y
+        pitch = (columns * size + ROW_BYTES - 1) // ROW_BYTES * ROW_BYTES
+        if rows * pitch <= SCRATCH_BYTES - 2 * SOFTMAX_TILE * size:
+            return scratch + 2 * SOFTMAX_TILE * size, pitch
+        return y, columns * size
 
     return stage
 
 
-def _mask_to(real):
-    """``(word, r, z)``: the mask of row r as numbers to add, to z. Words as in :func:`forward`."""
-    pointer, size, infinity, zero = real.pointer, real.size, real.type(math.inf), real.type(0)
+def _scores(real):
+    """``(arguments, start, count, stage, pitch, tops) -> source, step, factor``: the largest score of each row of a
+    tile, and where the tile's scores are, from row to row, up to a factor: scaled and masked on the stage, or in x
+    itself if there is no mask.
+    """
+    pointer, size, mask_row = real.pointer, real.size, _mask_row(real)
+    infinity, zero, one = real.type(math.inf), real.type(0), real.type(1)
+
+    def allowed(x, mask, scale):
+        scores = select(mask, x * scale, -math.inf)
+        return scores, scores
+
+    def biased(x, bias, scale):
+        scores = select(bias == -math.inf, -math.inf, x * scale + bias)
+        return scores, scores
+
+    top = one_pass(real, 1, 0, 1, lambda x, scale: x * scale, ("max",))
+    top_allowed = one_pass(real, 2, 1, 1, allowed, ("max",), flags=True)
+    top_biased = one_pass(real, 2, 1, 1, biased, ("max",))
 
     @inline
-    def mask_to(word, r, z):
-        columns, kind, step = word[3], word[5], word[7]
-        offset = r % word[11] * word[15]
-        r //= word[11]
-        offset += r % word[10] * word[14]
-        r //= word[10]
-        offset += r % word[9] * word[13] + r // word[9] * word[12]
-        allowed, bias = u8(word[6] + offset), pointer(word[6] + offset * size)
-        if step != 1:
-            for j in range(columns):
-                if kind == 1:
-                    z[j] = zero if allowed[j * step] != 0 else -infinity
-                else:
-                    z[j] = bias[j * step]
-        elif kind == 1:
-            for j in range(columns):
-                z[j] = select(allowed[j] != 0, zero, -infinity)
-        else:
-            for j in range(columns):
-                z[j] = bias[j]
-
-    return mask_to
-
-
-def _shifted(real):
-    """``(arguments, start, count, stage)``: rows of x, scaled, masked and less their maxima, to the stage."""
-    pointer, size, mask_to = real.pointer, real.size, _mask_to(real)
-    infinity, zero = real.type(math.inf), real.type(0)
-
-    @inline
-    def shifted(arguments, start, count, stage):
-        word, columns, scale = i64(arguments), i64(arguments)[3], pointer(arguments + 8 * 4)[0]
-        x, tile, masked = pointer(word[0] + start * columns * size), pointer(stage), word[5] != 0
-        if masked:
+    def scores(arguments, start, count, stage, pitch, tops):
+        word, scale, highest = i64(arguments), pointer(arguments + 8 * 4)[0], pointer(tops)
+        columns, kind = word[3], word[5]
+        row = columns * size
+        x = word[0] + start * row
+        if kind == 0:
             for r in range(count):
-                mask_to(word, start + r, pointer(stage + r * columns * size))
-        else:
-            for i in range(count * columns):
-                tile[i] = zero
-        for i in range(count * columns):
-            tile[i] = select(tile[i] == -infinity, -infinity, x[i] * scale + tile[i])
+                highest[r] = top(columns, x + r * row, scale)
+            return x, row, scale
         for r in range(count):
-            z = pointer(stage + r * columns * size)
-            highest = largest(z, columns)
-            if masked and highest == -infinity:
-                highest = zero
-            for j in range(columns):
-                z[j] -= highest
+            mask, z = mask_row(word, start + r), stage + r * pitch
+            if kind == 1:
+                largest_score = top_allowed(columns, x + r * row, mask, z, scale)
+            else:
+                largest_score = top_biased(columns, x + r * row, mask, z, scale)
+            highest[r] = largest_score if largest_score != -infinity else zero
+        return stage, pitch, one
 
-    return shifted
+    return scores
+
+
+def _bound(real):
+    """What the kernels use, under local names."""
+    return real.pointer, real.size, _rows_of_softmax, _scores(real), Elementary(real.name).weight
 
 
 def forward(real):
@@ -126,34 +125,37 @@ def forward(real):
     3        C
     4        bits of the scale (1 for none)
     5        kind of mask: 0 none; 1 bytes, 0 where x is masked; 2 numbers to add to scale x, −∞ where it is
-    6        address of the mask
-    7        stride of the mask along a row, in its numbers (words 7 to 15 are not read if there is no mask)
-    8 … 11   the four row dimensions, slowest first; their product is R
-    12 … 15  stride of the mask along each of them
+    6        address of the mask; the numbers of a row follow one another (words 6 to 14 are not read if there is none)
+    7 … 10   the four row dimensions, slowest first; their product is R
+    11 … 14  stride of the mask along each of them, in its numbers
     ======== ==========================================================
     """
-    pointer, size, rows_of, stage_of = real.pointer, real.size, _rows_of_softmax, _stage(real)
-    shifted, weight, zero, one = _shifted(real), _weight(real), real.type(0), real.type(1)
+    pointer, size, rows_of, scores, weight = _bound(real)
+    stage_of = _stage(real)
+
+    def weigh(x, factor, highest):
+        weights = weight(x * factor - highest)
+        return weights, weights
+
+    weighed = one_pass(real, 1, 1, 2, weigh, ("sum",))
+    inverted = one_pass(real, 1, 1, 0, lambda s: select(s == 0, 0, 1 / s))
+    scaled = one_pass(real, 1, 1, 1, lambda weights, factor: weights * factor)
 
     def kernel(arguments, first, last, scratch):
-        word = i64(arguments)
+        word, tops = i64(arguments), pointer(scratch)
+        sums, totals = pointer(scratch + SOFTMAX_TILE * size), scratch + SOFTMAX_TILE * size
         columns = word[3]
-        rows = rows_of(columns)
+        rows, row = rows_of(columns), columns * size
         for tile in range(first, last):
             start = tile * rows
-            count = min(rows, word[2] - start)
-            result = word[1] + start * columns * size
-            stage = stage_of(count, columns, scratch, result)
-            shifted(arguments, start, count, stage)
-            z = pointer(stage)
-            for i in range(count * columns):
-                z[i] = weight(z[i])
+            count, y = min(rows, word[2] - start), word[1] + start * row
+            stage, pitch = stage_of(count, columns, scratch, y)
+            source, step, factor = scores(arguments, start, count, stage, pitch, scratch)
             for r in range(count):
-                y, z = pointer(result + r * columns * size), pointer(stage + r * columns * size)
-                s = total(z, columns)
-                factor = one / s if s != zero else zero
-                for j in range(columns):
-                    y[j] = z[j] * factor
+                sums[r] = weighed(columns, source + r * step, stage + r * pitch, factor, tops[r])
+            inverted(count, totals, totals)
+            for r in range(count):
+                scaled(columns, stage + r * pitch, y + r * row, sums[r])
 
     return kernel
 
@@ -170,65 +172,46 @@ def backward(real):
     5     bits of the scale
     ===== ============================================================
     """
-    pointer, size, zero = real.pointer, real.size, real.type(0)
-    rows_of, stage_of = _rows_of_softmax, _stage(real)
+    pointer, size, rows_of, _, _ = _bound(real)
+    products = one_pass(real, 2, 0, 0, lambda y, dy: select(y == 0, 0, y * dy), ("sum",))
+    result = one_pass(real, 2, 1, 2, lambda y, dy, scale, mean: select(y == 0, 0, y * (dy - mean) * scale))
 
     def kernel(arguments, first, last, scratch):
         word, scale = i64(arguments), pointer(arguments + 8 * 5)[0]
         columns = word[4]
         rows = rows_of(columns)
-        for tile in range(first, last):
-            start = tile * rows
-            count = min(rows, word[3] - start)
-            offset = start * columns * size
-            stage = stage_of(count, columns, scratch, word[2] + offset)
-            y, dy, products = pointer(word[0] + offset), pointer(word[1] + offset), pointer(stage)
-            for i in range(count * columns):
-                products[i] = select(y[i] == zero, zero, y[i] * dy[i] * scale)
-            for r in range(count):
-                at = r * columns * size
-                y, dx = pointer(word[0] + offset + at), pointer(word[2] + offset + at)
-                products = pointer(stage + at)
-                mean = total(products, columns)
-                for j in range(columns):
-                    dx[j] = products[j] - y[j] * mean
+        for r in range(first * rows, min(last * rows, word[3])):
+            at = r * columns * size
+            y, dy, dx = word[0] + at, word[1] + at, word[2] + at
+            result(columns, y, dy, dx, scale, products(columns, y, dy))
 
     return kernel
 
 
 def log_forward(real):
     """Logarithm of the softmax; −∞ where the mask is off. Argument words as in :func:`forward`."""
-    pointer, size, rows_of, stage_of = real.pointer, real.size, _rows_of_softmax, _stage(real)
-    shifted, weight, log, zero = _shifted(real), _weight(real), vecmath.log(real), real.type(0)
+    pointer, size, rows_of, scores, weight = _bound(real)
+    stage_of = _stage(real)
+    log = Elementary(real.name).log
+    summed = one_pass(real, 1, 0, 2, lambda x, factor, highest: weight(x * factor - highest), ("sum",))
+    logarithms = one_pass(real, 1, 1, 0, lambda s: select(s == 0, 0, log(s)))
+    result = one_pass(real, 1, 1, 3, lambda x, factor, highest, logarithm: (x * factor - highest) - logarithm)
 
     def kernel(arguments, first, last, scratch):
-        word = i64(arguments)
+        word, tops = i64(arguments), pointer(scratch)
+        sums, totals = pointer(scratch + SOFTMAX_TILE * size), scratch + SOFTMAX_TILE * size
         columns = word[3]
-        rows = rows_of(columns)
-        terms, sums = pointer(scratch), pointer(scratch + _BLOCK * size)
+        rows, row = rows_of(columns), columns * size
         for tile in range(first, last):
             start = tile * rows
-            count = min(rows, word[2] - start)
-            result = word[1] + start * columns * size
-            stage = stage_of(count, columns, scratch, result)
-            shifted(arguments, start, count, stage)
+            count, y = min(rows, word[2] - start), word[1] + start * row
+            stage, pitch = stage_of(count, columns, scratch, y)
+            source, step, factor = scores(arguments, start, count, stage, pitch, scratch)
             for r in range(count):
-                sums[r] = zero
-            # A block is the whole tile, or a part of its only row.
-            for at in range(0, count * columns, _BLOCK):
-                z, block = pointer(stage + at * size), min(_BLOCK, count * columns - at)
-                for i in range(block):
-                    terms[i] = weight(z[i])
-                part = min(columns, block)
-                for k in range(block // part):
-                    sums[k] += total(pointer(scratch + k * part * size), part)
+                sums[r] = summed(columns, source + r * step, factor, tops[r])
+            logarithms(count, totals, totals)
             for r in range(count):
-                sums[r] = select(sums[r] == zero, zero, log(sums[r]))
-            for r in range(count):
-                y, z = pointer(result + r * columns * size), pointer(stage + r * columns * size)
-                logarithm = sums[r]
-                for j in range(columns):
-                    y[j] = z[j] - logarithm
+                result(columns, source + r * step, y + r * row, factor, tops[r], sums[r])
 
     return kernel
 
@@ -238,35 +221,22 @@ def log_backward(real):
 
     Argument words as in :func:`backward`; y is the log-softmax.
     """
-    pointer, size, rows_of, stage_of = real.pointer, real.size, _rows_of_softmax, _stage(real)
-    weight, zero, infinity = _weight(real), real.type(0), real.type(math.inf)
+    pointer, size, rows_of, _, weight = _bound(real)
+    summed = one_pass(real, 2, 0, 0, lambda y, dy: select(y == -math.inf, 0, dy), ("sum",))
+
+    def gradient(y, dy, scale, s):
+        return (select(y == -math.inf, 0, dy) - weight(y) * s) * scale
+
+    result = one_pass(real, 2, 1, 2, gradient)
 
     def kernel(arguments, first, last, scratch):
         word, scale = i64(arguments), pointer(arguments + 8 * 5)[0]
         columns = word[4]
         rows = rows_of(columns)
-        terms, sums = pointer(scratch), pointer(scratch + _BLOCK * size)
-        for tile in range(first, last):
-            start = tile * rows
-            count = min(rows, word[3] - start)
-            offset = start * columns * size
-            stage = stage_of(count, columns, scratch, word[2] + offset)
-            y, dy, kept = pointer(word[0] + offset), pointer(word[1] + offset), pointer(stage)
-            for i in range(count * columns):
-                kept[i] = select(y[i] == -infinity, zero, dy[i] * scale)
-            for r in range(count):
-                sums[r] = total(pointer(stage + r * columns * size), columns)
-            for at in range(0, count * columns, _BLOCK):
-                y, block = pointer(word[0] + offset + at * size), min(_BLOCK, count * columns - at)
-                for i in range(block):
-                    terms[i] = weight(y[i])
-                part = min(columns, block)
-                for k in range(block // part):
-                    inside = (at + k * part) * size
-                    dx, kept = pointer(word[2] + offset + inside), pointer(stage + inside)
-                    p, s = pointer(scratch + k * part * size), sums[k]
-                    for j in range(part):
-                        dx[j] = kept[j] - p[j] * s
+        for r in range(first * rows, min(last * rows, word[3])):
+            at = r * columns * size
+            y, dy, dx = word[0] + at, word[1] + at, word[2] + at
+            result(columns, y, dy, dx, scale, summed(columns, y, dy))
 
     return kernel
 
@@ -289,48 +259,37 @@ def cross_entropy_forward(real):
     8     bits of ε, the label smoothing
     ===== ============================================================
     """
-    pointer, size, number, rows_of = real.pointer, real.size, real.type, _rows_of_softmax
-    weight, log, zero, one, invalid = _weight(real), vecmath.log(real), number(0), number(1), number(math.nan)
+    pointer, size, rows_of, _, weight = _bound(real)
+    number, log = real.type, Elementary(real.name).log
+    zero, one, invalid = number(0), number(1), number(math.nan)
+    summed = one_pass(real, 1, 0, 1, lambda x, highest: weight(x - highest), ("sum",))
+    logarithms = one_pass(real, 1, 1, 0, log)
 
     def kernel(arguments, first, last, scratch):
-        word, smoothing = i64(arguments), pointer(arguments + 8 * 8)[0]
+        word, smoothing, sums = i64(arguments), pointer(arguments + 8 * 8)[0], pointer(scratch)
         losses, normalisers, columns = pointer(word[3]), pointer(word[4]), word[6]
         rows = rows_of(columns)
-        terms, sums = pointer(scratch), pointer(scratch + _BLOCK * size)
         for tile in range(first, last):
             start = tile * rows
             count = min(rows, word[5] - start)
-            logits = word[0] + start * columns * size
             for r in range(count):
-                normalisers[start + r] = largest(pointer(logits + r * columns * size), columns)
-                sums[r] = zero
-            for at in range(0, count * columns, _BLOCK):
-                block = min(_BLOCK, count * columns - at)
-                part = min(columns, block)
-                for k in range(block // part):
-                    x, z = pointer(logits + (at + k * part) * size), pointer(scratch + k * part * size)
-                    highest = normalisers[start + k]
-                    for j in range(part):
-                        z[j] = x[j] - highest
-                for i in range(block):
-                    terms[i] = weight(terms[i])
-                for k in range(block // part):
-                    sums[k] += total(pointer(scratch + k * part * size), part)
-            for r in range(count):
-                sums[r] = log(sums[r])
-            for r in range(count):
-                x, highest = pointer(logits + r * columns * size), normalisers[start + r]
-                normalisers[start + r] = highest + sums[r]
-                target = read_index(word[1], word[2], start + r)
+                row = word[0] + (start + r) * columns * size
+                normalisers[start + r] = largest(pointer(row), columns)
+                sums[r] = summed(columns, row, normalisers[start + r])
+            logarithms(count, scratch, scratch)
+            for k in range(count):
+                r, x = start + k, pointer(word[0] + (start + k) * columns * size)
+                highest, target = normalisers[r], read_index(word[1], word[2], r)
+                normalisers[r] = highest + sums[k]
                 if target == word[7]:
-                    losses[start + r] = zero
+                    losses[r] = zero
                 elif target < 0 or target >= columns:
-                    losses[start + r] = invalid
+                    losses[r] = invalid
                 else:
-                    loss = (one - smoothing) * (highest - x[target]) + sums[r]
+                    loss = (one - smoothing) * (highest - x[target]) + sums[k]
                     if smoothing != zero:
                         loss += smoothing * (highest - total(x, columns) / number(columns))
-                    losses[start + r] = loss
+                    losses[r] = loss
 
     return kernel
 
@@ -353,46 +312,27 @@ def cross_entropy_backward(real):
     10    bits of ε
     ===== ============================================================
     """
-    pointer, size, number, rows_of = real.pointer, real.size, real.type, _rows_of_softmax
-    weight, zero, one, invalid = _weight(real), number(0), number(1), number(math.nan)
+    pointer, size, rows_of, _, weight = _bound(real)
+    number = real.type
+    zero, one, invalid = number(0), number(1), number(math.nan)
+    filled = one_pass(real, 0, 1, 1, lambda value: value)
+    result = one_pass(real, 1, 1, 3, lambda x, log_sum, uniform, g: (weight(x - log_sum) - uniform) * g)
 
     def kernel(arguments, first, last, scratch):
         word, smoothing = i64(arguments), pointer(arguments + 8 * 10)[0]
         normalisers, gradients, columns = pointer(word[3]), pointer(word[4]), word[8]
         rows = rows_of(columns)
         uniform = smoothing / number(columns)
-        terms = pointer(scratch)
-        for tile in range(first, last):
-            start = tile * rows
-            count = min(rows, word[7] - start)
-            offset = start * columns * size
-            for at in range(0, count * columns, _BLOCK):
-                block = min(_BLOCK, count * columns - at)
-                part = min(columns, block)
-                for k in range(block // part):
-                    x, z = (
-                        pointer(word[0] + offset + (at + k * part) * size),
-                        pointer(scratch + k * part * size),
-                    )
-                    normaliser = normalisers[start + k]
-                    for j in range(part):
-                        z[j] = x[j] - normaliser
-                for i in range(block):
-                    terms[i] = weight(terms[i])
-                for k in range(block // part):
-                    target = read_index(word[1], word[2], start + k)
-                    gradient = gradients[(start + k) * word[5]]
-                    ignored = target == word[9]
-                    if not ignored and (target < 0 or target >= columns):
-                        gradient = invalid
-                    dx, z = (
-                        pointer(word[6] + offset + (at + k * part) * size),
-                        pointer(scratch + k * part * size),
-                    )
-                    for j in range(part):
-                        dx[j] = select(ignored, zero, (z[j] - uniform) * gradient)
-                    inside = target - at if columns > _BLOCK else target
-                    if not ignored and 0 <= inside < part:
-                        dx[inside] -= (one - smoothing) * gradient
+        for r in range(first * rows, min(last * rows, word[7])):
+            at = r * columns * size
+            target = read_index(word[1], word[2], r)
+            if target == word[9]:
+                filled(columns, word[6] + at, zero)
+            elif target < 0 or target >= columns:
+                filled(columns, word[6] + at, invalid)
+            else:
+                gradient = gradients[r * word[5]]
+                result(columns, word[0] + at, word[6] + at, normalisers[r], uniform, gradient)
+                pointer(word[6] + at)[target] -= (one - smoothing) * gradient
 
     return kernel
