@@ -4,7 +4,7 @@ import math
 from dataclasses import replace
 
 import numpy as np
-from op_sample import Row, fixed, ours, positive, real, sample
+from op_sample import Row, fixed, integers, ours, positive, real, sample
 
 import tinyattn as ta
 from tinyattn.errors import ShapeError, TinyattnError
@@ -290,7 +290,67 @@ SPECTRAL_ROWS = [
 ]  # fmt: skip
 
 
-NORM_ROWS = [*LAYER_ROWS, *GELU_ROWS, *BATCH_ROWS, *SPECTRAL_ROWS]
+# Output projection and loss.
+
+
+def _word_rows(hidden, weight, targets, bias=0.0, ignore_index=None, label_smoothing=0.0):
+    logits = hidden @ weight.T + bias
+    log_sum = np.log(np.exp(logits).sum(-1, keepdims=True))
+    hot = targets[..., None] == np.arange(len(weight))
+    counted = np.ones(targets.shape) if ignore_index is None else targets != ignore_index
+    q = hot * (1 - label_smoothing) + label_smoothing / len(weight)
+    return counted * (q * (log_sum - logits)).sum(-1), log_sum[..., 0], counted, np.exp(logits - log_sum) - q
+
+
+def linear_cross_entropy(*arguments, **attrs):
+    losses, _, counted, _ = _word_rows(*arguments, **attrs)
+    return losses.sum() / max(counted.sum(), 1)
+
+
+def _torch_linear(t, hidden, weight, targets, *bias, ignore_index=-100, label_smoothing=0.0):
+    logits = t.nn.functional.linear(hidden, weight, *bias).reshape(-1, len(weight))
+    return t.nn.functional.cross_entropy(
+        logits, targets.reshape(-1), ignore_index=ignore_index, label_smoothing=label_smoothing
+    )
+
+
+def _chunked_backward(hidden, weight, targets, log_sum, g, bias=0.0):
+    logits = hidden @ weight.T + bias
+    rows = (np.exp(logits - log_sum[:, None]) - (targets[:, None] == np.arange(len(weight)))) * g[:, None]
+    return rows @ weight, rows.T @ hidden, rows.sum(0)
+
+
+_CHUNKED = {"ignore": None, "smoothing": 0.0, "chunk": 2}
+_LINEAR = "[linear_cross_entropy] "
+
+PROJECTION_ROWS = [
+    Row("linear_cross_entropy", ta.linear_cross_entropy, linear_cross_entropy,
+        [
+            sample(real(3, 4), real(5, 4), fixed([1, 0, 4])), sample(real(2, 3, 4), real(5, 4), integers(5, 2, 3), real(5)),
+            sample(real(2, 3, 4), real(5, 4), integers(5, 2, 3), real(5), ignore_index=2, label_smoothing=0.1),
+            sample(real(4), real(5, 4), fixed(2)), sample(real(9, 33), real(70, 33), integers(70, 9)), sample(real(3, 1), real(5, 1), fixed([1, 0, 4])),
+            ours(real(0, 4), real(5, 4), fixed(np.zeros(0, int))),
+        ],
+        torch=_torch_linear, tolerance=4.0,
+        errors=[
+            (lambda: ta.linear_cross_entropy(_float(2, 3), _float(5, 4), [0, 0]), ShapeError,
+             _LINEAR + "hidden (…, d) and weight (V, d), floating-point, must share the width d, but f32[2, 3] and f32[5, 4] were got."),
+            (lambda: ta.linear_cross_entropy(_float(2, 4), _float(5, 4), [0]), ShapeError,
+             _LINEAR + "hidden (…, d) and targets (…) must agree but for the width, but (2, 4) and (1,) were got."),
+            (lambda: ta.linear_cross_entropy(_float(2, 4), _float(5, 4), [0, 0], _float(4)), ShapeError,
+             _LINEAR + "the bias must be (5,), but (4,) was got."),
+            (lambda: ta.linear_cross_entropy(_float(2, 4), _float(5, 4), [0, 5]), ShapeError, "[cross_entropy] targets must lie in 0..4, but 5 was got."),
+        ]),
+    Row("linear_cross_entropy in chunks", lambda *x: outputs(make("linear_cross_entropy", *x, **_CHUNKED), 2), lambda *x: _word_rows(*x)[:2],
+        [sample(real(3, 4), real(5, 4), fixed([1, 0, 4])), sample(real(5, 4), real(6, 4), integers(6, 5), real(6)),
+         sample(real(5, 33), real(70, 33), integers(70, 5), real(70)), sample(real(0, 4), real(5, 4), fixed(np.zeros(0, int)))], tolerance=4.0),
+    Row("linear_cross_entropy_backward", lambda *x: outputs(make("linear_cross_entropy_backward", *x, **_CHUNKED), 3), _chunked_backward,
+        [sample(real(3, 4), real(5, 4), fixed([1, 0, 4]), real(3), real(3)), sample(real(5, 3), real(4, 3), integers(4, 5), real(5), real(5), real(4)),
+         sample(real(0, 4), real(5, 4), fixed(np.zeros(0, int)), real(0), real(0))], tolerance=8.0),
+]  # fmt: skip
+
+
+NORM_ROWS = [*LAYER_ROWS, *GELU_ROWS, *BATCH_ROWS, *SPECTRAL_ROWS, *PROJECTION_ROWS]
 
 
 def proof_cases():
@@ -307,5 +367,13 @@ def proof_cases():
     yield "batch_norm", "one place", (real(40, 3, 1), real(3), real(3)), {"eps": 0.1}
     yield "batch_norm", "many places", (real(2, 3, 70), real(3), real(3)), {"eps": 0.1}
     yield "spectral_norm", "plain", (real(3, 4) + 2, 1 + rng.random(3), 1 + rng.random(4)), {}
+    for chunk, ignore, smoothing in ((1, None, 0.0), (2, 3, 0.1), (8, None, 0.2)):
+        attrs = {"ignore": ignore, "smoothing": smoothing, "chunk": chunk}
+        yield (
+            "linear_cross_entropy",
+            f"chunks of {chunk}",
+            (real(5, 3), real(4, 3), np.array([1, 0, 3, 2, 3]), real(4)),
+            attrs,
+        )
     for name in ("gelu", "gelu_tanh"):
         yield name, "plain", (2 * real(3, 7),), {}

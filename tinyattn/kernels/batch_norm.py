@@ -10,9 +10,9 @@ taken in an order that depends on the sizes alone.
 """
 
 from tinyattn.kernels.lanes import total
+from tinyattn.kernels.passes import one_pass
 from tinyattn.kernels.real import inline
 from tinyattn.kernels.simd import i64
-from tinyattn.kernels.passes import one_pass
 from tinyattn.kernels.tiling import BATCH_NORM_STRIP, channels_of_batch_norm
 from tinyattn.kernels.vector import sqrt
 
@@ -138,7 +138,7 @@ def backward(real):
     zero, one = number(0), number(1)
     filled = one_pass(real, 0, 1, 1, lambda value: value)
     summed = one_pass(real, 5, 2, 0, lambda x, dy, mean, along, over: ((x - mean) * dy + along, dy + over))
-    written = sweep(
+    written = one_pass(
         real, 6, 1, 0, lambda x, dy, mean, level, slope, scale: scale * (dy - level - (x - mean) * slope)
     )
 

@@ -11,9 +11,9 @@ adds up those of all tiles. Which rows make a tile depends on the sizes alone, s
 depend on the number of threads.
 """
 
+from tinyattn.kernels.passes import one_pass
 from tinyattn.kernels.real import inline
 from tinyattn.kernels.simd import i64
-from tinyattn.kernels.passes import one_pass
 from tinyattn.kernels.tiling import rows_of_norm, rows_of_norm_backward
 from tinyattn.kernels.vecmath import sqrt
 

@@ -80,15 +80,18 @@ def _lower_forward(kernel):
         words = [x, y, rows, columns, bits(1.0, node.dtype)]
         reads = [x]
         if len(node.inputs) > 1:
-            mask = emit.value(node.inputs[1]).broadcast(node.shape)
+            mask = emit.value(node.inputs[1])  # the kernel wants its rows contiguous
+            if columns > 1 and (mask.shape[-1:], mask.strides[-1:]) != ((columns,), (1,)):
+                mask = emit.contiguous(mask.broadcast((*mask.shape[:-1], columns)))
+            mask = mask.broadcast(node.shape)
             if node.ndim > 5:
                 mask = emit.contiguous(mask).reshaped((rows, columns))
             pad = 5 - mask.ndim
-            words += [1 if mask.dtype == BOOL else 2, mask, mask.strides[-1]]
+            words += [1 if mask.dtype == BOOL else 2, mask]
             words += [*(1,) * pad, *mask.shape[:-1], *(0,) * pad, *mask.strides[:-1]]
             reads.append(mask)
         else:
-            words += [0] * 11
+            words += [0] * 10
         emit.kernel(
             kernel,
             words,
@@ -282,23 +285,18 @@ def _cross_entropy_derivative(cotangents, node):
     return call("cross_entropy_backward", logits, targets, log_sum, cotangents[0], **node.attrs), None
 
 
-def _lower_cross_entropy(node, emit):
-    logits, targets = (emit.contiguous(emit.value(v)) for v in node.inputs)
-    loss, log_sum = emit.result(node, 0), emit.result(node, 1)
+def _cross_entropy_words(attrs, dtype):
+    ignore = attrs["ignore"]
+    return [-(1 << 62) if ignore is None else ignore, bits(attrs["smoothing"], dtype)]
+
+
+def emit_cross_entropy(emit, logits, targets, loss, log_sum, attrs) -> None:
+    """Emit the losses of contiguous logits (R, C), and their log-sums."""
     rows, columns = logits.shape
-    words = [
-        logits,
-        targets,
-        int(targets.dtype == INT64),
-        loss,
-        log_sum,
-        rows,
-        columns,
-        *_cross_entropy_words(node, logits.dtype),
-    ]
+    words = [logits, targets, int(targets.dtype == INT64), loss, log_sum, rows, columns]
     emit.kernel(
         "softmax.cross_entropy_forward",
-        words,
+        [*words, *_cross_entropy_words(attrs, logits.dtype)],
         tiling.tiles_of_softmax(rows, columns),
         reads=[logits, targets],
         writes=[loss, log_sum],
@@ -307,27 +305,30 @@ def _lower_cross_entropy(node, emit):
     )
 
 
-def _cross_entropy_words(node, dtype):
-    ignore = node.attrs["ignore"]
-    return [-(1 << 62) if ignore is None else ignore, bits(node.attrs["smoothing"], dtype)]
+def emit_cross_entropy_backward(emit, logits, targets, log_sum, g, dx, attrs) -> None:
+    """Emit the gradient of the logits, which may be written where they are."""
+    rows, columns = logits.shape
+    words = [logits, targets, int(targets.dtype == INT64), log_sum, g, g.strides[0], dx, rows, columns]
+    emit.kernel(
+        "softmax.cross_entropy_backward",
+        [*words, *_cross_entropy_words(attrs, logits.dtype)],
+        tiling.tiles_of_softmax(rows, columns),
+        reads=[logits, targets, log_sum, g],
+        writes=[dx],
+        cost=logits.size * _COST,
+        in_place=[] if dx is logits else [(dx, logits)],
+    )
+
+
+def _lower_cross_entropy(node, emit):
+    logits, targets = (emit.contiguous(emit.value(v)) for v in node.inputs)
+    emit_cross_entropy(emit, logits, targets, emit.result(node, 0), emit.result(node, 1), node.attrs)
 
 
 def _lower_cross_entropy_backward(node, emit):
     logits, targets, log_sum = (emit.contiguous(emit.value(v)) for v in node.inputs[:3])
     g = emit.value(node.inputs[3])
-    dx = emit.result(node)
-    rows, columns = logits.shape
-    words = [logits, targets, int(targets.dtype == INT64), log_sum, g, g.strides[0], dx, rows, columns]
-    emit.kernel(
-        "softmax.cross_entropy_backward",
-        [*words, *_cross_entropy_words(node, logits.dtype)],
-        tiling.tiles_of_softmax(rows, columns),
-        reads=[logits, targets, log_sum, g],
-        writes=[dx],
-        cost=logits.size * _COST,
-        flops=float(logits.size * _FLOPS),
-        in_place=[(dx, logits)],
-    )
+    emit_cross_entropy_backward(emit, logits, targets, log_sum, g, emit.result(node), node.attrs)
 
 
 hand_derived(
@@ -417,7 +418,13 @@ def cross_entropy(logits, targets, ignore_index: int | None = None, label_smooth
     ``label_smoothing`` ε mixes the target with the uniform distribution, (1 − ε)·onehot + ε/C. Raises
     ShapeError or DTypeError for what doesn't fit; targets out of range known only at run time give NaN.
     """
-    rows = cross_entropy_rows(logits, targets, ignore_index, label_smoothing)
+    return mean_of_rows(
+        cross_entropy_rows(logits, targets, ignore_index, label_smoothing), targets, ignore_index
+    )
+
+
+def mean_of_rows(rows: Tensor, targets, ignore_index: int | None) -> Tensor:
+    """The mean of the losses of those targets that count."""
     if ignore_index is None:
         return reduce.sum(rows) * (1 / rows.size) if rows.size else reduce.sum(rows)
     counted = reduce.sum(cast(not_equal(as_tensor(targets), ignore_index), rows.dtype))
