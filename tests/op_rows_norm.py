@@ -4,7 +4,7 @@ import math
 from dataclasses import replace
 
 import numpy as np
-from op_sample import Row, fixed, integers, ours, positive, real, sample
+from op_sample import Row, apart, fixed, integers, ours, positive, real, rough, sample
 
 import tinyattn as ta
 from tinyattn.errors import ShapeError, TinyattnError
@@ -290,6 +290,52 @@ SPECTRAL_ROWS = [
 ]  # fmt: skip
 
 
+# Weights of attention by ReLU.
+
+
+def relu_norm(x, mask=None, by="length", axis=-1, eps=1e-6):
+    visible = np.ones(x.shape, bool)
+    if mask is not None:
+        visible &= mask if mask.dtype == bool else mask != -np.inf
+        x = x if mask.dtype == bool else x + mask
+    weights = np.maximum(np.where(visible, x, 0), 0)
+    if by == "length":
+        return weights / np.maximum(visible.sum(axis, keepdims=True), 1)
+    return weights / (weights.sum(axis, keepdims=True) + eps) if by == "sum" else weights
+
+
+def _torch_relu_norm(t, x, mask=None, by="length", axis=-1, eps=1e-6):
+    visible = t.ones(x.shape, dtype=t.bool) if mask is None else mask.expand(x.shape)
+    weights = t.relu(t.where(visible, x, 0))
+    if by == "length":
+        return weights / visible.sum(axis, keepdim=True).clamp(min=1)
+    return weights / (weights.sum(axis, keepdim=True) + eps) if by == "sum" else weights
+
+
+_ALLOWED = np.array([[True, True, False, True], [False, False, False, False], [True, False, True, True]])
+_WAYS = ("length", "sum", "none")
+
+RELU_ROWS = [
+    Row("relu_norm", lambda x, mask=None, axis=-1, **attrs: ta.relu_norm(x, axis, mask, **attrs), relu_norm,
+        [
+            *(sample(apart(3, 4), by=by) for by in _WAYS), *(sample(apart(2, 3, 4), fixed(_ALLOWED), by=by) for by in _WAYS),
+            *(rough(apart(3, 4), fixed(np.where(_ALLOWED, 0.05, -np.inf)), by=by) for by in _WAYS),
+            sample(apart(3, 4), axis=0, by="sum", eps=0.5), sample(apart(2, 70), by="sum"), sample(real(0, 4), by="sum"),
+            sample(apart(2, 3, 4), fixed([[True, False, True, True]])), sample(apart(5, 1)),
+        ],
+        torch=_torch_relu_norm,
+        errors=[
+            (lambda: ta.relu_norm(_float(2, 3), by="max"), TinyattnError,
+             "[relu_norm] by must be \"length\", \"sum\" or \"none\", but 'max' was got."),
+            (lambda: ta.relu_norm(_float(2, 3), mask=np.ones((4, 2, 3), bool)), ShapeError,
+             "[relu_norm] the mask must broadcast to (2, 3), but (4, 2, 3) was got."),
+        ]),
+    Row("relu_norm_backward", lambda y, s, g, by: make("relu_norm_backward", y, s, g, by=by),
+        lambda y, s, g, by: np.where(y > 0, s * (g - (by == "sum") * np.where(y > 0, y * g, 0).sum(-1, keepdims=True)), 0),
+        [sample(apart(3, 4), positive(3, 1), real(3, 4), by=by) for by in _WAYS]),
+]  # fmt: skip
+
+
 # Output projection and loss.
 
 
@@ -350,7 +396,7 @@ PROJECTION_ROWS = [
 ]  # fmt: skip
 
 
-NORM_ROWS = [*LAYER_ROWS, *GELU_ROWS, *BATCH_ROWS, *SPECTRAL_ROWS, *PROJECTION_ROWS]
+NORM_ROWS = [*LAYER_ROWS, *GELU_ROWS, *BATCH_ROWS, *SPECTRAL_ROWS, *PROJECTION_ROWS, *RELU_ROWS]
 
 
 def proof_cases():
@@ -367,6 +413,12 @@ def proof_cases():
     yield "batch_norm", "one place", (real(40, 3, 1), real(3), real(3)), {"eps": 0.1}
     yield "batch_norm", "many places", (real(2, 3, 70), real(3), real(3)), {"eps": 0.1}
     yield "spectral_norm", "plain", (real(3, 4) + 2, 1 + rng.random(3), 1 + rng.random(4)), {}
+    closed = np.array([[True, True, False, True], [False, False, False, False], [True, True, True, True]])
+    for by in _WAYS:
+        attrs = {"by": by, "eps": 1e-6}
+        yield "relu_norm", by, (real(2, 3, 4),), attrs
+        yield "relu_norm", f"{by}, a row closed", (real(2, 3, 4), closed), attrs
+        yield "relu_norm", f"{by}, added", (real(2, 3, 4), np.where(closed, 0.3, -np.inf)), attrs
     for chunk, ignore, smoothing in ((1, None, 0.0), (2, 3, 0.1), (8, None, 0.2)):
         attrs = {"ignore": ignore, "smoothing": smoothing, "chunk": chunk}
         yield (

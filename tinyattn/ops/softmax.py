@@ -200,7 +200,7 @@ def check_mask(op: str, mask, shape, dtype) -> Tensor:
     return mask if mask.dtype == BOOL else cast(mask, dtype)
 
 
-def _prepare(op: str, x, axis: int, mask):
+def prepare(op: str, x, axis: int, mask):
     """The operand with the axis last, the mask aligned with it, and the axis order that undoes it."""
     x = as_tensor(x)
     x = x if is_float(x.dtype) else cast(x, FLOAT32)
@@ -227,7 +227,7 @@ def softmax(x, axis: int = -1, mask=None) -> Tensor:
 
     A fully masked row gives zeros. Same shape and type as ``x`` (integers become float32).
     """
-    x, masks, undo = _prepare("softmax", x, axis, mask)
+    x, masks, undo = prepare("softmax", x, axis, mask)
     return transpose(call("softmax", x, *masks), undo)
 
 
@@ -235,7 +235,7 @@ def log_softmax(x, axis: int = -1, mask=None) -> Tensor:
     """``x − log Σ exp x`` along ``axis``; masked entries are −∞ (and a fully masked row is all −∞), their
     gradients zero.
     """
-    x, masks, undo = _prepare("log_softmax", x, axis, mask)
+    x, masks, undo = prepare("log_softmax", x, axis, mask)
     return transpose(call("log_softmax", x, *masks), undo)
 
 
@@ -316,6 +316,7 @@ def emit_cross_entropy_backward(emit, logits, targets, log_sum, g, dx, attrs) ->
         reads=[logits, targets, log_sum, g],
         writes=[dx],
         cost=logits.size * _COST,
+        flops=float(logits.size * _FLOPS),
         in_place=[] if dx is logits else [(dx, logits)],
     )
 
