@@ -19,7 +19,6 @@ from tinyattn.kernels import vecmath
 from tinyattn.kernels.lanes import dot, largest, total
 from tinyattn.kernels.real import inline
 from tinyattn.kernels.simd import i64, select
-from tinyattn.kernels.softmax import _weight
 from tinyattn.kernels.sweep import dot_rows, sweep
 from tinyattn.kernels.tiling import ROW_ROOM, room_of_address
 from tinyattn.kernels.vecmath import scalar
@@ -98,7 +97,7 @@ def _stages(real):
     """``(c, β, g, s, shifts, previous, places, content, gated, shifted) -> top``: w^c, w^g (from the R-th
     number on) and w̃, and the largest of the last (1 if they are all 0).
     """
-    weight, mixed, zero, one = _weight(real), _mixed(real), real.type(0), real.type(1)
+    weight, mixed, zero, one = vecmath.weight(real), _mixed(real), real.type(0), real.type(1)
 
     @inline
     def stages(c, strength, gate, s, shifts, previous, places, content, gated, shifted):
@@ -120,7 +119,7 @@ def _stages(real):
 
 def _powers(real):
     """``(x, top, exponent, places, result)``: (x / top)^exponent for 0 ≤ x ≤ top and an exponent ≥ 0; 0⁰ = 1."""
-    weight, log, zero, one = _weight(real), vecmath.log(real), real.type(0), real.type(1)
+    weight, log, zero, one = vecmath.weight(real), vecmath.log(real), real.type(0), real.type(1)
 
     @inline
     def powers(x, top, exponent, places, result):

@@ -55,7 +55,7 @@ def _for_kernels(method):
     return functools.cache(factory)
 
 
-exp, expm1, sigmoid, tanh = map(_for_kernels, ("exp", "expm1", "sigmoid", "tanh"))
+exp, weight, expm1, sigmoid, tanh = map(_for_kernels, ("exp", "weight", "expm1", "sigmoid", "tanh"))
 log, log1p, erf, sin, cos = map(_for_kernels, ("log", "log1p", "erf", "sin", "cos"))
 
 
