@@ -15,6 +15,7 @@ from collections.abc import Callable
 import numpy as np
 
 import tinyattn as ta
+from tinyattn.graph.traverse import substitute
 from tinyattn.ops.cells import gru_gates, lstm_gates
 
 from .harness import Work
@@ -383,4 +384,22 @@ def attention(batch: int, heads: int, length: int, width: int, causal: bool) -> 
         return program._output_views
 
     work.program = program
+    return work
+
+
+def softmax(rows: int, columns: int, backward: bool = False, seed: int = 0) -> Work:
+    """Softmax of each row, or its derivative, float32, written into a fixed array."""
+    x, g = map(ta.tensor, problem.softmax_operands(rows, columns, seed))
+    if backward:  # of the result as a leaf, so that the program is the derivative alone
+        y = ta.softmax(x)
+        (dx,) = ta.vjp(lambda _: y, [x], [g])[1]
+        program = ta.Program([substitute([dx], {y: ta.tensor(y.numpy())})[0]])
+    else:
+        program = ta.Program([ta.softmax(x)])
+    (result,) = program._output_views
+
+    def work():
+        program.execute()
+        return result
+
     return work

@@ -224,3 +224,10 @@ def attention_operands(batch: int, length: int, heads: int, width: int, seed: in
     """float32 Q, K, V and the cotangent of the result as a model's projections leave them: (B, T, heads, d)."""
     generator = np.random.default_rng([seed, 6])
     return [generator.standard_normal((batch, length, heads, width), np.float32) for _ in range(4)]
+
+
+def softmax_operands(rows: int, columns: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """float32 scores and a gradient of their softmax, (rows, columns) each."""
+    generator = np.random.default_rng([seed, 6])
+    x, g = (generator.standard_normal((rows, columns), np.float32) for _ in range(2))
+    return x, g
