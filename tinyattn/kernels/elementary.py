@@ -234,7 +234,7 @@ class Elementary:
         x = x * self.number(math.sqrt(0.5))
         size = absolute(x)
         capped = select(size > largest, self.number(largest), size)
-        tail = self.number(0.5) * self.exp(
+        tail = self.number(0.5) * self.weight(
             polynomial(coefficients.LOG_ERFC[self.name], capped - self.number(centre)) - size * size
         )
         half = self.number(0.5) * x
@@ -247,7 +247,7 @@ class Elementary:
 
     def gelu_backward(self, x, g):
         """g (Φ(x) + x φ(x))."""
-        density = self.exp(self.number(-0.5) * x * x) * self.number(1 / math.sqrt(2 * math.pi))
+        density = self.weight(self.number(-0.5) * x * x) * self.number(1 / math.sqrt(2 * math.pi))
         return g * (self.normal_distribution(x) + x * density)
 
     def gelu_tanh(self, x):
