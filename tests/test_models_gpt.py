@@ -7,8 +7,8 @@ import pytest
 
 import tinyattn as ta
 from tinyattn import errors
+from tinyattn.models import GPT, GPTConfig
 from tinyattn.models.generation import choose
-from tinyattn.models.gpt import GPT, GPTConfig
 
 SMALL = {"vocab_size": 11, "block_size": 8, "n_layer": 2, "n_head": 2, "n_embd": 6}
 

@@ -185,6 +185,8 @@ def test_projections_of_one_tensor_are_one_product():
         return names.count("matmul")
 
     assert products(x, x, x) + 1 == products(x, y, y) == products(x, y, y + 1) - 1
+    array = numbers(2, 40, 6)
+    assert products(array, array, array) == products(x, x, x)
 
 
 def test_dropout_is_for_training_only():
@@ -272,6 +274,20 @@ def test_keys_and_values_of_a_memory_are_projected_once():
     close(y.numpy(), expected, 1e-12)
 
 
+@pytest.mark.parametrize("added", [False, True])
+def test_sequences_that_begin_later_are_padded_in_front(added):
+    layer, x = attention(), numbers(2, 5, 6)
+    padding = np.zeros((2, 5), bool)
+    padding[1, :2] = True
+    mask = np.where(padding, -np.inf, 0.0) if added else padding
+    expected = layer(x, x, x, padding, is_causal=True)[0].numpy()
+    y, cache = layer(x[:, :2], key_padding_mask=mask, cache=layer.empty_cache(2, 5), position=0)
+    close(y.numpy(), expected[:, :2], 1e-12)
+    for t in range(2, 5):
+        y, cache = layer(x[:, t : t + 1], key_padding_mask=mask, cache=cache, position=ta.tensor(np.array(t)))
+        close(y.numpy(), expected[:, t : t + 1], 1e-12)
+
+
 def test_index_update_at_a_position_known_at_run_time():
     x = numbers(2, 3, 5, 4)
     write = ta.function(lambda x, p, v: ta.index_update(x, (Ellipsis, p, slice(1, 3)), v))
@@ -330,6 +346,8 @@ X, K = np.zeros((3, 2, 6)), np.zeros((5, 2, 4))
          "[KVCache] a position known only at run time must take one new position at a time, but 3 were got."),
         (lambda m: m(X, K[:3], X, cache=m.empty_cache(2, 4), position=0.5), errors.ShapeError,
          "[KVCache] a position must be an integer or a 0-d integer Tensor, but f32[] was got."),
+        (lambda m: m(X, attn_mask=np.zeros((3, 4), bool), cache=m.empty_cache(2, 4), position=0), errors.TinyattnError,
+         M + "attn_mask must be left out with a cache, which knows what each query may see, but a mask was got."),
         (lambda m: nn.MultiheadAttention(6, 2, add_bias_kv=True)(X, cache=m.empty_cache(2, 4), position=0),
          errors.TinyattnError,
          M + "decoding with a cache must do without add_bias_kv and add_zero_attn, but a module with them was got."),

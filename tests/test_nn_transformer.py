@@ -139,14 +139,14 @@ def test_decoding_step_by_step_is_decoding_at_once(options):
     tgt, memory = numbers(2, 6, 6), numbers(2, 4, 6, seed=1)
     tgt, memory = (x if flat else x.transpose(1, 0, 2) for x in (tgt, memory))
     padding = np.array([[0, 0, 0, 0], [0, 0, 1, 1]], bool)
-    expected = model(tgt, memory, tgt_is_causal=True, memory_key_padding_mask=padding).numpy()
+    front = np.array([[0, 0, 0, 0, 0, 0], [1, 0, 0, 0, 0, 0]], bool)
+    masks = {"tgt_key_padding_mask": front, "memory_key_padding_mask": padding}
+    expected = model(tgt, memory, tgt_is_causal=True, **masks).numpy()
     begin = ta.function(lambda memory: model.cache(memory, 6))
-    step = ta.function(
-        lambda x, cache, padding, t: model(x, memory_key_padding_mask=padding, cache=cache, position=t)
-    )
+    step = ta.function(lambda x, cache, masks, t: model(x, **masks, cache=cache, position=t))
     cache = begin(memory)
     for t in range(6):
-        y, cache = step(tgt.take([t], axis), cache, padding, np.array(t))
+        y, cache = step(tgt.take([t], axis), cache, masks, np.array(t))
         close(y, expected.take([t], axis), 1e-12)
     assert len(step._compiled) == 1
 

@@ -86,13 +86,19 @@ def get(name: str) -> Entry:
     )
 
 
+_LIBRARY = {"GPT": "gpt", "GPTConfig": "gpt"}
+"""Classes that Python finds here, though the command line doesn't train them."""
+
+
 def __getattr__(name: str) -> Any:
     """The model classes, imported when they are asked for."""
     for entry in MODELS:
         if name == entry.class_name:
             return entry.load()
+    if name in _LIBRARY:
+        return getattr(import_module(f"{__name__}.{_LIBRARY[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> builtins.list[str]:
-    return sorted([*globals(), *(entry.class_name for entry in MODELS)])
+    return sorted([*globals(), *_LIBRARY, *(entry.class_name for entry in MODELS)])

@@ -89,11 +89,8 @@ class MultiheadAttention(Module):
             must = f"embed_dim must be divisible by num_heads = {num_heads}"
             fail(errors.ShapeError, _NAME, must, f"embed_dim = {embed_dim} was got")
         self.embed_dim, self.kdim, self.vdim, self.num_heads = embed_dim, kdim, vdim, num_heads
-        self.head_dim, self.batch_first, self.add_zero_attn = (
-            embed_dim // num_heads,
-            batch_first,
-            add_zero_attn,
-        )
+        self.head_dim = embed_dim // num_heads
+        self.batch_first, self.add_zero_attn = batch_first, add_zero_attn
         self.dropout = check_probability(_NAME, dropout)
 
         def weight(rows: int, columns: int) -> Tensor:
@@ -130,8 +127,8 @@ class MultiheadAttention(Module):
 
         query (L, N, E), key (S, N, kdim), value (S, N, vdim), or (N, L, E) … with ``batch_first``, or (L, E)
         … without a batch. The output is like query; the weights are (N, L, S), the mean over the heads, or
-        (N, h, L, S) unless ``average_attn_weights``. They cost memory for L × S numbers: without them the
-        scores are never stored.
+        (N, h, L, S) unless ``average_attn_weights``, as they are before dropout. They cost memory for L × S
+        numbers: without them the scores are never stored.
 
         key_padding_mask (N, S): True = this key is padding, for nobody to see. attn_mask (L, S), or (N·h, L,
         S): True = this query may not see this key. Both may be floating-point instead: added to the scores.
@@ -140,12 +137,16 @@ class MultiheadAttention(Module):
         With a ``cache`` the result is (output, cache). Given a ``position``, query are new positions of a
         sequence that the cache holds so far: they are written, and each sees itself and all before it (key
         and value, if given, are those of the same positions). Without one, query attends to all that the
-        cache holds, made by ``project`` from key and value.
+        cache holds, made by ``project`` from key and value. key_padding_mask is (N, cache.length) then.
 
         Raises ShapeError for shapes that do not fit, DTypeError for masks of integers.
         """
-        inputs: list[Any] = [None if x is None else as_tensor(x) for x in (query, key, value)]
+        known = {id(x): None if x is None else as_tensor(x) for x in (query, key, value)}
+        inputs: list[Any] = [known[id(x)] for x in (query, key, value)]  # the same array: the same Tensor
         if cache is not None:
+            if attn_mask is not None:
+                must = "attn_mask must be left out with a cache, which knows what each query may see"
+                fail(errors.TinyattnError, _NAME, must, "a mask was got")
             return self._decode(inputs, key_padding_mask, cache, position)
         for name, x in zip(("key", "value"), inputs[1:], strict=True):
             if x is None:
@@ -238,11 +239,8 @@ class MultiheadAttention(Module):
         masks = []
         if attn_mask is not None:
             mask = _checked("attn_mask", attn_mask, {(length, source), (batch * heads, length, source)})
-            masks.append(
-                reshape(
-                    mask, (-1 if mask.ndim == 2 else batch, 1 if mask.ndim == 2 else heads, length, source)
-                )
-            )
+            shared = mask.ndim == 2
+            masks.append(reshape(mask, (1 if shared else batch, 1 if shared else heads, length, source)))
         if padding is not None:
             mask = _checked("key_padding_mask", padding, {(batch, source)})
             masks.append(reshape(mask, (batch, 1, 1, source)))
@@ -277,12 +275,14 @@ class MultiheadAttention(Module):
         query, key, value = inputs
         if position is None:
             (queries,) = self._heads(query, None, None)
-            mask = self._mask(None, padding, queries, cache.length, cache.length)
-            heads = attention(queries, *cache, mask=mask)
         else:
             key = query if key is None else key
             queries, keys, values = self._heads(query, key, key if value is None else value)
-            heads, cache = cache.attend(queries, keys, values, position)
+        mask = self._mask(None, padding, queries, cache.length, cache.length)
+        if position is None:
+            heads = attention(queries, *cache, mask=mask)
+        else:
+            heads, cache = cache.attend(queries, keys, values, position, mask)
         return self._output(heads), cache
 
     def extra_repr(self) -> str:

@@ -11,14 +11,16 @@ where the mask leaves the positions 0 … t. A cache is a value like any other T
 and a compiled step that assigns it to the leaves it came from writes into their memory.
 """
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from tinyattn import errors
 from tinyattn.graph.tensor import Tensor, as_tensor
-from tinyattn.graph.types import fail
+from tinyattn.graph.types import BOOL, fail
 from tinyattn.ops.attention import attention
+from tinyattn.ops.elementwise import logical_and, where
 from tinyattn.ops.index import index_update
 from tinyattn.ops.shape import arange, reshape, zeros
 
@@ -48,33 +50,38 @@ class KVCache(NamedTuple):
 
         Several positions at once need an integer ``position``. Raises ShapeError when they do not fit in.
         """
-        count, where = keys.shape[-2], as_position(position)
-        if isinstance(where, int):
-            if not 0 <= where <= self.length - count:
-                must = f"{count} positions from {where} on must lie in 0..{self.length - 1}"
+        count, first = keys.shape[-2], as_position(position)
+        if isinstance(first, int):
+            if not 0 <= first <= self.length - count:
+                must = f"{count} positions from {first} on must lie in 0..{self.length - 1}"
                 hint = "Make the cache longer."
-                fail(errors.ShapeError, "KVCache", must, f"the last would be {where + count - 1}", hint)
-            index: Any = (..., slice(where, where + count), slice(None))
+                fail(errors.ShapeError, "KVCache", must, f"the last would be {first + count - 1}", hint)
+            index: Any = (..., slice(first, first + count), slice(None))
         elif count == 1:
-            index, keys, values = (..., where, slice(None)), keys[..., 0, :], values[..., 0, :]
+            index, keys, values = (..., first, slice(None)), keys[..., 0, :], values[..., 0, :]
         else:
             must = "a position known only at run time must take one new position at a time"
             hint = "Begin with an integer position, or pass the tokens one by one."
             fail(errors.ShapeError, "KVCache", must, f"{count} were got", hint)
         return KVCache(index_update(self.keys, index, keys), index_update(self.values, index, values))
 
-    def attend(self, query: Tensor, keys: Tensor, values: Tensor, position: Position):
+    def attend(
+        self, query: Tensor, keys: Tensor, values: Tensor, position: Position, mask: Tensor | None = None
+    ) -> "tuple[Tensor, KVCache]":
         """Write new positions, and let each attend to itself and all before it.
 
         query and keys (B, H, n, D), values (B, H, n, D_v): what belongs to the n positions from ``position``
-        on. Returns (B, H, n, D_v) and the new cache.
+        on. ``mask`` (…, T), as ``ta.attention`` takes it, forbids more. Returns (B, H, n, D_v) and the new
+        cache.
         """
-        cache, count = self.write(keys, values, position), query.shape[-2]
-        where = as_position(position)
-        if isinstance(where, int) and where == 0:  # nothing is before them
-            return attention(query, keys, values, is_causal=True), cache
-        own = reshape(arange(count), (count, 1)) + where
-        visible = reshape(arange(self.length), (1, self.length)) <= own
+        cache, count, first = self.write(keys, values, position), query.shape[-2], as_position(position)
+        if isinstance(first, int) and first == 0:  # nothing is before them
+            own = None if mask is None else mask[..., :count]
+            return attention(query, keys, values, own, is_causal=True), cache
+        last = reshape(arange(count), (count, 1)) + first
+        visible = reshape(arange(self.length), (1, self.length)) <= last
+        if mask is not None:
+            visible = logical_and(visible, mask) if mask.dtype == BOOL else where(visible, mask, -math.inf)
         return attention(query, *cache, mask=visible), cache
 
 

@@ -151,26 +151,22 @@ class TransformerDecoderLayer(_Layer):
         """tgt (T, N, E) and memory (S, N, E), or batch first, or without a batch → as tgt.
 
         With a ``cache`` tgt are the positions from ``position`` on of a sequence, the cache holds the
-        positions before and the memory, and the result is (output, new cache).
+        positions before and the memory, and the result is (output, new cache); tgt_key_padding_mask is then
+        (N, length of the cache).
         """
-        kept: list[KVCache] = []
+        past: dict[str, Any] = {} if cache is None else {"cache": cache.past, "position": position}
+        known: dict[str, Any] = {} if cache is None else {"cache": cache.memory}
+        kept: list[Any] = []
 
         def attend_self(x: Tensor) -> Tensor:
-            if cache is None:
-                return self.self_attn(
-                    x, x, x, tgt_key_padding_mask, False, tgt_mask, is_causal=tgt_is_causal
-                )[0]
-            y, past = self.self_attn(x, cache=cache.past, position=position)
-            kept.append(past)
+            masks = (tgt_key_padding_mask, False, tgt_mask)
+            y, written = self.self_attn(x, x, x, *masks, is_causal=tgt_is_causal, **past)
+            kept.append(written)
             return y
 
         def attend_memory(x: Tensor) -> Tensor:
-            padding = memory_key_padding_mask
-            if cache is None:
-                return self.multihead_attn(
-                    x, memory, memory, padding, False, memory_mask, is_causal=memory_is_causal
-                )[0]
-            return self.multihead_attn(x, key_padding_mask=padding, cache=cache.memory)[0]
+            masks = (memory_key_padding_mask, False, memory_mask)
+            return self.multihead_attn(x, memory, memory, *masks, is_causal=memory_is_causal, **known)[0]
 
         x = self._add(as_tensor(tgt), 1, attend_self)
         x = self._add(self._add(x, 2, attend_memory), 3, self._network)
@@ -247,14 +243,13 @@ class TransformerDecoder(_Stack):
     ) -> Any:
         """All layers in order; the masks and the memory are the same for all."""
         kept: list[DecoderCache] = []
+        masks = (tgt_mask, memory_mask, tgt_key_padding_mask, memory_key_padding_mask)
         for number, layer in enumerate(self.layers):
-            if cache is not None:
-                padding = memory_key_padding_mask
-                tgt, own = layer(tgt, memory_key_padding_mask=padding, cache=cache[number], position=position)
-                kept.append(own)
-            else:
-                masks = (tgt_mask, memory_mask, tgt_key_padding_mask, memory_key_padding_mask)
+            if cache is None:
                 tgt = layer(tgt, memory, *masks, bool(tgt_is_causal), memory_is_causal)
+            else:
+                tgt, new = layer(tgt, memory, *masks, cache=cache[number], position=position)
+                kept.append(new)
         return self._end(tgt) if cache is None else (self._end(tgt), tuple(kept))
 
     def cache(self, memory: Tensor, length: int) -> tuple[DecoderCache, ...]:
