@@ -333,3 +333,45 @@ def copy_plan(
     tiles = ceiling(sizes[-1], copy_block_columns(sizes[-1], contiguous))
     tiles *= ceiling(sizes[-2], copy_block_rows(sizes[-1], contiguous))
     return sizes, sources, targets, tiles * math.prod(sizes[:-2])
+
+# convolution.py
+
+CONVOLUTION_DEPTH = 256
+"""Positions that ``convolution.weight`` takes at a time."""
+_CONVOLUTION_FLOPS = 1 << 21
+"""About how many operations a tile of ``convolution.correlate`` takes."""
+_CONVOLUTION_ROWS = 128
+"""Rows of the weights' gradient in a tile of ``convolution.weight``."""
+_CONVOLUTION_TILES = 16
+
+
+def positions_in_tile(inner: int, results: int, size: int) -> int:
+    """Positions in a tile of ``convolution.correlate``, for numbers of ``size`` bytes."""
+    panel = 1024 // size
+    return panel * max(1, _CONVOLUTION_FLOPS // (2 * panel * max(1, inner) * max(4, results)))
+
+
+def cut_of_weight(inner: int, positions: int) -> tuple[int, int, int]:
+    """Rows in a tile of ``convolution.weight``, positions in a chunk, and chunks.
+
+    Positions are cut up only where rows alone make few tiles, as each chunk has its own sums.
+    """
+    rows = min(inner, _CONVOLUTION_ROWS)
+    wanted = ceiling(_CONVOLUTION_TILES, ceiling(inner, rows))
+    depth = CONVOLUTION_DEPTH * ceiling(ceiling(positions, wanted), CONVOLUTION_DEPTH)
+    return rows, depth, ceiling(positions, depth)
+
+# pooling.py
+
+_POOL_TILE = 16384
+"""About how many pixels a tile of a pooling kernel looks at."""
+
+
+def planes_of_pool(work: int) -> int:
+    """Planes in a tile, given how many pixels are looked at in one."""
+    return max(1, _POOL_TILE // max(1, work))
+
+
+def tiles_of_pool(planes: int, work: int) -> int:
+    """Tiles of ``pooling.max_forward`` and ``pooling.max_backward``."""
+    return ceiling(planes, planes_of_pool(work))

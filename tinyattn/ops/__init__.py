@@ -11,6 +11,7 @@ from tinyattn.ops import (
     attention,
     batch_norm,
     cells,
+    convolution,
     elementwise,
     gelu,
     hard,
@@ -21,6 +22,7 @@ from tinyattn.ops import (
     multihead,
     norm,
     normalisers,
+    pooling,
     projection,
     random,
     reduce,
@@ -34,7 +36,7 @@ from tinyattn.ops import methods as _methods  # noqa: F401  (binds operators to 
 
 _NAMES = {
     elementwise: "add sub mul div neg abs sign square sqrt exp expm1 log log1p tanh sin cos sigmoid erf relu "
-    "softplus maximum minimum power floor ceil round floor_divide mod less less_equal greater greater_equal "
+    "leaky_relu softplus maximum minimum power floor ceil round floor_divide mod less less_equal greater greater_equal "
     "equal not_equal isfinite logical_and logical_or logical_xor logical_not where clip stop_gradient cast",
     shape: "reshape transpose broadcast_to concat expand_dims squeeze stack split flip pad arange full zeros ones",
     reduce: "sum prod max min mean var any all logsumexp argmax argmin cumsum",
@@ -58,6 +60,8 @@ _NAMES = {
     memory: "memory_read memory_write",
     window: "local_window",
     hard: "hard_attention score_function",
+    convolution: "conv1d conv2d conv_transpose2d",
+    pooling: "max_pool2d avg_pool2d",
     random: "random_uniform random_normal bernoulli dropout",
 }
 PUBLIC = {name: getattr(module, name) for module, names in _NAMES.items() for name in names.split()}

@@ -288,6 +288,13 @@ register(
 )
 
 
+def leaky_relu(x, slope: float = 0.01) -> Tensor:
+    """``x`` where x > 0, else ``slope · x`` (Maas et al. 2013)."""
+    x = as_tensor(x)
+    x = x if is_float(x.dtype) else cast(x, FLOAT32)
+    return where(x > 0, x, x * slope)
+
+
 def clip(x, low=None, high=None) -> Tensor:
     """``x`` limited to [``low``, ``high``]."""
     x = as_tensor(x)

@@ -1,0 +1,238 @@
+"""Convolutions as matrix products whose right operand is never stored.
+
+Over an image x of C channels, y[m, p] = Σ_k A[k, m] X[k, p]: k runs over taps of the window and channels, p
+over positions of the window in all images of the batch, and X[k, p] is the pixel that tap and channel k sees
+at position p, or 0 beyond the border. A tile takes a few vectors of positions at a time, collects their
+columns of X in scratch memory, where they fit the first-level cache, and multiplies them with all of A by the
+micro-tiles of :mod:`tinyattn.kernels.simd_gemm`.
+
+The window is a grid of taps: at position (r, c) tap (i, j) sees pixel (r·s + o + i·d, …) with a step s, an
+origin o and a distance d for either axis. A convolution has the origin −padding; its derivative with respect
+to x, a transposed convolution, is s² such grids, one for each phase of the pixels (see
+:mod:`tinyattn.ops.convolution`).
+
+The order of additions depends on k only (on positions, for :func:`weight`), and tiles on the shape only.
+Both kernels start with the same words:
+
+===== =======================================================================================
+0–3   addresses of x (N, C, H, W), of a second operand, of the bias (M,) or 0, of the result
+4–7   N, C, H, W
+8     M
+9 10  rows and columns of positions
+11 12 s: rows, columns
+13 14 taps of the window: rows, columns
+15 16 o: rows, columns
+17 18 d: rows, columns
+===== =======================================================================================
+"""
+
+from tinyattn.kernels import SCRATCH_BYTES, blocking, simd_gemm, simd_patch
+from tinyattn.kernels.gemm import block_rows, packing
+from tinyattn.kernels.real import inline
+from tinyattn.kernels.simd import i64
+from tinyattn.kernels.tiling import CONVOLUTION_DEPTH
+
+_DEPTH = blocking.DEPTH
+_SUMS = 1 << 17
+"""Where in scratch memory the sums of a panel begin, after the panel itself (8 vectors × ``DEPTH``)."""
+_ZERO = SCRATCH_BYTES - 8
+"""Where in scratch memory there is a 0 in place of a bias."""
+_MOST_ROWS = 4096
+_LONG, _LONG_ROW = CONVOLUTION_DEPTH, 64
+"""Positions that :func:`weight` takes at a time, and bytes between the rows it stores them in."""
+
+
+@inline
+def _segment(position, most, across, area):
+    """``(image, row, column, length)`` of the run of positions along a row that begins at ``position``."""
+    image = position // area
+    row = (position - image * area) // across
+    column = position - image * area - row * across
+    return image, row, column, min(across - column, most)
+
+
+def _patches(real):
+    """``(word, k, past k, position, positions, target, row in bytes)``: rows k of X for some positions."""
+    pointer, size, lanes, zero = real.pointer, real.size, blocking.lanes(real.name), real.type(0)
+    take_each, take_second = simd_patch.take_runs(real, 1), simd_patch.take_runs(real, 2)
+
+    @inline
+    def patches(word, first, past, position, positions, target, row_bytes):
+        channels, height, width, across = word[5], word[6], word[7], word[10]
+        step, taps, down, aside = word[12], word[14], word[17], word[18]
+        plane, area = height * width * size, word[9] * across
+        first_tap = first // channels
+        first_i = first_tap // taps
+        done = 0
+        while done < positions:
+            image, row, column, length = _segment(position + done, positions - done, across, area)
+            channel, tap = first - first_tap * channels, first_tap - first_i * taps
+            h, w = row * word[11] + word[15] + first_i * down, column * step + word[16]
+            k = first
+            while k < past:
+                count = min(channels - channel, past - k)
+                exists = 0 <= h < height
+                start = w + tap * aside
+                source = word[0] + (((image * channels + channel) * height + h) * width + start) * size
+                for j in range(0, length, lanes):
+                    here = min(lanes, length - j)
+                    # Of the positions from j on, the first and the one past the last inside the image.
+                    left, low = start + j * step, 0
+                    if left < 0:
+                        low = -(left // step)
+                    high = here
+                    if left + (here - 1) * step >= width:
+                        high = (width - 1 - left) // step + 1
+                    if not exists:
+                        low, high = 0, 0
+                    pixel = source + j * step * size
+                    to = target + (k - first) * row_bytes + (done + j) * size
+                    if step == 1:
+                        take_each(count, pixel, plane, to, row_bytes, low, high, here)
+                    elif step == 2:
+                        take_second(count, pixel, plane, to, row_bytes, low, high, here)
+                    else:
+                        for _ in range(count):
+                            from_, into = pointer(pixel), pointer(to)
+                            for e in range(here):
+                                into[e] = from_[e * step] if low <= e < high else zero
+                            pixel += plane
+                            to += row_bytes
+                k += count
+                channel = 0
+                tap += 1
+                if tap == taps:
+                    tap = 0
+                    h += down
+            done += length
+
+    return patches
+
+
+def correlate(real):
+    """The result y[n, m, r, c] = Σ_k A[k, m] X[k, (n, r, c)] + bias[m].
+
+    ===== =======================================================================================
+    1     A (taps · C, M)
+    19–22 strides of the result: image, m, row, column
+    23    positions in a tile, a multiple of 1024 bytes
+    ===== =======================================================================================
+    """
+    pointer, size, lanes = real.pointer, real.size, blocking.lanes(real.name)
+    micro, patches = simd_gemm.micro_tile(real), _patches(real)
+    add_each, add_second = simd_patch.add_runs(real, 1), simd_patch.add_runs(real, 2)
+    zero, one, wide_rows = real.type(0), real.type(1), blocking.WIDE_ROWS
+    single, wide, narrow = (lanes * blocking.panel_vectors(rows) for rows in (1, wide_rows, blocking.ROWS))
+
+    def kernel(arguments, first, last, scratch):
+        word = i64(arguments)
+        results, across, area = word[8], word[10], word[9] * word[10]
+        inner, end = word[13] * word[14] * word[5], word[4] * area
+        biases, bias_step, plane, beside = word[2], size, word[20], word[22]
+        if biases == 0:
+            pointer(scratch + _ZERO)[0] = zero
+            biases, bias_step = scratch + _ZERO, 0
+        # How many positions in a row are evenly apart in the result.
+        run = area if word[21] == across * beside else across
+        width = single if results == 1 else wide if results <= wide_rows else narrow
+        line, sums = width * size, scratch + _SUMS
+        for q in range(first * word[23], min(last * word[23], end), width):
+            positions = min(width, end - q)
+            vectors = -(-positions // lanes)
+            for top in range(0, results, _MOST_ROWS):
+                rows = min(_MOST_ROWS, results - top)
+                for k in range(0, inner, _DEPTH):
+                    depth = min(_DEPTH, inner - k)
+                    patches(word, k, k + depth, q, positions, scratch, line)
+                    a = word[1] + (k * results + top) * size
+                    r = 0
+                    while r < rows:
+                        height = block_rows(rows - r)
+                        c = sums + r * line
+                        before = c if k > 0 else 0
+                        micro(
+                            *(height, vectors, lanes, depth, one, a + r * size, size, results * size),
+                            *(scratch, line, c, line, before, line),
+                        )
+                        r += height
+                done = 0
+                while done < positions:
+                    image, row, column, length = _segment(q + done, positions - done, run, area)
+                    to = word[3] + (image * word[19] + row * word[21] + column * beside + top * plane) * size
+                    source, bias = sums + done * size, biases + top * bias_step
+                    for j in range(0, length, lanes):
+                        here, from_, into = min(lanes, length - j), source + j * size, to + j * beside * size
+                        if beside == 1:
+                            add_each(rows, from_, line, bias, bias_step, into, plane * size, here)
+                        elif beside == 2:
+                            add_second(rows, from_, line, bias, bias_step, into, plane * size, here)
+                        else:
+                            for m in range(rows):
+                                values, added = pointer(from_ + m * line), pointer(bias + m * bias_step)
+                                spaced = pointer(into + m * plane * size)
+                                for e in range(here):
+                                    spaced[e * beside] = values[e] + added[0]
+                    done += length
+
+    return kernel
+
+
+def weight(real):
+    """The derivative with respect to A, of some positions: G[k, m] = Σ_p X[k, p] ȳ[m, p].
+
+    ===== =======================================================================================
+    1     ȳ (N, M, rows, columns)
+    3     result (chunks, taps · C, M): sums over chunks of positions
+    19    rows k in a tile
+    20    positions in a chunk
+    ===== =======================================================================================
+
+    A tile is some rows of one chunk.
+    """
+    size, lanes = real.size, blocking.lanes(real.name)
+    micro, patches, pack = simd_gemm.micro_tile(real), _patches(real), packing(real)
+    one, wide_rows = real.type(1), blocking.WIDE_ROWS
+    wide, narrow = (lanes * blocking.panel_vectors(rows) for rows in (wide_rows, blocking.ROWS))
+    line = _LONG * size + _LONG_ROW
+
+    def kernel(arguments, first, last, scratch):
+        word = i64(arguments)
+        area, results = word[9] * word[10], word[8]
+        inner = word[13] * word[14] * word[5]
+        blocks = -(-inner // word[19])
+        left = scratch + _SUMS
+        for tile in range(first, last):
+            chunk = tile // blocks
+            k = (tile - chunk * blocks) * word[19]
+            rows = min(word[19], inner - k)
+            width = wide if rows <= wide_rows else narrow
+            begin = chunk * word[20]
+            target = word[3] + (chunk * inner + k) * results * size
+            for q in range(begin, min(begin + word[20], word[4] * area), _LONG):
+                positions = min(_LONG, begin + word[20] - q, word[4] * area - q)
+                patches(word, k, k + rows, q, positions, left, line)
+                for m in range(0, results, width):
+                    here = min(width, results - m)
+                    done = 0
+                    while done < positions:
+                        image = (q + done) // area
+                        place = q + done - image * area
+                        length = min(positions - done, area - place)
+                        source = word[1] + ((image * results + m) * area + place) * size
+                        to = scratch + done * width * size
+                        pack(source, area * size, here, size, length, to, width * size)
+                        done += length
+                    vectors = -(-here // lanes)
+                    r = 0
+                    while r < rows:
+                        height = block_rows(rows - r)
+                        c = target + (r * results + m) * size
+                        before = c if q > begin else 0
+                        micro(
+                            *(height, vectors, here - (vectors - 1) * lanes, positions, one),
+                            *(left + r * line, line, size, scratch, width * size),
+                            *(c, results * size, before, results * size),
+                        )
+                        r += height
+
+    return kernel
