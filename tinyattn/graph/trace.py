@@ -68,6 +68,16 @@ def assign(leaf: Tensor, value: Tensor) -> None:
         state.trace.updates[leaf] = value
 
 
+def latest(leaf: Tensor) -> Tensor:
+    """State as a step finds it that may move it several times: what ``leaf`` holds after the assignments
+    recorded so far. Without a trace, a copy, as ``leaf`` itself may have moved on when the value is asked
+    for.
+    """
+    return (
+        tensor(leaf.numpy(), name=leaf.name) if state.trace is None else state.trace.updates.get(leaf, leaf)
+    )
+
+
 def guard(thing: object, attribute: str, value: object) -> None:
     """Note that the trace being recorded, if any, read a Python attribute."""
     if state.trace is not None:

@@ -334,6 +334,7 @@ def copy_plan(
     tiles *= ceiling(sizes[-2], copy_block_rows(sizes[-1], contiguous))
     return sizes, sources, targets, tiles * math.prod(sizes[:-2])
 
+
 # convolution.py
 
 CONVOLUTION_DEPTH = 256
@@ -360,6 +361,7 @@ def cut_of_weight(inner: int, positions: int) -> tuple[int, int, int]:
     wanted = ceiling(_CONVOLUTION_TILES, ceiling(inner, rows))
     depth = CONVOLUTION_DEPTH * ceiling(ceiling(positions, wanted), CONVOLUTION_DEPTH)
     return rows, depth, ceiling(positions, depth)
+
 
 # pooling.py
 

@@ -6,6 +6,8 @@ Constructor arguments, state-dict keys and shapes are torch's, so that weights m
 from tinyattn.nn import init
 from tinyattn.nn.attention import MultiheadAttention
 from tinyattn.nn.cache import KVCache
+from tinyattn.nn.batchnorm import BatchNorm1d, BatchNorm2d
+from tinyattn.nn.convolution import AvgPool2d, Conv1d, Conv2d, ConvTranspose2d, MaxPool2d
 from tinyattn.nn.layers import Dropout, Embedding, Linear
 from tinyattn.nn.module import Module, ModuleList, Sequential
 from tinyattn.nn.norm import LayerNorm, RMSNorm
@@ -18,10 +20,17 @@ from tinyattn.nn.transformer import (
     TransformerEncoderLayer,
     sinusoidal_positions,
 )
+from tinyattn.nn.spectral import spectral_norm
 
 __all__ = [
     "GRU",
     "LSTM",
+    "AvgPool2d",
+    "BatchNorm1d",
+    "BatchNorm2d",
+    "Conv1d",
+    "Conv2d",
+    "ConvTranspose2d",
     "Dropout",
     "Embedding",
     "GRUCell",
@@ -29,6 +38,7 @@ __all__ = [
     "LSTMCell",
     "LayerNorm",
     "Linear",
+    "MaxPool2d",
     "Module",
     "ModuleList",
     "MultiheadAttention",
@@ -41,4 +51,5 @@ __all__ = [
     "TransformerEncoderLayer",
     "init",
     "sinusoidal_positions",
+    "spectral_norm",
 ]

@@ -47,9 +47,7 @@ def _padded(x: Tensor, positions: Pair, window: Pair, stride: Pair, padding: Pai
     """x with zeros around it, as far as windows reach."""
     around = [
         (p, max(0, (n - 1) * s + (k - 1) * d + 1 - p - size))
-        for p, n, s, k, d, size in zip(
-            padding, positions, stride, window, dilation, x.shape[2:], strict=True
-        )
+        for p, n, s, k, d, size in zip(padding, positions, stride, window, dilation, x.shape[2:], strict=True)
     ]
     return pad(x, ((0, 0), (0, 0), *around))
 
@@ -64,9 +62,7 @@ def _seen(x: Tensor, tap: Pair, positions: Pair, stride: Pair, dilation: Pair) -
 def _definition(x, weight, bias=None, *, stride, padding, dilation, size):
     window = weight.shape[2:]
     x = _padded(x, size, window, stride, padding, dilation)
-    terms = [
-        matmul(weight[:, :, i, j], _seen(x, (i, j), size, stride, dilation)) for i, j in taps_of(window)
-    ]
+    terms = [matmul(weight[:, :, i, j], _seen(x, (i, j), size, stride, dilation)) for i, j in taps_of(window)]
     y = reshape(_sum(terms), (x.shape[0], weight.shape[0], *size))
     return y if bias is None else y + reshape(bias, (-1, 1, 1))
 

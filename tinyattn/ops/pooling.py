@@ -55,7 +55,9 @@ def _backward_definition(x, g, *, kernel, stride, padding):
 
 def _infer(x, *, kernel, stride, padding):
     around = tuple(2 * p for p in padding)
-    return Type((*x.shape[:2], *size_of_windows("pool", x.shape[2:], around, kernel, stride, (1, 1))), x.dtype)
+    return Type(
+        (*x.shape[:2], *size_of_windows("pool", x.shape[2:], around, kernel, stride, (1, 1))), x.dtype
+    )
 
 
 def _lower(kernel):
