@@ -11,6 +11,7 @@ from benchmarks.products import Shape
 
 PAD = 0
 BITS = 8  # width of the vectors in the copy task
+NOISE = 64  # numbers that a generated image is made from
 
 Arrays = dict[str, np.ndarray]
 
@@ -231,3 +232,41 @@ def softmax_operands(rows: int, columns: int, seed: int) -> tuple[np.ndarray, np
     generator = np.random.default_rng([seed, 6])
     x, g = (generator.standard_normal((rows, columns), np.float32) for _ in range(2))
     return x, g
+
+
+def gan_batch(batch: int, seed: int) -> Arrays:
+    """`images` (batch, 1, 28, 28) in [-1, 1] and `noise` (batch, 64)."""
+    generator = np.random.default_rng([seed, 5])
+    return {
+        "images": generator.uniform(-1, 1, (batch, 1, 28, 28)).astype(np.float32),
+        "noise": generator.standard_normal((batch, NOISE)).astype(np.float32),
+    }
+
+
+def gan_parameters(seed: int) -> Arrays:
+    """DCGAN's initial weights: N(0, 0.02), scales of batch norm N(1, 0.02), all biases 0."""
+    generator = np.random.default_rng([seed, 6])
+    shapes: dict[str, tuple[int, ...]] = {
+        "generator.project.weight": (128 * 7 * 7, NOISE),
+        "generator.project.bias": (128 * 7 * 7,),
+        "generator.norm1.weight": (128,),
+        "generator.norm1.bias": (128,),
+        "generator.up1.weight": (128, 64, 4, 4),
+        "generator.norm2.weight": (64,),
+        "generator.norm2.bias": (64,),
+        "generator.up2.weight": (64, 1, 4, 4),
+        "generator.up2.bias": (1,),
+        "discriminator.down1.weight": (64, 1, 4, 4),
+        "discriminator.down1.bias": (64,),
+        "discriminator.down2.weight": (128, 64, 4, 4),
+        "discriminator.norm.weight": (128,),
+        "discriminator.norm.bias": (128,),
+        "discriminator.logit.weight": (1, 128 * 7 * 7),
+        "discriminator.logit.bias": (1,),
+    }
+    arrays = {}
+    for name, shape in shapes.items():
+        centre = 1.0 if "norm" in name else 0.0
+        numbers = centre + 0.02 * generator.standard_normal(shape)
+        arrays[name] = (np.zeros(shape) if name.endswith("bias") else numbers).astype(np.float32)
+    return arrays
