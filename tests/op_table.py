@@ -10,6 +10,7 @@ import numpy as np
 from op_rows_arrays import ARRAY_ROWS
 from op_rows_attention import ATTENTION_ROWS
 from op_rows_memory import MEMORY_ROWS
+from op_rows_convolution import CONVOLUTION_ROWS
 from op_rows_norm import NORM_ROWS
 from op_rows_sdpa import SDPA_ROWS
 from op_sample import Row, apart, edges, fixed, flags, integers, positive, real, sample
@@ -127,6 +128,7 @@ ELEMENTWISE_ROWS = [
     _unary("sigmoid", special.expit, torch="sigmoid"),
     _unary("erf", special.erf, torch="erf"),
     _unary("relu", lambda x: np.maximum(x, 0), torch="relu"),
+    _unary("leaky_relu", lambda x: np.where(x > 0, x, 0.01 * x), torch=lambda t, x: t.nn.functional.leaky_relu(x)),
     _unary("softplus", lambda x: np.logaddexp(x, 0), torch=lambda t, x: t.nn.functional.softplus(x, threshold=1e6)),
     _binary("maximum", np.maximum, torch="maximum"),
     _binary("minimum", np.minimum, torch="minimum"),
@@ -192,6 +194,15 @@ INTEGER_ROWS = [
     ]
 ]  # fmt: skip
 
-ROWS = [*ELEMENTWISE_ROWS, *INTEGER_ROWS, *ARRAY_ROWS, *ATTENTION_ROWS, *NORM_ROWS, *MEMORY_ROWS, *SDPA_ROWS]
+ROWS = [
+    *ELEMENTWISE_ROWS,
+    *INTEGER_ROWS,
+    *ARRAY_ROWS,
+    *ATTENTION_ROWS,
+    *SDPA_ROWS,
+    *NORM_ROWS,
+    *MEMORY_ROWS,
+    *CONVOLUTION_ROWS,
+]
 
 assert len({row.name for row in ROWS}) == len(ROWS)

@@ -341,9 +341,9 @@ CONVOLUTION_DEPTH = 256
 """Positions that ``convolution.weight`` takes at a time."""
 _CONVOLUTION_FLOPS = 1 << 21
 """About how many operations a tile of ``convolution.correlate`` takes."""
-_CONVOLUTION_ROWS = 128
+_CONVOLUTION_ROWS = 256
 """Rows of the weights' gradient in a tile of ``convolution.weight``."""
-_CONVOLUTION_TILES = 16
+_CONVOLUTION_TILES = 8
 
 
 def positions_in_tile(inner: int, results: int, size: int) -> int:

@@ -1,0 +1,236 @@
+"""Rows of the op table: convolutions, transposed convolutions and pooling."""
+
+import numpy as np
+from op_sample import Row, apart, fixed, real, sample
+
+import tinyattn as ta
+from tinyattn.errors import DTypeError, ShapeError
+from tinyattn.graph.tensor import make
+
+
+def _float(*shape):
+    return ta.zeros(shape)
+
+
+def _pair(value):
+    return (value, value) if isinstance(value, int) else tuple(value)
+
+
+def _visits(n, positions, window, stride, padding, dilation):
+    """(position, tap, index) along one axis for all that lie within 0..n−1."""
+    for r in range(positions):
+        for i in range(window):
+            index = r * stride + i * dilation - padding
+            if 0 <= index < n:
+                yield r, i, index
+
+
+def convolve(x, weight, g, stride, padding, dilation, size=None, wanted="y"):
+    """The three sums over one set of terms, term by term: y from x and W, x̄ from W and ȳ, W̄ from x and ȳ."""
+    stride, padding, dilation = map(_pair, (stride, padding, dilation))
+    sizes = x.shape[2:] if x is not None else size
+    window = weight.shape[2:] if weight is not None else size
+    positions = g.shape[2:] if g is not None else size
+    if wanted == "y":
+        result = np.zeros((x.shape[0], weight.shape[0], *positions))
+    elif wanted == "x":
+        result = np.zeros((g.shape[0], weight.shape[1], *sizes))
+    else:
+        result = np.zeros((g.shape[1], x.shape[1], *window))
+    axes = [_visits(*rule) for rule in zip(sizes, positions, window, stride, padding, dilation, strict=True)]
+    columns = list(axes[1])
+    for r, i, h in axes[0]:
+        for c, j, w in columns:
+            if wanted == "y":
+                result[:, :, r, c] += x[:, :, h, w] @ weight[:, :, i, j].T
+            elif wanted == "x":
+                result[:, :, h, w] += g[:, :, r, c] @ weight[:, :, i, j]
+            else:
+                result[:, :, i, j] += g[:, :, r, c].T @ x[:, :, h, w]
+    return result
+
+
+def _positions(sizes, window, stride, padding, dilation):
+    rules = zip(sizes, window, *map(_pair, (stride, padding, dilation)), strict=True)
+    return tuple((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in rules)
+
+
+def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1):
+    size = _positions(x.shape[2:], weight.shape[2:], stride, padding, dilation)
+    y = convolve(x, weight, None, stride, padding, dilation, size)
+    return y if bias is None else y + bias[:, None, None]
+
+
+def conv1d(x, weight, bias=None, stride=1, padding=0, dilation=1, causal=False):
+    before = (weight.shape[2] - 1) * dilation if causal else padding
+    x = np.pad(x, ((0, 0), (0, 0), (before, 0 if causal else padding)))
+    return conv2d(x[:, :, None], weight[:, :, None], bias, (1, stride), 0, (1, dilation))[:, :, 0]
+
+
+def conv_transpose2d(x, weight, bias=None, stride=1, padding=0, output_padding=0):
+    sides = zip(x.shape[2:], weight.shape[2:], *map(_pair, (stride, padding, output_padding)), strict=True)
+    size = tuple((n - 1) * s - 2 * p + k + m for n, k, s, p, m in sides)
+    y = convolve(None, weight, x, stride, padding, 1, size, "x")
+    return y if bias is None else y + bias[:, None, None]
+
+
+def _torch_conv1d(t, x, weight, bias=None, causal=False, dilation=1, **attrs):
+    if causal:
+        x = t.nn.functional.pad(x, ((weight.shape[2] - 1) * dilation, 0))
+    return t.conv1d(x, weight, bias, dilation=dilation, **attrs)
+
+
+_SAME = {"stride": (1, 1), "padding": (0, 0), "dilation": (1, 1)}
+CONVOLUTION_ROWS = [
+    Row(
+        "conv2d", ta.conv2d, conv2d,
+        [
+            sample(real(2, 3, 5, 6), real(4, 3, 3, 2), real(4)), sample(real(2, 2, 5, 4), real(3, 2, 2, 2)),
+            sample(real(1, 1, 7, 9), real(2, 1, 3, 3), real(2), stride=2, padding=1),
+            sample(real(2, 2, 5, 7), real(3, 2, 2, 3), real(3), stride=(3, 1), padding=(0, 2), dilation=(2, 1)),
+            sample(real(1, 2, 6, 5), real(1, 2, 3, 3), stride=2, padding=2, dilation=2),
+            sample(real(2, 3, 4, 5), real(4, 3, 1, 1), real(4)), sample(real(2, 3, 4, 5), real(4, 3, 1, 1), stride=2),
+            sample(real(1, 2, 3, 3), real(2, 2, 4, 4), padding=1), sample(real(0, 2, 4, 4), real(3, 2, 2, 2), real(3)),
+            sample(real(2, 70, 8, 8), real(33, 70, 3, 3), real(33), padding=1),
+            sample(real(1, 3, 40, 41), real(5, 3, 4, 4), real(5), stride=2, padding=1),
+            sample(real(3, 300, 3, 3), real(20, 300, 2, 2), stride=2, padding=1),
+        ],
+        torch=lambda t, x, w, b=None, **a: t.conv2d(x, w, b, **a),
+        errors=[
+            (lambda: ta.conv2d(_float(2, 3, 5, 5), _float(4, 2, 3, 3)), ShapeError,
+             "[conv2d] x (N, C, H, W) must have as many channels as the weight (O, C, KH, KW), but 3 against 2 were got, shapes (2, 3, 5, 5) and (4, 2, 3, 3)."),
+            (lambda: ta.conv2d(_float(2, 3, 5, 5), _float(4, 3, 3, 6), padding=(1, 0)), ShapeError,
+             "[conv2d] the window must fit into x with its padding, but a window of (3, 6) in (7, 5) was got."),
+            (lambda: ta.conv2d(_float(2, 3, 5, 5), _float(4, 3, 3, 3), dilation=3), ShapeError,
+             "[conv2d] the window must fit into x with its padding, but a window of (7, 7) in (5, 5) was got."),
+            (lambda: ta.conv2d(_float(3, 5, 5), _float(4, 3, 3, 3)), ShapeError,
+             "[conv2d] x must have the axes (N, C, H, W) and the weight (O, C, KH, KW), but shapes (3, 5, 5) and (4, 3, 3, 3) were got."),
+            (lambda: ta.conv2d(_float(2, 3, 5, 5), _float(4, 3, 3, 3), _float(3)), ShapeError,
+             "[conv2d] the bias must have one number for each of the 4 results, but shape (3,) was got."),
+            (lambda: ta.conv2d(_float(2, 3, 5, 5), _float(4, 3, 3, 3), stride=0), ShapeError,
+             "[conv2d] stride must be one or two integers ≥ 1, but 0 was got."),
+            (lambda: ta.conv2d(_float(2, 3, 5, 5), _float(4, 3, 3, 3), padding=(1, -1)), ShapeError,
+             "[conv2d] padding must be one or two integers ≥ 0, but (1, -1) was got."),
+            (lambda: ta.conv2d(_float(2, 3, 5, 5), ta.zeros((4, 3, 3, 3), np.float64)), DTypeError,
+             "[conv2d] the operands must have one floating-point type, but ['f32[2, 3, 5, 5]', 'f64[4, 3, 3, 3]'] were got."),
+            (lambda: ta.conv2d(_float(2, 3, 5, 5), _float(0, 3, 3, 3)), ShapeError,
+             "[conv2d] the weight must not be empty, but shape (0, 3, 3, 3) was got."),
+        ],
+    ),
+    Row(
+        "conv1d", ta.conv1d, conv1d,
+        [
+            sample(real(2, 3, 7), real(4, 3, 3), real(4)), sample(real(2, 3, 9), real(2, 3, 2), stride=2, padding=1),
+            sample(real(2, 2, 9), real(3, 2, 2), real(3), dilation=4, causal=True), sample(real(1, 2, 5), real(2, 2, 3), causal=True, stride=2),
+            sample(real(1, 2, 4), real(2, 2, 3), dilation=8, causal=True), sample(real(2, 5, 70), real(6, 5, 3), real(6), dilation=2, padding=2),
+            sample(real(2, 2, 1), real(3, 2, 1)), sample(real(0, 2, 3), real(3, 2, 2)),
+        ],
+        torch=_torch_conv1d,
+        errors=[
+            (lambda: ta.conv1d(_float(2, 3, 5), _float(4, 2, 3)), ShapeError,
+             "[conv1d] x (N, C, L) must have as many channels as the weight (O, C, K), but 3 against 2 were got, shapes (2, 3, 5) and (4, 2, 3)."),
+            (lambda: ta.conv1d(_float(2, 3, 5), _float(4, 3, 6)), ShapeError,
+             "[conv1d] the window must fit into x with its padding, but a window of (6,) in (5,) was got."),
+            (lambda: ta.conv1d(_float(2, 3, 5), _float(4, 3, 3), padding=1, causal=True), ShapeError,
+             "[conv1d] a causal convolution chooses its own padding, but padding 1 was got."),
+        ],
+    ),
+    Row(
+        "conv_transpose2d", ta.conv_transpose2d, conv_transpose2d,
+        [
+            sample(real(2, 3, 3, 4), real(3, 4, 3, 2), real(4)), sample(real(2, 3, 3, 3), real(3, 2, 4, 4), real(2), stride=2, padding=1),
+            sample(real(1, 2, 3, 4), real(2, 1, 3, 3), stride=2, padding=1, output_padding=1),
+            sample(real(1, 2, 3, 2), real(2, 3, 2, 2), real(3), stride=(3, 2), output_padding=(2, 0)), sample(real(2, 3, 4, 4), real(3, 2, 1, 1)),
+            sample(real(1, 2, 3, 3), real(2, 3, 1, 1), real(3), stride=2), sample(real(0, 2, 3, 3), real(2, 3, 2, 2), stride=2),
+            sample(real(2, 20, 9, 7), real(20, 30, 4, 4), real(30), stride=2, padding=1), sample(real(1, 2, 3, 3), real(2, 2, 3, 3), padding=2),
+            sample(real(3, 5, 7, 7), real(5, 4, 3, 3), real(4), padding=1),
+        ],
+        torch=lambda t, x, w, b=None, **a: t.conv_transpose2d(x, w, b, **a),
+        errors=[
+            (lambda: ta.conv_transpose2d(_float(2, 3, 5, 5), _float(4, 3, 2, 2)), ShapeError,
+             "[conv_transpose2d] x (N, C, H, W) must have as many channels as the weight (C, O, KH, KW), but 3 against 4 were got, "
+             "shapes (2, 3, 5, 5) and (4, 3, 2, 2)."),
+            (lambda: ta.conv_transpose2d(_float(2, 3, 5, 5), _float(3, 3, 2, 2), stride=2, output_padding=2), ShapeError,
+             "[conv_transpose2d] output_padding must be smaller than the stride, but (2, 2) and stride (2, 2) were got."),
+            (lambda: ta.conv_transpose2d(_float(2, 3, 2, 2), _float(3, 3, 2, 2), padding=2), ShapeError,
+             "[conv_transpose2d] padding must leave something of the result, but x (2, 3, 2, 2), weight (3, 3, 2, 2) and padding (2, 2) "
+             "give a result of (-1, -1)."),
+        ],
+    ),
+    Row(
+        "conv2d_weight_backward", lambda x, g, **a: make("conv2d_weight_backward", x, g, **a),
+        lambda x, g, size, **a: convolve(x, None, g, size=size, wanted="w", **a),
+        [
+            sample(real(2, 3, 4, 5), real(2, 2, 3, 3), size=(2, 3), **_SAME), sample(real(0, 3, 4, 5), real(0, 2, 3, 3), size=(2, 3), **_SAME),
+            sample(real(2, 3, 5, 6), real(2, 4, 3, 3), size=(3, 3), stride=(2, 2), padding=(1, 1), dilation=(1, 1)),
+            sample(real(3, 40, 9, 9), real(3, 35, 9, 9), size=(3, 3), stride=(1, 1), padding=(1, 1), dilation=(1, 1)),
+        ],
+    ),
+]  # fmt: skip
+
+
+# Pooling.
+
+
+def _windows(x, kernel_size, stride, padding, value):
+    """(N, C, H′, W′, taps)."""
+    kernel, padding = _pair(kernel_size), _pair(padding)
+    stride = kernel if stride is None else _pair(stride)
+    x = np.pad(x, ((0, 0), (0, 0), *((p, p) for p in padding)), constant_values=value)
+    seen = np.lib.stride_tricks.sliding_window_view(x, kernel, (2, 3))[:, :, :: stride[0], :: stride[1]]
+    return seen.reshape(*seen.shape[:4], kernel[0] * kernel[1])
+
+
+def max_pool2d(x, kernel_size, stride=None, padding=0):
+    return _windows(x, kernel_size, stride, padding, -np.inf).max(-1)
+
+
+def avg_pool2d(x, kernel_size, stride=None, padding=0):
+    return _windows(x, kernel_size, stride, padding, 0).mean(-1)
+
+
+def _max_backward(x, g, kernel, stride, padding):
+    numbers = np.arange(1, x[0, 0].size + 1).reshape(1, 1, *x.shape[2:])
+    chosen = _windows(x, kernel, stride, padding, -np.inf).argmax(-1)[..., None]
+    places = np.broadcast_to(_windows(numbers, kernel, stride, padding, 0), (*g.shape, kernel[0] * kernel[1]))
+    places = np.take_along_axis(places, chosen, -1)[..., 0] - 1
+    result = np.zeros((*x.shape[:2], x[0, 0].size))
+    for n, c, r, s in np.ndindex(g.shape):
+        result[n, c, places[n, c, r, s]] += g[n, c, r, s]
+    return result.reshape(x.shape)
+
+
+_TIES = fixed([[[[1.0, 1.0, 0.0], [1.0, 1.0, 2.0], [2.0, 0.0, 2.0]]]])
+_NAN = fixed([[[[np.nan, 1.0, 0.0, -np.inf], [1.0, 1.0, -np.inf, -np.inf]]]])
+
+
+def _pool_row(name, numpy, special):
+    call = getattr(ta, name)
+    return Row(
+        name, call, numpy,
+        [
+            sample(apart(2, 2, 4, 6), kernel_size=2), sample(apart(1, 2, 5, 5), kernel_size=3, stride=2, padding=1),
+            sample(apart(2, 1, 5, 4), kernel_size=(3, 2), stride=1), sample(apart(2, 3, 7, 8), kernel_size=2, stride=3, padding=(1, 0)),
+            sample(apart(0, 2, 4, 4), kernel_size=2), sample(apart(3, 5, 20, 21), kernel_size=2),
+        ],
+        torch=lambda t, x, **a: getattr(t.nn.functional, name)(x, **a),
+        special=special,
+        errors=[
+            (lambda: call(_float(2, 3, 4), 2), ShapeError, f"[{name}] x must have the axes (N, C, H, W), but shape (2, 3, 4) was got."),
+            (lambda: call(_float(1, 1, 4, 4), 5), ShapeError, f"[{name}] the window must fit into x with its padding, but a window of (5, 5) in (4, 4) was got."),
+            (lambda: call(_float(1, 1, 4, 4), 2, padding=2), ShapeError,
+             f"[{name}] padding must be at most half of the kernel, so that every window sees x, but padding (2, 2) and kernel (2, 2) were got."),
+        ],
+    )  # fmt: skip
+
+
+_OVERLAPPING = {"kernel": (2, 2), "stride": (1, 1), "padding": (0, 0)}
+POOLING_ROWS = [
+    _pool_row("max_pool2d", max_pool2d, [sample(_NAN, kernel_size=2)]),
+    _pool_row("avg_pool2d", avg_pool2d, []),
+    Row("max_pool2d_backward", lambda x, g, **a: make("max_pool2d_backward", x, g, **a), _max_backward,
+        [sample(apart(1, 2, 4, 4), real(1, 2, 3, 3), **_OVERLAPPING), sample(apart(2, 2, 5, 7), real(2, 2, 3, 4), kernel=(3, 3), stride=(2, 2), padding=(1, 1))],
+        special=[sample(_TIES, real(1, 1, 2, 2), **_OVERLAPPING)]),
+]  # fmt: skip
+
+CONVOLUTION_ROWS += POOLING_ROWS
