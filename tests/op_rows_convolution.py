@@ -190,11 +190,12 @@ def avg_pool2d(x, kernel_size, stride=None, padding=0):
 
 
 def _max_backward(x, g, kernel, stride, padding):
-    numbers = np.arange(1, x[0, 0].size + 1).reshape(1, 1, *x.shape[2:])
+    area = x.shape[2] * x.shape[3]
+    numbers = np.arange(1, area + 1).reshape(1, 1, *x.shape[2:])
     chosen = _windows(x, kernel, stride, padding, -np.inf).argmax(-1)[..., None]
     places = np.broadcast_to(_windows(numbers, kernel, stride, padding, 0), (*g.shape, kernel[0] * kernel[1]))
     places = np.take_along_axis(places, chosen, -1)[..., 0] - 1
-    result = np.zeros((*x.shape[:2], x[0, 0].size))
+    result = np.zeros((*x.shape[:2], area))
     for n, c, r, s in np.ndindex(g.shape):
         result[n, c, places[n, c, r, s]] += g[n, c, r, s]
     return result.reshape(x.shape)
@@ -234,3 +235,58 @@ POOLING_ROWS = [
 ]  # fmt: skip
 
 CONVOLUTION_ROWS += POOLING_ROWS
+
+
+def proof_cases():
+    """(operation, what is special, arrays, attributes) for the proof of the hand-derived derivatives."""
+    rng = np.random.default_rng(5)
+    normal = lambda *shape: rng.standard_normal(shape)
+    strided = {"stride": (2, 2), "padding": (1, 1), "dilation": (1, 1)}
+    uneven = {"stride": (2, 3), "padding": (0, 2), "dilation": (3, 2)}
+    yield "conv2d", "plain", (normal(2, 2, 4, 5), normal(3, 2, 3, 2), normal(3)), {**_SAME, "size": (2, 4)}
+    yield "conv2d", "strided", (normal(2, 2, 6, 5), normal(3, 2, 4, 3)), {**strided, "size": (3, 3)}
+    yield "conv2d", "uneven", (normal(1, 2, 8, 7), normal(3, 2, 2, 3), normal(3)), {**uneven, "size": (3, 3)}
+    yield (
+        "conv2d",
+        "a pixel each",
+        (normal(2, 3, 2, 4), normal(4, 3, 1, 1), normal(4)),
+        {**_SAME, "size": (2, 4)},
+    )
+    yield (
+        "conv2d",
+        "x not seen to its end",
+        (normal(1, 2, 6, 6), normal(2, 2, 2, 2)),
+        {**strided, "size": (2, 2)},
+    )
+    yield (
+        "conv_transpose2d",
+        "plain",
+        (normal(2, 3, 2, 4), normal(3, 2, 3, 2), normal(2)),
+        {**_SAME, "size": (4, 5)},
+    )
+    yield "conv_transpose2d", "strided", (normal(2, 3, 3, 3), normal(3, 2, 4, 3)), {**strided, "size": (6, 5)}
+    yield (
+        "conv_transpose2d",
+        "uneven",
+        (normal(1, 3, 3, 3), normal(3, 2, 2, 3), normal(2)),
+        {**uneven, "size": (8, 7)},
+    )
+    yield (
+        "conv_transpose2d",
+        "a pixel each",
+        (normal(2, 3, 2, 4), normal(3, 4, 1, 1), normal(4)),
+        {**_SAME, "size": (2, 4)},
+    )
+    yield (
+        "conv_transpose2d",
+        "more than is seen",
+        (normal(1, 2, 2, 2), normal(2, 2, 2, 2), normal(2)),
+        {**strided, "size": (6, 6)},
+    )
+    for kind, shape, kernel, stride, padding in (
+        ("apart", (2, 2, 4, 6), (2, 2), (2, 2), (0, 0)),
+        ("overlapping", (1, 2, 5, 5), (3, 2), (1, 2), (1, 1)),
+    ):
+        attrs = {"kernel": kernel, "stride": stride, "padding": padding}
+        yield "max_pool2d", kind, (normal(*shape),), attrs
+        yield "max_pool2d", f"{kind}, ties", (rng.integers(0, 2, shape).astype(np.float64),), attrs

@@ -9,6 +9,7 @@ from functools import partial
 
 import numpy as np
 import op_rows_memory
+import op_rows_convolution
 import op_rows_norm
 import op_rows_sdpa
 import pytest
@@ -85,6 +86,7 @@ def _cases():
     yield from op_rows_norm.proof_cases()
     yield from op_rows_memory.proof_cases()
     yield from op_rows_sdpa.proof_cases(MASKS)
+    yield from op_rows_convolution.proof_cases()
     yield "affine", "row", (real(5, 3), real(3, 4), real(4)), {}
     yield "affine", "matrix", (real(2, 5, 3), real(2, 3, 4), real(2, 5, 4)), {}
     for name in ("relu", "tanh", "sigmoid"):

@@ -62,7 +62,8 @@ class _BatchNorm(Module):
         rate = 1 / cast(batches, mean.dtype) if self.momentum is None else self.momentum
         statistics = trace.latest(mean), trace.latest(variance)
         y, *new = batch_norm(x, *statistics, self.weight, self.bias, True, rate, self.eps)
-        for leaf, value in ((count, batches), (mean, new[0]), (variance, new[1])):
+        for leaf, value in zip((count, mean, variance), (batches, *new), strict=True):
+            assert value is not None
             trace.assign(leaf, value)
         return y
 

@@ -40,12 +40,12 @@ class _Convolution(Module):
         return text if self.bias is not None else f"{text}, bias=False"
 
 
+_USUAL = {"padding": 0, "dilation": 1, "output_padding": 0, "causal": False}
+
+
 def _matters(name: str, value: Any) -> bool:
     """Whether a setting is not the usual one; the stride is always shown, as in torch."""
-    least = {"padding": (0, 0), "dilation": (1, 1), "output_padding": (0, 0), "causal": False}
-    return name == "stride" or (
-        value != least[name] and value not in (least[name], (least[name] or (0,))[:1])
-    )
+    return name == "stride" or value not in (_USUAL[name], (_USUAL[name],) * 2)
 
 
 class Conv1d(_Convolution):

@@ -375,7 +375,7 @@ def conv1d(
     around = before if causal else 2 * padding
     (size,) = size_of_windows("conv1d", x.shape[2:], (around,), weight.shape[2:], (stride,), (dilation,))
     attrs = {"stride": (1, stride), "padding": (0, before), "dilation": (1, dilation), "size": (1, size)}
-    y = call("conv2d", _as_image(x), _as_image(weight), *biases, **attrs)
+    y = make("conv2d", _as_image(x), _as_image(weight), *biases, **attrs)
     return reshape(y, (x.shape[0], weight.shape[0], size))
 
 

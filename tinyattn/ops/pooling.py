@@ -121,7 +121,7 @@ def max_pool2d(x, kernel_size, stride=None, padding=0) -> Tensor:
     where a window has one. The cotangent goes to the first maximum. Raises ShapeError.
     """
     x, attrs = _prepare("max_pool2d", x, kernel_size, stride, padding)
-    return call("max_pool2d", x, **attrs)
+    return make("max_pool2d", x, **attrs)
 
 
 def avg_pool2d(x, kernel_size, stride=None, padding=0) -> Tensor:
