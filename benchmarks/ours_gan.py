@@ -52,7 +52,7 @@ def _adam(weights: Leaves, loss: ta.Tensor, rate: float = 2e-4, beta1: float = 0
     return updated
 
 
-def step(batch: int = 64, seed: int = 0) -> Work:
+def gan_step(batch: int = 64, seed: int = 0) -> Work:
     """One update of the discriminator and one of the generator, in one program.
 
     The second half reads the discriminator's new weights as expressions, as they are not yet in their leaves.

@@ -4,6 +4,8 @@ DCGAN (Radford et al. 2016) for 28 x 28 images, with the non-saturating loss and
 generated images are made once; in the second half only the generator's gradients are asked for.
 """
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -47,14 +49,19 @@ class Discriminator(nn.Module):
 class Step:
     """One step on a fixed batch; calling it returns the sum of the two losses."""
 
-    def __init__(self, weights: problem.Arrays, batch: problem.Arrays, compiled: bool) -> None:
+    def __init__(
+        self, weights: problem.Arrays, batch: problem.Arrays, implementation: str, compiled: bool
+    ) -> None:
         self.images, self.noise = torch.from_numpy(batch["images"]), torch.from_numpy(batch["noise"])
         self.models = nn.ModuleDict({"generator": Generator(), "discriminator": Discriminator()})
         given = {name: torch.from_numpy(array) for name, array in weights.items()}
         self.models.load_state_dict(given, strict=False)
         parts = self.models["generator"], self.models["discriminator"]
         self.generator, self.discriminator = map(torch.compile, parts) if compiled else parts
-        self.optimizers = [torch.optim.Adam(part.parameters(), 2e-4, (0.5, 0.999)) for part in parts]
+        switches: dict[str, Any] = {} if implementation == "default" else {implementation: True}
+        self.optimizers = [
+            torch.optim.Adam(part.parameters(), 2e-4, (0.5, 0.999), **switches) for part in parts
+        ]
         self.weights = list(parts[0].parameters())
 
     def __call__(self) -> float:
@@ -73,7 +80,12 @@ class Step:
 
 
 def make_step(
-    batch: int = 64, seed: int = 0, weights: problem.Arrays | None = None, compiled: bool = False
+    batch: int = 64,
+    seed: int = 0,
+    weights: problem.Arrays | None = None,
+    implementation: str = "fused",
+    compiled: bool = False,
 ) -> Step:
-    """A step from `weights`, or else those of `seed`."""
-    return Step(weights or problem.gan_parameters(seed), problem.gan_batch(batch, seed), compiled)
+    """A step from `weights`, or else those of `seed`; `implementation` is that of Adam."""
+    arrays = weights or problem.gan_parameters(seed)
+    return Step(arrays, problem.gan_batch(batch, seed), implementation, compiled)
