@@ -9,13 +9,13 @@ micro-tiles of :mod:`tinyattn.kernels.simd_gemm`.
 The window is a grid of taps: at position (r, c) tap (i, j) sees pixel (r·s + o + i·d, …) with a step s, an
 origin o and a distance d for either axis. A convolution has the origin −padding; its derivative with respect
 to x, a transposed convolution, is s² such grids, one for each phase of the pixels (see
-:mod:`tinyattn.ops.convolution`).
+:mod:`tinyattn.ops.convolution`). Where one grid encloses them all, X is collected once for all phases.
 
 The order of additions depends on k only (on positions, for :func:`weight`), and tiles on the shape only.
 Both kernels start with the same words:
 
 ===== =======================================================================================
-0–3   addresses of x (N, C, H, W), of a second operand, of the bias (M,) or 0, of the result
+0–3   addresses of x (N, C, H, W), of ȳ, of the bias (M,) or 0, of a result; each where there is one
 4–7   N, C, H, W
 8     M
 9 10  rows and columns of positions
@@ -30,11 +30,10 @@ from tinyattn.kernels import SCRATCH_BYTES, blocking, simd_gemm, simd_patch
 from tinyattn.kernels.gemm import block_rows, packing
 from tinyattn.kernels.real import inline
 from tinyattn.kernels.simd import i64
-from tinyattn.kernels.tiling import CONVOLUTION_DEPTH
+from tinyattn.kernels.tiling import CONVOLUTION_DEPTH, PANEL_BYTES
 
-_DEPTH = blocking.DEPTH
-_SUMS = 1 << 17
-"""Where in scratch memory the sums of a panel begin, after the panel itself (8 vectors × ``DEPTH``)."""
+_SUMS = PANEL_BYTES
+"""Where in scratch memory the sums of a panel begin, after the panel itself."""
 _ZERO = SCRATCH_BYTES - 8
 """Where in scratch memory there is a 0 in place of a bias."""
 _MOST_ROWS = 4096
@@ -110,12 +109,22 @@ def _patches(real):
 
 
 def correlate(real):
-    """The result y[n, m, r, c] = Σ_k A[k, m] X[k, (n, r, c)] + bias[m].
+    """The results y_f[n, m, r, c] = Σ_k A_f[k, m] X[k, (n, r, c)] + bias[m], for one or more phases f.
 
     ===== =======================================================================================
-    1     A (taps · C, M)
-    19–22 strides of the result: image, m, row, column
-    23    positions in a tile, a multiple of 1024 bytes
+    19–22 strides of the results: image, m, row, column
+    23    positions in a tile, a multiple of 512 bytes
+    24    how many k are collected at a time; with several phases, those of one row of taps
+    25 26 number of phases, and the address of their table
+    ===== =======================================================================================
+
+    A phase uses some rows and columns of taps, and has its results at the first positions of the grid:
+
+    ===== =======================================================================================
+    0 1   addresses of A (its taps · C, M) and of the result
+    2 3   first row of taps, rows of taps
+    4 5   first column of taps, columns of taps
+    6 7   rows and columns of positions
     ===== =======================================================================================
     """
     pointer, size, lanes = real.pointer, real.size, blocking.lanes(real.name)
@@ -126,53 +135,67 @@ def correlate(real):
 
     def kernel(arguments, first, last, scratch):
         word = i64(arguments)
-        results, across, area = word[8], word[10], word[9] * word[10]
-        inner, end = word[13] * word[14] * word[5], word[4] * area
+        channels, results, across, area = word[5], word[8], word[10], word[9] * word[10]
+        inner, end = word[13] * word[14] * channels, word[4] * area
         biases, bias_step, plane, beside = word[2], size, word[20], word[22]
+        chunk, phases = word[24], word[25]
         if biases == 0:
             pointer(scratch + _ZERO)[0] = zero
             biases, bias_step = scratch + _ZERO, 0
         # How many positions in a row are evenly apart in the result.
-        run = area if word[21] == across * beside else across
+        run = area if phases == 1 and word[21] == across * beside else across
         width = single if results == 1 else wide if results <= wide_rows else narrow
-        line, sums = width * size, scratch + _SUMS
+        line, most = width * size, max(1, _MOST_ROWS // phases)
         for q in range(first * word[23], min(last * word[23], end), width):
             positions = min(width, end - q)
             vectors = -(-positions // lanes)
-            for top in range(0, results, _MOST_ROWS):
-                rows = min(_MOST_ROWS, results - top)
-                for k in range(0, inner, _DEPTH):
-                    depth = min(_DEPTH, inner - k)
+            for top in range(0, results, most):
+                rows = min(most, results - top)
+                for k in range(0, inner, chunk):
+                    depth = min(chunk, inner - k)
                     patches(word, k, k + depth, q, positions, scratch, line)
-                    a = word[1] + (k * results + top) * size
-                    r = 0
-                    while r < rows:
-                        height = block_rows(rows - r)
-                        c = sums + r * line
-                        before = c if k > 0 else 0
-                        micro(
-                            *(height, vectors, lanes, depth, one, a + r * size, size, results * size),
-                            *(scratch, line, c, line, before, line),
-                        )
-                        r += height
-                done = 0
-                while done < positions:
-                    image, row, column, length = _segment(q + done, positions - done, run, area)
-                    to = word[3] + (image * word[19] + row * word[21] + column * beside + top * plane) * size
-                    source, bias = sums + done * size, biases + top * bias_step
-                    for j in range(0, length, lanes):
-                        here, from_, into = min(lanes, length - j), source + j * size, to + j * beside * size
-                        if beside == 1:
-                            add_each(rows, from_, line, bias, bias_step, into, plane * size, here)
-                        elif beside == 2:
-                            add_second(rows, from_, line, bias, bias_step, into, plane * size, here)
-                        else:
-                            for m in range(rows):
-                                values, added = pointer(from_ + m * line), pointer(bias + m * bias_step)
-                                spaced = pointer(into + m * plane * size)
-                                for e in range(here):
-                                    spaced[e * beside] = values[e] + added[0]
-                    done += length
+                    for f in range(phases):
+                        phase, panel, a_k, used = i64(word[26] + 64 * f), scratch, k, depth
+                        if phases > 1:
+                            i = k // chunk - phase[2]
+                            if i < 0 or i >= phase[3]:
+                                continue
+                            used = phase[5] * channels
+                            panel, a_k = scratch + phase[4] * channels * line, i * used
+                        a, sums = phase[0] + (a_k * results + top) * size, scratch + _SUMS + f * rows * line
+                        r = 0
+                        while r < rows:
+                            height = block_rows(rows - r)
+                            c = sums + r * line
+                            before = c if a_k > 0 else 0
+                            micro(
+                                *(height, vectors, lanes, used, one, a + r * size, size, results * size),
+                                *(panel, line, c, line, before, line),
+                            )
+                            r += height
+                for f in range(phases):
+                    phase, sums = i64(word[26] + 64 * f), scratch + _SUMS + f * rows * line
+                    bottom, right = (area, run) if phases == 1 else (phase[6], phase[7])
+                    done = 0
+                    while done < positions:
+                        image, row, column, length = _segment(q + done, positions - done, run, area)
+                        exist = min(length, right - column) if row < bottom else 0
+                        place = image * word[19] + row * word[21] + column * beside + top * plane
+                        to, bias = phase[1] + place * size, biases + top * bias_step
+                        for j in range(0, exist, lanes):
+                            here, from_ = min(lanes, exist - j), sums + (done + j) * size
+                            into = to + j * beside * size
+                            if beside == 1:
+                                add_each(rows, from_, line, bias, bias_step, into, plane * size, here)
+                            elif beside == 2:
+                                add_second(rows, from_, line, bias, bias_step, into, plane * size, here)
+                            else:
+                                for m in range(rows):
+                                    values, added = pointer(from_ + m * line), pointer(bias + m * bias_step)
+                                    spaced = pointer(into + m * plane * size)
+                                    for e in range(here):
+                                        spaced[e * beside] = values[e] + added[0]
+                        done += length
 
     return kernel
 

@@ -17,8 +17,10 @@ the same remainder of h + p by s see the same taps i, those with i d ≡ h + p (
 each of the s² classes of pixels is an ordinary convolution of ȳ with every few taps of the kernel.
 """
 
+import itertools
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -154,20 +156,25 @@ def _lower_product(emit, x, matrix, bias, y) -> None:
     lower_product(emit, matrix, _flat(x), _flat(y), added=added)
 
 
-def _emit_correlate(emit, x, a, bias, y, window, stride, origin, distance) -> None:
-    """One grid of taps; ``a`` (taps · C, M) is contiguous; ``y`` may be a part of the result."""
-    inner, results = a.shape
-    words = [x, a, bias if bias is not None else 0, y, *x.shape, results, *y.shape[2:]]
-    words += [*stride, *window, *origin, *distance, *y.strides]
-    tile = tiling.positions_in_tile(inner, results, y.dtype.itemsize)
-    positions = y.shape[0] * y.shape[2] * y.shape[3]
-    flops = 2.0 * positions * inner * results
+def _emit_correlate(emit, x, phases, bias, strides, window, stride, origin, distance) -> None:
+    """One grid of taps; ``phases``: (matrix (taps · C, M), where the result goes, first row of taps, rows,
+    first column, columns). ``strides`` are those of all results.
+    """
+    channels, results = x.shape[1], phases[0][0].shape[1]
+    positions = tuple(max(part.shape[axis] for _, part, *_ in phases) for axis in (2, 3))
+    inner = window[0] * window[1] * channels
+    tile = tiling.positions_in_tile(inner, results, x.dtype.itemsize)
+    chunk = tiling.CONVOLUTION_DEPTH if len(phases) == 1 else window[1] * channels
+    table = [[a, part, *taps, *part.shape[2:]] for a, part, *taps in phases]
+    words = [x, 0, bias if bias is not None else 0, 0, *x.shape, results, *positions, *stride, *window]
+    words += [*origin, *distance, *strides, tile, chunk, len(phases), sum(table, [])]
+    flops = 2.0 * sum(part.size * a.shape[0] for a, part, *_ in phases)
     emit.kernel(
         "convolution.correlate",
-        [*words, tile],
-        tiling.ceiling(positions, tile),
-        reads=[x, a, *([bias] if bias is not None else [])],
-        writes=[y],
+        words,
+        tiling.ceiling(x.shape[0] * math.prod(positions), tile),
+        reads=[x, *(a for a, *_ in phases), *([bias] if bias is not None else [])],
+        writes=[part for _, part, *_ in phases],
         cost=flops / 40,
         flops=flops,
     )
@@ -193,13 +200,22 @@ def _lower(node, emit):
     if _is_product(x, window, attrs):
         return _lower_product(emit, x, weight.reshaped(weight.shape[:2]), bias, y)
     origin = tuple(-p for p in attrs["padding"])
-    a = _matrix(emit, weight, (2, 3, 1, 0))
-    _emit_correlate(emit, x, a, bias, y, window, attrs["stride"], origin, attrs["dilation"])
+    phase = (_matrix(emit, weight, (2, 3, 1, 0)), y, 0, window[0], 0, window[1])
+    _emit_correlate(emit, x, [phase], bias, y.strides, window, attrs["stride"], origin, attrs["dilation"])
+
+
+class _Phase(NamedTuple):
+    """A class of pixels along an axis that see the same taps."""
+
+    first: int
+    pixels: int
+    tap: int
+    taps: int
+    origin: int
 
 
 def _phases(size: int, window: int, stride: int, padding: int, dilation: int):
-    """For each class of pixels along an axis: first pixel, pixels, first tap, taps, origin; and what all have
-    in common: the step from tap to tap and their distance.
+    """The phases of an axis, and what they have in common: the step from tap to tap, and their distance.
 
     Tap i is seen at (h + p − i d)/s; for pixels h = first + s·r that is r + origin − (i − first tap) d/s.
     """
@@ -209,8 +225,14 @@ def _phases(size: int, window: int, stride: int, padding: int, dilation: int):
         taps = [i for i in range(window) if (first + padding - i * dilation) % stride == 0]
         tap = taps[0] if taps else 0
         origin = (first + padding - tap * dilation) // stride
-        found.append((first, tiling.ceiling(size - first, stride), tap, len(taps), origin))
+        found.append(_Phase(first, tiling.ceiling(size - first, stride), tap, len(taps), origin))
     return found, step, -(step * dilation) // stride
+
+
+def _reach(phases) -> tuple[int, int]:
+    """The origin and number of taps at distance −1 that enclose those of all phases."""
+    origin = max(phase.origin for phase in phases)
+    return origin, origin - min(phase.origin - phase.taps for phase in phases)
 
 
 def _lower_transpose(node, emit):
@@ -222,17 +244,29 @@ def _lower_transpose(node, emit):
         return _lower_product(emit, x, weight.reshaped(weight.shape[:2]).swapped(), bias, y)
     rules = zip(y.shape[2:], window, attrs["stride"], attrs["padding"], attrs["dilation"], strict=True)
     (rows, down, row_distance), (columns, across, column_distance) = (_phases(*rule) for rule in rules)
-    for top, height, i, i_taps, row_origin in rows:
-        for left, width, j, j_taps, column_origin in columns:
-            part = y.sliced((0, 0, top, left), (1, 1, *attrs["stride"]), (*y.shape[:2], height, width))
-            taps = weight.sliced((0, 0, i, j), (1, 1, down, across), (*weight.shape[:2], i_taps, j_taps))
-            if x.size == 0 or taps.size == 0:
+    pairs = list(itertools.product(rows, columns))
+    enclosed = row_distance == column_distance == -1 and all(r.taps and c.taps for r, c in pairs)
+    room = tiling.rows_of_panel(weight.shape[1])
+    together = enclosed and _reach(columns)[1] * x.shape[1] <= room
+    for group in [pairs] if together else [[pair] for pair in pairs]:
+        (top, high), (left, wide) = (_reach(axis) for axis in zip(*group, strict=True))
+        found = []
+        for r, c in group:
+            shape = (*y.shape[:2], r.pixels, c.pixels)
+            part = y.sliced((0, 0, r.first, c.first), (1, 1, *attrs["stride"]), shape)
+            taps = weight.sliced(
+                (0, 0, r.tap, c.tap), (1, 1, down, across), (*weight.shape[:2], r.taps, c.taps)
+            )
+            if x.size and taps.size:
+                a = _matrix(emit, taps, (2, 3, 0, 1))
+                found.append((a, part, top - r.origin, r.taps, left - c.origin, c.taps))
+            else:
                 unseen = emit.constant(np.zeros((1, 1, 1), y.dtype)) if bias is None else bias
                 emit.copy(unseen.reshaped((unseen.size, 1, 1)).broadcast(part.shape), part)
-                continue
-            a = _matrix(emit, taps, (2, 3, 0, 1))
-            origin, distance = (row_origin, column_origin), (row_distance, column_distance)
-            _emit_correlate(emit, x, a, bias, part, (i_taps, j_taps), (1, 1), origin, distance)
+        if found:
+            distance = (row_distance, column_distance)
+            strides = found[0][1].strides
+            _emit_correlate(emit, x, found, bias, strides, (high, wide), (1, 1), (top, left), distance)
 
 
 def _lower_weight(node, emit):
