@@ -53,7 +53,8 @@ def _segment(position, most, across, area):
 def _patches(real):
     """``(word, k, past k, position, positions, target, row in bytes)``: rows k of X for some positions."""
     pointer, size, lanes, zero = real.pointer, real.size, blocking.lanes(real.name), real.type(0)
-    take_each, take_second = simd_patch.take_runs(real, 1), simd_patch.take_runs(real, 2)
+    half = lanes // 2
+    take_each, take_few, take_second = (simd_patch.take_runs(real, *how) for how in ((1, 1), (2, 1), (2, 2)))
 
     @inline
     def patches(word, first, past, position, positions, target, row_bytes):
@@ -88,6 +89,8 @@ def _patches(real):
                     to = target + (k - first) * row_bytes + (done + j) * size
                     if step == 1:
                         take_each(count, pixel, plane, to, row_bytes, low, high, here)
+                    elif step == 2 and here <= half:
+                        take_few(count, pixel, plane, to, row_bytes, low, high, here)
                     elif step == 2:
                         take_second(count, pixel, plane, to, row_bytes, low, high, here)
                     else:

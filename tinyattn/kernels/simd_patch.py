@@ -67,18 +67,19 @@ _TAKE = "rows source source_step target target_step first past count".split()
 
 
 @functools.cache
-def take_runs(real, step):
+def take_runs(real, step, loads):
     """``(rows, source, source_step, target, target_step, first, past, count)``: a run out of each row.
 
     ``target[i] = source[step · i]`` for i < count ≤ a vector, but only where ``first ≤ i < past`` (which may
-    be nowhere); elsewhere 0, and the source isn't touched there. ``step`` is 1 or 2.
+    be nowhere); elsewhere 0, and the source isn't touched there. ``step`` is 1 or 2; one load will do for
+    step 2 if count ≤ half a vector.
     """
     if PURE:
         return _pure_take_runs(real, step)
     v = Vectors(real)
 
     def prepare(builder, word):
-        seen = [_between(builder, v, word["first"], word["past"], step, part) for part in range(step)]
+        seen = [_between(builder, v, word["first"], word["past"], step, part) for part in range(loads)]
         return seen, v.mask(builder, word["count"])
 
     def move(builder, masks, here):
@@ -88,10 +89,10 @@ def take_runs(real, step):
         ]
         value = loaded[0]
         if step == 2:
-            value = builder.shuffle_vector(*loaded, places([2 * i for i in range(v.lanes)]))
+            value = builder.shuffle_vector(value, loaded[-1], places([2 * i for i in range(v.lanes)]))
         v.store(builder, value, here["target"], masks[1])
 
-    return _intrinsic(f"tinyattn_take_{step}_{real.name}", _TAKE, prepare, move)
+    return _intrinsic(f"tinyattn_take_{step}_{loads}_{real.name}", _TAKE, prepare, move)
 
 
 _ADD = "rows source source_step bias bias_step target target_step count".split()
