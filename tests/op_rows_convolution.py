@@ -143,7 +143,8 @@ CONVOLUTION_ROWS = [
             sample(real(1, 2, 3, 2), real(2, 3, 2, 2), real(3), stride=(3, 2), output_padding=(2, 0)), sample(real(2, 3, 4, 4), real(3, 2, 1, 1)),
             sample(real(1, 2, 3, 3), real(2, 3, 1, 1), real(3), stride=2), sample(real(0, 2, 3, 3), real(2, 3, 2, 2), stride=2),
             sample(real(2, 20, 9, 7), real(20, 30, 4, 4), real(30), stride=2, padding=1), sample(real(1, 2, 3, 3), real(2, 2, 3, 3), padding=2),
-            sample(real(3, 5, 7, 7), real(5, 4, 3, 3), real(4), padding=1),
+            sample(real(3, 5, 7, 7), real(5, 4, 3, 3), real(4), padding=1), sample(real(2, 300, 5, 4), real(300, 7, 4, 4), real(7), stride=2),
+            sample(real(2, 9, 5, 4), real(9, 1, 4, 4), real(1), stride=2, padding=1),
         ],
         torch=lambda t, x, w, b=None, **a: t.conv_transpose2d(x, w, b, **a),
         errors=[

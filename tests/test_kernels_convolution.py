@@ -54,8 +54,8 @@ def close(found, expected, terms, dtype):
 
 @both
 @every_shape
-@pytest.mark.parametrize("step", [1, 2, 3])
-def test_correlate(shape, dtype, step):
+@pytest.mark.parametrize(("step", "depth"), [(1, 256), (2, 256), (3, 256), (1, 5)])
+def test_correlate(shape, dtype, step, depth):
     (x, w, bias, y), words = draw(shape, dtype)
     a = np.array(w.transpose(2, 3, 1, 0), order="C")
     for added in (bias, None):
@@ -66,7 +66,10 @@ def test_correlate(shape, dtype, step):
             inner = a.size // max(a.shape[-1], 1)
             tile = tiling.positions_in_tile(inner, shape[4], y.itemsize)
             tiles = tiling.ceiling(y.size // shape[4], tile)
-            block = [x, a, 0 if added is None else added, room, *words, *strides, tile]
+            table = np.array(
+                [a.ctypes.data, room.ctypes.data, 0, shape[5][0], 0, shape[5][1], 0, 0], np.int64
+            )
+            block = [x, 0, 0 if added is None else added, 0, *words, *strides, tile, depth, 1, table]
             run("convolution.correlate", dtype, block, tiles, shuffled(tiles) if order else None)
             found.append(room)
         assert np.array_equal(*found)
