@@ -134,7 +134,7 @@ def correlate(real):
     micro, patches = simd_gemm.micro_tile(real), _patches(real)
     add_each, add_second = simd_patch.add_runs(real, 1), simd_patch.add_runs(real, 2)
     zero, one, wide_rows = real.type(0), real.type(1), blocking.WIDE_ROWS
-    single, wide, narrow = (lanes * blocking.panel_vectors(rows) for rows in (1, wide_rows, blocking.ROWS))
+    wide, narrow = (lanes * blocking.panel_vectors(rows) for rows in (wide_rows, blocking.ROWS))
 
     def kernel(arguments, first, last, scratch):
         word = i64(arguments)
@@ -147,7 +147,7 @@ def correlate(real):
             biases, bias_step = scratch + _ZERO, 0
         # How many positions in a row are evenly apart in the result.
         run = area if phases == 1 and word[21] == across * beside else across
-        width = single if results == 1 else wide if results <= wide_rows else narrow
+        width = wide if results <= wide_rows else narrow
         line, most = width * size, max(1, _MOST_ROWS // phases)
         for q in range(first * word[23], min(last * word[23], end), width):
             positions = min(width, end - q)

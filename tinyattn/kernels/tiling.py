@@ -340,7 +340,7 @@ def copy_plan(
 CONVOLUTION_DEPTH = 256
 """Positions that ``convolution.weight`` takes at a time, and k that ``convolution.correlate`` does."""
 PANEL_BYTES = 1 << 17
-"""Room for a panel: ``CONVOLUTION_DEPTH`` rows, of eight vectors at most."""
+"""Room for a panel, whose rows are four vectors long at most."""
 _CONVOLUTION_FLOPS = 1 << 21
 """About how many operations a tile of ``convolution.correlate`` takes."""
 _CONVOLUTION_ROWS = 256
@@ -356,7 +356,7 @@ def positions_in_tile(inner: int, results: int, size: int) -> int:
 
 def rows_of_panel(results: int) -> int:
     """How many k there is room for in a panel, which is wider if there are few results."""
-    return PANEL_BYTES // (512 if results == 1 else 256 if results <= 4 else 128)
+    return PANEL_BYTES // (256 if results <= 4 else 128)
 
 
 def cut_of_weight(inner: int, positions: int) -> tuple[int, int, int]:
