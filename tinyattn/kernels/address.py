@@ -10,18 +10,18 @@ The backward kernel reads c and w and does the rest again: two exponentials and 
 cost less than keeping what they gave at every step of a loop. Powers are e^{γ log z} of the weights z
 relative to the largest. Where they are small their relative error is larger, but so is what they are added to.
 
-A tile is one entry of the batch. The rows of the memory are read by vector loops of their own
-(:mod:`tinyattn.kernels.sweep`); everything else is along the N places. Weights to be shifted lie in memory
-with R more at either end, copied from the other end, so that no index needs a remainder.
+A tile is one entry of the batch. The formulas are made loops by :mod:`tinyattn.kernels.sweep`. Weights to be
+shifted lie in memory with R more at either end, copied from the other end, so that no index needs a remainder.
 """
 
 from tinyattn.kernels import vecmath
+from tinyattn.kernels.elementary import Elementary
 from tinyattn.kernels.lanes import dot, largest, total
 from tinyattn.kernels.real import inline
 from tinyattn.kernels.simd import i64, select
-from tinyattn.kernels.sweep import dot_rows, sweep
+from tinyattn.kernels.sweep import along, dot_rows, sweep
 from tinyattn.kernels.tiling import ROW_ROOM, room_of_address
-from tinyattn.kernels.vecmath import scalar
+from tinyattn.kernels.vector import select as choose
 from tinyattn.kernels.vector import sqrt
 
 _room_of_address = inline(room_of_address)
@@ -29,18 +29,17 @@ _room_of_address = inline(room_of_address)
 
 def _norms(real):
     """``(memory, places, width, squares, ones, result)``: |M_i|; all are addresses."""
-    pointer, dots, root, one = real.pointer, dot_rows(real), scalar(sqrt, real.name, real.name), real.type(1)
+    pointer, dots, one = real.pointer, dot_rows(real), real.type(1)
+    square, root = along(real, 1, 0, lambda x: x * x), along(real, 1, 0, sqrt)
 
     @inline
     def norms(memory, places, width, squares, ones, result):
-        source, target, line, lengths = pointer(memory), pointer(squares), pointer(ones), pointer(result)
-        for i in range(places * width):
-            target[i] = source[i] * source[i]
+        square(memory, squares, places * width)
+        line = pointer(ones)
         for j in range(width):
             line[j] = one
         dots(squares, places, width, ones, result)
-        for i in range(places):
-            lengths[i] = root(lengths[i])
+        root(result, result, places)
 
     return norms
 
@@ -72,63 +71,65 @@ def _activated(real):
 def _mixed(real):
     """``(x, s, backwards, shifts, places, result)``: Σ_k s_k x_{i − k}, or backwards Σ_k s_k x_{i + k}.
 
-    x_i is at x[i + R], with R more at either end, which are filled in here.
+    x_i is R numbers after the address x, with R more at either end, which are filled in here.
     """
+    pointer, size = real.pointer, real.size
+    scale, add = along(real, 1, 1, lambda x, s: s * x), along(real, 2, 1, lambda x, y, s: y + s * x)
 
     @inline
     def mixed(x, s, backwards, shifts, places, result):
-        radius = shifts // 2
+        radius, line = shifts // 2, pointer(x)
         for k in range(radius):
-            x[radius - 1 - k] = x[radius - 1 - k + places]
-            x[places + radius + k] = x[radius + k]
+            line[radius - 1 - k] = line[radius - 1 - k + places]
+            line[places + radius + k] = line[radius + k]
         for j in range(shifts):
-            factor, start = s[j], j if backwards else shifts - 1 - j
+            start = x + (j if backwards else shifts - 1 - j) * size
             if j == 0:
-                for i in range(places):
-                    result[i] = factor * x[i + start]
+                scale(start, s[j], result, places)
             else:
-                for i in range(places):
-                    result[i] += factor * x[i + start]
+                add(start, result, s[j], result, places)
 
     return mixed
 
 
 def _stages(real):
     """``(c, β, g, s, shifts, previous, places, content, gated, shifted) -> top``: w^c, w^g (from the R-th
-    number on) and w̃, and the largest of the last (1 if they are all 0).
+    number on) and w̃, and the largest of the last (1 if they are all 0). c and what follows are addresses.
     """
-    weight, mixed, zero, one = vecmath.weight(real), _mixed(real), real.type(0), real.type(1)
+    pointer, size, mixed, zero, one = real.pointer, real.size, _mixed(real), real.type(0), real.type(1)
+    weight = Elementary(real.name).weight
+    scale = along(real, 1, 1, lambda c, strength: strength * c)
+    weigh = along(real, 1, 1, lambda x, top: weight(x - top))
+
+    def interpolate(x, previous, factor, gate):
+        content = x * factor
+        return content, gate * content + (1 - gate) * previous
+
+    interpolate = along(real, 2, 2, interpolate, results=2)
 
     @inline
     def stages(c, strength, gate, s, shifts, previous, places, content, gated, shifted):
-        for i in range(places):
-            content[i] = strength * c[i]
-        top, rest, radius = largest(content, places), one - gate, shifts // 2
-        for i in range(places):
-            content[i] = weight(content[i] - top)
-        factor = one / total(content, places)
-        for i in range(places):
-            content[i] *= factor
-            gated[i + radius] = gate * content[i] + rest * previous[i]
+        scale(c, strength, content, places)
+        weigh(content, largest(pointer(content), places), content, places)
+        factor, own = one / total(pointer(content), places), gated + shifts // 2 * size
+        interpolate(content, previous, factor, gate, content, own, places)
         mixed(gated, s, False, shifts, places, shifted)
-        top = largest(shifted, places)
+        top = largest(pointer(shifted), places)
         return one if top == zero else top
 
     return stages
 
 
-def _powers(real):
-    """``(x, top, exponent, places, result)``: (x / top)^exponent for 0 ≤ x ≤ top and an exponent ≥ 0; 0⁰ = 1."""
-    weight, log, zero, one = vecmath.weight(real), vecmath.log(real), real.type(0), real.type(1)
+def _power(real):
+    """The formula (x / top)^exponent for 0 ≤ x ≤ top and an exponent ≥ 0; 0⁰ = 1."""
+    weight, log = Elementary(real.name).weight, Elementary(real.name).log
 
-    @inline
-    def powers(x, top, exponent, places, result):
-        of_zero = select(exponent == zero, one, zero)
-        for i in range(places):
-            z = x[i] / top
-            result[i] = select(z == zero, of_zero, weight(exponent * log(select(z == zero, one, z))))
+    def power(x, top, exponent):
+        zero = x == 0
+        nothing = choose(exponent == 0, exponent + 1, 0)
+        return choose(zero, nothing, weight(exponent * log(choose(zero, 1, x / top))))
 
-    return powers
+    return power
 
 
 def forward(real):
@@ -152,8 +153,11 @@ def forward(real):
     All arrays are contiguous.
     """
     pointer, size, zero, one = real.pointer, real.size, real.type(0), real.type(1)
-    norms, activated, stages, powers = _norms(real), _activated(real), _stages(real), _powers(real)
-    dots, root, room_of = dot_rows(real), scalar(sqrt, real.name, real.name), _room_of_address
+    norms, activated, stages = _norms(real), _activated(real), _stages(real)
+    dots, length_of, room_of = dot_rows(real), vecmath.scalar(sqrt, real.name, real.name), _room_of_address
+    cosines = along(real, 2, 2, lambda product, n, length, eps: product / (length * n + eps))
+    sharpen = along(real, 1, 2, _power(real))
+    scale = along(real, 1, 1, lambda w, factor: w * factor)
 
     def kernel(arguments, first, last, scratch):
         word = i64(arguments)
@@ -161,25 +165,21 @@ def forward(real):
         eps, room = pointer(arguments + 8 * 5)[0], room_of(places, width, shifts) * size
         piece = (places + ROW_ROOM + 2 * shifts) * size
         for b in range(first, last):
-            memory, base = word[7] + b * places * width * size, word[11] + b * room
-            lengths, ones, squares = base, base + 6 * piece, base + 6 * piece + width * size
-            norms(memory, places, width, squares, ones, lengths)
-            n, content, gated = pointer(lengths), pointer(base + 2 * piece), pointer(base + 3 * piece)
-            products, shifted, s = pointer(base + piece), pointer(base + 4 * piece), pointer(base + 5 * piece)
+            memory, n = word[7] + b * places * width * size, word[11] + b * room
+            content, gated, shifted = n + piece, n + 2 * piece, n + 3 * piece
+            s, ones = pointer(n + 5 * piece), n + 6 * piece
+            norms(memory, places, width, ones + width * size, ones, n)
             for head in range(b * heads, (b + 1) * heads):
                 key, row = word[6] + head * (width + shifts + 3) * size, head * places * size
-                previous, w, c = pointer(word[8] + row), pointer(word[9] + row), pointer(word[10] + row)
-                length = root(dot(pointer(key), pointer(key), width))
-                dots(memory, places, width, key, base + piece)
-                for i in range(places):
-                    c[i] = products[i] / (length * n[i] + eps)
+                w, c = word[9] + row, word[10] + row
+                length = length_of(dot(pointer(key), pointer(key), width))
+                dots(memory, places, width, key, content)
+                cosines(content, n, length, eps, c, places)
                 strength, gate, gamma = activated(pointer(key + width * size), shifts, s)
-                top = stages(c, strength, gate, s, shifts, previous, places, content, gated, shifted)
-                powers(shifted, top, gamma, places, w)
-                whole = total(w, places)
-                factor = one if whole == zero else one / whole
-                for i in range(places):
-                    w[i] *= factor
+                top = stages(c, strength, gate, s, shifts, word[8] + row, places, content, gated, shifted)
+                sharpen(shifted, top, gamma, w, places)
+                whole = total(pointer(w), places)
+                scale(w, one if whole == zero else one / whole, w, places)
 
     return kernel
 
@@ -196,84 +196,87 @@ def backward(real):
     ====== ============================================================
     """
     pointer, size, zero, one = real.pointer, real.size, real.type(0), real.type(1)
-    norms, activated, stages, powers = _norms(real), _activated(real), _stages(real), _powers(real)
-    mixed, root, room_of = _mixed(real), scalar(sqrt, real.name, real.name), _room_of_address
-    log, sigmoid = vecmath.log(real), vecmath.sigmoid(real)
+    norms, activated, stages, mixed = _norms(real), _activated(real), _stages(real), _mixed(real)
+    length_of, room_of = vecmath.scalar(sqrt, real.name, real.name), _room_of_address
+    sigmoid, log, power = vecmath.sigmoid(real), Elementary(real.name).log, along(real, 1, 2, _power(real))
+
+    def sharpen(x, p, w, g, slope, mean):
+        """Gradients of w̃ and, but for their sum, of γ."""
+        zero, rest = x == 0, g - mean
+        return slope * p * rest, choose(zero, 0, w * rest * log(choose(zero, 1, x)))
+
+    def interpolate(x, content, previous, gate):
+        """Gradients of w^c, of the previous weights and, but for their sum, of g."""
+        return gate * x, (1 - gate) * x, x * (content - previous)
+
+    def cosine(scores, n, c, strength, length, eps):
+        """What of the gradient is along the other, along itself, and that divided by its length."""
+        other = strength * scores / (length * n + eps)
+        zero, itself = n == 0, other * c
+        return other, itself, choose(zero, 0, itself * length / choose(zero, 1, n))
+
+    sharpen, interpolate = along(real, 4, 2, sharpen, results=2), along(real, 3, 1, interpolate, results=3)
+    content_scores = along(real, 2, 1, lambda content, d, mean: content * (d - mean))
+    cosine = along(real, 3, 3, cosine, results=3)
+    fill = along(real, 0, 1, lambda x: x)
     # dM_i += A_i k − B_i M_i, and dk = Σ_i A_i M_i.
-    along = sweep(real, 2, 1, 2, lambda d, m, k, a, b: (d + (a * k - b * m), a * m), sums=1)
+    rows = sweep(real, 2, 1, 2, lambda d, m, k, a, b: (d + (a * k - b * m), a * m), sums=1)
+    add = along(real, 2, 1, lambda x, y, factor: x - factor * y)
 
     def kernel(arguments, first, last, scratch):
-        word, table = i64(arguments), i64(scratch)
+        word = i64(arguments)
         places, width, heads, shifts = word[1], word[2], word[3], word[4]
         eps, room = pointer(arguments + 8 * 5)[0], room_of(places, width, shifts) * size
         piece, radius = (places + ROW_ROOM + 2 * shifts) * size, shifts // 2
         for b in range(first, last):
-            memory, base = word[7] + b * places * width * size, word[11] + b * room
-            d_memory = pointer(word[14] + b * places * width * size)
-            for i in range(places * width):
-                d_memory[i] = zero
-            ones, squares = base + 6 * piece, base + 6 * piece + width * size
-            norms(memory, places, width, squares, ones, base)
-            n, terms, content = pointer(base), pointer(base + piece), pointer(base + 2 * piece)
-            gated, shifted = pointer(base + 3 * piece), pointer(base + 4 * piece)
-            s, d = pointer(base + 5 * piece), pointer(base + 5 * piece + shifts * size)
+            memory, d_memory = word[7] + b * places * width * size, word[14] + b * places * width * size
+            n = word[11] + b * room
+            content, gated, shifted, terms = n + piece, n + 2 * piece, n + 3 * piece, n + 4 * piece
+            s, d, ones = pointer(n + 5 * piece), n + 5 * piece + shifts * size, n + 6 * piece
+            norms(memory, places, width, ones + width * size, ones, n)
+            fill(zero, d_memory, places * width)
             for head in range(b * heads, (b + 1) * heads):
                 emission, row = head * (width + shifts + 3) * size, head * places * size
-                key, c = pointer(word[6] + emission), pointer(word[10] + row)
-                emitted, d_key = pointer(word[6] + emission + width * size), pointer(word[13] + emission)
-                previous, w, g = pointer(word[8] + row), pointer(word[9] + row), pointer(word[12] + row)
-                d_previous, result = pointer(word[15] + row), pointer(word[13] + emission + width * size)
+                key, d_key = word[6] + emission, word[13] + emission
+                emitted, result = pointer(key + width * size), pointer(d_key + width * size)
+                previous, w, c, g, d_previous = (
+                    word[8] + row,
+                    word[9] + row,
+                    word[10] + row,
+                    word[12] + row,
+                    word[15] + row,
+                )
                 strength, gate, gamma = activated(emitted, shifts, s)
                 top = stages(c, strength, gate, s, shifts, previous, places, content, gated, shifted)
                 # Sharpening: with z = w̃ / top, the sum of z^γ is that of z z^{γ − 1}.
-                powers(shifted, top, gamma - one, places, terms)
-                mean, whole = dot(w, g, places), dot(shifted, terms, places)
+                power(shifted, top, gamma - one, terms, places)
+                mean, whole = (
+                    dot(pointer(w), pointer(g), places),
+                    dot(pointer(shifted), pointer(terms), places),
+                )
                 slope = gamma / (top if whole == zero else whole)
-                for i in range(places):
-                    x, rest = shifted[i], g[i] - mean
-                    d[i + radius] = slope * terms[i] * rest
-                    terms[i] = select(x == zero, zero, w[i] * rest * log(select(x == zero, one, x)))
-                result[2 + shifts] = total(terms, places) * sigmoid(emitted[2 + shifts])
+                sharpen(shifted, terms, w, g, slope, mean, d + radius * size, terms, places)
+                result[2 + shifts] = total(pointer(terms), places) * sigmoid(emitted[2 + shifts])
                 # Shift, with its softmax.
                 whole = zero
                 for j in range(shifts):
-                    by_shift = dot(
-                        pointer(base + 5 * piece + (shifts + radius) * size),
-                        pointer(base + 3 * piece + (shifts - 1 - j) * size),
-                        places,
-                    )
-                    result[2 + j] = by_shift * s[j]
-                    whole += by_shift * s[j]
+                    source = pointer(gated + (shifts - 1 - j) * size)
+                    by_shift = s[j] * dot(pointer(d + radius * size), source, places)
+                    result[2 + j] = by_shift
+                    whole += by_shift
                 for j in range(shifts):
                     result[2 + j] -= whole * s[j]
                 mixed(d, s, True, shifts, places, shifted)
-                # Interpolation.
-                for i in range(places):
-                    terms[i] = shifted[i] * (content[i] - previous[i])
-                    d_previous[i] = (one - gate) * shifted[i]
-                    shifted[i] *= gate
-                result[1] = total(terms, places) * gate * (one - gate)
-                # Content: softmax, then the cosine, of which A and B are what is along the other and along itself.
-                mean, length = dot(content, shifted, places), root(dot(key, key, width))
-                for i in range(places):
-                    content[i] *= shifted[i] - mean
-                result[0] = dot(content, c, places) * sigmoid(emitted[0])
-                for i in range(places):
-                    shifted[i] = strength * content[i] / (length * n[i] + eps)
-                    gated[i] = shifted[i] * c[i]
-                across = dot(gated, n, places)
-                for i in range(places):
-                    gated[i] = select(n[i] == zero, zero, gated[i] * length / select(n[i] == zero, one, n[i]))
-                table[0] = word[14] + b * places * width * size
-                table[1] = memory
-                table[2] = word[6] + emission
-                table[3] = base + 4 * piece
-                table[4] = base + 3 * piece
-                table[5] = table[0]
-                table[6] = word[13] + emission
-                along(scratch, places, width)
-                across = zero if length == zero else across / length
-                for j in range(width):
-                    d_key[j] -= across * key[j]
+                interpolate(shifted, content, previous, gate, shifted, d_previous, terms, places)
+                result[1] = total(pointer(terms), places) * gate * (one - gate)
+                # Content: softmax, then the cosine.
+                mean = dot(pointer(content), pointer(shifted), places)
+                content_scores(content, shifted, mean, content, places)
+                result[0] = dot(pointer(content), pointer(c), places) * sigmoid(emitted[0])
+                length = length_of(dot(pointer(key), pointer(key), width))
+                cosine(content, n, c, strength, length, eps, content, gated, shifted, places)
+                across = dot(pointer(gated), pointer(n), places)
+                rows(d_memory, memory, key, content, shifted, d_memory, d_key, places, width)
+                add(d_key, key, zero if length == zero else across / length, d_key, width)
 
     return kernel

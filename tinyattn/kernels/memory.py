@@ -12,7 +12,7 @@ Let G be the gradient of M′, and M^h the memory after the erases of all heads 
 A tile is one entry of the batch. Everything is a pass over the rows (:mod:`tinyattn.kernels.sweep`).
 """
 
-from tinyattn.kernels.simd import i64
+from tinyattn.kernels.simd import copy_bytes, i64
 from tinyattn.kernels.sweep import dot_rows, sweep
 from tinyattn.kernels.tiling import ROW_ROOM
 
@@ -44,32 +44,20 @@ def write_forward(real):
     add = sweep(real, 1, 1, 1, lambda x, a, w: x + w * a)
 
     def kernel(arguments, first, last, scratch):
-        word, table = i64(arguments), i64(scratch)
+        word = i64(arguments)
         places, width, heads = word[1], word[2], word[3]
         for b in range(first, last):
             source, result = word[4] + b * places * width * size, word[8] + b * places * width * size
-            # The last to erase is the first to add: one pass.
-            for h in range(heads):
-                head = b * heads + h
-                table[0] = source
-                table[1] = word[6] + head * width * size
-                if h < heads - 1:
-                    table[2] = word[5] + head * places * size
-                    table[3] = result
-                    erase(scratch, places, width)
-                else:
-                    table[2] = word[7] + head * width * size
-                    table[3] = word[5] + head * places * size
-                    table[4] = result
-                    erase_and_add(scratch, places, width)
+            w, e, a = word[5], word[6], word[7]
+            last_head = (b + 1) * heads - 1
+            for head in range(b * heads, last_head):
+                erase(source, e + head * width * size, w + head * places * size, result, places, width)
                 source = result
-            for h in range(heads - 1):
-                head = b * heads + h
-                table[0] = result
-                table[1] = word[7] + head * width * size
-                table[2] = word[5] + head * places * size
-                table[3] = result
-                add(scratch, places, width)
+            # The last to erase is the first to add: one pass.
+            row, line = last_head * places * size, last_head * width * size
+            erase_and_add(source, e + line, a + line, w + row, result, places, width)
+            for head in range(b * heads, last_head):
+                add(result, a + head * width * size, w + head * places * size, result, places, width)
 
     return kernel
 
@@ -92,44 +80,31 @@ def write_backward(real):
     gradients = sweep(real, 2, 2, 1, lambda x, g, e, a, w: (g * (a - x * e), -(w * (g * x)), w * g), sums=2)
 
     def kernel(arguments, first, last, scratch):
-        word, table = i64(arguments), i64(scratch)
+        word = i64(arguments)
         places, width, heads = word[1], word[2], word[3]
-        whole = places * width * size
+        whole, w, e, a = places * width * size, word[5], word[6], word[7]
         for b in range(first, last):
-            room = word[13] + b * (2 * whole + (places + width + ROW_ROOM) * size)
-            terms, others, sums = room, room + whole, room + 2 * whole
-            ones = pointer(sums + (places + ROW_ROOM) * size)
+            terms = word[13] + b * (2 * whole + (places + width + ROW_ROOM) * size)
+            others, sums = terms + whole, terms + 2 * whole
+            line = sums + (places + ROW_ROOM) * size
+            ones, g, result = pointer(line), word[8] + b * whole, word[9] + b * whole
             for j in range(width):
                 ones[j] = one
-            for h in range(heads):
-                head = b * heads + h
-                erased = word[4] + b * whole
-                # What the other heads' erases leave of the memory, and what all leave of the gradient.
-                for k in range(heads):
-                    if k != h:
-                        table[0] = erased
-                        table[1] = word[6] + (b * heads + k) * width * size
-                        table[2] = word[5] + (b * heads + k) * places * size
-                        table[3] = others
-                        erase(scratch, places, width)
-                        erased = others
-                table[0] = erased
-                table[1] = word[8] + b * whole
-                table[2] = word[6] + head * width * size
-                table[3] = word[7] + head * width * size
-                table[4] = word[5] + head * places * size
-                table[5] = terms
-                table[6] = word[11] + head * width * size
-                table[7] = word[12] + head * width * size
-                gradients(scratch, places, width)
-                dots(terms, places, width, sums + (places + ROW_ROOM) * size, sums)
-                source, target = pointer(sums), pointer(word[10] + head * places * size)
-                for i in range(places):
-                    target[i] = source[i]
-                table[0] = word[8] + b * whole if h == 0 else word[9] + b * whole
-                table[1] = word[6] + head * width * size
-                table[2] = word[5] + head * places * size
-                table[3] = word[9] + b * whole
-                erase(scratch, places, width)
+            for head in range(b * heads, (b + 1) * heads):
+                # What the other heads' erases leave of the memory.
+                left = word[4] + b * whole
+                for other in range(b * heads, (b + 1) * heads):
+                    if other != head:
+                        erase(
+                            left, e + other * width * size, w + other * places * size, others, places, width
+                        )
+                        left = others
+                at, row = head * width * size, head * places * size
+                gradients(
+                    left, g, e + at, a + at, w + row, terms, word[11] + at, word[12] + at, places, width
+                )
+                dots(terms, places, width, line, sums)
+                copy_bytes(word[10] + row, sums, places * size)
+                erase(g if head == b * heads else result, e + at, w + row, result, places, width)
 
     return kernel

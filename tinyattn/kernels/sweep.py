@@ -1,10 +1,13 @@
-"""One pass over the rows of a matrix with a formula, as a loop of LLVM vector instructions.
+"""Loops over vectors and over the rows of a matrix, from a formula (see :mod:`tinyattn.kernels.vector`).
 
-The operations on a memory of N rows of W numbers all have this form: each element of the result comes from
-elements at the same place, from a number of its row and from a number of its column, as in M_ij + w_i a_j;
-and on the way some sums over the rows are taken, as in Σ_i w_i M_ij. LLVM's own vectoriser makes little of
-rows of 20 numbers. Here a row is taken in vectors of 64 bytes, the last of them under a mask; the sums stay
-in registers while the rows go by. The order of additions is that of the rows, on every machine.
+The operations on a memory of N places of W numbers have two forms. :func:`along` applies a formula to numbers
+at the same place of several arrays, as in γ p_i r_i. :func:`sweep` goes over the rows of matrices: each
+element of the result comes from elements at the same place, a number of its column and a number of its row, as
+in M_ij + w_i a_j; and on the way sums over the rows are taken, as in Σ_i w_i M_ij.
+
+Left to LLVM's vectoriser, rows of 20 numbers would mostly be remainders, and compiling would take several
+times as long. Here everything is in vectors of 64 bytes on every machine, the last of them under a mask; the
+sums stay in registers while the rows go by, and their order is that of the rows.
 """
 
 import functools
@@ -14,6 +17,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from tinyattn.kernels import blocking
 from tinyattn.kernels.real import inline
 from tinyattn.kernels.simd import PURE
 from tinyattn.kernels.simd_dot import COLUMNS, dot_columns
@@ -23,7 +27,7 @@ from tinyattn.kernels.vector import Value
 _WORD = ir.IntType(64)
 
 
-class _Rows(Vectors):
+class _Lines(Vectors):
     """Vectors of 64 bytes, whatever the machine has."""
 
     def __init__(self, real):
@@ -34,141 +38,141 @@ class _Rows(Vectors):
         self.zero = ir.Constant(self.type, None)
 
 
-def sweep(real, matrices: int, columns: int, rows: int, formula, sums: int = 0):
-    """``(table, count, width)``: apply ``formula`` to ``count`` rows of ``width`` numbers.
-
-    ``formula(m…, c…, r…)`` of as many elements of matrices, numbers of columns and numbers of rows returns
-    the element of the result, and after it what is added to each of the ``sums`` over the rows. The table
-    holds the addresses, all contiguous: matrices, columns, rows, the result (which may be one of the
-    matrices), sums (width numbers each, which begin at 0).
-    """
-    size = real.size
-    if PURE:
-        return _pure(real, (matrices, columns, rows, sums), formula)
-    v = _Rows(real)
-
-    @intrinsic
-    def swept(typing, table, count, width):
-        def generate(context, builder, signature, values):
-            table, count, width = values
-            words = builder.inttoptr(table, _WORD.as_pointer())
-            addresses = [
-                at(builder, builder.load(builder.gep(words, [constant(k)])))
-                for k in range(matrices + columns + rows + 1 + sums)
-            ]
-            stride = builder.mul(width, constant(size))
-
-            def strip(column, mask):
-                """All rows of one vector of columns; ``column`` in bytes."""
-                before = builder.block
-                fixed = [
-                    Value(builder, v.load(builder, plus(builder, a, column), mask))
-                    for a in addresses[matrices : matrices + columns]
-                ]
-                loop, end = builder.append_basic_block("row"), builder.append_basic_block("end")
-                builder.cbranch(builder.icmp_signed(">", count, constant(0)), loop, end)
-                builder.position_at_end(loop)
-                index = builder.phi(_WORD)
-                totals = [builder.phi(v.type) for _ in range(sums)]
-                place = builder.add(column, builder.mul(index, stride))
-                elements = [
-                    Value(builder, v.load(builder, plus(builder, a, place), mask))
-                    for a in addresses[:matrices]
-                ]
-                numbers = []
-                for a in addresses[matrices + columns : matrices + columns + rows]:
-                    number = builder.bitcast(
-                        plus(builder, a, builder.mul(index, constant(size))), v.number.as_pointer()
-                    )
-                    numbers.append(Value(builder, v.spread(builder, builder.load(number))))
-                result, *added = _several(formula(*elements, *fixed, *numbers))
-                v.store(
-                    builder, result.value, plus(builder, addresses[matrices + columns + rows], place), mask
-                )
-                new = [
-                    (Value(builder, total) + term).value for total, term in zip(totals, added, strict=True)
-                ]
-                following = builder.add(index, constant(1))
-                builder.cbranch(builder.icmp_signed("<", following, count), loop, end)
-                for phi, start, value in zip(
-                    [index, *totals], [constant(0), *[v.zero] * sums], [following, *new], strict=True
-                ):
-                    phi.add_incoming(start, before)
-                    phi.add_incoming(value, loop)
-                builder.position_at_end(end)
-                for k, value in enumerate(new):
-                    total = builder.phi(v.type)
-                    total.add_incoming(v.zero, before)
-                    total.add_incoming(value, loop)
-                    new[k] = total
-                for a, total in zip(addresses[matrices + columns + rows + 1 :], new, strict=True):
-                    v.store(builder, total, plus(builder, a, column), mask)
-
-            whole = builder.and_(stride, constant(-v.bytes))
-            entry = builder.block
-            head, body, rest, tail, done = map(
-                builder.append_basic_block, ("head", "whole", "rest", "tail", "done")
-            )
-            builder.branch(head)
-            builder.position_at_end(head)
-            column = builder.phi(_WORD)
-            column.add_incoming(constant(0), entry)
-            builder.cbranch(builder.icmp_signed("<", column, whole), body, rest)
-            builder.position_at_end(body)
-            strip(column, None)
-            column.add_incoming(builder.add(column, constant(v.bytes)), builder.block)
-            builder.branch(head)
-            builder.position_at_end(rest)
-            builder.cbranch(builder.icmp_signed("<", whole, stride), tail, done)
-            builder.position_at_end(tail)
-            strip(whole, v.mask(builder, builder.and_(width, constant(v.lanes - 1))))
-            builder.branch(done)
-            builder.position_at_end(done)
-            return context.get_dummy_value()
-
-        return types.void(types.int64, types.int64, types.int64), generate
-
-    return swept
-
-
 def _several(result):
     return result if isinstance(result, tuple) else (result,)
 
 
-def _pure(real, counts, formula):
-    """The same in plain Python, a row at a time."""
-    matrices, columns, rows, sums = counts
+def _intrinsic(words: int, numbers: int, more: int, real, generate):
+    """A function of ``words`` integers, ``numbers`` reals and ``more`` integers, which ``generate(builder,
+    values)`` writes.
+    """
+    kinds = [types.int64] * words + [real.numba_type] * numbers + [types.int64] * more
+    signature = types.void(*kinds)
 
-    def read(address, count):
-        pointer = real.pointer(address)
-        return np.array([pointer[k] for k in range(count)], real.type)
+    def write(context, builder, signature, values):
+        generate(builder, values)
+        return context.get_dummy_value()
 
-    def write(address, values):
-        pointer = real.pointer(address)
-        for k, value in enumerate(values):
-            pointer[k] = value
+    names = ", ".join(f"x{k}" for k in range(len(kinds)))
+    return intrinsic(
+        eval(f"lambda typing, {names}: (signature, write)", {"signature": signature, "write": write})
+    )
 
-    def swept(table, count, width):
-        from tinyattn.kernels.simd import i64
 
-        addresses = [i64(table)[k] for k in range(matrices + columns + rows + 1 + sums)]
-        fixed = [read(a, width) for a in addresses[matrices : matrices + columns]]
-        totals = [np.zeros(width, real.type) for _ in range(sums)]
-        for i in range(count):
-            at_row = i * width * real.size
-            elements = [read(a + at_row, width) for a in addresses[:matrices]]
-            numbers = [
-                read(a + i * real.size, 1)[0]
-                for a in addresses[matrices + columns : matrices + columns + rows]
+def _vectors(builder, v, width, strip):
+    """``strip(offset in bytes, mask)`` for each vector of ``width`` numbers."""
+    bytes_ = builder.mul(width, constant(v.size))
+    masked = blocking.MASKED_STORES
+    end = bytes_ if masked else builder.and_(bytes_, constant(-v.bytes))
+    entry = builder.block
+    head, body, rest = map(builder.append_basic_block, ("vectors", "vector", "past"))
+    builder.branch(head)
+    builder.position_at_end(head)
+    offset = builder.phi(_WORD)
+    offset.add_incoming(constant(0), entry)
+    builder.cbranch(builder.icmp_signed("<", offset, end), body, rest)
+    builder.position_at_end(body)
+    mask = None
+    if masked:
+        left = builder.sub(width, builder.udiv(offset, constant(v.size)))
+        mask = v.mask(builder, left)
+    strip(offset, mask)
+    offset.add_incoming(builder.add(offset, constant(v.bytes)), builder.block)
+    builder.branch(head)
+    builder.position_at_end(rest)
+    if not masked:
+        tail, done = map(builder.append_basic_block, ("tail", "done"))
+        builder.cbranch(builder.icmp_signed("<", end, bytes_), tail, done)
+        builder.position_at_end(tail)
+        strip(end, v.mask(builder, builder.and_(width, constant(v.lanes - 1))))
+        builder.branch(done)
+        builder.position_at_end(done)
+
+
+def along(real, arrays: int, numbers: int, formula, results: int = 1):
+    """``(array…, number…, result…, count)``: a formula applied along arrays.
+
+    ``formula(element…, number…)`` gives the elements of the results. Arrays and results are addresses; a
+    result may be one of the arrays.
+    """
+    if PURE:
+        return _pure_along(real, (arrays, numbers, results), formula)
+    v = _Lines(real)
+
+    def generate(builder, values):
+        pointers = [at(builder, a) for a in (*values[:arrays], *values[arrays + numbers : -1])]
+        fixed = [Value(builder, v.spread(builder, x)) for x in values[arrays : arrays + numbers]]
+
+        def strip(offset, mask):
+            places = [plus(builder, p, offset) for p in pointers]
+            elements = [Value(builder, v.load(builder, p, mask)) for p in places[:arrays]]
+            found = _several(formula(*elements, *fixed))
+            for value, place in zip(found, places[arrays:], strict=True):
+                v.store(builder, value.value, place, mask)
+
+        _vectors(builder, v, values[-1], strip)
+
+    return _intrinsic(arrays, numbers, results + 1, real, generate)
+
+
+def sweep(real, matrices: int, columns: int, rows: int, formula, sums: int = 0):
+    """``(matrix…, column…, row…, result, sum…, count, width)``: a formula applied to the ``count`` rows of
+    matrices.
+
+    ``formula(element…, number of the column…, number of the row…)`` gives the element of the result, and
+    after it what is added to each of the sums over the rows, ``width`` numbers each. All are addresses of
+    contiguous numbers; the result may be one of the matrices.
+    """
+    if PURE:
+        return _pure_sweep(real, (matrices, columns, rows, sums), formula)
+    v, inputs = _Lines(real), matrices + columns + rows
+
+    def generate(builder, values):
+        *addresses, count, width = values
+        pointers = [at(builder, a) for a in addresses]
+        stride = builder.mul(width, constant(v.size))
+
+        def strip(column, mask):
+            """All rows of one vector of columns."""
+            before = builder.block
+            fixed = [
+                Value(builder, v.load(builder, plus(builder, p, column), mask))
+                for p in pointers[matrices : matrices + columns]
             ]
-            with np.errstate(all="ignore"):
-                result, *added = _several(formula(*elements, *fixed, *numbers))
-                totals = [total + term for total, term in zip(totals, added, strict=True)]
-            write(addresses[matrices + columns + rows] + at_row, result)
-        for address, total in zip(addresses[matrices + columns + rows + 1 :], totals, strict=True):
-            write(address, total)
+            loop, end = map(builder.append_basic_block, ("row", "rows"))
+            builder.cbranch(builder.icmp_signed(">", count, constant(0)), loop, end)
+            builder.position_at_end(loop)
+            index, totals = builder.phi(_WORD), [builder.phi(v.type) for _ in range(sums)]
+            place = builder.add(column, builder.mul(index, stride))
+            elements = [
+                Value(builder, v.load(builder, plus(builder, p, place), mask)) for p in pointers[:matrices]
+            ]
+            numbers = []
+            for p in pointers[matrices + columns : inputs]:
+                number = plus(builder, p, builder.mul(index, constant(v.size)))
+                number = builder.load(builder.bitcast(number, v.number.as_pointer()))
+                numbers.append(Value(builder, v.spread(builder, number)))
+            result, *terms = _several(formula(*elements, *fixed, *numbers))
+            v.store(builder, result.value, plus(builder, pointers[inputs], place), mask)
+            added = [(Value(builder, t) + term).value for t, term in zip(totals, terms, strict=True)]
+            following = builder.add(index, constant(1))
+            builder.cbranch(builder.icmp_signed("<", following, count), loop, end)
+            zeros = [v.zero] * sums
+            for phi, start, value in zip(
+                [index, *totals], [constant(0), *zeros], [following, *added], strict=True
+            ):
+                phi.add_incoming(start, before)
+                phi.add_incoming(value, loop)
+            builder.position_at_end(end)
+            finals = [builder.phi(v.type) for _ in range(sums)]
+            for final, value, p in zip(finals, added, pointers[inputs + 1 :], strict=True):
+                final.add_incoming(v.zero, before)
+                final.add_incoming(value, loop)
+                v.store(builder, final, plus(builder, p, column), mask)
 
-    return swept
+        _vectors(builder, v, width, strip)
+
+    return _intrinsic(inputs + 1 + sums + 2, 0, 0, real, generate)
 
 
 @functools.cache
@@ -192,3 +196,53 @@ def dot_rows(real):
             )
 
     return dots
+
+
+# ---- the same in plain Python ----
+
+
+def _read(real, address, count):
+    pointer = real.pointer(address)
+    return np.array([pointer[k] for k in range(count)], real.type)
+
+
+def _write(real, address, values):
+    pointer = real.pointer(address)
+    for k, value in enumerate(values):
+        pointer[k] = value
+
+
+def _pure_along(real, counts, formula):
+    arrays, numbers, _ = counts
+
+    def along(*values):
+        *values, count = values
+        elements = [_read(real, a, count) for a in values[:arrays]]
+        with np.errstate(all="ignore"):
+            found = _several(formula(*elements, *map(real.type, values[arrays : arrays + numbers])))
+        for address, value in zip(values[arrays + numbers :], found, strict=True):
+            _write(real, address, value)
+
+    return along
+
+
+def _pure_sweep(real, counts, formula):
+    matrices, columns, rows, sums = counts
+    inputs = matrices + columns + rows
+
+    def swept(*values):
+        *addresses, count, width = values
+        fixed = [_read(real, a, width) for a in addresses[matrices : matrices + columns]]
+        totals = [np.zeros(width, real.type) for _ in range(sums)]
+        for i in range(count):
+            line = i * width * real.size
+            elements = [_read(real, a + line, width) for a in addresses[:matrices]]
+            numbers = [_read(real, a + i * real.size, 1)[0] for a in addresses[matrices + columns : inputs]]
+            with np.errstate(all="ignore"):
+                result, *terms = _several(formula(*elements, *fixed, *numbers))
+                totals = [total + term for total, term in zip(totals, terms, strict=True)]
+            _write(real, addresses[inputs] + line, result)
+        for address, total in zip(addresses[inputs + 1 :], totals, strict=True):
+            _write(real, address, total)
+
+    return swept
