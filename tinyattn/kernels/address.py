@@ -18,11 +18,11 @@ from tinyattn.kernels import vecmath
 from tinyattn.kernels.elementary import Elementary
 from tinyattn.kernels.lanes import dot, largest, total
 from tinyattn.kernels.real import inline
-from tinyattn.kernels.simd import i64, select
+from tinyattn.kernels.simd import i64
 from tinyattn.kernels.sweep import along, dot_rows, sweep
 from tinyattn.kernels.tiling import ROW_ROOM, room_of_address
+from tinyattn.kernels.vector import absolute, sqrt
 from tinyattn.kernels.vector import select as choose
-from tinyattn.kernels.vector import sqrt
 
 _room_of_address = inline(room_of_address)
 
@@ -45,25 +45,27 @@ def _norms(real):
 
 
 def _activated(real):
-    """``(emitted, shifts, s) -> (β, g, γ)`` from behind the key; the distribution over shifts goes to s."""
-    exp, log1p, sigmoid = vecmath.exp(real), vecmath.log1p(real), vecmath.sigmoid(real)
-    zero, one = real.type(0), real.type(1)
+    """``(emitted, shifts, result) -> (β, g, γ)`` from the address behind the key. The result has three lines as
+    long as what is emitted there: softplus and σ of that, and the distribution over shifts.
+    """
+    pointer, size, one, weight = real.pointer, real.size, real.type(1), Elementary(real.name).weight
+    formulas = Elementary(real.name)
 
-    @inline
     def softplus(x):
-        return log1p(exp(select(x > zero, -x, x))) + select(x > zero, x, zero)
+        return formulas.log1p(formulas.exp(-absolute(x))) + choose(x > 0, x, 0)
+
+    both = along(real, 1, 0, lambda x: (softplus(x), formulas.sigmoid(x)), results=2)
+    weigh = along(real, 1, 1, lambda x, top: weight(x - top))
+    scale = along(real, 1, 1, lambda x, factor: factor * x)
 
     @inline
-    def activated(emitted, shifts, s):
-        top, whole = emitted[2], zero
-        for j in range(shifts):
-            top = max(top, emitted[2 + j])
-        for j in range(shifts):
-            s[j] = exp(emitted[2 + j] - top)
-            whole += s[j]
-        for j in range(shifts):
-            s[j] /= whole
-        return softplus(emitted[0]), sigmoid(emitted[1]), one + softplus(emitted[2 + shifts])
+    def activated(emitted, shifts, result):
+        line = (shifts + 3) * size
+        s = result + 2 * line
+        both(emitted, result, result + line, shifts + 3)
+        weigh(emitted + 2 * size, largest(pointer(emitted + 2 * size), shifts), s, shifts)
+        scale(s, one / total(pointer(s), shifts), s, shifts)
+        return pointer(result)[0], pointer(result + line)[1], one + pointer(result)[2 + shifts]
 
     return activated
 
@@ -121,13 +123,16 @@ def _stages(real):
 
 
 def _power(real):
-    """The formula (x / top)^exponent for 0 ≤ x ≤ top and an exponent ≥ 0; 0⁰ = 1."""
+    """The formula of (x / top)^exponent for 0 ≤ x ≤ top and an exponent ≥ 0, where 0⁰ = 1, and of log(x / top)
+    (0 for x = 0).
+    """
     weight, log = Elementary(real.name).weight, Elementary(real.name).log
 
     def power(x, top, exponent):
         zero = x == 0
-        nothing = choose(exponent == 0, exponent + 1, 0)
-        return choose(zero, nothing, weight(exponent * log(choose(zero, 1, x / top))))
+        logarithm = log(choose(zero, 1, x / top))
+        of_zero = choose(exponent == 0, exponent + 1, 0)
+        return choose(zero, of_zero, weight(exponent * logarithm)), logarithm
 
     return power
 
@@ -156,18 +161,21 @@ def forward(real):
     norms, activated, stages = _norms(real), _activated(real), _stages(real)
     dots, length_of, room_of = dot_rows(real), vecmath.scalar(sqrt, real.name, real.name), _room_of_address
     cosines = along(real, 2, 2, lambda product, n, length, eps: product / (length * n + eps))
-    sharpen = along(real, 1, 2, _power(real))
+    power = _power(real)
+    sharpen = along(real, 1, 2, lambda x, top, gamma: power(x, top, gamma)[0])
     scale = along(real, 1, 1, lambda w, factor: w * factor)
 
     def kernel(arguments, first, last, scratch):
         word = i64(arguments)
         places, width, heads, shifts = word[1], word[2], word[3], word[4]
         eps, room = pointer(arguments + 8 * 5)[0], room_of(places, width, shifts) * size
-        piece = (places + ROW_ROOM + 2 * shifts) * size
+        piece = (places + ROW_ROOM + shifts) * size
         for b in range(first, last):
             memory, n = word[7] + b * places * width * size, word[11] + b * room
             content, gated, shifted = n + piece, n + 2 * piece, n + 3 * piece
-            s, ones = pointer(n + 5 * piece), n + 6 * piece
+            ones = n + 7 * piece
+            activations = ones + (width + places * width) * size
+            s = pointer(activations + 2 * (shifts + 3) * size)
             norms(memory, places, width, ones + width * size, ones, n)
             for head in range(b * heads, (b + 1) * heads):
                 key, row = word[6] + head * (width + shifts + 3) * size, head * places * size
@@ -175,7 +183,7 @@ def forward(real):
                 length = length_of(dot(pointer(key), pointer(key), width))
                 dots(memory, places, width, key, content)
                 cosines(content, n, length, eps, c, places)
-                strength, gate, gamma = activated(pointer(key + width * size), shifts, s)
+                strength, gate, gamma = activated(key + width * size, shifts, activations)
                 top = stages(c, strength, gate, s, shifts, word[8] + row, places, content, gated, shifted)
                 sharpen(shifted, top, gamma, w, places)
                 whole = total(pointer(w), places)
@@ -198,12 +206,12 @@ def backward(real):
     pointer, size, zero, one = real.pointer, real.size, real.type(0), real.type(1)
     norms, activated, stages, mixed = _norms(real), _activated(real), _stages(real), _mixed(real)
     length_of, room_of = vecmath.scalar(sqrt, real.name, real.name), _room_of_address
-    sigmoid, log, power = vecmath.sigmoid(real), Elementary(real.name).log, along(real, 1, 2, _power(real))
+    log, power = vecmath.log(real), along(real, 1, 2, _power(real), results=2)
 
-    def sharpen(x, p, w, g, slope, mean):
-        """Gradients of w̃ and, but for their sum, of γ."""
-        zero, rest = x == 0, g - mean
-        return slope * p * rest, choose(zero, 0, w * rest * log(choose(zero, 1, x)))
+    def sharpen(p, logarithm, w, g, slope, mean, scale):
+        """Gradients of w̃ and, but for their sum, of γ. (Of w̃ = 0 the logarithm doesn't count: w is 0, too.)"""
+        rest = g - mean
+        return slope * p * rest, w * rest * (logarithm + scale)
 
     def interpolate(x, content, previous, gate):
         """Gradients of w^c, of the previous weights and, but for their sum, of g."""
@@ -215,7 +223,7 @@ def backward(real):
         zero, itself = n == 0, other * c
         return other, itself, choose(zero, 0, itself * length / choose(zero, 1, n))
 
-    sharpen, interpolate = along(real, 4, 2, sharpen, results=2), along(real, 3, 1, interpolate, results=3)
+    sharpen, interpolate = along(real, 4, 3, sharpen, results=2), along(real, 3, 1, interpolate, results=3)
     content_scores = along(real, 2, 1, lambda content, d, mean: content * (d - mean))
     cosine = along(real, 3, 3, cosine, results=3)
     fill = along(real, 0, 1, lambda x: x)
@@ -227,18 +235,23 @@ def backward(real):
         word = i64(arguments)
         places, width, heads, shifts = word[1], word[2], word[3], word[4]
         eps, room = pointer(arguments + 8 * 5)[0], room_of(places, width, shifts) * size
-        piece, radius = (places + ROW_ROOM + 2 * shifts) * size, shifts // 2
+        piece, radius = (places + ROW_ROOM + shifts) * size, shifts // 2
         for b in range(first, last):
             memory, d_memory = word[7] + b * places * width * size, word[14] + b * places * width * size
             n = word[11] + b * room
             content, gated, shifted, terms = n + piece, n + 2 * piece, n + 3 * piece, n + 4 * piece
-            s, d, ones = pointer(n + 5 * piece), n + 5 * piece + shifts * size, n + 6 * piece
+            d, logarithms, ones = n + 5 * piece, n + 6 * piece, n + 7 * piece
+            activations = ones + (width + places * width) * size
+            sigmoid, s = (
+                pointer(activations + (shifts + 3) * size),
+                pointer(activations + 2 * (shifts + 3) * size),
+            )
             norms(memory, places, width, ones + width * size, ones, n)
             fill(zero, d_memory, places * width)
             for head in range(b * heads, (b + 1) * heads):
                 emission, row = head * (width + shifts + 3) * size, head * places * size
                 key, d_key = word[6] + emission, word[13] + emission
-                emitted, result = pointer(key + width * size), pointer(d_key + width * size)
+                result = pointer(d_key + width * size)
                 previous, w, c, g, d_previous = (
                     word[8] + row,
                     word[9] + row,
@@ -246,17 +259,17 @@ def backward(real):
                     word[12] + row,
                     word[15] + row,
                 )
-                strength, gate, gamma = activated(emitted, shifts, s)
+                strength, gate, gamma = activated(key + width * size, shifts, activations)
                 top = stages(c, strength, gate, s, shifts, previous, places, content, gated, shifted)
                 # Sharpening: with z = w̃ / top, the sum of z^γ is that of z z^{γ − 1}.
-                power(shifted, top, gamma - one, terms, places)
+                power(shifted, top, gamma - one, terms, logarithms, places)
                 mean, whole = (
                     dot(pointer(w), pointer(g), places),
                     dot(pointer(shifted), pointer(terms), places),
                 )
                 slope = gamma / (top if whole == zero else whole)
-                sharpen(shifted, terms, w, g, slope, mean, d + radius * size, terms, places)
-                result[2 + shifts] = total(pointer(terms), places) * sigmoid(emitted[2 + shifts])
+                sharpen(terms, logarithms, w, g, slope, mean, log(top), d + radius * size, terms, places)
+                result[2 + shifts] = total(pointer(terms), places) * sigmoid[2 + shifts]
                 # Shift, with its softmax.
                 whole = zero
                 for j in range(shifts):
@@ -272,7 +285,7 @@ def backward(real):
                 # Content: softmax, then the cosine.
                 mean = dot(pointer(content), pointer(shifted), places)
                 content_scores(content, shifted, mean, content, places)
-                result[0] = dot(pointer(content), pointer(c), places) * sigmoid(emitted[0])
+                result[0] = dot(pointer(content), pointer(c), places) * sigmoid[0]
                 length = length_of(dot(pointer(key), pointer(key), width))
                 cosine(content, n, c, strength, length, eps, content, gated, shifted, places)
                 across = dot(pointer(gated), pointer(n), places)

@@ -242,10 +242,10 @@ def room_of_write(places: int, width: int) -> int:
 
 
 def room_of_address(places: int, width: int, shifts: int) -> int:
-    """Numbers of temporary memory that a kernel in address.py needs for an entry of the batch: six pieces as
-    long as a weighting, a line of ones and the squares of the memory.
+    """Numbers of temporary memory that a kernel in address.py needs for an entry of the batch: seven pieces as
+    long as a weighting, a line of ones, the squares of the memory and three lines of activations.
     """
-    return places * width + width + 6 * (places + ROW_ROOM + 2 * shifts)
+    return 7 * (places + ROW_ROOM + shifts) + width + places * width + 3 * (shifts + 3)
 
 
 # reduce.py
