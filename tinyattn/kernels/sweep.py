@@ -221,7 +221,7 @@ def _pure_along(real, counts, formula):
         with np.errstate(all="ignore"):
             found = _several(formula(*elements, *map(real.type, values[arrays : arrays + numbers])))
         for address, value in zip(values[arrays + numbers :], found, strict=True):
-            _write(real, address, value)
+            _write(real, address, np.broadcast_to(value, count))
 
     return along
 
