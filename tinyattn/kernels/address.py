@@ -173,9 +173,9 @@ def forward(real):
         for b in range(first, last):
             memory, n = word[7] + b * places * width * size, word[11] + b * room
             content, gated, shifted = n + piece, n + 2 * piece, n + 3 * piece
-            ones = n + 7 * piece
+            ones, line = n + 7 * piece, (shifts + 3) * size
             activations = ones + (width + places * width) * size
-            s = pointer(activations + 2 * (shifts + 3) * size)
+            s = pointer(activations + 2 * line)
             norms(memory, places, width, ones + width * size, ones, n)
             for head in range(b * heads, (b + 1) * heads):
                 key, row = word[6] + head * (width + shifts + 3) * size, head * places * size
@@ -229,7 +229,7 @@ def backward(real):
     fill = along(real, 0, 1, lambda x: x)
     # dM_i += A_i k − B_i M_i, and dk = Σ_i A_i M_i.
     rows = sweep(real, 2, 1, 2, lambda d, m, k, a, b: (d + (a * k - b * m), a * m), sums=1)
-    add = along(real, 2, 1, lambda x, y, factor: x - factor * y)
+    less = along(real, 2, 1, lambda x, y, factor: x - factor * y)
 
     def kernel(arguments, first, last, scratch):
         word = i64(arguments)
@@ -241,32 +241,22 @@ def backward(real):
             n = word[11] + b * room
             content, gated, shifted, terms = n + piece, n + 2 * piece, n + 3 * piece, n + 4 * piece
             d, logarithms, ones = n + 5 * piece, n + 6 * piece, n + 7 * piece
-            activations = ones + (width + places * width) * size
-            sigmoid, s = (
-                pointer(activations + (shifts + 3) * size),
-                pointer(activations + 2 * (shifts + 3) * size),
-            )
+            activations, line = ones + (width + places * width) * size, (shifts + 3) * size
+            sigmoid, s = pointer(activations + line), pointer(activations + 2 * line)
             norms(memory, places, width, ones + width * size, ones, n)
             fill(zero, d_memory, places * width)
             for head in range(b * heads, (b + 1) * heads):
                 emission, row = head * (width + shifts + 3) * size, head * places * size
                 key, d_key = word[6] + emission, word[13] + emission
                 result = pointer(d_key + width * size)
-                previous, w, c, g, d_previous = (
-                    word[8] + row,
-                    word[9] + row,
-                    word[10] + row,
-                    word[12] + row,
-                    word[15] + row,
-                )
+                previous, w, c = word[8] + row, word[9] + row, word[10] + row
+                g, d_previous = word[12] + row, word[15] + row
                 strength, gate, gamma = activated(key + width * size, shifts, activations)
                 top = stages(c, strength, gate, s, shifts, previous, places, content, gated, shifted)
                 # Sharpening: with z = w̃ / top, the sum of z^γ is that of z z^{γ − 1}.
                 power(shifted, top, gamma - one, terms, logarithms, places)
-                mean, whole = (
-                    dot(pointer(w), pointer(g), places),
-                    dot(pointer(shifted), pointer(terms), places),
-                )
+                mean = dot(pointer(w), pointer(g), places)
+                whole = dot(pointer(shifted), pointer(terms), places)
                 slope = gamma / (top if whole == zero else whole)
                 sharpen(terms, logarithms, w, g, slope, mean, log(top), d + radius * size, terms, places)
                 result[2 + shifts] = total(pointer(terms), places) * sigmoid[2 + shifts]
@@ -290,6 +280,6 @@ def backward(real):
                 cosine(content, n, c, strength, length, eps, content, gated, shifted, places)
                 across = dot(pointer(gated), pointer(n), places)
                 rows(d_memory, memory, key, content, shifted, d_memory, d_key, places, width)
-                add(d_key, key, zero if length == zero else across / length, d_key, width)
+                less(d_key, key, zero if length == zero else across / length, d_key, width)
 
     return kernel
