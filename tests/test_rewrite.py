@@ -73,7 +73,8 @@ PATTERNS = {
     "log-sigmoid": [lambda x: ta.log(ta.sigmoid(x))],
     "expm1": [lambda x: ta.exp(x) - 1],
     "logsumexp": [lambda x: ta.log(ta.exp(ta.reshape(x, (3, 4))).sum(1)), lambda x: ta.log(ta.exp(x).sum(0, keepdims=True))],
-    "expand": [lambda x: ta.general_score(ta.reshape(x, (3, 4)), ta.reshape(x, (3, 4)), ta.ones((4, 4), x.dtype))],
+    "expand": [lambda x: ta.general_score(ta.reshape(x, (3, 4)), ta.reshape(x, (3, 4)), ta.ones((4, 4), x.dtype)),
+               lambda x: ta.content_addressing(ta.reshape(x, (3, 4)), 2.0, ta.ones((3, 5, 4), x.dtype))],
 }  # fmt: skip
 CASES = [
     pytest.param(name, f, id=f"{name}{k}")
