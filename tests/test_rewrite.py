@@ -35,6 +35,8 @@ def parts(x):
     return pieces[1] + pieces[0] + pieces[2]
 
 
+ROWS = np.array([[2, 0], [1, 2], [0, 0]])
+
 # For each rule: expressions it should fire on, as functions of one 12-element tensor.
 PATTERNS = {
     "fold-constants": [lambda x: x * make("exp", ta.full((), 2.0, x.dtype))],
@@ -67,6 +69,10 @@ PATTERNS = {
         lambda x: ta.prod(ta.reshape(x, (1, 12, 1)), (0, 2)), lambda x: ta.min(ta.reshape(x, (12, 1)), 1),
     ],
     "join-parts": [lambda x: parts(ta.reshape(x, (6, 2)))],
+    "rows-of-sum": [
+        lambda x: ta.take(ta.reshape(x, (3, 4)), ROWS) + x[:4],
+        lambda x: ta.reshape(x[3:7], (1, 4)) + ta.take(ta.reshape(x, (3, 4)), ROWS),
+    ],
     "log-softmax": [lambda x: ta.log(ta.softmax(x))],
     "log1p": [lambda x: ta.log(1 + x), lambda x: ta.log(x + 1)],
     "softplus": [lambda x: ta.log(1 + ta.exp(x)), lambda x: ta.log1p(ta.exp(x))],
@@ -379,3 +385,28 @@ def test_functions_are_absorbed_by_small_products(name, dtype):
     np.testing.assert_allclose(
         nothing.run()[0], reference.evaluate([function(leaf(2, 0) @ leaf(0, 4) + b)])[0], rtol=3e-6
     )
+
+
+def test_rows_of_a_small_table_are_multiplied_once():
+    """Looked-up rows times a matrix: the table times the matrix, then looked up, through reordered axes."""
+    table, w = ta.tensor(np.linspace(-1, 1, 12).reshape(3, 4)), ta.tensor(np.linspace(0, 3, 20).reshape(4, 5))
+    rows = ta.embedding(table, ta.tensor(np.arange(30).reshape(2, 3, 5) * 7 % 3))
+
+    def products(node):
+        return [n.shape for n in topological([node]) if n.op.name == "matmul"]
+
+    for x in (
+        rows,
+        rows.transpose(2, 0, 1, 3),
+        rows.reshape(6, 5, 4),
+        rows.transpose(1, 0, 2, 3).reshape(15, 2, 4).transpose(1, 0, 2),
+    ):
+        assert products(x @ w) == [(3, 5)]
+        expected = reference.evaluate([x])[0] @ w.numpy()
+        np.testing.assert_allclose((x @ w).numpy(), expected, rtol=1e-12, atol=1e-12)
+    for x in (rows.transpose(0, 1, 3, 2), rows.reshape(2, 3, 20)):  # these are no longer rows of the table
+        y = x @ ta.ones((x.shape[-1], 2), np.float64)
+        assert (3, 2) not in products(y)
+        np.testing.assert_allclose(y.numpy()[..., 0], reference.evaluate([x])[0].sum(-1), rtol=1e-12)
+    few = ta.embedding(table, ta.tensor(np.array([2, 0]))) @ w
+    assert products(few) == [(2, 5)]
