@@ -255,30 +255,45 @@ def gpt_step(
     seed: int = 0,
 ) -> Work:
     """The step of `peers/torch_gpt.py`: clip 1, AdamW 1e-3, betas 0.9 and 0.99, decay 0.1 of matrices."""
-    w = {
-        name: ta.parameter(array, name=name)
-        for name, array in problem.gpt_parameters(layers, width, block, vocabulary, seed).items()
-    }
+    from tinyattn.models.gpt import GPT  # (not above, because other works need not wait for it)
 
-    def weight(name):
-        return w[f"transformer.{name}.weight"]
+    model = GPT(GPT.Config(vocabulary, block, layers, heads, width, bias=False, activation="gelu"))
+    weights = problem.gpt_parameters(layers, width, block, vocabulary, seed)
+    model.load_state_dict(weights | {"lm_head.weight": weights["transformer.wte.weight"]})
+    optimizer = model.configure_optimizer(lr=1e-3)
+    return _training(model.loss, optimizer, problem.language_batch(batch, block, vocabulary, seed))
 
-    def attend(x, inward, outward):  # (B, T, C) → (B, T, C)
-        parts = (x @ inward.T).reshape(-1, block, 3, heads, width // heads).transpose(2, 0, 3, 1, 4)
-        y = ta.attention(parts[0], parts[1], parts[2], is_causal=True)  # (B, H, T, D)
-        return y.transpose(0, 2, 1, 3).reshape(-1, block, width) @ outward.T
 
-    def loss_of(inputs, outputs):
-        x = ta.embedding(weight("wte"), inputs) + weight("wpe")
-        for k in range(layers):
-            normal = ta.layer_norm(x, width, weight(f"h.{k}.ln_1"))
-            x = x + attend(normal, weight(f"h.{k}.attn.c_attn"), weight(f"h.{k}.attn.c_proj"))
-            normal = ta.layer_norm(x, width, weight(f"h.{k}.ln_2"))
-            x = x + ta.gelu(normal @ weight(f"h.{k}.mlp.c_fc").T) @ weight(f"h.{k}.mlp.c_proj").T
-        return ta.linear_cross_entropy(ta.layer_norm(x, width, weight("ln_f")), weight("wte"), outputs)
+class Translator(ta.nn.Module):
+    """Embeddings with sinusoidal positions, encoder and decoder, projection to the vocabulary."""
 
-    optimizer = ta.optim.AdamW(w.values(), lr=1e-3, betas=(0.9, 0.99), weight_decay=0.1, clip_norm=1.0)
-    return _training(loss_of, optimizer, problem.language_batch(batch, block, vocabulary, seed))
+    def __init__(
+        self, layers: int, heads: int, width: int, inner: int, vocabulary: int, dropout: float, longest: int
+    ) -> None:
+        self.source_embedding = ta.nn.Embedding(vocabulary, width)
+        self.target_embedding = ta.nn.Embedding(vocabulary, width)
+        self.transformer = ta.nn.Transformer(width, heads, layers, layers, inner, dropout, batch_first=True)
+        self.output = ta.nn.Linear(width, vocabulary)
+        self.dropout = ta.nn.Dropout(dropout)
+        self.scale = width**0.5
+        self._positions = ta.tensor(problem.positions(longest, width))
+
+    def embed(self, embedding: ta.nn.Embedding, tokens: ta.Tensor) -> ta.Tensor:
+        """(B, T) → (B, T, C)."""
+        return self.dropout(embedding(tokens) * self.scale + self._positions[: tokens.shape[1]])
+
+    def forward(self, source: ta.Tensor, inputs: ta.Tensor, outputs: ta.Tensor) -> ta.Tensor:
+        """Tokens (B, S), (B, T) and the tokens that follow the latter give the mean smoothed cross-entropy."""
+        padding = source == problem.PAD
+        states = self.transformer(
+            self.embed(self.source_embedding, source),
+            self.embed(self.target_embedding, inputs),
+            tgt_mask=ta.nn.Transformer.generate_square_subsequent_mask(inputs.shape[1]),
+            src_key_padding_mask=padding,
+            memory_key_padding_mask=padding,
+            tgt_is_causal=True,
+        )
+        return ta.cross_entropy(self.output(states), outputs, ignore_index=problem.PAD, label_smoothing=0.1)
 
 
 def transformer_step(
@@ -294,59 +309,10 @@ def transformer_step(
     seed: int = 0,
 ) -> Work:
     """The step of `peers/torch_transformer.py`: clip 1, Adam 1e-3, label smoothing 0.1."""
-    arrays = problem.transformer_parameters(layers, width, inner, vocabulary, seed)
-    w = {name: ta.parameter(array, name=name) for name, array in arrays.items()}
-    positions = ta.tensor(problem.positions(max(source, target), width))
-
-    def drop(x):
-        return ta.dropout(x, dropout) if dropout else x
-
-    def linear(x, name):
-        return x @ w[f"{name}.weight"].T + w[f"{name}.bias"]
-
-    def norm(x, name):
-        return ta.layer_norm(x, width, w[f"{name}.weight"], w[f"{name}.bias"])
-
-    def embed(tokens, name):
-        x = ta.embedding(w[f"{name}_embedding.weight"], tokens) * width**0.5
-        return drop(x + positions[: tokens.shape[1]])
-
-    def split(x):  # (B, T, H D) → (B, H, T, D)
-        return x.reshape(*x.shape[:2], heads, width // heads).transpose(0, 2, 1, 3)
-
-    def attend(x, memory, name, **masking):  # queries (B, T, C), keys and values from (B, S, C) → (B, T, C)
-        matrix, bias = w[f"{name}.in_proj_weight"], w[f"{name}.in_proj_bias"]
-        if x is memory:
-            query, key, value = ta.split(x @ matrix.T + bias, 3, axis=2)
-        else:
-            query = x @ matrix[:width].T + bias[:width]
-            key, value = ta.split(memory @ matrix[width:].T + bias[width:], 2, axis=2)
-        y = ta.attention(split(query), split(key), split(value), dropout_p=dropout, **masking)
-        return linear(y.transpose(0, 2, 1, 3).reshape(x.shape), f"{name}.out_proj")
-
-    def feed_forward(x, name):
-        return linear(drop(ta.relu(linear(x, f"{name}.linear1"))), f"{name}.linear2")
-
-    def loss_of(tokens, inputs, outputs):
-        real = ta.reshape(tokens != problem.PAD, (-1, 1, 1, source))  # (B, 1, 1, S)
-        memory = embed(tokens, "source")
-        for k in range(layers):
-            name = f"transformer.encoder.layers.{k}"
-            attended = attend(memory, memory, f"{name}.self_attn", mask=real)
-            memory = norm(memory + drop(attended), f"{name}.norm1")
-            memory = norm(memory + drop(feed_forward(memory, name)), f"{name}.norm2")
-        memory = norm(memory, "transformer.encoder.norm")
-        x = embed(inputs, "target")
-        for k in range(layers):
-            name = f"transformer.decoder.layers.{k}"
-            x = norm(x + drop(attend(x, x, f"{name}.self_attn", is_causal=True)), f"{name}.norm1")
-            x = norm(x + drop(attend(x, memory, f"{name}.multihead_attn", mask=real)), f"{name}.norm2")
-            x = norm(x + drop(feed_forward(x, name)), f"{name}.norm3")
-        logits = linear(norm(x, "transformer.decoder.norm"), "output")
-        return ta.cross_entropy(logits, outputs, ignore_index=problem.PAD, label_smoothing=0.1)
-
-    optimizer = ta.optim.Adam(w.values(), lr=1e-3, clip_norm=1.0)
-    return _training(loss_of, optimizer, problem.transformer_batch(batch, source, target, vocabulary, seed))
+    model = Translator(layers, heads, width, inner, vocabulary, dropout, max(source, target))
+    model.load_state_dict(problem.transformer_parameters(layers, width, inner, vocabulary, seed))
+    optimizer = ta.optim.Adam(model.parameters(), lr=1e-3, clip_norm=1.0)
+    return _training(model, optimizer, problem.transformer_batch(batch, source, target, vocabulary, seed))
 
 
 def gemm(shape: problem.Shape) -> Work:

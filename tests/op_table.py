@@ -9,8 +9,8 @@ from dataclasses import replace
 import numpy as np
 from op_rows_arrays import ARRAY_ROWS
 from op_rows_attention import ATTENTION_ROWS
-from op_rows_memory import MEMORY_ROWS
 from op_rows_convolution import CONVOLUTION_ROWS
+from op_rows_memory import MEMORY_ROWS
 from op_rows_norm import NORM_ROWS
 from op_rows_sdpa import SDPA_ROWS
 from op_sample import Row, apart, edges, fixed, flags, integers, positive, real, sample

@@ -8,8 +8,8 @@ import math
 from functools import partial
 
 import numpy as np
-import op_rows_memory
 import op_rows_convolution
+import op_rows_memory
 import op_rows_norm
 import op_rows_sdpa
 import pytest

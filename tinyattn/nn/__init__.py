@@ -5,13 +5,14 @@ Constructor arguments, state-dict keys and shapes are torch's, so that weights m
 
 from tinyattn.nn import init
 from tinyattn.nn.attention import MultiheadAttention
-from tinyattn.nn.cache import KVCache
 from tinyattn.nn.batchnorm import BatchNorm1d, BatchNorm2d
+from tinyattn.nn.cache import KVCache
 from tinyattn.nn.convolution import AvgPool2d, Conv1d, Conv2d, ConvTranspose2d, MaxPool2d
 from tinyattn.nn.layers import Dropout, Embedding, Linear
 from tinyattn.nn.module import Module, ModuleList, Sequential
 from tinyattn.nn.norm import LayerNorm, RMSNorm
 from tinyattn.nn.recurrent import GRU, LSTM, GRUCell, LSTMCell
+from tinyattn.nn.spectral import spectral_norm
 from tinyattn.nn.transformer import (
     Transformer,
     TransformerDecoder,
@@ -20,7 +21,6 @@ from tinyattn.nn.transformer import (
     TransformerEncoderLayer,
     sinusoidal_positions,
 )
-from tinyattn.nn.spectral import spectral_norm
 
 __all__ = [
     "GRU",
