@@ -2,19 +2,24 @@
 
 Rows have positions in program order. A buffer lives from its first to its last touch; one that belongs
 outside a loop but is touched inside lives through the whole loop. Buffers whose lives don't overlap share
-addresses (best fit into the gaps that are free), a value may overwrite an input that dies where it is made,
-and new values of parameters are made right where the old ones were. Peak bytes are known before the first
-step.
+addresses (handed out in the order of execution or, where that takes less, by size), a value may overwrite an
+input that dies where it is made, and new values of parameters are made right where the old ones were. Peak
+bytes are known before the first step.
 """
 
 import bisect
 import heapq
+import itertools
 from dataclasses import dataclass
+
+import numpy as np
 
 from tinyattn.runtime.lower import Lowered, Row
 from tinyattn.runtime.memory import Buffer, Region
 
 ALIGNMENT = 64
+_GOOD = 1.01
+"""A plan this close to the least possible is not improved."""
 
 
 @dataclass
@@ -27,9 +32,12 @@ class Life:
 
 @dataclass
 class MemoryPlan:
-    """Bytes of the arena, and what it would take without sharing."""
+    """Bytes of the arena, most bytes that are alive at once (no plan can have less), and what it would take
+    without sharing.
+    """
 
     peak: int
+    alive: int
     total: int
     buffers: int
     in_place: int
@@ -94,8 +102,11 @@ def plan_memory(lowered: Lowered) -> MemoryPlan:
         if root.array is None:
             whole = groups.setdefault(root, Life(life.first, life.last))
             whole.first, whole.last = min(whole.first, life.first), max(whole.last, life.last)
-    peak = _assign(groups)
-    return MemoryPlan(peak, sum(_aligned(b.nbytes) for b in lives if b.array is None), len(groups), shared)
+    alive = _most_alive(groups)
+    peak = _assign(groups, alive)
+    return MemoryPlan(
+        peak, alive, sum(_aligned(b.nbytes) for b in lives if b.array is None), len(groups), shared
+    )
 
 
 def _store_in_leaves(lowered: Lowered, rows: list[Row], lives: dict[Buffer, Life]) -> int:
@@ -183,17 +194,64 @@ def _aligned(size: int) -> int:
     return -(-size // ALIGNMENT) * ALIGNMENT
 
 
-def _assign(groups: dict[Buffer, Life]) -> int:
-    """Offsets by best fit: take the smallest free gap that is large enough, else grow."""
+def _size(buffer: Buffer) -> int:
+    return _aligned(max(buffer.nbytes, 1))
+
+
+def _most_alive(groups: dict[Buffer, Life]) -> int:
+    """Most bytes that are alive at one position."""
+    changes: dict[int, int] = {}
+    for buffer, life in groups.items():
+        changes[life.first] = changes.get(life.first, 0) + _size(buffer)
+        changes[life.last + 1] = changes.get(life.last + 1, 0) - _size(buffer)
+    return max(itertools.accumulate(changes[position] for position in sorted(changes)), default=0)
+
+
+def _assign(groups: dict[Buffer, Life], alive: int) -> int:
+    """Give buffers their offsets; the bytes that they take together."""
+    offsets, top = _in_order(groups)
+    if top > _GOOD * alive:
+        others, other = _by_size(groups)
+        if other < top:
+            offsets, top = others, other
+    for buffer, offset in offsets.items():
+        buffer.offset = offset
+    return top
+
+
+def _by_size(groups: dict[Buffer, Life]) -> tuple[dict[Buffer, int], int]:
+    """Offsets for the largest buffers first: each goes to the lowest place that is free for its whole life."""
+    order = sorted(groups, key=lambda b: (-b.nbytes, groups[b].first))
+    starts, ends, firsts, lasts = (np.zeros(len(order), np.int64) for _ in range(4))
+    offsets: dict[Buffer, int] = {}
+    for k, buffer in enumerate(order):
+        life, size = groups[buffer], _size(buffer)
+        meets = (firsts[:k] <= life.last) & (lasts[:k] >= life.first)
+        taken = starts[:k][meets]
+        by_start = np.argsort(taken)
+        # The end of all that is below each start; where a gap is wide enough, the lowest one is the place.
+        below = np.maximum.accumulate(np.concatenate([[0], ends[:k][meets][by_start]]))
+        gaps = np.flatnonzero(taken[by_start] - below[:-1] >= size)
+        place = int(below[gaps[0]] if len(gaps) else below[-1])
+        starts[k], ends[k], firsts[k], lasts[k] = place, place + size, life.first, life.last
+        offsets[buffer] = place
+    return offsets, int(ends.max(initial=0))
+
+
+def _in_order(groups: dict[Buffer, Life]) -> tuple[dict[Buffer, int], int]:
+    """Offsets in the order of execution, by best fit: the smallest free gap that is large enough, else more
+    memory.
+    """
     order = sorted(groups, key=lambda b: (groups[b].first, -b.nbytes))
-    busy: list[tuple[int, int, int, Buffer]] = []  # (last position, number, offset, buffer), a heap
+    offsets: dict[Buffer, int] = {}
+    busy: list[tuple[int, int, int, int]] = []  # (last position, number, offset, size), a heap
     free: list[tuple[int, int]] = []  # (offset, size), sorted by offset, merged
     top = 0
     for number, buffer in enumerate(order):
-        life, size = groups[buffer], _aligned(max(buffer.nbytes, 1))
+        life, size = groups[buffer], _size(buffer)
         while busy and busy[0][0] < life.first:
             _, _, offset, done = heapq.heappop(busy)
-            _release(free, offset, _aligned(max(done.nbytes, 1)))
+            _release(free, offset, done)
         best = min(
             (k for k in range(len(free)) if free[k][1] >= size), key=lambda k: free[k][1], default=None
         )
@@ -208,9 +266,9 @@ def _assign(groups: dict[Buffer, Life]) -> int:
             else:
                 offset = top
             top = offset + size
-        buffer.offset = offset
-        heapq.heappush(busy, (life.last, number, offset, buffer))
-    return top
+        offsets[buffer] = offset
+        heapq.heappush(busy, (life.last, number, offset, size))
+    return offsets, top
 
 
 def _release(free: list[tuple[int, int]], offset: int, size: int) -> None:

@@ -52,8 +52,8 @@ def summary(program) -> str:
     lines.append(f"{'total':34}{totals[0]:5}{totals[1]:7}{totals[2] / 1e6:9.2f}{human(totals[3]):>11}")
     plan = program.plan
     lines.append(
-        f"peak memory {human(plan.peak)} in {plan.buffers} buffers ({human(plan.total)} without sharing), "
-        f"{plan.in_place} in place"
+        f"peak memory {human(plan.peak)}, {human(plan.alive)} alive at once; "
+        f"{plan.buffers} buffers, {human(plan.total)} without sharing"
     )
     counts = program.log.counts()
     if counts:
