@@ -1,5 +1,7 @@
 """Recomputation: the same values and derivatives, less memory."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from engine import agree
@@ -305,10 +307,8 @@ def test_the_example_of_the_readme():
         for _ in range(8):
             h = wrap(lambda h: h + ta.tanh(ta.softmax(h) * ta.exp(-h)))(h)
         program = ta.Program([h.sum(), ta.grad(h.sum(), x)])
-        assert f"peak memory {program.peak_bytes / 1e3:.1f} kB" in program.summary().replace(
-            "1.6 MB", "1638.5 kB"
-        )
         return program.peak_bytes
 
-    before, after = peak(plain), peak(ta.checkpoint)
-    assert after < 0.4 * before
+    found = [round(peak(wrap) / 1e6, 1) for wrap in (plain, ta.checkpoint)]
+    text = (Path(__file__).parent.parent / "README.md").read_text()
+    assert f"# {found[0]} MB, {found[1]} MB" in text and found[1] < 0.4 * found[0]

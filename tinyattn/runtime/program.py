@@ -13,6 +13,7 @@ from tinyattn.graph.types import fail
 from tinyattn.graph.verify import verify
 from tinyattn.kernels import build
 from tinyattn.rewrite.absorb import absorb
+from tinyattn.rewrite.again import make_again
 from tinyattn.rewrite.fuse import fuse
 from tinyattn.rewrite.rule import Log, Rewriter
 from tinyattn.runtime import nans
@@ -131,6 +132,8 @@ def optimize(roots: Sequence[Tensor], log: Log, rewriting: bool = True) -> list[
         rewriter = Rewriter(log=log)
         result = absorb(rewriter(roots, "simplify"), log)
         verify(result, "phase absorb")
+        result = make_again(result, log)
+        verify(result, "phase recompute")
     else:
         result = Rewriter([r for r in rules.RULES if r.name == "expand"], log=log)(roots, "expand")
     result = fuse(result, log, alone=not rewriting)
