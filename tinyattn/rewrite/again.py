@@ -37,27 +37,8 @@ def make_again(roots: Sequence[Tensor], log: Log) -> list[Tensor]:
     if not chosen:
         return list(roots)
 
-    new: dict[Tensor, Tensor] = {}
-    made: dict[Tensor, Tensor] = {}
-
-    def again(value: Tensor, cotangent: Tensor) -> Tensor:
-        """``value`` from what is kept, after ``cotangent`` is there."""
-        if value.op.name == "constant":
-            return value
-        if value.op.view is not None or value in cheap:
-            with scope.on_behalf_of(value, value):
-                return make(
-                    value.op.name, *(again(source, cotangent) for source in value.inputs), **value.attrs
-                )
-        with scope.on_behalf_of(value, value):
-            return make("after", new[value], cotangent)
-
-    def seen(source: Tensor, value: Tensor) -> Tensor:
-        """``source``, a view of ``value`` or this itself, of the value made again."""
-        if source is value:
-            return made[value]
-        return rebuild(source, [seen(source.inputs[0], value), *(new[s] for s in source.inputs[1:])])
-
+    copies = _Copies(cheap, owner)
+    new, made = copies.new, copies.made
     for node in order:
         inputs = [new[source] for source in node.inputs]
         if node in late and node.op.view is None:
@@ -71,11 +52,37 @@ def make_again(roots: Sequence[Tensor], log: Log) -> list[Tensor]:
                         chosen.discard(value)
                         cheap.discard(value)
                         continue
-                    made[value] = again(value, inputs[arrived[0]])
+                    made[value] = copies.again(value, inputs[arrived[0]])
                     log.steps.append(("recompute", AGAIN, value, made[value]))
-                inputs[k] = seen(source, value)
+                inputs[k] = copies.seen(source, value)
         new[node] = rebuild(node, inputs)
     return [new[root] for root in roots]
+
+
+class _Copies:
+    """What the nodes have become (``new``), and the values made again (``made``)."""
+
+    def __init__(self, cheap: set[Tensor], owner: dict[Tensor, Tensor]):
+        self.cheap, self.owner = cheap, owner
+        self.new: dict[Tensor, Tensor] = {}
+        self.made: dict[Tensor, Tensor] = {}
+
+    def again(self, value: Tensor, cotangent: Tensor) -> Tensor:
+        """``value`` from what is kept, after ``cotangent`` is there."""
+        if value.op.name == "constant":
+            return value
+        with scope.on_behalf_of(value, value):
+            if value.op.view is None and value not in self.cheap:
+                return make("after", self.new[value], cotangent)
+            return make(value.op.name, *(self.again(s, cotangent) for s in value.inputs), **value.attrs)
+
+    def seen(self, source: Tensor, value: Tensor) -> Tensor:
+        """``source``, a view of ``value`` or this itself, of the value made again."""
+        if source is value:
+            return self.made[value]
+        return rebuild(
+            source, [self.seen(source.inputs[0], value), *(self.new[s] for s in source.inputs[1:])]
+        )
 
 
 def _choose(order, late: set[Tensor], owner: dict[Tensor, Tensor], held: set[Tensor]):
