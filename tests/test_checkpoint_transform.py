@@ -182,6 +182,8 @@ def test_what_is_made_outside_is_kept_and_what_is_made_inside_is_not():
     assert [n.op.name for n in node.attrs["body"].nodes()].count("matmul") == 3
     program = ta.Program([y.sum(), ta.grad(y.sum(), w)])
     order = topological(program.graph)
+    barriers = [n for n in order if n.op.name == "after"]
+    assert barriers and all(any(s.origin is not None for s in topological(n.inputs[1:])) for n in barriers)
     repeated = [n for n in order if n.op.name == "matmul" and n.inputs[0].op.name == "after"]
     assert len(repeated) == 1 and repeated[0].origin is node  # x w
     bodies = [n.attrs["body"].nodes() for n in order if n.op.name == "fused"]
