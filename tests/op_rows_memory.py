@@ -71,6 +71,8 @@ _PLACES = (
     "[location_score] query (…, Tq, d) and W (S, d) must share the width d, but (2, 3) and (4, 2) were got."
 )
 
+_KEYS = "[location_score] keys must be (…, Tk, d), or the number Tk, but (4,) was got."
+
 SCORE_ROWS = [
     Row("cosine_score", ta.cosine_score, _cosine,
         [sample(real(2, 3, 4), real(2, 5, 4)), sample(real(3, 4), real(2, 5, 4)), sample(real(2, 3, 4), real(2, 5, 4), eps=0.1),
@@ -84,7 +86,9 @@ SCORE_ROWS = [
         [sample(real(2, 3, 4), real(5, 4), length=5), sample(real(3, 4), real(5, 4), length=2), rough(real(2, 3, 4), real(5, 4), length=7),
          sample(real(0, 4), real(5, 4), length=3), sample(real(3, 4), real(5, 4), length=0)],
         torch=lambda t, q, w, length: q @ w[:length].T,
-        errors=[(lambda: ta.location_score(_float(2, 3), 5, _float(4, 2)), ShapeError, _PLACES)]),
+        errors=[(lambda: ta.location_score(_float(2, 3), 5, _float(4, 2)), ShapeError, _PLACES),
+                (lambda: ta.location_score(_float(2, 3), _float(4), _float(4, 3)), ShapeError, _KEYS),
+                (lambda: ta.location_score(_float(2, 3), -1, _float(4, 3)), ShapeError, _KEYS.replace("(4,)", "-1"))]),
 ]  # fmt: skip
 
 

@@ -19,6 +19,8 @@ With queries s_i, keys h_j, scores e_ij and E = ē the cotangent of the scores:
 
 import math
 
+import numpy as np
+
 from tinyattn import errors
 from tinyattn.graph.tensor import Tensor, as_tensor, make
 from tinyattn.graph.types import Type, broadcast, fail
@@ -395,7 +397,10 @@ def location_score(query, keys, W) -> Tensor:
     rows of W (give its mask to ``ta.softmax``); places past the S-th score −∞, so they are ignored.
     """
     query, W = as_tensor(query), as_tensor(W)
-    length = keys if isinstance(keys, int) else as_tensor(keys).shape[-2]
+    shape = (int(keys), 0) if isinstance(keys, (int, np.integer)) else as_tensor(keys).shape
+    if len(shape) < 2 or shape[-2] < 0:
+        must = "keys must be (…, Tk, d), or the number Tk"
+        fail(errors.ShapeError, "location_score", must, f"{keys if isinstance(keys, int) else shape} was got")
     if query.ndim < 2 or W.ndim != 2 or W.shape[1] != query.shape[-1]:
         fail(
             errors.ShapeError,
@@ -404,4 +409,4 @@ def location_score(query, keys, W) -> Tensor:
             f"{query.shape} and {W.shape} were got",
             "W has a row for each place in the longest sentence.",
         )
-    return call("location_score", query, W, length=length)
+    return call("location_score", query, W, length=shape[-2])
