@@ -72,6 +72,7 @@ def _mix(weights: Tensor, rows: Tensor) -> Tensor:
 
 
 def _definition(query, keys, values, *rest, scale, causal, p, stream):
+    """O and L."""
     mask, state = _optional(rest, p)
     scores = _scores(query, keys, mask, _batch(query, keys, values), scale, causal)
     top = largest_score(scores, True)
@@ -83,6 +84,7 @@ def _definition(query, keys, values, *rest, scale, causal, p, stream):
 
 
 def _backward_definition(query, keys, values, *rest, scale, causal, p, stream):
+    """Q̄, K̄, V̄ and S̄, which is the mask's, from L, D and G."""
     *rest, log_sum, mean, g = rest
     mask, state = _optional(rest, p)
     weights = exp(_scores(query, keys, mask, g.shape[:-2], scale, causal) - expand_dims(log_sum, -1))
