@@ -344,7 +344,9 @@ def test_a_model_learns():
 # Groups of parameters
 
 
-def test_a_group_has_options_of_its_own():
+@pytest.mark.parametrize("kind", ["AdamW", "Adam", "SGD"])
+def test_a_group_has_options_of_its_own(kind):
+    make = getattr(ta.optim, kind)
     rng = np.random.default_rng(0)
     arrays = [rng.standard_normal(shape) for shape in ((2, 3), (3,), (4,))]
     gradients = [rng.standard_normal(a.shape) for a in arrays]
@@ -362,7 +364,7 @@ def test_a_group_has_options_of_its_own():
     options = {"weight_decay": 0.2}
     together = after(
         lambda w: [
-            ta.optim.AdamW(
+            make(
                 [
                     {"params": [w[0]]},
                     {"params": w[1], "weight_decay": 0.0},
@@ -375,9 +377,9 @@ def test_a_group_has_options_of_its_own():
     )
     apart = after(
         lambda w: [
-            ta.optim.AdamW([w[0]], 0.01, **options),
-            ta.optim.AdamW([w[1]], 0.01, weight_decay=0.0),
-            ta.optim.AdamW([w[2]], falling, **options),
+            make([w[0]], 0.01, **options),
+            make([w[1]], 0.01, weight_decay=0.0),
+            make([w[2]], falling, **options),
         ]
     )
     for found, expected in zip(together, apart, strict=True):
