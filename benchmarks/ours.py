@@ -255,8 +255,7 @@ def gpt_step(
     seed: int = 0,
 ) -> Work:
     """The step of `peers/torch_gpt.py`: clip 1, AdamW 1e-3, betas 0.9 and 0.99, decay 0.1 of matrices."""
-    from tinyattn.models.gpt import GPT  # (not above, because other works need not wait for it)
-
+    GPT = ta.models.GPT
     model = GPT(GPT.Config(vocabulary, block, layers, heads, width, bias=False, activation="gelu"))
     weights = problem.gpt_parameters(layers, width, block, vocabulary, seed)
     model.load_state_dict(weights | {"lm_head.weight": weights["transformer.wte.weight"]})
