@@ -83,6 +83,27 @@ def test_cheap_values_are_made_again(monkeypatch):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.parametrize("norm", [ta.layer_norm, ta.rms_norm], ids=["layer", "rms"])
+def test_normalised_rows_are_made_again(norm, monkeypatch):
+    weights = [ta.parameter(numbers(64, 64, seed=k) / 8) for k in range(4)]
+    scale = ta.parameter(numbers(64, seed=9))
+
+    def compiled():
+        y = ta.tensor(numbers(1024, 64))
+        for w in weights:
+            y = y + norm(y, 64, scale) @ w
+        loss = (y * y).mean()
+        return ta.Program([loss, *ta.grad(loss, [*weights, scale])])
+
+    less = compiled()
+    assert less.log.counts()["make-again"] == 4
+    monkeypatch.setattr(program, "make_again", lambda roots, log: list(roots))
+    more = compiled()
+    assert less.peak_bytes <= more.peak_bytes - 2 * 1024 * 64 * 4
+    for a, b in zip(less.run(), more.run(), strict=True):
+        assert np.array_equal(a, b)
+
+
 def test_what_is_not_worth_it_is_kept():
     def rules(f, *shape):
         x = ta.tensor(numbers(*shape))

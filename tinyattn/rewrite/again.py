@@ -2,8 +2,9 @@
 
 The derivative of h = gelu(z) w reads both z (for z̄) and gelu(z) (for w̄), so both would wait in memory for the
 backward pass. But where z waits anyway, gelu(z) can be computed again when it is wanted. That is done with
-elementwise values all of whose inputs are there in the backward pass: parameters, small, read by the derivative
-too, or made again themselves. (The costlier choice, for whole functions, is the user's: ``ta.checkpoint``.)
+elementwise values and normalised rows, all of whose inputs are there in the backward pass: parameters, small,
+read by the derivative too, or made again themselves. (The costlier choice, for whole functions, is the user's:
+``ta.checkpoint``.)
 """
 
 from collections.abc import Sequence
@@ -21,6 +22,8 @@ SMALL = 8
 MOST_OPERATIONS = 6
 """Most operations that are repeated for one value."""
 _COSTLY = {"pow", "erf", "sin", "cos", "log", "log1p", "softplus"}
+_NORMS = {"layer_norm", "rms_norm"}
+"""Operations on rows that cost no more than elementwise ones; their first result is what counts."""
 
 
 def make_again(roots: Sequence[Tensor], log: Log) -> list[Tensor]:
@@ -98,10 +101,11 @@ def _choose(order, late: set[Tensor], owner: dict[Tensor, Tensor], held: set[Ten
         size = _bytes(value)
         if value in late or value in held or size < LEAST_BYTES:
             continue
-        if not value.op.elementwise or value.op.name in _COSTLY:
+        maker = value.inputs[0] if value.op.name == "output" else value
+        if not _is_cheap(maker) or (maker is not value and value.attrs["key"] != 0):
             continue
         count = 1
-        for below in dict.fromkeys(owner[source] for source in value.inputs):
+        for below in dict.fromkeys(owner[source] for source in maker.inputs):
             if below in operations:
                 count += operations[below]
             elif (
@@ -113,8 +117,12 @@ def _choose(order, late: set[Tensor], owner: dict[Tensor, Tensor], held: set[Ten
         if value in late_readers and value in early_readers:
             chosen.add(value)
         if value in chosen or value not in late_readers:
-            operations[value] = count
+            operations[value] = operations[maker] = count
     return chosen, set(operations)
+
+
+def _is_cheap(node: Tensor) -> bool:
+    return node.op.name in _NORMS or (bool(node.op.elementwise) and node.op.name not in _COSTLY)
 
 
 def _bytes(value: Tensor) -> int:
