@@ -301,7 +301,7 @@ def test_values_and_gradients_are_those_recorded(row):
 def test_the_recording_is_small_and_complete():
     with zipfile.ZipFile(make_op_fixtures.PATH) as file:
         assert {name.removesuffix(".npy") for name in file.namelist()} == {row.name for row in WITH_TORCH}
-    assert make_op_fixtures.PATH.stat().st_size < 500_000
+    assert make_op_fixtures.PATH.stat().st_size < 800_000
 
 
 # Dropout in float32, whose random numbers are other ones than those of float64.

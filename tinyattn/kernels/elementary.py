@@ -256,10 +256,18 @@ class Elementary:
         return x * self.sigmoid(scale * x * (1 + cube * x * x))
 
     def gelu_tanh_backward(self, x, g):
-        """g (s + x s (1 − s) v′) with s = σ(v)."""
+        """g (s + x s (1 − s) v′) with s = σ(v) = 1 / (1 + e⁻ᵛ), where 1 − s is e⁻ᵛ s: as a difference it would
+        have no digits left when s is near 1.
+        """
         scale, cube = self.number(coefficients.GELU_SCALE), self.number(coefficients.GELU_CUBE)
-        s = self.sigmoid(scale * x * (1 + cube * x * x))
-        return g * (s + (s - s * s) * (x * (scale + self.number(3 * scale * cube) * x * x)))
+        v = scale * x * (1 + cube * x * x)
+        lowest = self.number(
+            -80 if self.name == "f32" else -700
+        )  # e⁻ᵛ is finite above, and nothing is left below
+        e = self.exp(-select(v < lowest, lowest, v))
+        s = 1 / (1 + e)
+        slope = s + (e * s) * s * (x * (scale + self.number(3 * scale * cube) * x * x))
+        return g * select(v < lowest, 0, slope)
 
     # Sine and cosine
 
