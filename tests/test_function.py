@@ -1,5 +1,6 @@
 """Compiled functions: signatures, trees, modes, randomness, and what bad arguments are told."""
 
+import threading
 from typing import NamedTuple
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 import tinyattn as ta
 from tinyattn import errors
 from tinyattn.graph import trace
+from tinyattn.runtime import threads
 
 
 def first_line(error) -> str:
@@ -178,3 +180,29 @@ def test_a_failed_trace_leaves_nothing_behind():
         step(np.ones((2, 3)), np.ones((2, 3)))
     assert trace.current() is None
     assert step(np.ones((2, 3)), np.ones((3, 2))).shape == (2, 2)
+
+
+def test_a_helper_that_is_about_to_sleep_sees_a_program_begin(monkeypatch):
+    """Between leaving native code and falling asleep a helper waits for Python's lock; a program that begins then finds it awake and
+    doesn't ring.
+    """
+    calls, again = [], threading.Event()
+
+    def help_out(block, first, last, scratch):
+        calls.append(block)
+        if len(calls) == 1:
+            meeting[threads.ACTIVE] = 1  # the program began while this returned
+        else:
+            meeting[threads.ACTIVE], helper.leaving = 0, True
+            again.set()
+
+    monkeypatch.setattr(
+        threads.build, "function", lambda name: lambda *words: ready.wait(5) and help_out(*words)
+    )
+    meeting, ready = np.zeros(64, np.int64), threading.Event()
+    helper = threads._Helper(meeting)
+    ready.set()
+    assert again.wait(5), "it fell asleep, and nobody would have woken it"
+    helper.bell.release()
+    helper.thread.join(5)
+    assert not helper.thread.is_alive()

@@ -64,8 +64,9 @@ class Pool:
     def wake(self) -> int:
         """Make sure that the helpers are awake; the address of the meeting block. Call with the lock held."""
         while len(self._helpers) < self.threads - 1:
-            self._helpers.append(_Helper(self.block))
+            self._helpers.append(_Helper(self._meeting))
             self._meeting[HELPERS] = len(self._helpers)
+        self._meeting[ACTIVE] = 1  # before looking who sleeps: whoever is about to looks here once more
         for helper in self._helpers:
             if helper.asleep:
                 helper.asleep = False
@@ -107,7 +108,7 @@ class Pool:
 class _Helper:
     """A thread that alternates between helping in native code and sleeping."""
 
-    def __init__(self, block: int):
+    def __init__(self, meeting: np.ndarray):
         self.bell = threading.Semaphore(0)
         self.asleep, self.leaving = False, False
         self.scratch = aligned_bytes(SCRATCH_BYTES + 64)
@@ -115,9 +116,12 @@ class _Helper:
 
         def live():
             while not self.leaving:
-                help_out(block, 0, 0, self.scratch.ctypes.data)
+                help_out(meeting.ctypes.data, 0, 0, self.scratch.ctypes.data)
                 self.asleep = True
-                self.bell.acquire()
+                if meeting[ACTIVE] and not self.leaving:
+                    self.asleep = False  # a program began while this thread waited for its turn in Python
+                else:
+                    self.bell.acquire()
 
         self.thread = threading.Thread(target=live, name="tinyattn helper", daemon=True)
         self.thread.start()
