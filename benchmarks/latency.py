@@ -31,11 +31,11 @@ STEP = """
 import time; started = time.perf_counter()
 import tinyattn as ta
 from tinyattn import models, tasks
-from tinyattn.cli.tools import _training_step
+from tinyattn.cli.workloads import translation
 task = tasks.get("tiny-mt", train_examples=2000)
 model = models.get("bahdanau").load().for_task(task)
 batches = task.batches("train", 64, seed=0)
-_training_step(model, next(batches))()
+translation(model, next(batches))()
 print(time.perf_counter() - started)
 """
 
