@@ -198,7 +198,8 @@ class GPT(nn.Module):
 
     def loss(self, tokens: ta.Tensor, targets: ta.Tensor, ignore_index: int | None = None) -> ta.Tensor:
         """Mean −log P(target) in nats, a scalar: integers (B, T) and the (B, T) that follow them."""
-        return ta.cross_entropy(self(tokens), targets, ignore_index)
+        hidden, _ = self.transformer(self._checked(tokens), None, 0)
+        return ta.linear_cross_entropy(hidden, self.lm_head.weight, targets, ignore_index=ignore_index)
 
     def step(self, tokens: ta.Tensor, caches: Caches, position: Position) -> tuple[ta.Tensor, Caches]:
         """Continue a text: (B, T) new tokens from ``position`` on → logits (B, T, V), and the caches with
