@@ -40,11 +40,16 @@ REFERENCE = {
     "dsigmoid": lambda a, b: a * b * (1 - b),
     "to_f32": lambda x: x.astype(np.float32),
     "gelu": lambda x: x * special.ndtr(x),
-    "gelu_backward": lambda x, g: g * (special.ndtr(x) + x * np.exp(-x * x / 2) / math.sqrt(2 * math.pi)),
+    "gelu_backward": lambda x, g: g * _gelu_slope(x),
     "gelu_tanh": lambda x: x * special.expit(_GELU * (x + 0.044715 * x**3)),
     "gelu_tanh_backward": lambda x, g: g * _gelu_tanh_slope(x),
 }
 _GELU = 2 * math.sqrt(2 / math.pi)  # ½ (1 + tanh v) = σ(2v)
+
+
+def _gelu_slope(x):
+    distribution, x = special.ndtr(x), np.where(np.isinf(x), 0, x)  # 0 and 1 at the infinities
+    return distribution + x * np.exp(-x * x / 2) / math.sqrt(2 * math.pi)
 
 
 def _gelu_tanh_slope(x):

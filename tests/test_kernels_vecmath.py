@@ -75,6 +75,26 @@ def test_within_two_ulp(name, dtype):
     assert errors[worst] <= 2.05, f"{name}({x[worst]!r}) is {errors[worst]} ulp off"
 
 
+@pytest.mark.parametrize("dtype", ["f32", "f64"])
+def test_gelu_keeps_its_digits_far_to_the_left(dtype):
+    mpmath = pytest.importorskip("mpmath")
+    number, least = (np.float32, -12.8) if dtype == "f32" else (np.float64, -37.3)
+    random = np.random.default_rng(7)
+    x = np.concatenate([random.uniform(least, 5, 2000), random.normal(0, 1, 2000)]).astype(number)
+    with mpmath.workprec(100):
+        distribution, density = ([f(float(v)) for v in x] for f in (mpmath.ncdf, mpmath.npdf))
+        exact = [float(v) * p for v, p in zip(x, distribution, strict=True)]
+        slope = [p + float(v) * d for v, p, d in zip(x, distribution, density, strict=True)]
+        for name, given, wanted, among in (
+            ("gelu", (x,), exact, np.abs(x) > 0),
+            ("gelu_backward", (x, np.ones_like(x)), slope, np.abs(x + 0.75) > 0.5),  # it is 0 at −0.75
+        ):
+            got = elementwise_call.apply(dtype, name, "real", *given)
+            pairs = zip(got[among], np.array(wanted)[among], strict=True)
+            errors = [abs(float(a) - b) / float(np.spacing(abs(number(b)))) for a, b in pairs]
+            assert max(errors) <= 7, f"{name} is {float(max(errors))} ulp off"
+
+
 SPECIAL = {
     # results at 0, inf, -inf and -2
     "exp": (1, np.inf, 0, np.exp(-2.0)),
