@@ -109,6 +109,18 @@ def _reach(phases) -> tuple[int, int]:
     return origin, origin - min(phase.origin - phase.taps for phase in phases)
 
 
+def _taps_first(emit, x, weight):
+    """The products of each pixel with all taps, as channels, and the weight that only brings them to their
+    places.
+    """
+    channels, *others = weight.shape
+    count = math.prod(others)
+    matrix = emit.contiguous(weight).reshaped((channels, count)).swapped()
+    products = emit.new((x.shape[0], count, *x.shape[2:]), x.dtype)
+    lower_product(emit, matrix, _flat(x), _flat(products))
+    return products, emit.constant(np.eye(count, dtype=x.dtype).reshape(count, *others))
+
+
 def lower_transposed(node, emit):
     x, weight, bias, y = _operands(node, emit)
     attrs, window = node.attrs, weight.shape[2:]
@@ -116,6 +128,8 @@ def lower_transposed(node, emit):
         return
     if x.size and _is_product(x, window, attrs):
         return _lower_product(emit, x, weight.reshaped(weight.shape[:2]).swapped(), bias, y)
+    if x.size and 2 * math.prod(weight.shape[1:]) <= x.shape[1]:  # fewer channels are less to collect
+        x, weight = _taps_first(emit, x, weight)
     rules = zip(y.shape[2:], window, attrs["stride"], attrs["padding"], attrs["dilation"], strict=True)
     (rows, down, row_distance), (columns, across, column_distance) = (_phases(*rule) for rule in rules)
     pairs = list(itertools.product(rows, columns))
