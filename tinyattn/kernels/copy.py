@@ -2,9 +2,11 @@
 
 What is copied is a list of planes, and a plane is worked off in blocks of rows and columns:
 ``tiling.copy_plan`` orders the dimensions so that the columns lie close together in the destination, and the
-rows do in the source if the columns don't. Then a transposition goes block by block through the cache.
+rows do in the source if the columns don't. Then a transposition goes block by block through the cache, and
+whole blocks of 4-byte elements through registers: of lines a power of two apart the cache can hold but few.
 """
 
+from tinyattn.kernels import blocking, simd_gemm
 from tinyattn.kernels.real import inline
 from tinyattn.kernels.simd import copy_bytes, i32, i64, u8
 from tinyattn.kernels.tiling import FILL_BYTES, copy_block_columns, copy_block_rows
@@ -32,6 +34,7 @@ def strided(real):
     dtypes; use f32's.
     """
     rows_in_block, columns_in_block = inline(copy_block_rows), inline(copy_block_columns)
+    transpose, lanes = simd_gemm.transpose_block(real), blocking.lanes(real.name)
 
     def kernel(arguments, first, last, scratch):
         word = i64(arguments)
@@ -58,8 +61,15 @@ def strided(real):
             count = min(wide, columns - column)
             strip = count if contiguous != 0 else _STRIP
             for left in range(0, count, strip):
-                some = min(strip, count - left)
-                for r in range(min(high, rows - row)):
+                some, height, done = min(strip, count - left), min(high, rows - row), 0
+                if size == 4 and x_row == 1 and y_step == 1 and some % lanes == 0 and contiguous == 0:
+                    done = height - height % lanes
+                    for r in range(0, done, lanes):
+                        x = word[1] + (from_x + r + left * x_step) * 4
+                        y = word[2] + (to_y + r * y_row + left) * 4
+                        for j in range(0, some, lanes):
+                            transpose(x + j * x_step * 4, x_step * 4, lanes, y + j * 4, y_row * 4)
+                for r in range(done, height):
                     x = word[1] + (from_x + r * x_row + left * x_step) * size
                     y = word[2] + (to_y + r * y_row + left * y_step) * size
                     if contiguous != 0:

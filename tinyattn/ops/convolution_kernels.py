@@ -135,6 +135,7 @@ def lower_transposed(node, emit):
     pairs = list(itertools.product(rows, columns))
     enclosed = row_distance == column_distance == -1 and all(r.taps and c.taps for r, c in pairs)
     room = tiling.rows_of_panel(weight.shape[1])
+    matrices = emit.contiguous(weight.transposed((2, 3, 0, 1)))
     together = enclosed and _reach(columns)[1] * x.shape[1] <= room
     for group in [pairs] if together else [[pair] for pair in pairs]:
         (top, high), (left, wide) = (_reach(axis) for axis in zip(*group, strict=True))
@@ -142,11 +143,11 @@ def lower_transposed(node, emit):
         for r, c in group:
             shape = (*y.shape[:2], r.pixels, c.pixels)
             part = y.sliced((0, 0, r.first, c.first), (1, 1, *attrs["stride"]), shape)
-            taps = weight.sliced(
-                (0, 0, r.tap, c.tap), (1, 1, down, across), (*weight.shape[:2], r.taps, c.taps)
+            taps = matrices.sliced(
+                (r.tap, c.tap, 0, 0), (down, across, 1, 1), (r.taps, c.taps, *weight.shape[:2])
             )
             if x.size and taps.size:
-                a = _matrix(emit, taps, (2, 3, 0, 1))
+                a = emit.contiguous(taps).reshaped((taps.size // weight.shape[1], weight.shape[1]))
                 found.append((a, part, top - r.origin, r.taps, left - c.origin, c.taps))
             else:
                 unseen = emit.constant(np.zeros((1, 1, 1), y.dtype)) if bias is None else bias
