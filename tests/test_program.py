@@ -408,3 +408,11 @@ def test_a_value_read_in_two_ways_is_not_overwritten():
     y = ta.sqrt(x)
     right = np.sqrt(x.numpy())
     np.testing.assert_allclose((y - y.T).numpy(), right - right.T, rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("name", ["sum", "max", "prod"])
+def test_planes_of_images_are_reduced_without_a_copy(name):
+    x = np.random.default_rng(5).normal(0, 1, (3, 4, 5, 7))
+    program = ta.Program([getattr(ta, name)(ta.tensor(x), axis=(0, 2, 3))])
+    assert "copy.strided" not in {row.kernel for row in program.assembly.rows}
+    np.testing.assert_allclose(program.run()[0], getattr(np, name)(x, axis=(0, 2, 3)), rtol=1e-12)

@@ -13,6 +13,10 @@ _LARGE = 1 << 16
 """Elements from which one long reduction is cut in two stages, so that threads can share the first."""
 
 
+_LEAST_RUN = 32
+"""Least neighbours in memory, all of which go into one result, that are reduced before the rest is."""
+
+
 def _kind(dtype) -> str:
     return "real" if is_float(dtype) else SHORT[dtype]
 
@@ -40,8 +44,19 @@ def lower_reduce(emit, kind: str, x, axes: tuple[int, ...], result) -> None:
         )
     elif columns.contiguous and not kind.startswith("arg"):
         _fold(emit, kind, columns, 1, length, result.size, result)
+    elif x.contiguous and not kind.startswith("arg") and _length_of_runs(x, axes) >= _LEAST_RUN:
+        # Images summed over all but their channels: each plane, then the planes' sums.
+        last = max(kept) + 1
+        planes = emit.new(x.shape[:last], x.dtype)
+        lower_reduce(emit, kind, x, tuple(range(last, x.ndim)), planes)
+        lower_reduce(emit, kind, planes, tuple(a for a in axes if a < last), result)
     else:
         _fold(emit, kind, emit.contiguous(rows), result.size, length, 1, result)
+
+
+def _length_of_runs(x, axes: tuple[int, ...]) -> int:
+    """How many neighbours in memory go into one result."""
+    return math.prod(x.shape[a] for a in axes if set(range(a, x.ndim)) <= set(axes))
 
 
 def _fold(emit, kind: str, x, outer: int, length: int, inner: int, result) -> None:
