@@ -416,3 +416,10 @@ def test_planes_of_images_are_reduced_without_a_copy(name):
     program = ta.Program([getattr(ta, name)(ta.tensor(x), axis=(0, 2, 3))])
     assert "copy.strided" not in {row.kernel for row in program.assembly.rows}
     np.testing.assert_allclose(program.run()[0], getattr(np, name)(x, axis=(0, 2, 3)), rtol=1e-12)
+
+
+def test_squares_of_a_transposed_matrix_are_summed_without_a_copy():
+    x = numbers(30, 40)
+    program = ta.Program([(ta.tensor(x).T ** 2).sum()])
+    assert {row.kernel for row in program.assembly.rows} == {"reduce.rows"}
+    np.testing.assert_allclose(program.run()[0], (x * x).sum(), rtol=1e-14)

@@ -48,8 +48,10 @@ def _lower(kind):
 
 
 def _lower_squares(node, emit):
-    # Along rows only: that is where the kernel squares what it reads.
-    x, axes = emit.value(node.inputs[0]), node.attrs["axes"]
+    # Along rows only: that is where the kernel squares what it reads. Rows as they lie in memory, so that the
+    # norm of a weight's gradient, which is a transposed product, needs no copy.
+    x = emit.value(node.inputs[0])
+    axes = sorted(node.attrs["axes"], key=lambda a: -abs(x.strides[a]))
     kept = tuple(a for a in range(x.ndim) if a not in axes)
     rows = emit.contiguous(x.transposed((*kept, *axes)))
     lower_reduce(emit, "sum_squares", rows, tuple(range(len(kept), x.ndim)), emit.result(node))
