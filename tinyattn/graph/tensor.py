@@ -397,7 +397,9 @@ def promote_operands(*values) -> list[Tensor]:
     like: Any = None
     for value in values:
         if isinstance(value, (Tensor, np.ndarray, np.generic)):
-            dtype = value.dtype
+            dtype = (
+                value.dtype if value.dtype in DTYPES else as_tensor(value).dtype
+            )  # (which says what is wrong)
             if like is None or DTYPES.index(dtype) > DTYPES.index(like.dtype):
                 like = Type((), dtype)
     return [as_tensor(value, like) for value in values]

@@ -19,6 +19,8 @@ FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
 INT32, INT64, BOOL = np.dtype(np.int32), np.dtype(np.int64), np.dtype(np.bool_)
 DTYPES = (BOOL, INT32, INT64, FLOAT32, FLOAT64)
 SHORT = {FLOAT32: "f32", FLOAT64: "f64", INT32: "i32", INT64: "i64", BOOL: "bool"}
+_LONGEST = 400
+"""Letters of a value in the text of an error."""
 _RANK = {dtype: rank for rank, dtype in enumerate(DTYPES)}
 
 
@@ -35,6 +37,9 @@ class Type(NamedTuple):
 def fail(error: type[errors.TinyattnError], op: str, must: str, got: str, suggestion: str = "") -> NoReturn:
     """Raise ``[op] what must hold, but what was got``, with the user's line and one suggestion."""
     line = scope.user_line()
+    got = " ".join(got.split())  # (an array is printed in several lines)
+    if len(got) > _LONGEST:
+        got = f"{got[: _LONGEST // 2]} … {got[-_LONGEST // 2 :]}"
     rows = [f"[{op}] {must}, but {got}."]
     if line is not None:
         rows.append(f"  at {line}")
@@ -91,16 +96,26 @@ def broadcast(op: str, *shapes: Shape) -> Shape:
     return tuple(result)
 
 
+def as_shape(op: str, shape, least: int = 0) -> Shape:
+    """``shape``, an integer or several, as a tuple of integers ≥ ``least``."""
+    several = isinstance(shape, (tuple, list)) or isinstance(shape, np.ndarray) and shape.ndim == 1
+    sizes = tuple(shape) if several else (shape,)
+    if not all(isinstance(s, (int, np.integer)) and not isinstance(s, bool) and s >= least for s in sizes):
+        must = f"a shape must be made of integers ≥ {least}"
+        fail(errors.ShapeError, op, must, f"{shape!r} was got")
+    return tuple(map(int, sizes))
+
+
 def normalize_axis(op: str, axis: int, rank: int) -> int:
     """``axis`` counted from the front; an error names what was allowed."""
-    if not isinstance(axis, (int, np.integer)) or not -rank <= axis < max(rank, 1):
+    if not isinstance(axis, (int, np.integer)) or not -rank <= axis < rank:
         fail(
             errors.ShapeError,
             op,
-            f"the axis must be an integer from {-rank} to {rank - 1}" if rank else "a scalar has no axes",
-            f"{axis!r} was got",
+            f"the axis must be an integer from {-rank} to {rank - 1}" if rank else "there must be an axis",
+            f"{axis!r} was got" if rank else f"a scalar and axis {axis!r} were got",
         )
-    return int(axis) % rank if rank else 0
+    return int(axis) % rank
 
 
 def normalize_axes(op: str, axis, rank: int) -> tuple[int, ...]:

@@ -33,6 +33,7 @@ from tinyattn.ops import (
     window,
 )
 from tinyattn.ops import methods as _methods  # noqa: F401  (binds operators to Tensor)
+from tinyattn.ops.checked import checked as _checked
 
 _NAMES = {
     elementwise: "add sub mul div neg abs sign square sqrt exp expm1 log log1p tanh sin cos sigmoid erf relu "
@@ -64,7 +65,9 @@ _NAMES = {
     pooling: "max_pool2d avg_pool2d",
     random: "random_uniform random_normal bernoulli dropout",
 }
-PUBLIC = {name: getattr(module, name) for module, names in _NAMES.items() for name in names.split()}
+PUBLIC = {
+    name: _checked(name, getattr(module, name)) for module, names in _NAMES.items() for name in names.split()
+}
 
 for _name, _op in OPS.items():
     if _op.derivative is None:

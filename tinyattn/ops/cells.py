@@ -198,7 +198,7 @@ def gru_gates_before(xp, h, U, mask=None) -> Tensor:
 
 
 def _check_cell(op: str, x, h, w_ih, w_hh, count: int) -> None:
-    width = h.shape[-1]
+    width = h.shape[-1] if h.ndim else 0
     if (
         x.ndim != 2
         or h.ndim != 2
@@ -222,6 +222,8 @@ def lstm_cell(x, state, w_ih, w_hh, b_ih=None, b_hh=None) -> tuple[Tensor, Tenso
     """One LSTM step: x (B, I), state (h, c) of (B, H), w_ih (4H, I), w_hh (4H, H), biases (4H,), gates i, f,
     g, o as in torch → new (h, c).
     """
+    if not isinstance(state, (tuple, list)) or len(state) != 2:
+        fail(errors.ShapeError, "lstm_cell", "the state must be a pair (h, c)", f"{state!r} was got")
     h, c = map(as_tensor, state)
     x, w_ih, w_hh = as_tensor(x), as_tensor(w_ih), as_tensor(w_hh)
     _check_cell("lstm_cell", x, h, w_ih, w_hh, 4)

@@ -20,6 +20,8 @@ each of the s² classes of pixels is an ordinary convolution of ȳ with every fe
 import math
 from collections.abc import Sequence
 
+import numpy as np
+
 from tinyattn import errors
 from tinyattn.graph.tensor import Tensor, make, promote_operands
 from tinyattn.graph.types import Type, fail, is_float
@@ -168,7 +170,9 @@ hand_derived(
 def pair(op: str, name: str, value, least: int) -> Pair:
     """One number for both axes, or one for each; raises ShapeError."""
     both = (value, value) if not isinstance(value, (tuple, list)) else tuple(value)
-    if len(both) != 2 or any(isinstance(n, bool) or not hasattr(n, "__index__") or n < least for n in both):
+    if len(both) != 2 or any(
+        isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < least for n in both
+    ):
         must = f"{name} must be one or two integers ≥ {least}"
         fail(errors.ShapeError, op, must, f"{value!r} was got")
     return int(both[0]), int(both[1])

@@ -7,6 +7,7 @@ compiler into chains that run tile by tile.
 """
 
 import math
+import re
 from collections.abc import Callable
 
 import numpy as np
@@ -51,7 +52,12 @@ def _row(
         )
     )
 
+    count = 1 + max(int(place) for place in re.findall(r"\{(\d)\}", formula))
+
     def function(*operands) -> Tensor:
+        if len(operands) != count:
+            must = f"there must be {count} operand{'s' * (count > 1)}"
+            fail(errors.TinyattnError, name, must, f"{len(operands)} were got")
         values = promote_operands(*operands)
         dtype = promote(*(v.dtype for v in values))
         if needs == "float" and not is_float(dtype):

@@ -212,7 +212,7 @@ def _normalize(x: Tensor, index) -> list:
     expanded: list = []
     for item in items:
         if isinstance(item, (list, np.ndarray)):
-            item = as_tensor(np.asarray(item))
+            item = as_tensor(item)
         if isinstance(item, (bool, np.bool_)) or (isinstance(item, Tensor) and item.dtype == BOOL):
             fail(
                 errors.DTypeError,

@@ -18,7 +18,7 @@ import numpy as np
 from tinyattn import errors
 from tinyattn.graph.grad import ones_like, zeros_like
 from tinyattn.graph.tensor import Tensor, as_tensor, output
-from tinyattn.graph.types import FLOAT32, Type, fail, is_float, promote
+from tinyattn.graph.types import FLOAT32, Type, as_shape, fail, is_float, promote
 from tinyattn.kernels import tiling
 from tinyattn.ops import reduce
 from tinyattn.ops.elementwise import cast, sqrt
@@ -158,8 +158,7 @@ def _normalize(op: str, x, normalized_shape, *affine, eps: float) -> Tensor:
     given = [as_tensor(a, x) for a in affine if a is not None]
     dtype = promote(x.dtype, *(a.dtype for a in given))
     dtype = dtype if is_float(dtype) else FLOAT32
-    one = isinstance(normalized_shape, (int, np.integer))
-    shape = (int(normalized_shape),) if one else tuple(map(int, normalized_shape))
+    shape = as_shape(op, normalized_shape)
     if not shape or x.shape[x.ndim - len(shape) :] != shape or x.ndim < len(shape) or 0 in shape:
         fail(
             errors.ShapeError,

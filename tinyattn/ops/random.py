@@ -15,7 +15,7 @@ from tinyattn import errors
 from tinyattn.graph import trace
 from tinyattn.graph.op import ZERO, Op, register
 from tinyattn.graph.tensor import Tensor, as_tensor, make
-from tinyattn.graph.types import FLOAT32, Type, as_dtype, fail
+from tinyattn.graph.types import FLOAT32, Type, as_dtype, as_shape, fail, is_float
 from tinyattn.kernels import tiling
 from tinyattn.ops.elementwise import cast, cos, log, sqrt
 from tinyattn.ops.hand import bits
@@ -130,7 +130,7 @@ def random_uniform(shape, low: float = 0.0, high: float = 1.0, dtype=np.float32)
     """Numbers uniform in [low, high); new ones at every use outside, and at every call inside, a compiled
     function.
     """
-    u = draw("uniform", shape=tuple(map(int, shape)), dtype=as_dtype(dtype, "random_uniform"))
+    u = draw("uniform", shape=as_shape("random_uniform", shape), dtype=as_dtype(dtype, "random_uniform"))
     return u if (low, high) == (0.0, 1.0) else u * (high - low) + low
 
 
@@ -169,6 +169,7 @@ def dropout(x, p: float = 0.5) -> Tensor:
     ``p`` = 0 gives ``x``.
     """
     x = as_tensor(x)
+    x = x if is_float(x.dtype) else cast(x, FLOAT32)
     if not 0 <= p < 1:
         fail(errors.ShapeError, "dropout", "p must lie in [0, 1)", f"{p} was got")
     if p == 0:

@@ -242,7 +242,7 @@ def additive_alignment(q, k, v) -> Tensor:
     In a decoder the keys' projection is computed once for all steps.
     """
     q, k, v = as_tensor(q), as_tensor(k), as_tensor(v)
-    if q.ndim < 2 or k.ndim < 2 or not q.shape[-1] == k.shape[-1] == v.shape[0] or v.ndim != 1:
+    if q.ndim < 2 or k.ndim < 2 or not q.shape[-1] == k.shape[-1] or v.shape != k.shape[-1:]:
         fail(
             errors.ShapeError,
             "additive_score",

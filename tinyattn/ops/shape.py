@@ -12,7 +12,16 @@ import numpy as np
 from tinyattn import errors
 from tinyattn.graph.op import Op, register
 from tinyattn.graph.tensor import Tensor, as_tensor, make, promote_operands
-from tinyattn.graph.types import Type, broadcast, fail, normalize_axes, normalize_axis, promote
+from tinyattn.graph.types import (
+    Type,
+    as_dtype,
+    as_shape,
+    broadcast,
+    fail,
+    normalize_axes,
+    normalize_axis,
+    promote,
+)
 from tinyattn.ops.elementwise import cast
 
 
@@ -20,7 +29,7 @@ def reshape(x, *shape) -> Tensor:
     """``x`` with another shape of the same size, in row-major order; one axis may be −1."""
     x = as_tensor(x)
     sizes = tuple(shape[0]) if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
-    sizes = tuple(int(s) for s in sizes)
+    sizes = as_shape("reshape", sizes, -1)
     if sizes.count(-1) == 1:
         known = math.prod(s for s in sizes if s != -1)
         sizes = tuple(x.size // known if s == -1 and known else s for s in sizes)
@@ -94,7 +103,7 @@ register(
 
 def broadcast_to(x, shape: Sequence[int]) -> Tensor:
     """``x`` repeated to ``shape`` by NumPy's rules."""
-    x, shape = as_tensor(x), tuple(int(s) for s in shape)
+    x, shape = as_tensor(x), as_shape("broadcast_to", shape)
     return x if x.shape == shape else make("broadcast_to", x, shape=shape)
 
 
@@ -187,9 +196,22 @@ register(
 )
 
 
+def _several(op: str, tensors) -> list[Tensor]:
+    if not isinstance(tensors, (list, tuple)):
+        got = f"{type(tensors).__name__} was got"
+        fail(
+            errors.DTypeError,
+            op,
+            "the tensors must be given in a list or tuple",
+            got,
+            f"Write ta.{op}([a, b]).",
+        )
+    return promote_operands(*tensors)
+
+
 def concat(tensors: Sequence, axis: int = 0) -> Tensor:
     """Tensors joined along an existing axis; the other axes must agree."""
-    parts = promote_operands(*tensors)
+    parts = _several("concat", tensors)
     if not parts:
         fail(errors.ShapeError, "concat", "there must be at least one tensor", "none was got")
     dtype = promote(*(p.dtype for p in parts))
@@ -269,7 +291,7 @@ def squeeze(x, axis=None) -> Tensor:
 
 def stack(tensors: Sequence, axis: int = 0) -> Tensor:
     """Tensors of one shape, joined along a new axis."""
-    parts = promote_operands(*tensors)
+    parts = _several("stack", tensors)
     if len({p.shape for p in parts}) != 1:
         fail(
             errors.ShapeError,
@@ -277,6 +299,7 @@ def stack(tensors: Sequence, axis: int = 0) -> Tensor:
             "all tensors must have one shape",
             f"{[p.shape for p in parts]} were got",
         )
+    axis = normalize_axis("stack", axis, parts[0].ndim + 1)
     return concat([expand_dims(p, axis) for p in parts], axis)
 
 
@@ -284,7 +307,12 @@ def split(x, sizes: int | Sequence[int], axis: int = 0) -> list[Tensor]:
     """``x`` cut along an axis: into ``sizes`` equal parts, or parts of the given sizes."""
     x = as_tensor(x)
     axis = normalize_axis("split", axis, x.ndim)
-    parts = [x.shape[axis] // sizes] * sizes if isinstance(sizes, int) else list(sizes)
+    one = isinstance(sizes, (int, np.integer))
+    counts = as_shape("split", sizes, 1 if one else 0)
+    if one and x.shape[axis] % counts[0]:
+        must = f"the number of parts must divide {x.shape[axis]}"
+        fail(errors.ShapeError, "split", must, f"{sizes} was got")
+    parts = [x.shape[axis] // counts[0]] * counts[0] if one else list(counts)
     if sum(parts) != x.shape[axis]:
         fail(errors.ShapeError, "split", f"the parts must add up to {x.shape[axis]}", f"{parts} was got")
     result, start = [], 0
@@ -305,8 +333,10 @@ def flip(x, axis=None) -> Tensor:
 def pad(x, widths, value: float = 0.0) -> Tensor:
     """``x`` with ``widths`` = ((before, after), …) constant elements added along each axis."""
     x = as_tensor(x)
-    pairs = [(int(w), int(w)) if isinstance(w, int) else tuple(map(int, w)) for w in widths]
-    if len(pairs) != x.ndim or any(len(p) != 2 or min(p) < 0 for p in pairs):
+    given = widths if isinstance(widths, (tuple, list)) else [widths]
+    pairs = [as_shape("pad", w) for w in given]
+    pairs = [p * 2 if len(p) == 1 else p for p in pairs]
+    if len(pairs) != x.ndim or any(len(p) != 2 for p in pairs):
         fail(
             errors.ShapeError,
             "pad",
@@ -340,7 +370,9 @@ def full(shape: int | Sequence[int], value, dtype=np.float32) -> Tensor:
     if isinstance(dtype, int):
         must = "the shape must be one argument, a tuple"
         fail(errors.ShapeError, "full", must, f"{shape} and {dtype} were got", "Write ta.ones((2, 3)).")
-    return broadcast_to(constant(value, dtype), (shape,) if isinstance(shape, int) else shape)
+    if not isinstance(value, (bool, int, float, np.number, np.bool_)):
+        fail(errors.DTypeError, "full", "the value must be a number", f"{value!r} was got")
+    return broadcast_to(constant(value, as_dtype(dtype, "full")), as_shape("full", shape))
 
 
 def zeros(shape: int | Sequence[int], dtype=np.float32) -> Tensor:
