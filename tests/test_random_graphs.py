@@ -49,6 +49,60 @@ class Ours:
     def take(self, x, rows):
         return ta.take(x, rows, 0)
 
+    def attention(self, q, k, v, mask, causal):
+        return ta.attention(q, k, v, mask, causal)
+
+    def additive(self, q, k, w):
+        return ta.softmax(ta.additive_alignment(q, k, w)) @ k
+
+    def layer_norm(self, x, w, b):
+        return ta.layer_norm(x, COLUMNS, w, b, 0.1)
+
+    def rms_norm(self, x, w):
+        return ta.rms_norm(x, COLUMNS, w, 0.1)
+
+    def batch_norm(self, x, w, b):
+        return ta.batch_norm(x, None, None, w, b, training=True, eps=0.1)[0]
+
+    def gelu(self, x, approximate):
+        return ta.gelu(x, approximate)
+
+    def conv1d(self, x, w, dilation):
+        return ta.conv1d(x[None], w, padding=dilation, dilation=dilation)[0]
+
+    def conv2d(self, x, w):
+        return ta.conv2d(x[None, None], w[None, None], padding=1)[0, 0]
+
+    def conv_transpose2d(self, x, w):
+        return ta.conv_transpose2d(x[None, None], w[None, None])[0, 0]
+
+    def avg_pool2d(self, x):
+        return ta.avg_pool2d(x[None, None], 3, 1, 1)[0, 0]
+
+    def losses(self, h, w, targets, smoothing):
+        return ta.linear_cross_entropy(h, w, targets, label_smoothing=smoothing)
+
+    def content(self, k, m):
+        return ta.content_addressing(k, ta.exp(ta.tanh(k[:, 0])), m, 0.1)
+
+    def shift(self, w, s):
+        return ta.circular_shift(w, s)
+
+    def sharpen(self, w, g):
+        return ta.sharpen(w, g)
+
+    def write(self, m, w, e, a):
+        return ta.memory_write(m, w, e, a)
+
+    def read(self, w, m):
+        return ta.memory_read(w, m)
+
+    def relu_norm(self, x, by):
+        return ta.relu_norm(x, by=by, eps=0.1)
+
+    def again(self, a, b):
+        return ta.checkpoint(lambda a, b: ta.gelu(a @ b.T) @ ta.tanh(b))(a, b)
+
     def loop(self, h, xs, w, reverse):
         final, stacked = ta.scan(lambda c, x: (ta.tanh(c * w + x), c * x), h, xs, reverse=reverse)
         return stacked + final
@@ -93,6 +147,69 @@ class Theirs:
     def take(self, x, rows):
         return x[self.torch.tensor(rows)]
 
+    def attention(self, q, k, v, mask, causal):
+        open_ = (
+            self.torch.ones(ROWS, ROWS, dtype=self.torch.bool) if mask is None else self.torch.tensor(mask)
+        )
+        scores = q @ k.T / COLUMNS**0.5
+        scores = scores.masked_fill(~(open_.tril() if causal else open_), -float("inf"))
+        return self.torch.softmax(scores, -1) @ v
+
+    def additive(self, q, k, w):
+        return self.torch.softmax(self.torch.tanh(q[:, None] + k) @ w, -1) @ k
+
+    def layer_norm(self, x, w, b):
+        return self.torch.nn.functional.layer_norm(x, (COLUMNS,), w, b, 0.1)
+
+    def rms_norm(self, x, w):
+        return self.torch.nn.functional.rms_norm(x, (COLUMNS,), w, 0.1)
+
+    def batch_norm(self, x, w, b):
+        return self.torch.nn.functional.batch_norm(x, None, None, w, b, True, eps=0.1)
+
+    def gelu(self, x, approximate):
+        return self.torch.nn.functional.gelu(x, approximate=approximate)
+
+    def conv1d(self, x, w, dilation):
+        return self.torch.nn.functional.conv1d(x[None], w, padding=dilation, dilation=dilation)[0]
+
+    def conv2d(self, x, w):
+        return self.torch.nn.functional.conv2d(x[None, None], w[None, None], padding=1)[0, 0]
+
+    def conv_transpose2d(self, x, w):
+        return self.torch.nn.functional.conv_transpose2d(x[None, None], w[None, None])[0, 0]
+
+    def avg_pool2d(self, x):
+        return self.torch.nn.functional.avg_pool2d(x[None, None], 3, 1, 1)[0, 0]
+
+    def losses(self, h, w, targets, smoothing):
+        targets = self.torch.tensor(targets)
+        return self.torch.nn.functional.cross_entropy(h @ w.T, targets, label_smoothing=smoothing)
+
+    def content(self, k, m):
+        cosine = k @ m.T / (k.norm(dim=1)[:, None] * m.norm(dim=1) + 0.1)
+        return self.torch.softmax(self.exp(self.tanh(k[:, :1])) * cosine, -1)
+
+    def shift(self, w, s):
+        return sum(self.torch.roll(w, j - 1, -1) * s[:, j : j + 1] for j in range(3))
+
+    def sharpen(self, w, g):
+        powers = w ** g[:, None]
+        return powers / powers.sum(-1, keepdim=True)
+
+    def write(self, m, w, e, a):
+        return m * (1 - w[..., None] * e[:, None]).prod(0) + w.T @ a
+
+    def read(self, w, m):
+        return w @ m
+
+    def relu_norm(self, x, by):
+        positive = self.relu(x)
+        return positive / (positive.sum(-1, keepdim=True) + 0.1 if by == "sum" else COLUMNS)
+
+    def again(self, a, b):
+        return self.torch.nn.functional.gelu(a @ b.T) @ self.tanh(b)
+
     def loop(self, h, xs, w, reverse):
         order, stacked = range(len(xs)), {}
         for t in reversed(order) if reverse else order:
@@ -101,6 +218,7 @@ class Theirs:
 
 
 _MASK = np.array([[True, False, True, True], [False, True, False, False], [True, True, True, False]])
+_OPEN = np.array([[True, False, True], [True, True, False], [False, True, True]])
 
 STEPS = {
     "add": lambda lib, a, b, k: a + b,
@@ -133,6 +251,26 @@ STEPS = {
     "row": lambda lib, a, b, k: a * b[k % 3] + b[:, k : k + 1],
     "cumsum": lambda lib, a, b, k: lib.cumsum(a, k % 2) / 2,
     "take": lambda lib, a, b, k: lib.take(a, np.array([k % 3, 0, k % 3])),
+    "attention": lambda lib, a, b, k: lib.attention(a, b, a * 0.5 + b, _OPEN if k > 1 else None, k % 2 == 1),
+    "additive": lambda lib, a, b, k: lib.additive(a, b, a[k % 3]),
+    "layer_norm": lambda lib, a, b, k: lib.layer_norm(a, b[0], b[k % 3]),
+    "rms_norm": lambda lib, a, b, k: lib.rms_norm(a, b[k % 3]),
+    "batch_norm": lambda lib, a, b, k: lib.batch_norm(a, b[0], b[k % 3]),
+    "gelu": lambda lib, a, b, k: lib.gelu(a, ("none", "tanh")[k % 2]),
+    "conv1d": lambda lib, a, b, k: lib.conv1d(a, lib.concat([b[None, :, :3]] * ROWS, 0), 1 + k % 2),
+    "conv2d": lambda lib, a, b, k: lib.conv2d(a, b[:, :3]),
+    "conv_transpose2d": lambda lib, a, b, k: lib.conv_transpose2d(a, b[:2, :2])[:ROWS, :COLUMNS],
+    "avg_pool2d": lambda lib, a, b, k: lib.avg_pool2d(a) + b,
+    "losses": lambda lib, a, b, k: lib.losses(a, b, np.array([2, 0, k % 3]), 0.1 * (k > 1)) * a,
+    "content": lambda lib, a, b, k: lib.content(a, b) @ b,
+    "rotate": lambda lib, a, b, k: lib.shift(a, lib.softmax(b, 1)[:, :3]),
+    "sharpen": lambda lib, a, b, k: lib.sharpen(lib.softmax(a, 1), 1 + lib.softplus(b[:, k])),
+    "write": lambda lib, a, b, k: lib.write(
+        a, lib.softmax(b[:2, :3], 1), lib.sigmoid(b[1:]), lib.tanh(a[:2])
+    ),
+    "read": lambda lib, a, b, k: lib.read(lib.softmax(b[:, :3], 1), a),
+    "relu_norm": lambda lib, a, b, k: lib.relu_norm(a, ("length", "sum")[k % 2]),
+    "again": lambda lib, a, b, k: lib.again(a, b),
     "loop": lambda lib, a, b, k: lib.loop(b[0], a, b[k % 3], k > 1),
 }
 
