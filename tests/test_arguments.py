@@ -36,7 +36,7 @@ MISTAKES = {
     "an axis that is an array": (lambda: ta.softmax(X, X), "[softmax] the axis must be an integer from -2 to 1, but array([[1., 1., 1.], [1., 1., 1.]], dtype=float32) was got."),
     "one tensor to join": (lambda: ta.concat(1.0), "[concat] the tensors must be given in a list or tuple, but float was got."),
     "no parts": (lambda: ta.split(X, 0), "[split] a shape must be made of integers ≥ 1, but 0 was got."),
-    "parts that don't divide": (lambda: ta.split(X, 2, 1), "[split] the number of parts must divide 3, but 2 was got."),
+    "a text for a width": (lambda: ta.pad(X, ((1, 1), (0, "x"))), "[pad] one (before, after) ≥ 0 must be given for each of 2 axes, but ((1, 1), (0, 'x')) was got."),
     "a ragged index": (lambda: ta.tensor(X)[[[1, 2], [3]]], f"{DTYPES}, but list was got."),
     "one operand of two": (lambda: ta.add(X), "[add] there must be 2 operands, but 1 were got."),
     "three operands of two": (lambda: ta.maximum(X, X, X), "[maximum] there must be 2 operands, but 3 were got."),

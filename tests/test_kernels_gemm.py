@@ -400,3 +400,14 @@ def test_machine_code():
     # No sums are put aside. With 16 registers for 12 sums LLVM may put one operand aside, outside of the hot path.
     aside = re.findall(rf"vmovups\s+%{register}\d+, -?\d*\(%rsp", loop)
     assert len(aside) <= (0 if blocking.VECTOR_BYTES == 64 else 1)
+
+
+@pytest.mark.skipif(PURE or blocking.VECTOR_BYTES == 16, reason="looks at x86 vector instructions")
+@pytest.mark.parametrize("kernel", ["attention.forward", "convolution.correlate"])
+def test_machine_code_of_kernels_with_products_inside(kernel):
+    from tinyattn.kernels import compiler
+
+    register = {64: "zmm", 32: "ymm"}[blocking.VECTOR_BYTES]
+    code = compiler.library(kernel, "f32", f"{kernel.replace('.', '_')}_machine_code").get_asm_str()
+    assert len(re.findall(rf"vfn?madd\w+ps\s.*{register}", code)) >= 20
+    assert not re.findall(r"\bcallq?\s+[A-Za-z_]", code)

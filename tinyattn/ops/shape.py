@@ -309,9 +309,6 @@ def split(x, sizes: int | Sequence[int], axis: int = 0) -> list[Tensor]:
     axis = normalize_axis("split", axis, x.ndim)
     one = isinstance(sizes, (int, np.integer))
     counts = as_shape("split", sizes, 1 if one else 0)
-    if one and x.shape[axis] % counts[0]:
-        must = f"the number of parts must divide {x.shape[axis]}"
-        fail(errors.ShapeError, "split", must, f"{sizes} was got")
     parts = [x.shape[axis] // counts[0]] * counts[0] if one else list(counts)
     if sum(parts) != x.shape[axis]:
         fail(errors.ShapeError, "split", f"the parts must add up to {x.shape[axis]}", f"{parts} was got")
@@ -333,16 +330,19 @@ def flip(x, axis=None) -> Tensor:
 def pad(x, widths, value: float = 0.0) -> Tensor:
     """``x`` with ``widths`` = ((before, after), …) constant elements added along each axis."""
     x = as_tensor(x)
-    given = widths if isinstance(widths, (tuple, list)) else [widths]
-    pairs = [as_shape("pad", w) for w in given]
-    pairs = [p * 2 if len(p) == 1 else p for p in pairs]
-    if len(pairs) != x.ndim or any(len(p) != 2 for p in pairs):
+    widths = widths.tolist() if isinstance(widths, np.ndarray) else widths
+    given = widths if isinstance(widths, (tuple, list)) else (widths,)
+    pairs = [tuple(w) if isinstance(w, (tuple, list)) else (w, w) for w in given]
+    if len(pairs) != x.ndim or any(
+        len(p) != 2 or not all(isinstance(n, (int, np.integer)) and n >= 0 for n in p) for p in pairs
+    ):
         fail(
             errors.ShapeError,
             "pad",
             f"one (before, after) ≥ 0 must be given for each of {x.ndim} axes",
             f"{widths} was got",
         )
+    pairs = [(int(before), int(after)) for before, after in pairs]
     shape = tuple(b + s + a for (b, a), s in zip(pairs, x.shape, strict=True))
     starts = tuple(b for b, _ in pairs)
     padded = make("unslice", x, starts=starts, steps=(1,) * x.ndim, shape=shape)
