@@ -203,7 +203,7 @@ def _max_backward(x, g, kernel, stride, padding):
 
 
 _TIES = fixed([[[[1.0, 1.0, 0.0], [1.0, 1.0, 2.0], [2.0, 0.0, 2.0]]]])
-_NAN = fixed([[[[np.nan, 1.0, 0.0, -np.inf], [1.0, 1.0, -np.inf, -np.inf]]]])
+_NAN = fixed([[[[np.nan, 1.0, 0.0, -np.inf, 3.0, 1.0], [1.0, 1.0, -np.inf, -np.inf, 2.0, np.nan]]]])
 
 
 def _pool_row(name, numpy, special):

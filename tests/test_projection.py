@@ -57,3 +57,9 @@ def test_bits_do_not_depend_on_the_number_of_threads(chunked):
             assert np.array_equal(one, two)
     finally:
         ta.set_num_threads(before)
+
+
+def test_logits_of_gpt_2_take_a_chunk_by_default():
+    hidden, table = ta.zeros((8192, 4)), ta.parameter(np.zeros((50257, 4), np.float32))
+    loss = ta.linear_cross_entropy(hidden, table, ta.zeros(8192, np.int64))
+    assert ta.Program([loss, *ta.grad(loss, [table])]).peak_bytes < 80 << 20
