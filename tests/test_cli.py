@@ -10,7 +10,8 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from tinyattn.cli import main, settings, tools
+from tinyattn.cli import main, settings, tools, workloads
+from tinyattn.cli.points import samples
 from tinyattn.cli.settings import UsageError
 from tinyattn.train import charts, report
 
@@ -307,6 +308,31 @@ def test_draw(capsys, tmp_path):
 def test_gradcheck(capsys):
     code, out, _ = run(capsys, "gradcheck", "tanh", "softmax", "additive_score")
     assert code == 0 and "3 of 3 derivatives agree" in out
+
+
+def test_gradcheck_knows_what_is_derived_by_hand():
+    import tinyattn as ta
+
+    derived = {name for name, op in ta.graph.op.OPS.items() if op.definition is not None}
+    assert derived & set(ta.ops.PUBLIC) <= set(samples())
+
+
+@pytest.mark.parametrize(
+    "name", ["attention", "conv2d", "layer_norm", "linear_cross_entropy", "memory_write"]
+)
+def test_gradcheck_of_networks(name, capsys):
+    code, out, _ = run(capsys, "gradcheck", name)
+    assert code == 0 and "1 of 1 derivatives agree" in out and out.endswith(" s)\n")
+
+
+def test_warmup(capsys, monkeypatch):
+    seen = []
+    build = workloads.WORKLOADS["gpt"].build
+    monkeypatch.setitem(
+        workloads.WORKLOADS, "gpt", workloads.Entry(lambda size: (seen.append(size), build(1))[1], 1, "")
+    )
+    code, out, _ = run(capsys, "warmup", "--json")
+    assert code == 0 and set(json.loads(out)) == {"gpt", "bahdanau", "seq2seq"} and seen
 
 
 def test_gradcheck_finds_a_wrong_derivative(capsys, monkeypatch):

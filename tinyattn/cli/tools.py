@@ -33,7 +33,7 @@ def gradcheck(arguments: argparse.Namespace) -> int:
                 f"did you mean {' or '.join(close)}?" if close else f"known are {', '.join(sorted(table))}."
             )
             raise UsageError(f"[gradcheck] OP must be an operation, but {name!r} was got: {advice}")
-    outcomes = {}
+    started, outcomes = time.perf_counter(), {}
     for name in arguments.ops or table:
         function, inputs = table[name]
         try:
@@ -46,9 +46,8 @@ def gradcheck(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(outcomes))
     else:
-        print(
-            f"{len(outcomes) - wrong} of {len(outcomes)} derivatives agree with finite differences, to second order"
-        )
+        right = f"{len(outcomes) - wrong} of {len(outcomes)} derivatives agree with finite differences"
+        print(f"{right}, to second order ({time.perf_counter() - started:.1f} s)")
     return 1 if wrong else 0
 
 
@@ -115,6 +114,11 @@ CHECKS: dict[str, Callable[[], str]] = {
 
 def _warm() -> Iterator[tuple[str, float]]:
     """Run what a first training run would compile: (name, seconds) of each."""
+    started = time.perf_counter()
+    work = workloads.get("gpt").build(2)
+    work()
+    work.model.generate(np.zeros((1, 2), np.int32), 1)
+    yield "gpt", time.perf_counter() - started
     for name in ("bahdanau", "seq2seq"):
         model_class = models.get(name).load()
         model = model_class(model_class.Config(12, 12, embedding=16, hidden=16, maxout=16))
