@@ -244,7 +244,8 @@ def test_tokens_are_drawn_as_their_probabilities_say():
 @pytest.mark.parametrize(
     "action, text",
     [
-        (lambda m: GPTConfig(n_layer=0), "[GPT] n_layer must be positive, but 0 was got."),
+        (lambda m: GPTConfig(n_layer=0), "[GPT] n_layer must be a positive integer, but 0 was got."),
+        (lambda m: GPTConfig(n_embd=16.0), "[GPT] n_embd must be a positive integer, but 16.0 was got."),
         (lambda m: GPTConfig(n_embd=10, n_head=3), "[GPT] n_embd must be divisible by n_head = 3, but 10 was got."),
         (lambda m: GPTConfig(dropout=1.0), "[GPT] dropout must lie in [0, 1), but 1.0 was got."),
         (lambda m: GPTConfig(activation="tanh"),

@@ -33,7 +33,8 @@ _TORCH = {
     "cat": "concat", "randn": "random_normal", "rand": "random_uniform", "unsqueeze": "expand_dims",
     "permute": "transpose", "bmm": "matmul", "mm": "matmul", "pow": "power", "clamp": "clip",
     "as_tensor": "tensor", "from_numpy": "tensor", "no_grad": "stop_gradient", "gather": "take_along_axis",
-    "masked_fill": "where", "Parameter": "parameter", "compile": "function",
+    "masked_fill": "where",
+    "scaled_dot_product_attention": "attention", "Parameter": "parameter", "compile": "function",
 }  # fmt: skip
 """What PyTorch calls things that have NumPy's names here."""
 

@@ -58,17 +58,16 @@ class GPTConfig:
         """Raise TinyattnError, with one sentence, for a value that makes no sense."""
         for entry in fields(self):
             value = getattr(self, entry.name)
-            if entry.type is int and value < 1:
-                raise TinyattnError(f"[GPT] {entry.name} must be positive, but {value!r} was got.")
+            if entry.type is int and (not isinstance(value, (int, np.integer)) or value < 1):
+                fail(TinyattnError, "GPT", f"{entry.name} must be a positive integer", f"{value!r} was got")
         if self.n_embd % self.n_head:
-            raise ShapeError(
-                f"[GPT] n_embd must be divisible by n_head = {self.n_head}, but {self.n_embd} was got."
-            )
+            must = f"n_embd must be divisible by n_head = {self.n_head}"
+            fail(ShapeError, "GPT", must, f"{self.n_embd} was got")
         if not 0 <= self.dropout < 1:
-            raise TinyattnError(f"[GPT] dropout must lie in [0, 1), but {self.dropout!r} was got.")
+            fail(TinyattnError, "GPT", "dropout must lie in [0, 1)", f"{self.dropout!r} was got")
         if self.activation not in ACTIVATIONS:
-            names = ", ".join(ACTIVATIONS)
-            raise TinyattnError(f"[GPT] activation must be one of {names}, but {self.activation!r} was got.")
+            must = f"activation must be one of {', '.join(ACTIVATIONS)}"
+            fail(TinyattnError, "GPT", must, f"{self.activation!r} was got")
 
     @classmethod
     def gpt1(cls, **changes: Any) -> "GPTConfig":

@@ -98,6 +98,7 @@ def content_addressing(key, strength, memory, eps: float = 1e-8) -> Tensor:
             "content_addressing",
             "key (…, H, W), or (…, W) for one head, and memory (…, N, W) must agree but for H and N",
             f"{key.shape} and {memory.shape} were got",
+            "The order is content_addressing(key, strength, memory).",
         )
     strength = one_for_each("content_addressing", "strength", strength, key.shape[:-1], "one number a key")
     strength = expand_dims(strength, -1) if single else strength

@@ -53,6 +53,7 @@ def memory_read(weights, memory) -> Tensor:
             "memory_read",
             "weights (…, H, N), or (…, N) for one head, and memory (…, N, W) must agree but for H and W",
             f"{weights.shape} and {memory.shape} were got",
+            "The order is memory_read(weights, memory).",
         )
     read = call("memory_read", heads, memory)
     return reshape(read, (*read.shape[:-2], read.shape[-1])) if single else read
