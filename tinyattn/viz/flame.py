@@ -106,7 +106,8 @@ def _draw(box: Box, x: float, y: int, scale: float, whole: float, parts: list[st
         return
     fill, border = _LOOK[box.phase]
     share = box.cost.seconds / whole if whole else 0.0
-    tip = f"{box.kind} {' / '.join(box.place[2:]) or box.name}: {share:.1%} of the kernels' time\n{box.cost}"
+    what = f"{box.kind} {' / '.join(box.place[2:]) or box.name}" if box.phase else "the whole step"
+    tip = f"{what}: {share:.1%} of the kernels' time\n{box.cost}"
     if box.line:
         tip += f"\n{box.line}"
     ident = as_id("/".join(box.place))
