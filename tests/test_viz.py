@@ -637,3 +637,9 @@ def test_heatmap_as_png_and_pdf(tmp_path):
     assert (tmp_path / "heat.png").read_bytes()[:4] == b"\x89PNG" and (tmp_path / "heat.pdf").read_bytes()[
         :4
     ] == b"%PDF"
+
+
+def test_arrows_say_which_output_of_attention_they_carry():
+    q, k, v = (ta.tensor(np.ones((2, 3)), name=name) for name in "qkv")
+    picture = viz.draw(ta.attention(q, k, v).sum(), wrt=[q, k, v]).digraph.source
+    assert {"label=<query>", "label=<keys>", "label=<values>"} <= set(re.findall(r"label=<\w+>", picture))

@@ -88,8 +88,8 @@ class Builder:
             else:
                 used = asked.get(node, ())
                 where[node] = start = self._box(node, room, where, used)
-                parts[node] = lambda key, start=start, used=used: Source(
-                    start.node, str(key) if len(used) > 1 else ""
+                parts[node] = lambda key, start=start, used=used, node=node: Source(
+                    start.node, labels.output_name(node, key) if len(used) > 1 else ""
                 )
             if not room.prefix and isinstance(at := where.get(node), Source):
                 self.drawn[node] = at.node
