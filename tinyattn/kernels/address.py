@@ -16,13 +16,13 @@ shifted lie in memory with R more at either end, copied from the other end, so t
 
 from tinyattn.kernels import vecmath
 from tinyattn.kernels.elementary import Elementary
+from tinyattn.kernels.formula import absolute, sqrt
+from tinyattn.kernels.formula import select as choose
 from tinyattn.kernels.lanes import dot, largest, total
 from tinyattn.kernels.real import inline
 from tinyattn.kernels.simd import i64
 from tinyattn.kernels.sweep import along, dot_rows, sweep
 from tinyattn.kernels.tiling import ROW_ROOM, room_of_address
-from tinyattn.kernels.vector import absolute, sqrt
-from tinyattn.kernels.vector import select as choose
 
 _room_of_address = inline(room_of_address)
 
@@ -159,7 +159,7 @@ def forward(real):
     """
     pointer, size, zero, one = real.pointer, real.size, real.type(0), real.type(1)
     norms, activated, stages = _norms(real), _activated(real), _stages(real)
-    dots, length_of, room_of = dot_rows(real), vecmath.scalar(sqrt, real.name, real.name), _room_of_address
+    dots, length_of, room_of = dot_rows(real), vecmath.sqrt(real), _room_of_address
     cosines = along(real, 2, 2, lambda product, n, length, eps: product / (length * n + eps))
     power = _power(real)
     sharpen = along(real, 1, 2, lambda x, top, gamma: power(x, top, gamma)[0])
@@ -205,7 +205,7 @@ def backward(real):
     """
     pointer, size, zero, one = real.pointer, real.size, real.type(0), real.type(1)
     norms, activated, stages, mixed = _norms(real), _activated(real), _stages(real), _mixed(real)
-    length_of, room_of = vecmath.scalar(sqrt, real.name, real.name), _room_of_address
+    length_of, room_of = vecmath.sqrt(real), _room_of_address
     log, power = vecmath.log(real), along(real, 1, 2, _power(real), results=2)
 
     def sharpen(p, logarithm, w, g, slope, mean, scale):

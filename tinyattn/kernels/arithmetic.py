@@ -1,10 +1,10 @@
-"""What each operation of a chain computes, as formulas (see :mod:`tinyattn.kernels.vector`)."""
+"""What each operation of a chain computes, as formulas (see :mod:`tinyattn.kernels.formula`)."""
 
 import math
 
 from tinyattn.kernels.elementary import Elementary
+from tinyattn.kernels.formula import absolute, ceil, convert, floor, quotient, round_even, select, sqrt
 from tinyattn.kernels.opcodes import OPCODES
-from tinyattn.kernels.vector import absolute, ceil, convert, floor, quotient, round_even, select, sqrt
 
 
 def _maximum(a, b):

@@ -9,12 +9,12 @@ strip one strip after the other is done. A tile has its channels to itself, so e
 taken in an order that depends on the sizes alone.
 """
 
+from tinyattn.kernels.formula import sqrt
 from tinyattn.kernels.lanes import total
 from tinyattn.kernels.passes import one_pass
 from tinyattn.kernels.real import inline
 from tinyattn.kernels.simd import i64
 from tinyattn.kernels.tiling import BATCH_NORM_STRIP, channels_of_batch_norm
-from tinyattn.kernels.vector import sqrt
 
 _channels = inline(channels_of_batch_norm)
 _STRIP = BATCH_NORM_STRIP

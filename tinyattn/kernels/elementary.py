@@ -19,11 +19,11 @@ import math
 import numpy as np
 
 from tinyattn.kernels import coefficients
-from tinyattn.kernels.vector import absolute, bits, convert, floor, polynomial, select
+from tinyattn.kernels.formula import absolute, bits, convert, floor, polynomial, select
 
 
 class Elementary:
-    """The functions as formulas (see :mod:`tinyattn.kernels.vector`) for one type of numbers, ``"f32"`` or
+    """The functions as formulas (see :mod:`tinyattn.kernels.formula`) for one type of numbers, ``"f32"`` or
     ``"f64"``.
     """
 

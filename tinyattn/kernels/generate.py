@@ -23,41 +23,12 @@ from llvmlite import ir
 from tinyattn.kernels import blocking
 from tinyattn.kernels.arithmetic import formulas
 from tinyattn.kernels.chains import CONTIGUOUS, NUMBER, REPEATED, SCALAR, SIZES, SPACED, Chain
+from tinyattn.kernels.formula import NUMPY, Value
 from tinyattn.kernels.opcodes import OPCODES
-from tinyattn.kernels.vector import LLVM, NUMPY, Value
+from tinyattn.kernels.vectors import I32, WORD, Vectors, constant, loop
 
-_BYTE, _I32, _WORD = ir.IntType(8), ir.IntType(32), ir.IntType(64)
 _ONE_BY_ONE = {("floor_divide", "i64"), ("mod", "i64")}
 """Operations that no machine has vector instructions for."""
-
-
-def _constant(value: int) -> ir.Constant:
-    return ir.Constant(_WORD, value)
-
-
-class _Loop:
-    """A counting loop under construction: ``for index in range(start, end, step)``, as a context."""
-
-    def __init__(self, builder, start, end, step: int = 1):
-        self.builder, self.start, self.end, self.step = builder, start, end, _constant(step)
-
-    def __enter__(self):
-        builder = self.builder
-        before = builder.block
-        self.head, body, self.after = (builder.append_basic_block() for _ in range(3))
-        builder.branch(self.head)
-        builder.position_at_end(self.head)
-        self.index = builder.phi(_WORD)
-        self.index.add_incoming(self.start, before)
-        builder.cbranch(builder.icmp_signed("<", self.index, self.end), body, self.after)
-        builder.position_at_end(body)
-        return self.index
-
-    def __exit__(self, *error):
-        builder = self.builder
-        self.index.add_incoming(builder.add(self.index, self.step), builder.block)
-        builder.branch(self.head)
-        builder.position_at_end(self.after)
 
 
 class _Writer:
@@ -66,9 +37,10 @@ class _Writer:
     def __init__(self, chain: Chain, symbol: str):
         self.chain = chain
         self.lanes = blocking.lanes(chain.real)
+        self.words = self._vectors("i64")
         self.module = ir.Module(symbol)
         self.module.triple = llvm.get_default_triple()
-        kernel = ir.Function(self.module, ir.FunctionType(ir.VoidType(), [_WORD] * 4), symbol)
+        kernel = ir.Function(self.module, ir.FunctionType(ir.VoidType(), [WORD] * 4), symbol)
         self.builder = ir.IRBuilder(kernel.append_basic_block())
         self.block, first, last, _ = kernel.args
         self._words = 0
@@ -85,13 +57,13 @@ class _Writer:
             for k, ((kind, mode), (address, _, _)) in enumerate(zip(chain.inputs, inputs, strict=True))
             if mode in (NUMBER, SCALAR)
         }
-        across = builder.sdiv(builder.add(columns, builder.sub(tile_columns, _constant(1))), tile_columns)
-        with _Loop(builder, first, last) as tile:
+        across = builder.sdiv(builder.add(columns, builder.sub(tile_columns, constant(1))), tile_columns)
+        with loop(builder, first, last) as tile:
             row, column = builder.sdiv(tile, across), builder.srem(tile, across)
             row, column = builder.mul(row, tile_rows), builder.mul(column, tile_columns)
             row_end = self._least(builder.add(row, tile_rows), rows)
             column_end = self._least(builder.add(column, tile_columns), columns)
-            with _Loop(builder, row, row_end) as r:
+            with loop(builder, row, row_end) as r:
                 starts = self._starts(r, extents, inputs)
                 values = dict(same)
                 for k, (kind, mode) in enumerate(chain.inputs):
@@ -99,7 +71,7 @@ class _Writer:
                         values[k] = self._load_one(kind, starts[k])
                 before = builder.mul(r, columns)
                 outs = [
-                    builder.add(target, builder.mul(before, _constant(SIZES[kind])))
+                    builder.add(target, builder.mul(before, constant(SIZES[kind])))
                     for target, (kind, _) in zip(targets, chain.outputs, strict=True)
                 ]
                 steps = [step for _, _, step in inputs]
@@ -108,19 +80,19 @@ class _Writer:
 
     def _next(self):
         """The next argument word."""
-        pointer = self.builder.inttoptr(self.block, _WORD.as_pointer())
+        pointer = self.builder.inttoptr(self.block, WORD.as_pointer())
         self._words += 1
-        return self.builder.load(self.builder.gep(pointer, [_constant(self._words - 1)]), align=8)
+        return self.builder.load(self.builder.gep(pointer, [constant(self._words - 1)]), align=8)
 
     def _operand(self, kind: str, mode: int):
         """An input's address, strides along the outer dimensions, and stride along a row."""
         if mode == NUMBER:
-            address = self.builder.add(self.block, _constant(8 * self._words))
+            address = self.builder.add(self.block, constant(8 * self._words))
             self._words += 1
             return address, [], None
         address = self._next()
         strides = [self._next() for _ in range(self.chain.outer)] if mode != SCALAR else []
-        return address, strides, self._next() if mode == SPACED else _constant(SIZES[kind])
+        return address, strides, self._next() if mode == SPACED else constant(SIZES[kind])
 
     def _least(self, a, b):
         return self.builder.select(self.builder.icmp_signed("<", a, b), a, b)
@@ -140,20 +112,12 @@ class _Writer:
         return starts
 
     def _row(self, start, end, values, starts, steps, outs) -> None:
-        """Columns ``start <= c < end`` of a row. Where masked stores cost nothing, all vectors are masked;
-        elsewhere only the last one is, in a loop of its own.
-        """
-        builder = self.builder
-        if blocking.MASKED_STORES:
-            with _Loop(builder, start, end, self.lanes) as c:
-                self._vector(c, self._mask(builder.sub(end, c)), values, starts, steps, outs)
-            return
-        count = builder.sub(end, start)
-        whole = builder.sub(end, builder.srem(count, _constant(self.lanes)))
-        with _Loop(builder, start, whole, self.lanes) as c:
-            self._vector(c, None, values, starts, steps, outs)
-        with _Loop(builder, whole, end, self.lanes) as c:
-            self._vector(c, self._mask(builder.sub(end, c)), values, starts, steps, outs)
+        """Columns ``start <= c < end`` of a row."""
+
+        def body(c, mask):
+            self._vector(c, mask, values, starts, steps, outs)
+
+        self.words.each(self.builder, start, end, body)
 
     def _vector(self, c, mask, values, starts, steps, outs) -> None:
         """One vector of columns, from ``c``."""
@@ -161,7 +125,10 @@ class _Writer:
         values = dict(values)
         for k, (kind, mode) in enumerate(chain.inputs):
             if mode == CONTIGUOUS:
-                values[k] = self._load(kind, starts[k], c, mask)
+                v = self._vectors(kind)
+                values[k] = Value(
+                    self.builder, v.load(self.builder, v.place(self.builder, starts[k], c), mask)
+                )
             elif mode == SPACED:
                 values[k] = self._gather(kind, starts[k], steps[k], c, mask)
         for operation, kind, operands in chain.steps:
@@ -175,7 +142,9 @@ class _Writer:
             else:
                 values[len(values)] = formula(*given)
         for (kind, k), place in zip(chain.outputs, outs, strict=True):
-            self._store(self._as(values[k], kind), kind, place, c, mask)
+            v = self._vectors(kind)
+            value = self._as(values[k], kind).value
+            v.store(self.builder, value, v.place(self.builder, place, c), mask)
 
     def _wants(self, operation: str, kind: str) -> list[str]:
         """The kinds of an operation's arguments."""
@@ -193,75 +162,25 @@ class _Writer:
     def _one_by_one(self, formula, operands) -> Value:
         builder, result = self.builder, ir.Constant(operands[0].value.type, ir.Undefined)
         for lane in range(self.lanes):
-            place = ir.Constant(_I32, lane)
+            place = ir.Constant(I32, lane)
             numbers = [Value(builder, builder.extract_element(x.value, place)) for x in operands]
             result = builder.insert_element(result, formula(*numbers).value, place)
         return Value(builder, result)
 
     # Memory.
-    def _mask(self, left):
-        """The lanes of which ``left`` are left."""
-        left = self._least(left, _constant(self.lanes))
-        lanes = ir.Constant(ir.VectorType(_I32, self.lanes), list(range(self.lanes)))
-        return self.builder.icmp_signed("<", lanes, self._spread(self.builder.trunc(left, _I32)))
-
-    def _spread(self, number):
-        kind = ir.VectorType(number.type, self.lanes)
-        one = self.builder.insert_element(ir.Constant(kind, ir.Undefined), number, ir.Constant(_I32, 0))
-        places = ir.Constant(ir.VectorType(_I32, self.lanes), [0] * self.lanes)
-        return self.builder.shuffle_vector(one, ir.Constant(kind, ir.Undefined), places)
-
-    def _element(self, kind: str):
-        return _BYTE if kind == "bool" else LLVM[kind]
-
-    def _value(self, loaded, kind: str) -> Value:
-        if kind == "bool":
-            loaded = self.builder.icmp_unsigned("!=", loaded, ir.Constant(loaded.type, None))
-        return Value(self.builder, loaded)
+    def _vectors(self, kind: str) -> Vectors:
+        return Vectors(kind, self.lanes)
 
     def _load_one(self, kind: str, address) -> Value:
-        pointer = self.builder.inttoptr(address, self._element(kind).as_pointer())
-        return self._value(self._spread(self.builder.load(pointer, align=SIZES[kind])), kind)
-
-    def _load(self, kind: str, start, c, mask) -> Value:
-        builder, vector = self.builder, ir.VectorType(self._element(kind), self.lanes)
-        place = builder.add(start, builder.mul(c, _constant(SIZES[kind])))
-        pointer = builder.inttoptr(place, vector.as_pointer())
-        if mask is None:
-            return self._value(builder.load(pointer, align=SIZES[kind]), kind)
-        return self._value(self._masked("load", vector, vector, pointer, kind, mask), kind)
+        return Value(self.builder, self._vectors(kind).repeat(self.builder, address))
 
     def _gather(self, kind: str, start, step, c, mask) -> Value:
-        builder, vector = self.builder, ir.VectorType(self._element(kind), self.lanes)
-        lanes = ir.Constant(ir.VectorType(_WORD, self.lanes), list(range(self.lanes)))
-        offsets = builder.mul(builder.add(self._spread(c), lanes), self._spread(step))
-        places = builder.add(self._spread(start), offsets)
-        pointers = builder.inttoptr(places, ir.VectorType(vector.element.as_pointer(), self.lanes))
-        if mask is None:
-            mask = ir.Constant(ir.VectorType(ir.IntType(1), self.lanes), [1] * self.lanes)
-        return self._value(self._masked("gather", vector, vector, pointers, kind, mask), kind)
-
-    def _store(self, value: Value, kind: str, start, c, mask) -> None:
-        builder, vector = self.builder, ir.VectorType(self._element(kind), self.lanes)
-        numbers = builder.zext(value.value, vector) if kind == "bool" else value.value
-        place = builder.add(start, builder.mul(c, _constant(SIZES[kind])))
-        pointer = builder.inttoptr(place, vector.as_pointer())
-        if mask is None:
-            builder.store(numbers, pointer, align=SIZES[kind])
-        else:
-            self._masked("store", ir.VoidType(), vector, pointer, kind, mask, numbers)
-
-    def _masked(self, name: str, result, vector, pointer, kind: str, mask, stored=None):
-        """A memory access of the lanes in the mask; the others are 0, and their memory isn't touched."""
-        element = f"i{8 * SIZES[kind]}" if kind in ("bool", "i32", "i64") else kind
-        pointers = f"v{self.lanes}p0" if name == "gather" else "p0"
-        given = [pointer, ir.Constant(_I32, SIZES[kind]), mask]
-        given = [*given, ir.Constant(vector, None)] if stored is None else [stored, *given]
-        full = f"llvm.masked.{name}.v{self.lanes}{element}.{pointers}"
-        function = self.module.globals.get(full) or ir.Function(
-            self.module, ir.FunctionType(result, [value.type for value in given]), full
-        )
-        return self.builder.call(function, given)
+        builder, words = self.builder, self.words
+        numbers = ir.Constant(words.type, list(range(self.lanes)))
+        columns = builder.add(words.spread(builder, c), numbers)
+        offsets = builder.mul(columns, words.spread(builder, step))
+        addresses = builder.add(words.spread(builder, start), offsets)
+        return Value(builder, self._vectors(kind).gather(builder, addresses, mask))
 
 
 @functools.cache

@@ -25,45 +25,37 @@ def _chains(real):
     """
     from llvmlite import ir
     from numba import types
-    from numba.extending import intrinsic
 
-    from tinyattn.kernels.simd_gemm import Vectors, at, constant, plus
+    from tinyattn.kernels.simd import instructions
+    from tinyattn.kernels.vectors import WORD, Vectors, at, constant, plus
 
-    v = Vectors(real)
+    v = Vectors(real.name)
 
-    @intrinsic
-    def chains(typing, numbers):
-        def generate(context, builder, signature, values):
-            place = at(builder, values[0])
-            x, y = (
-                v.spread(builder, builder.load(builder.bitcast(p, v.number.as_pointer())))
-                for p in (place, plus(builder, place, v.size))
-            )
-            entry = builder.block
-            loop, done = (builder.append_basic_block(name) for name in ("round", "done"))
-            builder.branch(loop)
-            builder.position_at_end(loop)
-            left = builder.phi(ir.IntType(64))
-            sums = [builder.phi(v.type) for _ in range(CHAINS)]
-            rest = builder.sub(left, constant(1))
-            left.add_incoming(constant(ROUNDS), entry)
-            left.add_incoming(rest, loop)
-            for k, value in enumerate(sums):
-                value.add_incoming(ir.Constant(v.type, [float(k)] * v.lanes), entry)
-                sums[k] = v.multiply_add(builder, value, x, y)
-                value.add_incoming(sums[k], loop)
-            builder.cbranch(builder.icmp_signed(">", rest, constant(0)), loop, done)
-            builder.position_at_end(done)
-            total = sums[0]
-            for value in sums[1:]:
-                total = builder.fadd(total, value)
-            result = builder.bitcast(plus(builder, place, 2 * v.size), v.number.as_pointer())
-            builder.store(builder.extract_element(total, ir.Constant(ir.IntType(32), 0)), result)
-            return context.get_dummy_value()
+    def write(builder, values):
+        place = at(builder, values[0])
+        x, y = v.repeat(builder, place), v.repeat(builder, plus(builder, place, v.size))
+        entry = builder.block
+        loop, done = (builder.append_basic_block(name) for name in ("round", "done"))
+        builder.branch(loop)
+        builder.position_at_end(loop)
+        left = builder.phi(WORD)
+        sums = [builder.phi(v.type) for _ in range(CHAINS)]
+        rest = builder.sub(left, constant(1))
+        left.add_incoming(constant(ROUNDS), entry)
+        left.add_incoming(rest, loop)
+        for k, value in enumerate(sums):
+            value.add_incoming(v.all(k), entry)
+            sums[k] = v.multiply_add(builder, value, x, y)
+            value.add_incoming(sums[k], loop)
+        builder.cbranch(builder.icmp_signed(">", rest, constant(0)), loop, done)
+        builder.position_at_end(done)
+        total = sums[0]
+        for value in sums[1:]:
+            total = builder.fadd(total, value)
+        result = builder.bitcast(plus(builder, place, 2 * v.size), v.number.as_pointer())
+        builder.store(builder.extract_element(total, ir.Constant(ir.IntType(32), 0)), result)
 
-        return types.void(types.int64), generate
-
-    return chains
+    return instructions(types.void(types.int64), write)
 
 
 def multiply_add(real):

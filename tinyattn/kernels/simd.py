@@ -1,12 +1,11 @@
 """The few machine operations that Python has no word for, as LLVM instructions behind Numba intrinsics.
 
-Typed pointers made from an address, bit casts, a call through a function's address, and the atomic
+Typed pointers made from an address, a call through a function's address, and the atomic
 operations that threads meet on. Kernels are plain Python over these. With ``NUMBA_DISABLE_JIT=1`` each of
 them has a pure Python twin, so that a kernel can be stepped through in a debugger.
 """
 
 import ctypes
-import struct
 
 from llvmlite import ir
 from numba import types
@@ -39,28 +38,21 @@ i64 = _pointer(types.int64, _I64, ctypes.c_int64)
 u8 = _pointer(types.uint8, ir.IntType(8), ctypes.c_uint8)
 
 
-def _bitcast(source, target, llvm_target, codes):
-    """An intrinsic that reads the bits of a number as a number of another type."""
-    if PURE:
-        import numpy as np
+def instructions(signature, write):
+    """A function for kernels, of a Numba ``signature``, whose LLVM instructions ``write(builder, values)``
+    writes; it returns the value of the result, a list of them for a tuple, or None for void.
+    """
 
-        source_type, target_type = (np.dtype(code).type for code in codes)
-        return lambda value: np.frombuffer(source_type(value).tobytes(), target_type)[0]
+    def generate(context, builder, signature, values):
+        result = write(builder, values)
+        if isinstance(result, list):
+            return context.make_tuple(builder, signature.return_type, result)
+        return context.get_dummy_value() if result is None else result
 
-    @intrinsic
-    def cast(typing, value):
-        def generate(context, builder, signature, arguments):
-            return builder.bitcast(arguments[0], llvm_target)
+    names = ", ".join(f"x{k}" for k in range(len(signature.args)))
+    scope = {"signature": signature, "generate": generate}
+    return intrinsic(eval(f"lambda typing, {names}: (signature, generate)", scope))
 
-        return target(source), generate
-
-    return cast
-
-
-f32_from_bits = _bitcast(types.int32, types.float32, ir.FloatType(), ("i4", "f4"))
-f32_to_bits = _bitcast(types.float32, types.int32, ir.IntType(32), ("f4", "i4"))
-f64_from_bits = _bitcast(types.int64, types.float64, ir.DoubleType(), ("i8", "f8"))
-f64_to_bits = _bitcast(types.float64, types.int64, _I64, ("f8", "i8"))
 
 if PURE:
     _KERNEL = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 4)
@@ -222,10 +214,3 @@ else:
 def ir_triple(context):
     """The target triple that ``context`` generates code for."""
     return context.codegen()._tm.triple
-
-
-def scalar_bytes(value: float, dtype: str) -> int:
-    """The bits of a number as the integer that fits a word of an argument block."""
-    if dtype == "f32":
-        return struct.unpack("<i", struct.pack("<f", value))[0]
-    return struct.unpack("<q", struct.pack("<d", value))[0]

@@ -15,33 +15,13 @@ which meets the keys block by block and never looks back; :func:`softmax_backwar
 import functools
 import math
 
-from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
 
-from tinyattn.kernels.simd import PURE
-from tinyattn.kernels.simd_gemm import Vectors, at
-from tinyattn.kernels.vecmath import Elementary
-from tinyattn.kernels.vector import Value, bits, select
-
-_WORD = types.int64
-
-
-def weight(name):
-    """The formula of eᶻ for z at most a little above 0: 0 where it would be subnormal, which is nothing
-    beside 1.
-    """
-    elementary = Elementary(name)
-    lowest = elementary.number(-87 if name == "f32" else -708)
-
-    def formula(z):
-        inside = select(z < lowest, lowest, z)
-        nearest = elementary.nearest(inside)
-        value = (1 + elementary.expm1_reduced(inside, nearest)) * elementary.power_of_two(bits(nearest))
-        return select(z < lowest, elementary.number(0), value)
-
-    return formula
+from tinyattn.kernels.elementary import Elementary
+from tinyattn.kernels.formula import Value, select
+from tinyattn.kernels.simd import PURE, instructions
+from tinyattn.kernels.vectors import Vectors, constant, loop
 
 
 class _Tile:
@@ -50,26 +30,23 @@ class _Tile:
     def __init__(self, builder, v):
         self.builder, self.v = builder, v
 
-    def vectors(self, columns):
-        """A loop over the vectors of ``columns`` numbers; gives the offset of each in bytes."""
-        lanes = ir.Constant(columns.type, self.v.lanes)
-        last = self.builder.add(columns, ir.Constant(columns.type, self.v.lanes - 1))
-        return cgutils.for_range(self.builder, self.builder.sdiv(last, lanes), intp=columns.type)
+    def columns(self, count):
+        """A loop over the vectors of ``count`` numbers; gives the first column of each."""
+        return loop(self.builder, constant(0), count, self.v.lanes)
 
     def rows(self, count):
-        return cgutils.for_range(self.builder, count, intp=count.type)
+        return loop(self.builder, constant(0), count)
 
-    def place(self, base, vector, row=None, stride=None):
+    def place(self, base, column, row=None, stride=None):
         """The address of a vector: in a line of numbers, or in a row of a tile."""
-        build = self.builder
-        address = build.add(base, build.mul(vector, ir.Constant(vector.type, self.v.bytes)))
-        return address if row is None else build.add(address, build.mul(row, stride))
+        address = self.v.place(self.builder, base, column)
+        return address if row is None else self.builder.add(address, self.builder.mul(row, stride))
 
     def load(self, address):
-        return Value(self.builder, self.v.load(self.builder, at(self.builder, address)))
+        return Value(self.builder, self.v.load(self.builder, address))
 
     def store(self, value, address):
-        self.v.store(self.builder, value.value, at(self.builder, address))
+        self.v.store(self.builder, value.value, address)
 
 
 @functools.cache
@@ -81,40 +58,34 @@ def online_softmax(real):
     """
     if PURE:
         return _pure_online_softmax(real)
-    v, exp = Vectors(real), weight(real.name)
+    v, exp = Vectors(real.name), Elementary(real.name).weight
 
-    @intrinsic
-    def function(typing, tile, stride, rows, columns, tops, totals, factors):
-        def generate(context, builder, signature, values):
-            tile, stride, rows, columns, tops, totals, factors = values
-            over = _Tile(builder, v)
-            running = cgutils.alloca_once(builder, v.type)
-            with over.vectors(columns) as column:
-                c = column.index
-                before = over.load(over.place(tops, c))
-                builder.store(before.value, running)
-                with over.rows(rows) as row:
-                    score = over.load(over.place(tile, c, row.index, stride))
-                    top = Value(builder, builder.load(running))
-                    builder.store(select(score > top, score, top).value, running)
+    def write(builder, values):
+        tile, stride, rows, columns, tops, totals, factors = values
+        over = _Tile(builder, v)
+        running = cgutils.alloca_once(builder, v.type)
+        with over.columns(columns) as c:
+            before = over.load(over.place(tops, c))
+            builder.store(before.value, running)
+            with over.rows(rows) as row:
+                score = over.load(over.place(tile, c, row, stride))
                 top = Value(builder, builder.load(running))
-                base = select(top == -math.inf, real.type(0), top)
-                builder.store(v.zero, running)
-                with over.rows(rows) as row:
-                    address = over.place(tile, c, row.index, stride)
-                    value = exp(over.load(address) - base)
-                    over.store(value, address)
-                    builder.store((Value(builder, builder.load(running)) + value).value, running)
-                factor = exp(before - base)
-                total = over.load(over.place(totals, c)) * factor + Value(builder, builder.load(running))
-                over.store(top, over.place(tops, c))
-                over.store(total, over.place(totals, c))
-                over.store(factor, over.place(factors, c))
-            return context.get_dummy_value()
+                builder.store(select(score > top, score, top).value, running)
+            top = Value(builder, builder.load(running))
+            base = select(top == -math.inf, real.type(0), top)
+            builder.store(v.zero, running)
+            with over.rows(rows) as row:
+                address = over.place(tile, c, row, stride)
+                value = exp(over.load(address) - base)
+                over.store(value, address)
+                builder.store((Value(builder, builder.load(running)) + value).value, running)
+            factor = exp(before - base)
+            total = over.load(over.place(totals, c)) * factor + Value(builder, builder.load(running))
+            over.store(top, over.place(tops, c))
+            over.store(total, over.place(totals, c))
+            over.store(factor, over.place(factors, c))
 
-        return types.void(*[_WORD] * 7), generate
-
-    return function
+    return instructions(types.void(*[types.int64] * 7), write)
 
 
 @functools.cache
@@ -125,32 +96,26 @@ def softmax_backward(real):
     """
     if PURE:
         return _pure_softmax_backward(real)
-    v, exp = Vectors(real), weight(real.name)
+    v, exp = Vectors(real.name), Elementary(real.name).weight
 
-    @intrinsic
-    def function(typing, scores, cotangents, stride, rows, columns, log_sums, means):
-        def generate(context, builder, signature, values):
-            scores, cotangents, stride, rows, columns, log_sums, means = values
-            over = _Tile(builder, v)
-            with over.vectors(columns) as column:
-                c = column.index
-                log_sum, mean = over.load(over.place(log_sums, c)), over.load(over.place(means, c))
-                with over.rows(rows) as row:
-                    address = over.place(scores, c, row.index, stride)
-                    value = exp(over.load(address) - log_sum)
-                    over.store(value, address)
-                    address = over.place(cotangents, c, row.index, stride)
-                    moved = value * (over.load(address) - mean)
-                    over.store(select(value == 0, real.type(0), moved), address)
-            return context.get_dummy_value()
+    def write(builder, values):
+        scores, cotangents, stride, rows, columns, log_sums, means = values
+        over = _Tile(builder, v)
+        with over.columns(columns) as c:
+            log_sum, mean = over.load(over.place(log_sums, c)), over.load(over.place(means, c))
+            with over.rows(rows) as row:
+                address = over.place(scores, c, row, stride)
+                value = exp(over.load(address) - log_sum)
+                over.store(value, address)
+                address = over.place(cotangents, c, row, stride)
+                moved = value * (over.load(address) - mean)
+                over.store(select(value == 0, real.type(0), moved), address)
 
-        return types.void(*[_WORD] * 7), generate
-
-    return function
+    return instructions(types.void(*[types.int64] * 7), write)
 
 
 def _pure_online_softmax(real):
-    pointer, exp = real.pointer, weight(real.name)
+    pointer, exp = real.pointer, Elementary(real.name).weight
 
     def function(tile, stride, rows, columns, tops, totals, factors):
         for c in range(columns):
@@ -173,7 +138,7 @@ def _pure_online_softmax(real):
 
 
 def _pure_softmax_backward(real):
-    pointer, exp = real.pointer, weight(real.name)
+    pointer, exp = real.pointer, Elementary(real.name).weight
 
     def function(scores, cotangents, stride, rows, columns, log_sums, means):
         for r in range(rows):

@@ -9,16 +9,12 @@ halvings; several columns share it, since two half-empty vectors make one full o
 
 import functools
 
-from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic
 
 from tinyattn.kernels import blocking, lanes
-from tinyattn.kernels.simd import PURE
-from tinyattn.kernels.simd_gemm import Vectors, at, constant, places, plus
+from tinyattn.kernels.simd import PURE, instructions
+from tinyattn.kernels.vectors import Vectors, at, constant, lane_numbers, plus
 
-_I64 = ir.IntType(64)
-_WORD = types.int64
 COLUMNS = 8 if blocking.VECTOR_BYTES == 64 else 2
 """Columns that are done at once: as many as there are registers for their sums."""
 
@@ -32,74 +28,68 @@ def dot_columns(real):
     """
     if PURE:
         return _pure_dot_columns(real)
-    v = Vectors(real)
+    v = Vectors(real.name)
     parts = lanes.ROW_BYTES // v.bytes  # vectors of partial sums of a column
 
-    @intrinsic
-    def dot(typing, depth, a, b, stride, count, target):
-        def generate(context, builder, signature, values):
-            depth, a, b, stride, count, target = values
-            a, b, columns = at(builder, a), at(builder, b), []
-            for j in map(constant, range(COLUMNS)):
-                exists = builder.icmp_signed("<", j, count)
-                column = builder.select(exists, j, builder.sub(count, constant(1)))
-                columns.append(plus(builder, b, builder.mul(column, stride)))
+    def write(builder, values):
+        depth, a, b, stride, count, target = values
+        a, b, columns = at(builder, a), at(builder, b), []
+        for j in map(constant, range(COLUMNS)):
+            exists = builder.icmp_signed("<", j, count)
+            column = builder.select(exists, j, builder.sub(count, constant(1)))
+            columns.append(plus(builder, b, builder.mul(column, stride)))
 
-            def step(sums, offset, masks):
-                """The sums with the products of the next row of 128 bytes added."""
-                result = []
-                for p in range(parts):
-                    place = builder.add(offset, constant(p * v.bytes))
-                    x = v.load(builder, plus(builder, a, place), masks[p])
-                    for j, column in enumerate(columns):
-                        y = v.load(builder, plus(builder, column, place), masks[p])
-                        result.append(v.multiply_add(builder, x, y, sums[p * COLUMNS + j]))
-                return result
+        def step(sums, offset, masks):
+            """The sums with the products of the next row of 128 bytes added."""
+            result = []
+            for p in range(parts):
+                place = builder.add(offset, constant(p * v.bytes))
+                x = v.load(builder, plus(builder, a, place), masks[p])
+                for j, column in enumerate(columns):
+                    y = v.load(builder, plus(builder, column, place), masks[p])
+                    result.append(v.multiply_add(builder, x, y, sums[p * COLUMNS + j]))
+            return result
 
-            def merged(choices):
-                """What each of several blocks brings along."""
-                results = [builder.phi(value.type) for value in choices[0][1]]
-                for block, incoming in choices:
-                    for result, value in zip(results, incoming, strict=True):
-                        result.add_incoming(value, block)
-                return results
+        def merged(choices):
+            """What each of several blocks brings along."""
+            results = [builder.phi(value.type) for value in choices[0][1]]
+            for block, incoming in choices:
+                for result, value in zip(results, incoming, strict=True):
+                    result.add_incoming(value, block)
+            return results
 
-            before, zeros = builder.block, [v.zero] * (parts * COLUMNS)
-            loop, rest, tail, end = map(builder.append_basic_block, ("row", "rest", "last", "end"))
-            left = builder.and_(depth, constant(real.lanes - 1))
-            whole = builder.mul(builder.sub(depth, left), constant(v.size))  # bytes
-            builder.cbranch(builder.icmp_signed(">", whole, constant(0)), loop, rest)
+        before, zeros = builder.block, [v.zero] * (parts * COLUMNS)
+        loop, rest, tail, end = map(builder.append_basic_block, ("row", "rest", "last", "end"))
+        left = builder.and_(depth, constant(real.lanes - 1))
+        whole = builder.mul(builder.sub(depth, left), constant(v.size))  # bytes
+        builder.cbranch(builder.icmp_signed(">", whole, constant(0)), loop, rest)
 
-            builder.position_at_end(loop)
-            offset, *sums = merged([(before, [constant(0), *zeros])])
-            added = step(sums, offset, [None] * parts)
-            following = builder.add(offset, constant(lanes.ROW_BYTES))
-            for value, new in zip([offset, *sums], [following, *added], strict=True):
-                value.add_incoming(new, loop)
-            builder.cbranch(builder.icmp_signed("<", following, whole), loop, rest)
+        builder.position_at_end(loop)
+        offset, *sums = merged([(before, [constant(0), *zeros])])
+        added = step(sums, offset, [None] * parts)
+        following = builder.add(offset, constant(lanes.ROW_BYTES))
+        for value, new in zip([offset, *sums], [following, *added], strict=True):
+            value.add_incoming(new, loop)
+        builder.cbranch(builder.icmp_signed("<", following, whole), loop, rest)
 
-            builder.position_at_end(rest)
-            sums = merged([(before, zeros), (loop, added)])
-            builder.cbranch(builder.icmp_signed(">", left, constant(0)), tail, end)
+        builder.position_at_end(rest)
+        sums = merged([(before, zeros), (loop, added)])
+        builder.cbranch(builder.icmp_signed(">", left, constant(0)), tail, end)
 
-            builder.position_at_end(tail)
-            masks = [v.mask(builder, builder.sub(left, constant(p * v.lanes))) for p in range(parts)]
-            added = step(sums, whole, masks)
-            builder.branch(end)
+        builder.position_at_end(tail)
+        masks = [v.mask(builder, builder.sub(left, constant(p * v.lanes))) for p in range(parts)]
+        added = step(sums, whole, masks)
+        builder.branch(end)
 
-            builder.position_at_end(end)
-            sums = merged([(rest, sums), (tail, added)])
-            while len(sums) > COLUMNS:
-                half = len(sums) // 2
-                sums = [builder.fadd(x, y) for x, y in zip(sums[:half], sums[half:], strict=True)]
-            totals = _halved(builder, sums, v.lanes)
-            place = builder.bitcast(at(builder, target), totals.type.as_pointer())
-            builder.store(totals, place, align=v.size)
-            return context.get_dummy_value()
+        builder.position_at_end(end)
+        sums = merged([(rest, sums), (tail, added)])
+        while len(sums) > COLUMNS:
+            half = len(sums) // 2
+            sums = [builder.fadd(x, y) for x, y in zip(sums[:half], sums[half:], strict=True)]
+        totals = _halved(builder, sums, v.lanes)
+        builder.store(totals, builder.inttoptr(target, totals.type.as_pointer()), align=v.size)
 
-        return types.void(*[_WORD] * 6), generate
-
-    return dot
+    return instructions(types.void(*[types.int64] * 6), write)
 
 
 def _halved(builder, vectors, width):
@@ -109,7 +99,7 @@ def _halved(builder, vectors, width):
         # One that is left alone is its own neighbour, and only half of what comes out is of use.
         pairs = zip(vectors[::2], vectors[1::2], strict=True) if len(vectors) > 1 else [vectors * 2]
         low = [i for i in range(vectors[0].type.count * min(2, len(vectors))) if not i & width]
-        low, high = places(low), places([i + width for i in low])
+        low, high = lane_numbers(low), lane_numbers([i + width for i in low])
         vectors = [
             builder.fadd(builder.shuffle_vector(x, y, low), builder.shuffle_vector(x, y, high))
             for x, y in pairs

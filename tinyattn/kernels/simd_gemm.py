@@ -18,86 +18,10 @@ import functools
 
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic
 
 from tinyattn.kernels import blocking
-from tinyattn.kernels.simd import PURE
-
-_I8, _I32, _I64 = (ir.IntType(bits) for bits in (8, 32, 64))
-_WORD = types.int64
-
-
-class Vectors:
-    """Vectors of a number type on this machine, and what takes more than one LLVM instruction on them."""
-
-    def __init__(self, real):
-        self.name, self.size = real.name, real.size
-        self.number = ir.FloatType() if real.name == "f32" else ir.DoubleType()
-        self.lanes = blocking.lanes(real.name)
-        self.bytes = self.lanes * self.size
-        self.type = ir.VectorType(self.number, self.lanes)
-        self.zero = ir.Constant(self.type, None)
-
-    def load(self, builder, pointer, mask=None):
-        """A vector from memory; lanes outside the mask are 0 and their memory isn't touched."""
-        pointer = builder.bitcast(pointer, self.type.as_pointer())
-        if mask is None:
-            return builder.load(pointer, align=self.size)
-        return self._masked(
-            builder, "load", self.type, pointer, ir.Constant(_I32, self.size), mask, self.zero
-        )
-
-    def store(self, builder, value, pointer, mask=None):
-        pointer = builder.bitcast(pointer, self.type.as_pointer())
-        if mask is None:
-            builder.store(value, pointer, align=self.size)
-        else:
-            self._masked(builder, "store", ir.VoidType(), value, pointer, ir.Constant(_I32, self.size), mask)
-
-    def _masked(self, builder, name, result, *arguments):
-        kind = ir.FunctionType(result, [argument.type for argument in arguments])
-        name = f"llvm.masked.{name}.v{self.lanes}{self.name}.p0"
-        return builder.call(_declared(builder.module, name, kind), arguments)
-
-    def mask(self, builder, count):
-        """The lanes whose index is below ``count``."""
-        indices = ir.Constant(ir.VectorType(_I32, self.lanes), list(range(self.lanes)))
-        return builder.icmp_signed("<", indices, self.spread(builder, builder.trunc(count, _I32)))
-
-    def spread(self, builder, scalar):
-        """The vector that has ``scalar`` in all lanes."""
-        undefined = ir.Constant(ir.VectorType(scalar.type, self.lanes), ir.Undefined)
-        first = builder.insert_element(undefined, scalar, ir.Constant(_I32, 0))
-        return builder.shuffle_vector(first, undefined, places([0] * self.lanes))
-
-    def multiply_add(self, builder, x, y, z):
-        """``x y + z``, rounded once where the machine can."""
-        kind = ir.FunctionType(self.type, [self.type] * 3)
-        name = f"llvm.fmuladd.v{self.lanes}{self.name}"
-        return builder.call(_declared(builder.module, name, kind), [x, y, z])
-
-
-def constant(value):
-    return ir.Constant(_I64, value)
-
-
-def places(indices):
-    return ir.Constant(ir.VectorType(_I32, len(indices)), indices)
-
-
-def _declared(module, name, kind):
-    return module.globals.get(name) or ir.Function(module, kind, name)
-
-
-def at(builder, address):
-    """The pointer to an address."""
-    return builder.inttoptr(address, _I8.as_pointer())
-
-
-def plus(builder, pointer, offset):
-    """The pointer ``offset`` bytes on."""
-    return builder.gep(pointer, [constant(offset) if isinstance(offset, int) else offset])
-
+from tinyattn.kernels.simd import PURE, instructions
+from tinyattn.kernels.vectors import BYTE, WORD, Vectors, at, constant, lane_numbers, plus
 
 # ---- the micro-tile ----
 
@@ -109,7 +33,7 @@ rows 0 … 6 need the pointer, the stride and its multiples by 3 and 5, and no p
 
 def _internal_function(module, v, name, *attributes):
     """A new LLVM function of ``_MICRO_WORDS`` and α."""
-    kind = ir.FunctionType(ir.VoidType(), [_I64] * len(_MICRO_WORDS) + [v.number])
+    kind = ir.FunctionType(ir.VoidType(), [WORD] * len(_MICRO_WORDS) + [v.number])
     function = ir.Function(module, kind, name)
     function.linkage = "internal"
     for attribute in ("nounwind", "noinline", *attributes):
@@ -123,7 +47,7 @@ def _micro_function(module, v, rows, vectors):
     Were it inlined, LLVM would find out that a_row3 is 3 a_row, and keep 14 pointers in place of 5 numbers.
     ``optsize`` keeps it from unrolling a loop that is long enough as it is.
     """
-    function = _internal_function(module, v, f"tinyattn_micro_{rows}x{vectors}_{v.name}", "optsize")
+    function = _internal_function(module, v, f"tinyattn_micro_{rows}x{vectors}_{v.kind}", "optsize")
     word, alpha = dict(zip(_MICRO_WORDS, function.args, strict=False)), function.args[-1]
     entry, loop, done = (function.append_basic_block(name) for name in ("entry", "step", "done"))
     cells = [(r, j) for r in range(rows) for j in range(vectors)]
@@ -155,7 +79,7 @@ def _micro_function(module, v, rows, vectors):
     added = {}
     for r in range(rows):
         place = plus(builder, groups[r // _GROUP], offsets[r % _GROUP])
-        number = v.spread(builder, builder.load(builder.bitcast(place, v.number.as_pointer())))
+        number = v.repeat(builder, place)
         for j in range(vectors):
             added[r, j] = v.multiply_add(builder, number, row_of_b[j], sums[r, j])
     rest = builder.sub(left, constant(1))
@@ -199,7 +123,7 @@ def _micro_function(module, v, rows, vectors):
 
 def _dispatch_function(module, v):
     """The LLVM function that goes on to the one for micro-tiles of shape ``8 rows + vectors - 1``."""
-    name = f"tinyattn_micro_{v.name}"
+    name = f"tinyattn_micro_{v.kind}"
     if name in module.globals:
         return module.globals[name]
     function = _internal_function(module, v, name)
@@ -223,7 +147,7 @@ def _zeros(module):
     name = "tinyattn_zeros"
     if name in module.globals:
         return module.globals[name]
-    kind = ir.ArrayType(_I8, blocking.panel_vectors(1) * blocking.VECTOR_BYTES)
+    kind = ir.ArrayType(BYTE, blocking.panel_vectors(1) * blocking.VECTOR_BYTES)
     zeros = ir.GlobalVariable(module, kind, name)
     zeros.linkage, zeros.global_constant, zeros.align = "internal", True, blocking.VECTOR_BYTES
     zeros.initializer = ir.Constant(kind, None)
@@ -240,24 +164,19 @@ def micro_tile(real):
     """
     if PURE:
         return _pure_micro_tile(real)
-    v = Vectors(real)
+    v = Vectors(real.name)
 
-    @intrinsic
-    def tile(typing, rows, vectors, tail, depth, alpha, a, a_row, a_step, b, b_step, c, c_row, d, d_row):
-        def generate(context, builder, signature, values):
-            rows, vectors, tail, depth, alpha, a, a_row, a_step, b, b_step, c, c_row, d, d_row = values
-            shape = builder.sub(builder.add(builder.shl(rows, constant(3)), vectors), constant(1))
-            a_row3, a_row5 = (builder.mul(a_row, constant(factor)) for factor in (3, 5))
-            absent = builder.icmp_signed("==", d, constant(0))
-            d = builder.select(absent, builder.ptrtoint(_zeros(builder.module), _I64), d)
-            d_row = builder.select(absent, constant(0), d_row)
-            words = [shape, depth, a, a_row, a_row3, a_row5, a_step, b, b_step, c, c_row, d, d_row, tail]
-            builder.call(_dispatch_function(builder.module, v), [*words, alpha])
-            return context.get_dummy_value()
+    def write(builder, values):
+        rows, vectors, tail, depth, alpha, a, a_row, a_step, b, b_step, c, c_row, d, d_row = values
+        shape = builder.sub(builder.add(builder.shl(rows, constant(3)), vectors), constant(1))
+        a_row3, a_row5 = (builder.mul(a_row, constant(factor)) for factor in (3, 5))
+        absent = builder.icmp_signed("==", d, constant(0))
+        d = builder.select(absent, builder.ptrtoint(_zeros(builder.module), WORD), d)
+        d_row = builder.select(absent, constant(0), d_row)
+        words = [shape, depth, a, a_row, a_row3, a_row5, a_step, b, b_step, c, c_row, d, d_row, tail]
+        builder.call(_dispatch_function(builder.module, v), [*words, alpha])
 
-        return types.void(*[_WORD] * 4, real.numba_type, *[_WORD] * 9), generate
-
-    return tile
+    return instructions(types.void(*[types.int64] * 4, real.numba_type, *[types.int64] * 9), write)
 
 
 # ---- moving panels ----
@@ -268,19 +187,13 @@ def copy_vector(real):
     """``(source, target, count)``: copy up to a vector of numbers, and fill up with zeros."""
     if PURE:
         return _pure_copy_vector(real)
-    v = Vectors(real)
+    v = Vectors(real.name)
 
-    @intrinsic
-    def copy(typing, source, target, count):
-        def generate(context, builder, signature, values):
-            source, target, count = values
-            value = v.load(builder, at(builder, source), v.mask(builder, count))
-            v.store(builder, value, at(builder, target))
-            return context.get_dummy_value()
+    def write(builder, values):
+        source, target, count = values
+        v.store(builder, v.load(builder, source, v.mask(builder, count)), target)
 
-        return types.void(_WORD, _WORD, _WORD), generate
-
-    return copy
+    return instructions(types.void(*[types.int64] * 3), write)
 
 
 @functools.cache
@@ -293,41 +206,36 @@ def transpose_block(real):
     """
     if PURE:
         return _pure_transpose_block(real)
-    v = Vectors(real)
+    v = Vectors(real.name)
 
-    @intrinsic
-    def transpose(typing, source, stride, count, target, step):
-        def generate(context, builder, signature, values):
-            source, stride, count, target, step = values
-            source, target, rows = at(builder, source), at(builder, target), []
-            for r in map(constant, range(v.lanes)):
-                exists = builder.icmp_signed("<", r, count)
-                row = builder.select(exists, r, builder.sub(count, constant(1)))
-                rows.append(v.load(builder, plus(builder, source, builder.mul(row, stride))))
-            half = v.lanes // 2
-            while half:
-                low, high = _exchange(v.lanes, half)
-                for r in range(v.lanes):
-                    if not r & half:
-                        x, y = rows[r], rows[r + half]
-                        rows[r] = builder.shuffle_vector(x, y, low)
-                        rows[r + half] = builder.shuffle_vector(x, y, high)
-                half //= 2
-            for row in rows:
-                v.store(builder, row, target)
-                target = plus(builder, target, step)
-            return context.get_dummy_value()
+    def write(builder, values):
+        source, stride, count, target, step = values
+        source, target, rows = at(builder, source), at(builder, target), []
+        for r in map(constant, range(v.lanes)):
+            exists = builder.icmp_signed("<", r, count)
+            row = builder.select(exists, r, builder.sub(count, constant(1)))
+            rows.append(v.load(builder, plus(builder, source, builder.mul(row, stride))))
+        half = v.lanes // 2
+        while half:
+            low, high = _exchange(v.lanes, half)
+            for r in range(v.lanes):
+                if not r & half:
+                    x, y = rows[r], rows[r + half]
+                    rows[r] = builder.shuffle_vector(x, y, low)
+                    rows[r + half] = builder.shuffle_vector(x, y, high)
+            half //= 2
+        for row in rows:
+            v.store(builder, row, target)
+            target = plus(builder, target, step)
 
-        return types.void(*[_WORD] * 5), generate
-
-    return transpose
+    return instructions(types.void(*[types.int64] * 5), write)
 
 
 def _exchange(lanes, half):
     """Shuffles of two vectors that exchange odd ``half``-wide blocks of one with even blocks of the other."""
     low = [i if not i & half else lanes + i - half for i in range(lanes)]
     high = [i + half if not i & half else lanes + i for i in range(lanes)]
-    return places(low), places(high)
+    return lane_numbers(low), lane_numbers(high)
 
 
 # ---- the same in plain Python ----

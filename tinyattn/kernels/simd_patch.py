@@ -11,13 +11,9 @@ import functools
 
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic
 
-from tinyattn.kernels.simd import PURE
-from tinyattn.kernels.simd_gemm import Vectors, at, constant, places, plus
-
-_I32, _I64 = ir.IntType(32), ir.IntType(64)
-_WORD = types.int64
+from tinyattn.kernels.simd import PURE, instructions
+from tinyattn.kernels.vectors import I32, WORD, Vectors, at, constant, lane_numbers, plus
 
 
 def _between(builder, v, first, past, step, part):
@@ -25,8 +21,8 @@ def _between(builder, v, first, past, step, part):
     lane = [i + part * v.lanes for i in range(v.lanes)]
     # Where no element is, there stands a number that is never in between.
     indices = [i // step if i % step == 0 else -(1 << 31) for i in lane]
-    indices = ir.Constant(ir.VectorType(_I32, v.lanes), indices)
-    low, high = (v.spread(builder, builder.trunc(word, _I32)) for word in (first, past))
+    indices = lane_numbers(indices)
+    low, high = (v.spread(builder, builder.trunc(word, I32)) for word in (first, past))
     return builder.and_(builder.icmp_signed(">=", indices, low), builder.icmp_signed("<", indices, high))
 
 
@@ -38,7 +34,7 @@ def _loop(module, name, words, prepare, move):
     """
     if name in module.globals:
         return module.globals[name]
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [_I64] * len(words)), name)
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [WORD] * len(words)), name)
     function.linkage = "internal"
     for attribute in ("nounwind", "noinline", "optsize"):
         function.attributes.add(attribute)
@@ -49,7 +45,7 @@ def _loop(module, name, words, prepare, move):
     moving = [key for key in words if f"{key}_step" in words]
     builder.cbranch(builder.icmp_signed(">", word["rows"], constant(0)), loop, done)
     builder.position_at_end(loop)
-    carried = {key: builder.phi(_I64) for key in ("rows", *moving)}
+    carried = {key: builder.phi(WORD) for key in ("rows", *moving)}
     here = {key: at(builder, carried[key]) for key in moving}
     move(builder, prepared, here)
     rest = builder.sub(carried["rows"], constant(1))
@@ -76,7 +72,7 @@ def take_runs(real, step, loads):
     """
     if PURE:
         return _pure_take_runs(real, step)
-    v = Vectors(real)
+    v = Vectors(real.name)
 
     def prepare(builder, word):
         seen = [_between(builder, v, word["first"], word["past"], step, part) for part in range(loads)]
@@ -89,10 +85,10 @@ def take_runs(real, step, loads):
         ]
         value = loaded[0]
         if step == 2:
-            value = builder.shuffle_vector(value, loaded[-1], places([2 * i for i in range(v.lanes)]))
+            value = builder.shuffle_vector(value, loaded[-1], lane_numbers([2 * i for i in range(v.lanes)]))
         v.store(builder, value, here["target"], masks[1])
 
-    return _intrinsic(f"tinyattn_take_{step}_{loads}_{real.name}", _TAKE, prepare, move)
+    return _function(f"tinyattn_take_{step}_{loads}_{real.name}", _TAKE, prepare, move)
 
 
 _ADD = "rows source source_step bias bias_step target target_step count".split()
@@ -106,35 +102,29 @@ def add_runs(real, step):
     """
     if PURE:
         return _pure_add_runs(real, step)
-    v = Vectors(real)
+    v = Vectors(real.name)
 
     def prepare(builder, word):
         parts = [_between(builder, v, constant(0), word["count"], step, part) for part in range(step)]
         return v.mask(builder, word["count"]), parts
 
     def move(builder, masks, here):
-        bias = builder.load(builder.bitcast(here["bias"], v.number.as_pointer()))
-        value = builder.fadd(v.load(builder, here["source"], masks[0]), v.spread(builder, bias))
+        value = builder.fadd(v.load(builder, here["source"], masks[0]), v.repeat(builder, here["bias"]))
         for part, mask in enumerate(masks[1]):
             lane = [(i + part * v.lanes) // step for i in range(v.lanes)]
-            spaced = builder.shuffle_vector(value, value, places(lane)) if step > 1 else value
+            spaced = builder.shuffle_vector(value, value, lane_numbers(lane)) if step > 1 else value
             v.store(builder, spaced, plus(builder, here["target"], part * v.bytes), mask)
 
-    return _intrinsic(f"tinyattn_add_{step}_{real.name}", _ADD, prepare, move)
+    return _function(f"tinyattn_add_{step}_{real.name}", _ADD, prepare, move)
 
 
-def _intrinsic(name, words, prepare, move):
-    """Numba's view of :func:`_loop`: a function of eight words."""
+def _function(name, words, prepare, move):
+    """Numba's view of :func:`_loop`: a function of its words."""
 
-    @intrinsic
-    def run(typing, a, b, c, d, e, f, g, h):
-        def generate(context, builder, signature, values):
-            builder.call(_loop(builder.module, name, words, prepare, move), values)
-            return context.get_dummy_value()
+    def write(builder, values):
+        builder.call(_loop(builder.module, name, words, prepare, move), values)
 
-        return types.void(*[_WORD] * 8), generate
-
-    return run
+    return instructions(types.void(*[types.int64] * len(words)), write)
 
 
 # ---- the same in plain Python ----

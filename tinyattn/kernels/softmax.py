@@ -18,13 +18,13 @@ import math
 
 from tinyattn.kernels import SCRATCH_BYTES
 from tinyattn.kernels.elementary import Elementary
+from tinyattn.kernels.formula import select
 from tinyattn.kernels.gather import read_index
 from tinyattn.kernels.lanes import ROW_BYTES, largest, total
 from tinyattn.kernels.passes import one_pass
 from tinyattn.kernels.real import inline
 from tinyattn.kernels.simd import i64
 from tinyattn.kernels.tiling import SOFTMAX_TILE, rows_of_softmax
-from tinyattn.kernels.vector import select
 
 _rows_of_softmax = inline(rows_of_softmax)
 

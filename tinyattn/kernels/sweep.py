@@ -1,4 +1,4 @@
-"""Loops over vectors and over the rows of a matrix, from a formula (see :mod:`tinyattn.kernels.vector`).
+"""Loops over vectors and over the rows of a matrix, from a formula (see :mod:`tinyattn.kernels.formula`).
 
 The operations on a memory of N places of W numbers have two forms. :func:`along` applies a formula to numbers
 at the same place of several arrays, as in γ p_i r_i. :func:`sweep` goes over the rows of matrices: each
@@ -13,80 +13,20 @@ sums stay in registers while the rows go by, and their order is that of the rows
 import functools
 
 import numpy as np
-from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic
 
-from tinyattn.kernels import blocking
+from tinyattn.kernels.formula import Value
 from tinyattn.kernels.real import inline
-from tinyattn.kernels.simd import PURE
+from tinyattn.kernels.simd import PURE, instructions
 from tinyattn.kernels.simd_dot import COLUMNS, dot_columns
-from tinyattn.kernels.simd_gemm import Vectors, at, constant, plus
-from tinyattn.kernels.vector import Value
+from tinyattn.kernels.vectors import WORD, Vectors, at, constant, plus
 
-_WORD = ir.IntType(64)
-
-
-class _Lines(Vectors):
-    """Vectors of 64 bytes, whatever the machine has."""
-
-    def __init__(self, real):
-        super().__init__(real)
-        self.bytes = 64
-        self.lanes = self.bytes // self.size
-        self.type = ir.VectorType(self.number, self.lanes)
-        self.zero = ir.Constant(self.type, None)
+_BYTES = 64
+"""Width of vectors, whatever the machine has."""
 
 
 def _several(result):
     return result if isinstance(result, tuple) else (result,)
-
-
-def _intrinsic(words: int, numbers: int, more: int, real, generate):
-    """A function of ``words`` integers, ``numbers`` reals and ``more`` integers, which ``generate(builder,
-    values)`` writes.
-    """
-    kinds = [types.int64] * words + [real.numba_type] * numbers + [types.int64] * more
-    signature = types.void(*kinds)
-
-    def write(context, builder, signature, values):
-        generate(builder, values)
-        return context.get_dummy_value()
-
-    names = ", ".join(f"x{k}" for k in range(len(kinds)))
-    return intrinsic(
-        eval(f"lambda typing, {names}: (signature, write)", {"signature": signature, "write": write})
-    )
-
-
-def _vectors(builder, v, width, strip):
-    """``strip(offset in bytes, mask)`` for each vector of ``width`` numbers."""
-    bytes_ = builder.mul(width, constant(v.size))
-    masked = blocking.MASKED_STORES
-    end = bytes_ if masked else builder.and_(bytes_, constant(-v.bytes))
-    entry = builder.block
-    head, body, rest = map(builder.append_basic_block, ("vectors", "vector", "past"))
-    builder.branch(head)
-    builder.position_at_end(head)
-    offset = builder.phi(_WORD)
-    offset.add_incoming(constant(0), entry)
-    builder.cbranch(builder.icmp_signed("<", offset, end), body, rest)
-    builder.position_at_end(body)
-    mask = None
-    if masked:
-        left = builder.sub(width, builder.udiv(offset, constant(v.size)))
-        mask = v.mask(builder, left)
-    strip(offset, mask)
-    offset.add_incoming(builder.add(offset, constant(v.bytes)), builder.block)
-    builder.branch(head)
-    builder.position_at_end(rest)
-    if not masked:
-        tail, done = map(builder.append_basic_block, ("tail", "done"))
-        builder.cbranch(builder.icmp_signed("<", end, bytes_), tail, done)
-        builder.position_at_end(tail)
-        strip(end, v.mask(builder, builder.and_(width, constant(v.lanes - 1))))
-        builder.branch(done)
-        builder.position_at_end(done)
 
 
 def along(real, arrays: int, numbers: int, formula, results: int = 1):
@@ -97,22 +37,23 @@ def along(real, arrays: int, numbers: int, formula, results: int = 1):
     """
     if PURE:
         return _pure_along(real, (arrays, numbers, results), formula)
-    v = _Lines(real)
+    v = Vectors(real.name, _BYTES // real.size)
 
-    def generate(builder, values):
+    def write(builder, values):
         pointers = [at(builder, a) for a in (*values[:arrays], *values[arrays + numbers : -1])]
         fixed = [Value(builder, v.spread(builder, x)) for x in values[arrays : arrays + numbers]]
 
-        def strip(offset, mask):
-            places = [plus(builder, p, offset) for p in pointers]
+        def body(index, mask):
+            places = [v.place(builder, p, index) for p in pointers]
             elements = [Value(builder, v.load(builder, p, mask)) for p in places[:arrays]]
             found = _several(formula(*elements, *fixed))
             for value, place in zip(found, places[arrays:], strict=True):
                 v.store(builder, value.value, place, mask)
 
-        _vectors(builder, v, values[-1], strip)
+        v.each(builder, constant(0), values[-1], body)
 
-    return _intrinsic(arrays, numbers, results + 1, real, generate)
+    word, number = types.int64, real.numba_type
+    return instructions(types.void(*[word] * arrays, *[number] * numbers, *[word] * (results + 1)), write)
 
 
 def sweep(real, matrices: int, columns: int, rows: int, formula, sums: int = 0):
@@ -125,15 +66,16 @@ def sweep(real, matrices: int, columns: int, rows: int, formula, sums: int = 0):
     """
     if PURE:
         return _pure_sweep(real, (matrices, columns, rows, sums), formula)
-    v, inputs = _Lines(real), matrices + columns + rows
+    v, inputs = Vectors(real.name, _BYTES // real.size), matrices + columns + rows
 
-    def generate(builder, values):
+    def write(builder, values):
         *addresses, count, width = values
         pointers = [at(builder, a) for a in addresses]
         stride = builder.mul(width, constant(v.size))
 
-        def strip(column, mask):
+        def strip(first, mask):
             """All rows of one vector of columns."""
+            column = builder.mul(first, constant(v.size))
             before = builder.block
             fixed = [
                 Value(builder, v.load(builder, plus(builder, p, column), mask))
@@ -142,16 +84,14 @@ def sweep(real, matrices: int, columns: int, rows: int, formula, sums: int = 0):
             loop, end = map(builder.append_basic_block, ("row", "rows"))
             builder.cbranch(builder.icmp_signed(">", count, constant(0)), loop, end)
             builder.position_at_end(loop)
-            index, totals = builder.phi(_WORD), [builder.phi(v.type) for _ in range(sums)]
+            index, totals = builder.phi(WORD), [builder.phi(v.type) for _ in range(sums)]
             place = builder.add(column, builder.mul(index, stride))
             elements = [
                 Value(builder, v.load(builder, plus(builder, p, place), mask)) for p in pointers[:matrices]
             ]
             numbers = []
             for p in pointers[matrices + columns : inputs]:
-                number = plus(builder, p, builder.mul(index, constant(v.size)))
-                number = builder.load(builder.bitcast(number, v.number.as_pointer()))
-                numbers.append(Value(builder, v.spread(builder, number)))
+                numbers.append(Value(builder, v.repeat(builder, v.place(builder, p, index))))
             result, *terms = _several(formula(*elements, *fixed, *numbers))
             v.store(builder, result.value, plus(builder, pointers[inputs], place), mask)
             added = [(Value(builder, t) + term).value for t, term in zip(totals, terms, strict=True)]
@@ -170,9 +110,9 @@ def sweep(real, matrices: int, columns: int, rows: int, formula, sums: int = 0):
                 final.add_incoming(value, loop)
                 v.store(builder, final, plus(builder, p, column), mask)
 
-        _vectors(builder, v, width, strip)
+        v.each(builder, constant(0), width, strip)
 
-    return _intrinsic(inputs + 1 + sums + 2, 0, 0, real, generate)
+    return instructions(types.void(*[types.int64] * (inputs + 1 + sums + 2)), write)
 
 
 @functools.cache

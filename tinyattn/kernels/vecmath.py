@@ -6,12 +6,11 @@ import functools
 
 import numpy as np
 from numba import types
-from numba.extending import intrinsic
 
-from tinyattn.kernels import vector
 from tinyattn.kernels.elementary import Elementary
-from tinyattn.kernels.simd import PURE
-from tinyattn.kernels.vector import NUMPY, Value
+from tinyattn.kernels.formula import NUMPY, Value
+from tinyattn.kernels.formula import sqrt as exact_sqrt
+from tinyattn.kernels.simd import PURE, instructions
 
 _NUMBA = {
     "f32": types.float32,
@@ -33,16 +32,11 @@ def scalar(formula, result, *arguments):
                 return formula(*(NUMPY[kind](value) for kind, value in zip(arguments, values, strict=True)))
 
         return function
-    signature = _NUMBA[result](*(_NUMBA[kind] for kind in arguments))
 
-    def generate(context, builder, signature, values):
+    def write(builder, values):
         return formula(*(Value(builder, value) for value in values)).value
 
-    names = ", ".join("xyzw"[: len(arguments)])
-    function = eval(
-        f"lambda typing, {names}: (signature, generate)", {"signature": signature, "generate": generate}
-    )
-    return intrinsic(function)
+    return instructions(_NUMBA[result](*(_NUMBA[kind] for kind in arguments)), write)
 
 
 def _for_kernels(method):
@@ -62,4 +56,4 @@ log, log1p, erf, sin, cos = map(_for_kernels, ("log", "log1p", "erf", "sin", "co
 @functools.cache
 def sqrt(real):
     """The square root, exactly rounded."""
-    return scalar(vector.sqrt, real.name, real.name)
+    return scalar(exact_sqrt, real.name, real.name)
