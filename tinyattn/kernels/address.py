@@ -10,36 +10,41 @@ The backward kernel reads c and w and does the rest again: two exponentials and 
 cost less than keeping what they gave at every step of a loop. Powers are e^{γ log z} of the weights z
 relative to the largest. Where they are small their relative error is larger, but so is what they are added to.
 
-A tile is one entry of the batch. The formulas are made loops by :mod:`tinyattn.kernels.sweep`. Weights to be
-shifted lie in memory with R more at either end, copied from the other end, so that no index needs a remainder.
+A tile is one entry of the batch. The formulas are made loops by :mod:`tinyattn.kernels.passes` and
+:mod:`tinyattn.kernels.sweep`. Weights to be shifted lie in memory with R more at either end, copied from the
+other end, so that no index needs a remainder.
 """
+
+import functools
 
 from tinyattn.kernels import vecmath
 from tinyattn.kernels.elementary import Elementary
 from tinyattn.kernels.formula import absolute, sqrt
 from tinyattn.kernels.formula import select as choose
 from tinyattn.kernels.lanes import dot, largest, total
+from tinyattn.kernels.passes import one_pass
 from tinyattn.kernels.real import inline
 from tinyattn.kernels.simd import i64
-from tinyattn.kernels.sweep import along, dot_rows, sweep
+from tinyattn.kernels.sweep import dot_rows, sweep
 from tinyattn.kernels.tiling import ROW_ROOM, room_of_address
 
 _room_of_address = inline(room_of_address)
+_along = functools.partial(one_pass, compact=True)
 
 
 def _norms(real):
     """``(memory, places, width, squares, ones, result)``: |M_i|; all are addresses."""
     pointer, dots, one = real.pointer, dot_rows(real), real.type(1)
-    square, root = along(real, 1, 0, lambda x: x * x), along(real, 1, 0, sqrt)
+    square, root = _along(real, 1, 1, 0, lambda x: x * x), _along(real, 1, 1, 0, sqrt)
 
     @inline
     def norms(memory, places, width, squares, ones, result):
-        square(memory, squares, places * width)
+        square(places * width, memory, squares)
         line = pointer(ones)
         for j in range(width):
             line[j] = one
         dots(squares, places, width, ones, result)
-        root(result, result, places)
+        root(places, result, result)
 
     return norms
 
@@ -54,17 +59,17 @@ def _activated(real):
     def softplus(x):
         return formulas.log1p(formulas.exp(-absolute(x))) + choose(x > 0, x, 0)
 
-    both = along(real, 1, 0, lambda x: (softplus(x), formulas.sigmoid(x)), results=2)
-    weigh = along(real, 1, 1, lambda x, top: weight(x - top))
-    scale = along(real, 1, 1, lambda x, factor: factor * x)
+    both = _along(real, 1, 2, 0, lambda x: (softplus(x), formulas.sigmoid(x)))
+    weigh = _along(real, 1, 1, 1, lambda x, top: weight(x - top))
+    scale = _along(real, 1, 1, 1, lambda x, factor: factor * x)
 
     @inline
     def activated(emitted, shifts, result):
         line = (shifts + 3) * size
         s = result + 2 * line
-        both(emitted, result, result + line, shifts + 3)
-        weigh(emitted + 2 * size, largest(pointer(emitted + 2 * size), shifts), s, shifts)
-        scale(s, one / total(pointer(s), shifts), s, shifts)
+        both(shifts + 3, emitted, result, result + line)
+        weigh(shifts, emitted + 2 * size, s, largest(pointer(emitted + 2 * size), shifts))
+        scale(shifts, s, s, one / total(pointer(s), shifts))
         return pointer(result)[0], pointer(result + line)[1], one + pointer(result)[2 + shifts]
 
     return activated
@@ -76,7 +81,8 @@ def _mixed(real):
     x_i is R numbers after the address x, with R more at either end, which are filled in here.
     """
     pointer, size = real.pointer, real.size
-    scale, add = along(real, 1, 1, lambda x, s: s * x), along(real, 2, 1, lambda x, y, s: y + s * x)
+    scale = _along(real, 1, 1, 1, lambda x, s: s * x)
+    add = _along(real, 2, 1, 1, lambda x, y, s: y + s * x)
 
     @inline
     def mixed(x, s, backwards, shifts, places, result):
@@ -87,9 +93,9 @@ def _mixed(real):
         for j in range(shifts):
             start = x + (j if backwards else shifts - 1 - j) * size
             if j == 0:
-                scale(start, s[j], result, places)
+                scale(places, start, result, s[j])
             else:
-                add(start, result, s[j], result, places)
+                add(places, start, result, result, s[j])
 
     return mixed
 
@@ -100,21 +106,21 @@ def _stages(real):
     """
     pointer, size, mixed, zero, one = real.pointer, real.size, _mixed(real), real.type(0), real.type(1)
     weight = Elementary(real.name).weight
-    scale = along(real, 1, 1, lambda c, strength: strength * c)
-    weigh = along(real, 1, 1, lambda x, top: weight(x - top))
+    scale = _along(real, 1, 1, 1, lambda c, strength: strength * c)
+    weigh = _along(real, 1, 1, 1, lambda x, top: weight(x - top))
 
     def interpolate(x, previous, factor, gate):
         content = x * factor
         return content, gate * content + (1 - gate) * previous
 
-    interpolate = along(real, 2, 2, interpolate, results=2)
+    interpolate = _along(real, 2, 2, 2, interpolate)
 
     @inline
     def stages(c, strength, gate, s, shifts, previous, places, content, gated, shifted):
-        scale(c, strength, content, places)
-        weigh(content, largest(pointer(content), places), content, places)
+        scale(places, c, content, strength)
+        weigh(places, content, content, largest(pointer(content), places))
         factor, own = one / total(pointer(content), places), gated + shifts // 2 * size
-        interpolate(content, previous, factor, gate, content, own, places)
+        interpolate(places, content, previous, content, own, factor, gate)
         mixed(gated, s, False, shifts, places, shifted)
         top = largest(pointer(shifted), places)
         return one if top == zero else top
@@ -160,10 +166,10 @@ def forward(real):
     pointer, size, zero, one = real.pointer, real.size, real.type(0), real.type(1)
     norms, activated, stages = _norms(real), _activated(real), _stages(real)
     dots, length_of, room_of = dot_rows(real), vecmath.sqrt(real), _room_of_address
-    cosines = along(real, 2, 2, lambda product, n, length, eps: product / (length * n + eps))
+    cosines = _along(real, 2, 1, 2, lambda product, n, length, eps: product / (length * n + eps))
     power = _power(real)
-    sharpen = along(real, 1, 2, lambda x, top, gamma: power(x, top, gamma)[0])
-    scale = along(real, 1, 1, lambda w, factor: w * factor)
+    sharpen = _along(real, 1, 1, 2, lambda x, top, gamma: power(x, top, gamma)[0])
+    scale = _along(real, 1, 1, 1, lambda w, factor: w * factor)
 
     def kernel(arguments, first, last, scratch):
         word = i64(arguments)
@@ -182,12 +188,12 @@ def forward(real):
                 w, c = word[9] + row, word[10] + row
                 length = length_of(dot(pointer(key), pointer(key), width))
                 dots(memory, places, width, key, content)
-                cosines(content, n, length, eps, c, places)
+                cosines(places, content, n, c, length, eps)
                 strength, gate, gamma = activated(key + width * size, shifts, activations)
                 top = stages(c, strength, gate, s, shifts, word[8] + row, places, content, gated, shifted)
-                sharpen(shifted, top, gamma, w, places)
+                sharpen(places, shifted, w, top, gamma)
                 whole = total(pointer(w), places)
-                scale(w, one if whole == zero else one / whole, w, places)
+                scale(places, w, w, one if whole == zero else one / whole)
 
     return kernel
 
@@ -206,7 +212,7 @@ def backward(real):
     pointer, size, zero, one = real.pointer, real.size, real.type(0), real.type(1)
     norms, activated, stages, mixed = _norms(real), _activated(real), _stages(real), _mixed(real)
     length_of, room_of = vecmath.sqrt(real), _room_of_address
-    log, power = vecmath.log(real), along(real, 1, 2, _power(real), results=2)
+    log, power = vecmath.log(real), _along(real, 1, 2, 2, _power(real))
 
     def sharpen(p, logarithm, w, g, slope, mean, scale):
         """Gradients of w̃ and, but for their sum, of γ. (Of w̃ = 0 the logarithm doesn't count: w is 0, too.)"""
@@ -223,13 +229,13 @@ def backward(real):
         zero, itself = n == 0, other * c
         return other, itself, choose(zero, 0, itself * length / choose(zero, 1, n))
 
-    sharpen, interpolate = along(real, 4, 3, sharpen, results=2), along(real, 3, 1, interpolate, results=3)
-    content_scores = along(real, 2, 1, lambda content, d, mean: content * (d - mean))
-    cosine = along(real, 3, 3, cosine, results=3)
-    fill = along(real, 0, 1, lambda x: x)
+    sharpen, interpolate = _along(real, 4, 2, 3, sharpen), _along(real, 3, 3, 1, interpolate)
+    content_scores = _along(real, 2, 1, 1, lambda content, d, mean: content * (d - mean))
+    cosine = _along(real, 3, 3, 3, cosine)
+    fill = _along(real, 0, 1, 1, lambda x: x)
     # dM_i += A_i k − B_i M_i, and dk = Σ_i A_i M_i.
     rows = sweep(real, 2, 1, 2, lambda d, m, k, a, b: (d + (a * k - b * m), a * m), sums=1)
-    less = along(real, 2, 1, lambda x, y, factor: x - factor * y)
+    less = _along(real, 2, 1, 1, lambda x, y, factor: x - factor * y)
 
     def kernel(arguments, first, last, scratch):
         word = i64(arguments)
@@ -244,7 +250,7 @@ def backward(real):
             activations, line = ones + (width + places * width) * size, (shifts + 3) * size
             sigmoid, s = pointer(activations + line), pointer(activations + 2 * line)
             norms(memory, places, width, ones + width * size, ones, n)
-            fill(zero, d_memory, places * width)
+            fill(places * width, d_memory, zero)
             for head in range(b * heads, (b + 1) * heads):
                 emission, row = head * (width + shifts + 3) * size, head * places * size
                 key, d_key = word[6] + emission, word[13] + emission
@@ -254,11 +260,11 @@ def backward(real):
                 strength, gate, gamma = activated(key + width * size, shifts, activations)
                 top = stages(c, strength, gate, s, shifts, previous, places, content, gated, shifted)
                 # Sharpening: with z = w̃ / top, the sum of z^γ is that of z z^{γ − 1}.
-                power(shifted, top, gamma - one, terms, logarithms, places)
+                power(places, shifted, terms, logarithms, top, gamma - one)
                 mean = dot(pointer(w), pointer(g), places)
                 whole = dot(pointer(shifted), pointer(terms), places)
                 slope = gamma / (top if whole == zero else whole)
-                sharpen(terms, logarithms, w, g, slope, mean, log(top), d + radius * size, terms, places)
+                sharpen(places, terms, logarithms, w, g, d + radius * size, terms, slope, mean, log(top))
                 result[2 + shifts] = total(pointer(terms), places) * sigmoid[2 + shifts]
                 # Shift, with its softmax.
                 whole = zero
@@ -270,16 +276,16 @@ def backward(real):
                 for j in range(shifts):
                     result[2 + j] -= whole * s[j]
                 mixed(d, s, True, shifts, places, shifted)
-                interpolate(shifted, content, previous, gate, shifted, d_previous, terms, places)
+                interpolate(places, shifted, content, previous, shifted, d_previous, terms, gate)
                 result[1] = total(pointer(terms), places) * gate * (one - gate)
                 # Content: softmax, then the cosine.
                 mean = dot(pointer(content), pointer(shifted), places)
-                content_scores(content, shifted, mean, content, places)
+                content_scores(places, content, shifted, content, mean)
                 result[0] = dot(pointer(content), pointer(c), places) * sigmoid[0]
                 length = length_of(dot(pointer(key), pointer(key), width))
-                cosine(content, n, c, strength, length, eps, content, gated, shifted, places)
+                cosine(places, content, n, c, content, gated, shifted, strength, length, eps)
                 across = dot(pointer(gated), pointer(n), places)
                 rows(d_memory, memory, key, content, shifted, d_memory, d_key, places, width)
-                less(d_key, key, zero if length == zero else across / length, d_key, width)
+                less(width, d_key, key, d_key, zero if length == zero else across / length)
 
     return kernel

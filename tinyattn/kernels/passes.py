@@ -21,30 +21,45 @@ from numba import types
 from tinyattn.kernels.formula import NUMPY, Value
 from tinyattn.kernels.lanes import ROW_BYTES, add, larger
 from tinyattn.kernels.simd import PURE, instructions
-from tinyattn.kernels.vectors import Vectors
+from tinyattn.kernels.vectors import Vectors, at, constant
 
+_COMPACT_BYTES = 64
 _FOLDS = {"sum": (add, 0.0), "max": (larger, -math.inf)}
 
 
+def several(results):
+    """What a formula returns, as a tuple."""
+    return results if isinstance(results, tuple) else (results,)
+
+
 def one_pass(
-    real, reads: int, writes: int, numbers: int, formula, folds: tuple[str, ...] = (), flags: bool = False
+    real,
+    reads: int,
+    writes: int,
+    numbers: int,
+    formula,
+    folds: tuple[str, ...] = (),
+    flags: bool = False,
+    compact: bool = False,
 ):
     """``pass(n, addresses to read …, addresses to write …, numbers …)``, which returns what is folded.
 
     ``formula(*vectors, *numbers)`` returns one result for each place to write, then one for each of
     ``folds`` (``"sum"`` or ``"max"``), as a tuple unless it is one. What is folded is returned likewise.
-    With ``flags``, what is read last are bytes, which count as bools.
+    With ``flags``, what is read last are bytes, which count as bools. ``compact``, if nothing is folded, is
+    for short rows and long formulas: narrower vectors, and where the machine allows it all of them masked, so
+    that the formula stands there once.
     """
     if PURE:
         return _pure(real, reads, writes, formula, folds, flags)
-    v = Vectors(real.name, ROW_BYTES // real.size)
+    v = Vectors(real.name, (_COMPACT_BYTES if compact else ROW_BYTES) // real.size)
     kinds = [v] * (reads - flags) + [Vectors("bool", v.lanes)] * flags
     steps = [_FOLDS[fold][0] for fold in folds]
     neutral = [v.all(_FOLDS[fold][1]) for fold in folds]
 
     def write(builder, values):
         n, *values = values
-        starts, constants = values[: reads + writes], values[reads + writes :]
+        starts, constants = [at(builder, a) for a in values[: reads + writes]], values[reads + writes :]
         spread = [Value(builder, v.spread(builder, number)) for number in constants]
 
         def body(index, partial, mask):
@@ -52,8 +67,7 @@ def one_pass(
                 Value(builder, kind.load(builder, kind.place(builder, start, index), mask))
                 for kind, start in zip(kinds, starts, strict=False)
             ]
-            results = formula(*vectors, *spread)
-            results = results if isinstance(results, tuple) else (results,)
+            results = several(formula(*vectors, *spread))
             for start, result in zip(starts[reads:], results, strict=False):
                 v.store(builder, result.value, v.place(builder, start, index), mask)
             joined = []
@@ -62,6 +76,8 @@ def one_pass(
                 joined.append(step(Value(builder, before), Value(builder, value)).value)
             return joined
 
+        if compact:
+            return v.each(builder, constant(0), n, lambda index, mask: body(index, (), mask))
         found = v.fold(builder, n, neutral, body)
         numbers = [v.halved(builder, vector, step) for vector, step in zip(found, steps, strict=True)]
         return numbers[0] if len(numbers) == 1 else numbers or None
@@ -89,8 +105,7 @@ def _pure(real, reads, writes, formula, folds, flags):
             for start in range(0, n, lanes):
                 part = slice(start, min(start + lanes, n))
                 vectors = [view[part].copy() for view in views[:reads]]
-                results = formula(*vectors, *map(number, arguments[reads + writes :]))
-                results = results if isinstance(results, tuple) else (results,)
+                results = several(formula(*vectors, *map(number, arguments[reads + writes :])))
                 for view, result in zip(views[reads:], results, strict=False):
                     view[part] = result
                 for fold, state, result in zip(folds, partial, results[writes:], strict=True):

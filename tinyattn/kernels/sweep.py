@@ -1,9 +1,8 @@
-"""Loops over vectors and over the rows of a matrix, from a formula (see :mod:`tinyattn.kernels.formula`).
+"""Passes over the rows of a matrix, from a formula (see :mod:`tinyattn.kernels.formula`).
 
-The operations on a memory of N places of W numbers have two forms. :func:`along` applies a formula to numbers
-at the same place of several arrays, as in γ p_i r_i. :func:`sweep` goes over the rows of matrices: each
-element of the result comes from elements at the same place, a number of its column and a number of its row, as
-in M_ij + w_i a_j; and on the way sums over the rows are taken, as in Σ_i w_i M_ij.
+The operations on a memory of N places of W numbers go over its rows: each element of the result comes from
+elements at the same place, a number of its column and a number of its row, as in M_ij + w_i a_j; and on the
+way sums over the rows are taken, as in Σ_i w_i M_ij.
 
 Left to LLVM's vectoriser, rows of 20 numbers would mostly be remainders, and compiling would take several
 times as long. Here everything is in vectors of 64 bytes on every machine, the last of them under a mask; the
@@ -16,6 +15,7 @@ import numpy as np
 from numba import types
 
 from tinyattn.kernels.formula import Value
+from tinyattn.kernels.passes import several
 from tinyattn.kernels.real import inline
 from tinyattn.kernels.simd import PURE, instructions
 from tinyattn.kernels.simd_dot import COLUMNS, dot_columns
@@ -23,37 +23,6 @@ from tinyattn.kernels.vectors import WORD, Vectors, at, constant, plus
 
 _BYTES = 64
 """Width of vectors, whatever the machine has."""
-
-
-def _several(result):
-    return result if isinstance(result, tuple) else (result,)
-
-
-def along(real, arrays: int, numbers: int, formula, results: int = 1):
-    """``(array…, number…, result…, count)``: a formula applied along arrays.
-
-    ``formula(element…, number…)`` gives the elements of the results. Arrays and results are addresses; a
-    result may be one of the arrays.
-    """
-    if PURE:
-        return _pure_along(real, (arrays, numbers, results), formula)
-    v = Vectors(real.name, _BYTES // real.size)
-
-    def write(builder, values):
-        pointers = [at(builder, a) for a in (*values[:arrays], *values[arrays + numbers : -1])]
-        fixed = [Value(builder, v.spread(builder, x)) for x in values[arrays : arrays + numbers]]
-
-        def body(index, mask):
-            places = [v.place(builder, p, index) for p in pointers]
-            elements = [Value(builder, v.load(builder, p, mask)) for p in places[:arrays]]
-            found = _several(formula(*elements, *fixed))
-            for value, place in zip(found, places[arrays:], strict=True):
-                v.store(builder, value.value, place, mask)
-
-        v.each(builder, constant(0), values[-1], body)
-
-    word, number = types.int64, real.numba_type
-    return instructions(types.void(*[word] * arrays, *[number] * numbers, *[word] * (results + 1)), write)
 
 
 def sweep(real, matrices: int, columns: int, rows: int, formula, sums: int = 0):
@@ -92,7 +61,7 @@ def sweep(real, matrices: int, columns: int, rows: int, formula, sums: int = 0):
             numbers = []
             for p in pointers[matrices + columns : inputs]:
                 numbers.append(Value(builder, v.repeat(builder, v.place(builder, p, index))))
-            result, *terms = _several(formula(*elements, *fixed, *numbers))
+            result, *terms = several(formula(*elements, *fixed, *numbers))
             v.store(builder, result.value, plus(builder, pointers[inputs], place), mask)
             added = [(Value(builder, t) + term).value for t, term in zip(totals, terms, strict=True)]
             following = builder.add(index, constant(1))
@@ -152,20 +121,6 @@ def _write(real, address, values):
         pointer[k] = value
 
 
-def _pure_along(real, counts, formula):
-    arrays, numbers, _ = counts
-
-    def along(*values):
-        *values, count = values
-        elements = [_read(real, a, count) for a in values[:arrays]]
-        with np.errstate(all="ignore"):
-            found = _several(formula(*elements, *map(real.type, values[arrays : arrays + numbers])))
-        for address, value in zip(values[arrays + numbers :], found, strict=True):
-            _write(real, address, np.broadcast_to(value, count))
-
-    return along
-
-
 def _pure_sweep(real, counts, formula):
     matrices, columns, rows, sums = counts
     inputs = matrices + columns + rows
@@ -179,7 +134,7 @@ def _pure_sweep(real, counts, formula):
             elements = [_read(real, a + line, width) for a in addresses[:matrices]]
             numbers = [_read(real, a + i * real.size, 1)[0] for a in addresses[matrices + columns : inputs]]
             with np.errstate(all="ignore"):
-                result, *terms = _several(formula(*elements, *fixed, *numbers))
+                result, *terms = several(formula(*elements, *fixed, *numbers))
                 totals = [total + term for total, term in zip(totals, terms, strict=True)]
             _write(real, addresses[inputs] + line, result)
         for address, total in zip(addresses[inputs + 1 :], totals, strict=True):
