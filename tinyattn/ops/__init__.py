@@ -12,6 +12,7 @@ from tinyattn.ops import (
     batch_norm,
     cells,
     convolution,
+    cross_entropy,
     elementwise,
     gelu,
     hard,
@@ -43,7 +44,8 @@ _NAMES = {
     reduce: "sum prod max min mean var any all logsumexp argmax argmin cumsum",
     linalg: "matmul dot einsum",
     index: "take take_along_axis embedding one_hot index_update",
-    softmax: "softmax log_softmax cross_entropy cross_entropy_rows",
+    softmax: "softmax log_softmax",
+    cross_entropy: "cross_entropy cross_entropy_rows",
     scores: "dot_score scaled_dot_score general_score additive_score additive_alignment concat_score "
     "cosine_score location_score",
     attention: "attention",

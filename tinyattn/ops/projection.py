@@ -14,17 +14,17 @@ from tinyattn import errors
 from tinyattn.graph.tensor import Tensor, as_tensor, make, output, promote_operands
 from tinyattn.graph.types import Type, fail, is_float
 from tinyattn.ops import reduce
-from tinyattn.ops.elementwise import cast
-from tinyattn.ops.folding import lower_reduce
-from tinyattn.ops.hand import by_definition, call, hand_derived
-from tinyattn.ops.linalg import lower_product, matmul
-from tinyattn.ops.shape import reshape, transpose
-from tinyattn.ops.softmax import (
+from tinyattn.ops.cross_entropy import (
     cross_entropy_rows,
     emit_cross_entropy,
     emit_cross_entropy_backward,
     mean_of_rows,
 )
+from tinyattn.ops.elementwise import cast
+from tinyattn.ops.folding import lower_reduce
+from tinyattn.ops.hand import by_definition, call, hand_derived
+from tinyattn.ops.linalg import lower_product, matmul
+from tinyattn.ops.shape import reshape, transpose
 
 WHOLE_BYTES = 256 << 20
 """Logits of at most so many bytes are kept from the forward to the backward pass."""

@@ -1,9 +1,8 @@
-"""Softmax, log-softmax and cross-entropy over the last axis, with masks.
+"""Softmax and log-softmax over the last axis, with masks.
 
 For a row of scores s and p = softmax(s), the Jacobian is ∂p_i/∂s_j = p_i (δ_ij − p_j), so
 
-    s̄ = p ⊙ (p̄ − ⟨p, p̄⟩),      log-softmax:  s̄ = ȳ − p Σȳ,      cross-entropy −log p_t:  s̄ = p −
-    onehot(t).
+    s̄ = p ⊙ (p̄ − ⟨p, p̄⟩),      log-softmax:  s̄ = ȳ − p Σȳ.
 
 A mask is bool (True = may attend) or added to the scores (−∞ = masked). Masked entries have p = 0; a fully
 masked row is all zeros, with gradient zero; what stands behind a mask, be it NaN or ∞, never reaches a
@@ -15,14 +14,13 @@ import math
 import numpy as np
 
 from tinyattn import errors
-from tinyattn.graph.tensor import Tensor, as_tensor, constant_value, output
-from tinyattn.graph.types import BOOL, FLOAT32, INT64, Type, fail, is_float, normalize_axis
+from tinyattn.graph.tensor import Tensor, as_tensor
+from tinyattn.graph.types import BOOL, FLOAT32, Type, fail, is_float, normalize_axis
 from tinyattn.kernels import tiling
 from tinyattn.ops import reduce
-from tinyattn.ops.elementwise import cast, equal, exp, log, logical_and, not_equal, stop_gradient, where
-from tinyattn.ops.hand import bits, by_definition, call, hand_derived
-from tinyattn.ops.index import one_hot
-from tinyattn.ops.shape import broadcast_to, expand_dims, reshape, transpose
+from tinyattn.ops.elementwise import cast, equal, exp, log, stop_gradient, where
+from tinyattn.ops.hand import bits, call, hand_derived
+from tinyattn.ops.shape import broadcast_to, transpose
 from tinyattn.runtime.operations import flops_of
 
 
@@ -66,9 +64,9 @@ def _infer(scores, *mask):
     return Type(scores.shape, scores.dtype)
 
 
-_COST = 0.8
+COST = 0.8
 """Rough nanoseconds a number of a softmax row."""
-_FLOPS = flops_of("exp") + 4
+FLOPS = flops_of("exp") + 4
 """Operations a number: x − max, its exponential, the sum, the scaling."""
 
 
@@ -98,8 +96,8 @@ def _lower_forward(kernel):
             tiling.tiles_of_softmax(rows, columns),
             reads=reads,
             writes=[y],
-            cost=node.size * _COST,
-            flops=float(node.size * _FLOPS),
+            cost=node.size * COST,
+            flops=float(node.size * FLOPS),
             in_place=[(y, x)],
         )
 
@@ -119,8 +117,8 @@ def _lower_backward(kernel):
             tiling.tiles_of_softmax(rows, columns),
             reads=[p, g],
             writes=[dx],
-            cost=node.size * _COST,
-            flops=float(node.size * (_FLOPS if "log" in kernel else 4)),
+            cost=node.size * COST,
+            flops=float(node.size * (FLOPS if "log" in kernel else 4)),
             in_place=[(dx, g)],
         )
 
@@ -237,196 +235,3 @@ def log_softmax(x, axis: int = -1, mask=None) -> Tensor:
     """
     x, masks, undo = prepare("log_softmax", x, axis, mask)
     return transpose(call("log_softmax", x, *masks), undo)
-
-
-# Cross-entropy: −Σ q log p, with q the target's one-hot row, smoothed.
-
-
-def _target_rows(logits, targets, ignore, smoothing):
-    classes = logits.shape[-1]
-    hot = one_hot(targets, classes, logits.dtype)
-    q = hot * (1 - smoothing) + smoothing / classes
-    counted = not_equal(targets, ignore) if ignore is not None else None
-    return q, counted
-
-
-def _in_range(targets, classes):
-    return logical_and(targets >= 0, targets < classes)
-
-
-def _cross_entropy_definition(logits, targets, *, ignore, smoothing):
-    top = largest_score(logits, False)
-    shifted = logits - top
-    log_sum = log(reduce.sum(exp(shifted), -1, keepdims=True))
-    q, counted = _target_rows(logits, targets, ignore, smoothing)
-    # q·log p only where q > 0, so that a class of probability 0 costs nothing unless it is the target.
-    loss = -reduce.sum(where(equal(q, 0), 0, q * (shifted - log_sum)), -1)
-    loss = where(_in_range(targets, logits.shape[-1]), loss, math.nan)
-    if counted is not None:
-        loss = where(counted, loss, 0)
-    return loss, reshape(log_sum + top, loss.shape)
-
-
-def _cross_entropy_backward_definition(logits, targets, log_sum, g, *, ignore, smoothing):
-    q, counted = _target_rows(logits, targets, ignore, smoothing)
-    rows = (exp(logits - expand_dims(log_sum, -1)) - q) * expand_dims(g, -1)
-    return rows if counted is None else where(expand_dims(counted, -1), rows, 0)
-
-
-def _infer_cross_entropy(logits, targets, *, ignore, smoothing):
-    return Type(targets.shape, logits.dtype), Type(targets.shape, logits.dtype)
-
-
-def _cross_entropy_derivative(cotangents, node):
-    logits, targets = node.inputs
-    log_sum = output(node, 1)
-    if 1 in cotangents:  # somebody differentiates the log-sum-exp itself
-        return by_definition(cotangents, node)
-    return call("cross_entropy_backward", logits, targets, log_sum, cotangents[0], **node.attrs), None
-
-
-def _cross_entropy_words(attrs, dtype):
-    ignore = attrs["ignore"]
-    return [-(1 << 62) if ignore is None else ignore, bits(attrs["smoothing"], dtype)]
-
-
-def emit_cross_entropy(emit, logits, targets, loss, log_sum, attrs) -> None:
-    """Emit the losses of contiguous logits (R, C), and their log-sums."""
-    rows, columns = logits.shape
-    words = [logits, targets, int(targets.dtype == INT64), loss, log_sum, rows, columns]
-    emit.kernel(
-        "softmax.cross_entropy_forward",
-        [*words, *_cross_entropy_words(attrs, logits.dtype)],
-        tiling.tiles_of_softmax(rows, columns),
-        reads=[logits, targets],
-        writes=[loss, log_sum],
-        cost=logits.size * _COST,
-        flops=float(logits.size * _FLOPS),
-    )
-
-
-def emit_cross_entropy_backward(emit, logits, targets, log_sum, g, dx, attrs) -> None:
-    """Emit the gradient of the logits, which may be written where they are."""
-    rows, columns = logits.shape
-    words = [logits, targets, int(targets.dtype == INT64), log_sum, g, g.strides[0], dx, rows, columns]
-    emit.kernel(
-        "softmax.cross_entropy_backward",
-        [*words, *_cross_entropy_words(attrs, logits.dtype)],
-        tiling.tiles_of_softmax(rows, columns),
-        reads=[logits, targets, log_sum, g],
-        writes=[dx],
-        cost=logits.size * _COST,
-        flops=float(logits.size * _FLOPS),
-        in_place=[] if dx is logits else [(dx, logits)],
-    )
-
-
-def _lower_cross_entropy(node, emit):
-    logits, targets = (emit.contiguous(emit.value(v)) for v in node.inputs)
-    emit_cross_entropy(emit, logits, targets, emit.result(node, 0), emit.result(node, 1), node.attrs)
-
-
-def _lower_cross_entropy_backward(node, emit):
-    logits, targets, log_sum = (emit.contiguous(emit.value(v)) for v in node.inputs[:3])
-    g = emit.value(node.inputs[3])
-    emit_cross_entropy_backward(emit, logits, targets, log_sum, g, emit.result(node), node.attrs)
-
-
-hand_derived(
-    "cross_entropy",
-    _infer_cross_entropy,
-    _cross_entropy_definition,
-    _cross_entropy_derivative,
-    lower=_lower_cross_entropy,
-    formula="−log softmax({0})[{1}]",
-    vjp_formula="(softmax({0}) − onehot({1}))·ḡ",
-)
-hand_derived(
-    "cross_entropy_backward",
-    lambda logits, *rest, **attrs: logits.type,
-    _cross_entropy_backward_definition,
-    lower=_lower_cross_entropy_backward,
-    formula="(softmax({0}) − onehot({1}))·{3}",
-)
-
-
-def cross_entropy_rows(
-    logits, targets, ignore_index: int | None = None, label_smoothing: float = 0.0
-) -> Tensor:
-    """``−log softmax(logits)[target]`` of each row: logits (…, C), integer targets (…) → (…); 0 where the
-    target is ``ignore_index``.
-    """
-    logits, targets = as_tensor(logits), as_tensor(targets)
-    if not is_float(logits.dtype) or targets.dtype.kind != "i":
-        fail(
-            errors.DTypeError,
-            "cross_entropy",
-            "logits must be floating-point and targets integer class numbers",
-            f"{logits.type} and {targets.type} were got",
-            "Convert targets with .astype(np.int64).",
-        )
-    if logits.ndim < 1 or logits.shape[:-1] != targets.shape:
-        fail(
-            errors.ShapeError,
-            "cross_entropy",
-            "logits (…, C) and targets (…) must agree but for the class axis",
-            f"{logits.shape} and {targets.shape} were got",
-        )
-    if not 0 <= label_smoothing < 1:
-        fail(
-            errors.ShapeError,
-            "cross_entropy",
-            "label_smoothing must lie in [0, 1)",
-            f"{label_smoothing} was got",
-        )
-    classes = logits.shape[-1]
-    value = (
-        targets.storage.array
-        if targets.storage is not None
-        else constant_value(targets)
-        if targets.op.name == "constant"
-        else None
-    )
-    if value is not None and value.size:
-        wrong = value[
-            ((value < 0) | (value >= classes))
-            & (value != (ignore_index if ignore_index is not None else -1 << 62))
-        ]
-        if wrong.size:
-            fail(
-                errors.ShapeError,
-                "cross_entropy",
-                f"targets must lie in 0..{classes - 1}",
-                f"{wrong.flat[0]} was got",
-                "Set ignore_index= for padding.",
-            )
-    rows = reshape(logits, (-1, classes)) if logits.ndim != 2 else logits
-    loss, _ = call(
-        "cross_entropy",
-        rows,
-        reshape(targets, (-1,)) if targets.ndim != 1 else targets,
-        count=2,
-        ignore=ignore_index,
-        smoothing=float(label_smoothing),
-    )
-    return reshape(loss, targets.shape)
-
-
-def cross_entropy(logits, targets, ignore_index: int | None = None, label_smoothing: float = 0.0) -> Tensor:
-    """Mean cross-entropy, a scalar in nats: logits (…, C), integer targets (…), the mean over targets other
-    than ``ignore_index``.
-
-    ``label_smoothing`` ε mixes the target with the uniform distribution, (1 − ε)·onehot + ε/C. Raises
-    ShapeError or DTypeError for what doesn't fit; targets out of range known only at run time give NaN.
-    """
-    return mean_of_rows(
-        cross_entropy_rows(logits, targets, ignore_index, label_smoothing), targets, ignore_index
-    )
-
-
-def mean_of_rows(rows: Tensor, targets, ignore_index: int | None) -> Tensor:
-    """The mean of the losses of those targets that count."""
-    if ignore_index is None:
-        return reduce.sum(rows) * (1 / rows.size) if rows.size else reduce.sum(rows)
-    counted = reduce.sum(cast(not_equal(as_tensor(targets), ignore_index), rows.dtype))
-    return reduce.sum(rows) / where(equal(counted, 0), 1, counted)
