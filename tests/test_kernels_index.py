@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from kernel_call import TYPES, real_bits, run, shuffled
 
-from tinyattn.kernels.tiling import tiles_of_one_hot, tiles_of_scatter, tiles_of_take
+from tinyattn.kernels.tiling import tiles_of_scatter, tiles_of_take
 
 SHAPES = [(1, 5, 3, 7), (3, 4, 1, 6), (2, 3, 0, 4), (2, 3, 5, 0), (1, 1, 1, 1), (0, 3, 2, 4)]
 SHAPES += [(1, 50, 128, 300), (1, 3, 5000, 4), (5, 7, 33, 1000)]
@@ -77,37 +77,6 @@ def test_scatter_add(shape, accumulate, wrong, index_type, dtype):
         expected[:, index[i]] += values[:, i]
     assert np.array_equal(result, expected)
     assert error[0] == (outer > 0 and not good.all())
-
-
-@pytest.mark.parametrize("dtype", TYPES)
-@pytest.mark.parametrize("wrong", [False, True])
-@pytest.mark.parametrize("in_place", [False, True])
-@pytest.mark.parametrize("shape", SHAPES)
-def test_put(shape, in_place, wrong, dtype):
-    x, values, index = problem(shape, dtype, np.int64, wrong)
-    outer, n, inner, count = shape
-    expected = x.copy()
-    good = (-n <= index) & (index < n)
-    for i in np.flatnonzero(good):
-        expected[:, index[i]] = values[:, i]
-    result, error = x.copy() if in_place else np.full_like(x, 77), np.zeros(1, np.int64)
-    words = [*head(values, shape, index), result, result if in_place else x, error]
-    both_ways("gather.put", dtype, words, result, tiles_of_scatter(outer, n, inner, count))
-    assert np.array_equal(result, expected)
-    assert error[0] == (outer > 0 and not good.all())
-
-
-@pytest.mark.parametrize("dtype", TYPES)
-@pytest.mark.parametrize("index_type", INDEX_TYPES)
-@pytest.mark.parametrize(("count", "depth"), [(0, 3), (1, 1), (5, 4), (3000, 7), (2, 10000), (4, 0)])
-def test_one_hot(count, depth, index_type, dtype):
-    index = np.random.default_rng(count).integers(-depth - 1, depth + 1, count).astype(index_type)
-    y, error = np.full((count, depth), 77, TYPES[dtype]), np.zeros(1, np.int64)
-    words = [index, int(index_type == np.int64), count, depth, y, error]
-    both_ways("gather.one_hot", dtype, words, y, tiles_of_one_hot(count, depth))
-    wrapped = np.where(index < 0, index + depth, index)
-    assert np.array_equal(y, wrapped[:, None] == np.arange(depth))
-    assert error[0] == bool(((wrapped < 0) | (wrapped >= depth)).any())
 
 
 @pytest.mark.parametrize(("dtype", "integer"), [("f32", np.int32), ("f64", np.int64)])

@@ -39,7 +39,6 @@ ROW = 8
 
 # Words of the meeting block, each on a cache line (8 words) of its own.
 CLAIM, FUNCTION, ARGUMENTS, DONE, ACTIVE, STOP, HELPERS, YIELD = 0, 8, 9, 16, 24, 32, 40, 41
-BLOCK_WORDS = 64
 MAX_TILES = (1 << 20) - 1
 """Most tiles a kernel can have."""
 

@@ -90,37 +90,6 @@ def take(real):
     return kernel
 
 
-def one_hot(real):
-    """``y[i, j] = 1 if index[i] == j else 0``; a row of zeros for a wrong index.
-
-    ===== ============================================================
-    0     address of the indices (count)
-    1     kind of the indices: 0 for i32, 1 for i64
-    2     count
-    3     depth: the length of a row
-    4     address of y (count, depth)
-    5     address of the error word, or 0
-    ===== ============================================================
-    """
-    pointer, rows_of = real.pointer, _rows_of_take
-    zero, one = real.type(0), real.type(1)
-
-    def kernel(arguments, first, last, scratch):
-        word = i64(arguments)
-        count, depth, y = word[2], word[3], pointer(word[4])
-        rows = rows_of(depth)
-        for j in range(first * rows * depth, min(last * rows, count) * depth):
-            y[j] = zero
-        for row in range(first * rows, min(last * rows, count)):
-            index = index_at(word[0], word[1], row, depth)
-            if index >= 0:
-                y[row * depth + index] = one
-            else:
-                _report(word[5])
-
-    return kernel
-
-
 def scatter_add(real):
     """``dx[o, k, :]`` = the sum of ``dy[o, i, :]`` over all i with ``index[i] == k``, in the order of i.
 
@@ -157,52 +126,6 @@ def scatter_add(real):
                     dy = pointer(word[0] + (outer * count + i) * inner * size)
                     for j in range(inner):
                         dx[j] += dy[j]
-                elif index < 0:
-                    _report(word[9])
-
-    return kernel
-
-
-def put(real):
-    """``y = x``, but ``y[o, index[i], :] = value[o, i, :]``; of several i with the same index the last one
-    wins.
-
-    ===== ============================================================
-    0     address of the values (outer, count, inner)
-    1     outer
-    2     n
-    3     inner
-    4     address of the indices (count)
-    5     kind of the indices: 0 for i32, 1 for i64
-    6     count
-    7     address of y (outer, n, inner)
-    8     address of x (outer, n, inner); may be y itself
-    9     address of the error word, or 0
-    ===== ============================================================
-    """
-    pointer, size, bands_of = real.pointer, real.size, _bands_of_scatter
-
-    def kernel(arguments, first, last, scratch):
-        word = i64(arguments)
-        n, inner, indices, kind, count = word[2], word[3], word[4], word[5], word[6]
-        bands = bands_of(n, inner, count)
-        for tile in range(first, last):
-            outer, band = tile // bands, tile % bands
-            low, high = band * n // bands, (band + 1) * n // bands
-            if word[7] != word[8]:
-                x, y = (
-                    pointer(word[8] + outer * n * inner * size),
-                    pointer(word[7] + outer * n * inner * size),
-                )
-                for j in range(low * inner, high * inner):
-                    y[j] = x[j]
-            for i in range(count):
-                index = index_at(indices, kind, i, n)
-                if low <= index < high:
-                    y = pointer(word[7] + (outer * n + index) * inner * size)
-                    value = pointer(word[0] + (outer * count + i) * inner * size)
-                    for j in range(inner):
-                        y[j] = value[j]
                 elif index < 0:
                     _report(word[9])
 

@@ -30,24 +30,19 @@ def tiles_of_random(n: int) -> int:
 GATHER_COLUMNS = 4096
 """Most columns in a tile of ``gather.take``."""
 GATHER_TILE = 8192
-"""About how many numbers a tile of ``gather.take`` and ``gather.one_hot`` holds."""
+"""About how many numbers a tile of ``gather.take`` holds."""
 SCATTER_TILE = 65536
-"""About how many numbers a tile of ``gather.scatter_add`` and ``gather.put`` reads or writes."""
+"""About how many numbers a tile of ``gather.scatter_add`` reads or writes."""
 
 
 def rows_of_take(inner: int) -> int:
-    """Rows in a tile of ``gather.take`` and ``gather.one_hot``, given the length of a row."""
+    """Rows in a tile of ``gather.take``, given the length of a row."""
     return max(1, GATHER_TILE // max(1, min(inner, GATHER_COLUMNS)))
 
 
 def tiles_of_take(outer: int, count: int, inner: int) -> int:
     """Tiles of ``gather.take``: blocks of rows times blocks of columns."""
     return ceiling(outer * count, rows_of_take(inner)) * ceiling(inner, GATHER_COLUMNS)
-
-
-def tiles_of_one_hot(count: int, depth: int) -> int:
-    """Tiles of ``gather.one_hot``: blocks of rows."""
-    return ceiling(count, rows_of_take(depth))
 
 
 def bands_of_scatter(n: int, inner: int, count: int) -> int:
@@ -60,7 +55,7 @@ def bands_of_scatter(n: int, inner: int, count: int) -> int:
 
 
 def tiles_of_scatter(outer: int, n: int, inner: int, count: int) -> int:
-    """Tiles of ``gather.scatter_add`` and ``gather.put``: bands of result rows of each outer slice."""
+    """Tiles of ``gather.scatter_add``: bands of result rows of each outer slice."""
     return outer * bands_of_scatter(n, inner, count)
 
 

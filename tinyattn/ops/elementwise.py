@@ -17,8 +17,6 @@ from tinyattn.graph.op import ZERO, Op, register
 from tinyattn.graph.tensor import Tensor, as_tensor, make, promote_operands
 from tinyattn.graph.types import BOOL, FLOAT32, INT64, Type, as_dtype, broadcast, fail, is_float, promote
 
-_FORMULAS: dict[str, tuple[str, str]] = {}
-
 
 def _row(
     name, reference, derivative, formula, vjp="", *, result="same", needs="number", kinks=None
