@@ -109,33 +109,17 @@ def _fold(emit, kind: str, x, outer: int, length: int, inner: int, result) -> No
         return
     scale = bits(1.0, x.dtype) if is_float(x.dtype) else 0
     if inner == 1:
-        words = [outer, length, x, result, code, size, scale]
+        kernel, words = "reduce.rows", [outer, length, x, result, code, size, scale]
         tiles = tiling.tiles_of_reduce_rows(outer, length)
-        emit.kernel(
-            "reduce.rows",
-            words,
-            tiles,
-            reads=[x],
-            writes=[result],
-            dtype=_variant(x.dtype),
-            cost=cost,
-            flops=flops,
-        )
     elif length == 0:
         emit.fill(result, {"sum": 0, "prod": 1, "sum_squares": 0}[kind])
+        return
     else:
-        words = [outer, length, inner, x, result, code, size, scale]
+        kernel, words = "reduce.columns", [outer, length, inner, x, result, code, size, scale]
         tiles = tiling.tiles_of_reduce_columns(outer, inner)
-        emit.kernel(
-            "reduce.columns",
-            words,
-            tiles,
-            reads=[x],
-            writes=[result],
-            dtype=_variant(x.dtype),
-            cost=cost,
-            flops=flops,
-        )
+    emit.kernel(
+        kernel, words, tiles, reads=[x], writes=[result], dtype=_variant(x.dtype), cost=cost, flops=flops
+    )
 
 
 def _variant(dtype):
