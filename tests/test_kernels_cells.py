@@ -27,12 +27,6 @@ def gru(xp, hp, h):
     return (1 - z) * n + z * h
 
 
-def gru_before(xp, hp, q, h):
-    (_, xz, xn), (_, hz) = np.split(xp, 3, -1), np.split(hp, 2, -1)
-    z, n = sigmoid(xz + hz), np.tanh(xn + q)
-    return (1 - z) * h + z * n
-
-
 def rows_apart(array):
     """The same numbers with gaps of 77s between the rows, which must stay."""
     wide = np.full((array.shape[0], array.shape[1] + 3), 77, array.dtype)
@@ -108,15 +102,6 @@ def torch_gru(xp, hp, h):
     return (1 - z) * (xn + (xr + hr).sigmoid() * hn).tanh() + z * h
 
 
-def torch_before(xp, hp, q, h):
-    z = (xp.chunk(3, -1)[1] + hp.chunk(2, -1)[1]).sigmoid()
-    return (1 - z) * h + z * (xp.chunk(3, -1)[2] + q).tanh()
-
-
-def torch_reset(xp, hp, h):
-    return (xp.chunk(3, -1)[0] + hp.chunk(2, -1)[0]).sigmoid() * h
-
-
 @pytest.mark.parametrize("dtype", TYPES)
 @pytest.mark.parametrize(("batch", "hidden"), SHAPES)
 def test_lstm(batch, hidden, dtype):
@@ -157,47 +142,6 @@ def test_gru(batch, hidden, dtype):
         close(got[0], passed(mask, dxp, 0), dtype)
         close(got[1], passed(mask, dhp, 0), dtype)
         close(got[2], passed(mask, dh_in, dh), dtype)
-
-
-@pytest.mark.parametrize("dtype", TYPES)
-@pytest.mark.parametrize(("batch", "hidden"), SHAPES)
-def test_gru_before(batch, hidden, dtype):
-    for mask in masks(batch):
-        xp, hp, h, q, dh, dp = numbers(batch, hidden, dtype, [3, 2, 1, 1, 1, 1])
-        (xr, hr) = (a.astype(np.float64)[:, :hidden] for a in (xp, hp))
-        product = sigmoid(xr + hr) * h
-        new_h = gru_before(*(a.astype(np.float64) for a in (xp, hp, q, h)))
-        dxp, _, dq, dh_update = gradients(torch_before, [xp, hp, q, h], [dh])
-        dxp_reset, _, dh_reset = gradients(torch_reset, [xp, hp, h], [dp])
-        poison([xp, hp, q], mask)
-        poison([dp], mask)
-
-        (got,) = call("cells.gru_before_reset", dtype, batch, hidden, mask, [xp, hp, h], [1])
-        close(got, passed(mask, product, 0), dtype)
-        (got,) = call("cells.gru_before_update", dtype, batch, hidden, mask, [xp, hp, q, h], [1])
-        close(got, passed(mask, new_h, h), dtype)
-        inputs = [xp, hp, q, h, dh]
-        dzn, dh_in = call("cells.gru_before_update_backward", dtype, batch, hidden, mask, inputs, [2, 1])
-        close(dzn, passed(mask, dxp[:, hidden:], 0), dtype)
-        close(dzn[:, hidden:], passed(mask, dq, 0), dtype)
-        close(dh_in, passed(mask, dh_update, dh), dtype)
-        inputs = [xp, hp, h, dp, dzn, dh_in]
-        all_dxp, all_dh = call("cells.gru_before_reset_backward", dtype, batch, hidden, mask, inputs, [3, 1])
-        close(all_dxp, passed(mask, dxp + dxp_reset, 0), dtype)
-        close(all_dh, passed(mask, dh_update + dh_reset, dh), dtype)
-
-
-def test_gru_before_in_place():
-    """dzn may be computed where it belongs, in the last columns of dxp."""
-    batch, hidden = 5, 6
-    xp, hp, h, dp, dxp, dh = numbers(batch, hidden, "f64", [3, 2, 1, 1, 3, 1])
-    dzn, result = dxp[:, hidden:].copy(), np.zeros_like(h)
-    expected, _ = call(
-        "cells.gru_before_reset_backward", "f64", batch, hidden, None, [xp, hp, h, dp, dzn, dh], [3, 1]
-    )
-    words = [batch, hidden, 0, xp, 18, hp, 12, h, 6, dp, 6, dxp[:, hidden:], 18, dh, 6, dxp, 18, result, 6]
-    run("cells.gru_before_reset_backward", "f64", words, tiles_of_cell(batch, hidden))
-    assert np.array_equal(dxp, expected)
 
 
 @pytest.mark.parametrize("dtype", TYPES)

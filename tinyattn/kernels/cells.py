@@ -2,13 +2,10 @@
 
 With σ the logistic function and all products elementwise,
 
-    LSTM              i, f, g, o = σ, σ, tanh, σ of the gates;    c′ = f c + i g;    h′ = o tanh c′
-    GRU               r, z = σ(x + h parts);    n = tanh(x_n + r h_n);    h′ = (1 − z) n + z h
-    GRU, reset before r, z = σ(x + h parts);    n = tanh(x_n + (r h) U);  h′ = (1 − z) h + z n
+    LSTM   i, f, g, o = σ, σ, tanh, σ of the gates;    c′ = f c + i g;    h′ = o tanh c′
+    GRU    r, z = σ(x + h parts);    n = tanh(x_n + r h_n);    h′ = (1 − z) n + z h
 
-The first two are torch's; the third is that of Cho et al. (2014) and Bahdanau et al. (2015), where the reset
-gate acts before the product with U, so that the cell comes in two stages with that product between, and z has
-the opposite sense.
+Both are torch's.
 
 Backward kernels compute the gates again rather than read them from memory: a transcendental function costs a
 quarter of a nanosecond, and nothing but the inputs needs to be kept.
@@ -201,142 +198,6 @@ def gru_backward(real):
                 for gate in range(2):
                     for j in range(columns):
                         dhp[gate * hidden + j] = dxp[gate * hidden + j]
-
-    return kernel
-
-
-def gru_before_reset(real):
-    """First stage of a GRU that resets before the product: ``r h``, which is then multiplied by U. Rows at an
-    end give 0.
-
-    ====== ============================================================
-    0 1 2  B, H, mask
-    3 4    xp (B, 3H): the inputs' part of r, z, n before activation (only r is read here)
-    5 6    hp (B, 2H): the state's part of r, z (only r is read here)
-    7 8    h (B, H)
-    9 10   result: r h (B, H)
-    ====== ============================================================
-    """
-    part, sigmoid, zero = _part(real), vecmath.sigmoid(real), real.type(0)
-
-    def kernel(arguments, first, last, scratch):
-        word = i64(arguments)
-        for tile in range(first, last):
-            row, past, column, columns = _extent(word, tile)
-            for r in range(row, past):
-                xp, hp = part(word, 3, r, column), part(word, 5, r, column)
-                h, product = part(word, 7, r, column), part(word, 9, r, column)
-                runs = _runs(word, r)
-                for j in range(columns):
-                    product[j] = select(runs, sigmoid(xp[j] + hp[j]) * h[j], zero)
-
-    return kernel
-
-
-def gru_before_update(real):
-    """Second stage: the new state, given q = (r h) U.
-
-    ====== ============================================================
-    0 1 2  B, H, mask
-    3 4    xp (B, 3H)
-    5 6    hp (B, 2H)
-    7 8    q (B, H)
-    9 10   h (B, H)
-    11 12  result: h′ (B, H)
-    ====== ============================================================
-    """
-    part, sigmoid, tanh = _part(real), vecmath.sigmoid(real), vecmath.tanh(real)
-
-    def kernel(arguments, first, last, scratch):
-        word = i64(arguments)
-        hidden = word[1]
-        for tile in range(first, last):
-            row, past, column, columns = _extent(word, tile)
-            for r in range(row, past):
-                xp, hp, q = part(word, 3, r, column), part(word, 5, r, column), part(word, 7, r, column)
-                h, new_h = part(word, 9, r, column), part(word, 11, r, column)
-                runs = _runs(word, r)
-                for j in range(columns):
-                    z, n = sigmoid(xp[hidden + j] + hp[hidden + j]), tanh(xp[2 * hidden + j] + q[j])
-                    new_h[j] = select(runs, h[j] + z * (n - h[j]), h[j])
-
-    return kernel
-
-
-def gru_before_update_backward(real):
-    """Gradients of the second stage, which comes first in the backward pass.
-
-    ====== ============================================================
-    0 1 2  B, H, mask
-    3 4    xp (B, 3H), as in the forward pass
-    5 6    hp (B, 2H)
-    7 8    q (B, H)
-    9 10   h (B, H)
-    11 12  dh′ (B, H)
-    13 14  result: dzn (B, 2H), of z and n before activation; the second half is also dq
-    15 16  result: dh (B, H), without what comes through q and hp
-    ====== ============================================================
-    """
-    part, sigmoid, tanh = _part(real), vecmath.sigmoid(real), vecmath.tanh(real)
-    zero, one = real.type(0), real.type(1)
-
-    def kernel(arguments, first, last, scratch):
-        word = i64(arguments)
-        hidden = word[1]
-        for tile in range(first, last):
-            row, past, column, columns = _extent(word, tile)
-            for r in range(row, past):
-                xp, hp, q = part(word, 3, r, column), part(word, 5, r, column), part(word, 7, r, column)
-                h, dh = part(word, 9, r, column), part(word, 11, r, column)
-                dzn, dh_in = part(word, 13, r, column), part(word, 15, r, column)
-                runs = _runs(word, r)
-                for j in range(columns):
-                    z, n = sigmoid(xp[hidden + j] + hp[hidden + j]), tanh(xp[2 * hidden + j] + q[j])
-                    dzn[j] = select(runs, dh[j] * (n - h[j]) * z * (one - z), zero)
-                    dzn[hidden + j] = select(runs, dh[j] * z * (one - n * n), zero)
-                    dh_in[j] = select(runs, dh[j] * (one - z), dh[j])
-
-    return kernel
-
-
-def gru_before_reset_backward(real):
-    """Gradients of the first stage, joined with those of the second: all of xp's, whose first two thirds are
-    also hp's.
-
-    ====== ============================================================
-    0 1 2  B, H, mask
-    3 4    xp (B, 3H), as in the forward pass
-    5 6    hp (B, 2H)
-    7 8    h (B, H)
-    9 10   dp (B, H): the gradient of r h
-    11 12  dzn (B, 2H), from the second stage; may lie in columns H to 3H of dxp, and then isn't copied
-    13 14  dh (B, H), from the second stage
-    15 16  result: dxp (B, 3H); columns 0 to 2H are dhp
-    17 18  result: dh (B, H), without what comes through hp
-    ====== ============================================================
-    """
-    part, size, sigmoid = _part(real), real.size, vecmath.sigmoid(real)
-    zero, one = real.type(0), real.type(1)
-
-    def kernel(arguments, first, last, scratch):
-        word = i64(arguments)
-        hidden = word[1]
-        in_place = word[11] == word[15] + hidden * size
-        for tile in range(first, last):
-            row, past, column, columns = _extent(word, tile)
-            for r in range(row, past):
-                xp, hp, h = part(word, 3, r, column), part(word, 5, r, column), part(word, 7, r, column)
-                dp, dzn, dh = part(word, 9, r, column), part(word, 11, r, column), part(word, 13, r, column)
-                dxp, dh_in = part(word, 15, r, column), part(word, 17, r, column)
-                runs = _runs(word, r)
-                for j in range(columns):
-                    reset = sigmoid(xp[j] + hp[j])
-                    dxp[j] = select(runs, dp[j] * h[j] * reset * (one - reset), zero)
-                    dh_in[j] = select(runs, dh[j] + dp[j] * reset, dh[j])
-                if not in_place:
-                    for gate in range(2):
-                        for j in range(columns):
-                            dxp[(gate + 1) * hidden + j] = dzn[gate * hidden + j]
 
     return kernel
 
