@@ -160,6 +160,22 @@ def forward(real):
     return kernel
 
 
+def _backward(real, folded, result):
+    """The kernel that folds y and dy of each row, and makes dx of them and of what that gave."""
+    pointer, size, rows_of = real.pointer, real.size, _rows_of_softmax
+
+    def kernel(arguments, first, last, scratch):
+        word, scale = i64(arguments), pointer(arguments + 8 * 5)[0]
+        columns = word[4]
+        rows = rows_of(columns)
+        for r in range(first * rows, min(last * rows, word[3])):
+            at = r * columns * size
+            y, dy, dx = word[0] + at, word[1] + at, word[2] + at
+            result(columns, y, dy, dx, scale, folded(columns, y, dy))
+
+    return kernel
+
+
 def backward(real):
     """Gradient of softmax. Where y is 0 nothing comes through, not even a NaN in dy.
 
@@ -172,20 +188,10 @@ def backward(real):
     5     bits of the scale
     ===== ============================================================
     """
-    pointer, size, rows_of, _, _ = _bound(real)
     products = one_pass(real, 2, 0, 0, lambda y, dy: select(y == 0, 0, y * dy), ("sum",))
     result = one_pass(real, 2, 1, 2, lambda y, dy, scale, mean: select(y == 0, 0, y * (dy - mean) * scale))
 
-    def kernel(arguments, first, last, scratch):
-        word, scale = i64(arguments), pointer(arguments + 8 * 5)[0]
-        columns = word[4]
-        rows = rows_of(columns)
-        for r in range(first * rows, min(last * rows, word[3])):
-            at = r * columns * size
-            y, dy, dx = word[0] + at, word[1] + at, word[2] + at
-            result(columns, y, dy, dx, scale, products(columns, y, dy))
-
-    return kernel
+    return _backward(real, products, result)
 
 
 def log_forward(real):
@@ -221,7 +227,7 @@ def log_backward(real):
 
     Argument words as in :func:`backward`; y is the log-softmax.
     """
-    pointer, size, rows_of, _, weight = _bound(real)
+    weight = Elementary(real.name).weight
     summed = one_pass(real, 2, 0, 0, lambda y, dy: select(y == -math.inf, 0, dy), ("sum",))
 
     def gradient(y, dy, scale, s):
@@ -229,16 +235,7 @@ def log_backward(real):
 
     result = one_pass(real, 2, 1, 2, gradient)
 
-    def kernel(arguments, first, last, scratch):
-        word, scale = i64(arguments), pointer(arguments + 8 * 5)[0]
-        columns = word[4]
-        rows = rows_of(columns)
-        for r in range(first * rows, min(last * rows, word[3])):
-            at = r * columns * size
-            y, dy, dx = word[0] + at, word[1] + at, word[2] + at
-            result(columns, y, dy, dx, scale, summed(columns, y, dy))
-
-    return kernel
+    return _backward(real, summed, result)
 
 
 def cross_entropy_forward(real):
