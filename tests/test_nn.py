@@ -517,3 +517,26 @@ def test_orthogonal_and_zeros():
         errors.TinyattnError, match=r"\[init\] mode must be 'fan_in' or 'fan_out', but 'fan' was got"
     ):
         init.kaiming_normal((2, 3), mode="fan")
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (
+            lambda: ta.nn.Dropout("a"),
+            "[Dropout] the probability of dropping must lie in [0, 1), but 'a' was got.",
+        ),
+        (
+            lambda: ta.nn.LayerNorm(None),
+            "[LayerNorm] normalized_shape must be a positive integer, but None was got.",
+        ),
+        (
+            lambda: ta.nn.RMSNorm([4, "b"]),
+            "[RMSNorm] normalized_shape must be a positive integer, but 'b' was got.",
+        ),
+    ],
+)
+def test_what_is_no_number_is_refused(make, text):
+    with pytest.raises(errors.ShapeError) as error:
+        make()
+    assert str(error.value).splitlines()[0] == text

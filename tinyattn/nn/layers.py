@@ -94,8 +94,8 @@ class Dropout(Module):
 
 def check_probability(op: str, p: float) -> float:
     """``p``, which must lie in [0, 1)."""
-    if not 0 <= p < 1:
-        fail(errors.ShapeError, op, "the probability of dropping must lie in [0, 1)", f"{p} was got")
+    if not isinstance(p, (int, float, np.number)) or not 0 <= p < 1:
+        fail(errors.ShapeError, op, "the probability of dropping must lie in [0, 1)", f"{p!r} was got")
     return float(p)
 
 

@@ -23,10 +23,10 @@ class _Norm(Module):
     """The shape that is normalised, and the learned scale."""
 
     def __init__(self, shape: int | Sequence[int], eps: Any, elementwise_affine: bool, dtype: Any):
-        shape = (shape,) if isinstance(shape, (int, np.integer)) else shape
-        for size in shape:
+        sizes = tuple(shape) if isinstance(shape, (tuple, list)) else (shape,)
+        for size in sizes:
             check_sizes(type(self).__name__, normalized_shape=size)
-        self.normalized_shape, self.eps = tuple(map(int, shape)), eps
+        self.normalized_shape, self.eps = tuple(map(int, sizes)), eps
         self.weight = parameter(np.ones(self.normalized_shape), dtype) if elementwise_affine else None
 
     def _checked(self, x: Tensor) -> Tensor:
