@@ -71,7 +71,7 @@ def _edges(picture, kind=None):
 
 
 def _by_title(picture, title, phase="forward"):
-    found = [n for n in picture.nodes.values() if n.title == title and n.phase == phase]
+    found = [n for n in picture.nodes.values() if n.title.split(" = ")[-1] == title and n.phase == phase]
     assert len(found) == 1, (title, [n.title for n in picture.nodes.values()])
     return found[0]
 

@@ -29,6 +29,9 @@ _MODULES = {
     "cli": "tinyattn.cli",
 }
 
+_ELSEWHERE = {"show": "tinyattn.viz.mathematics"}
+"""Public names that live above the modules gathered in ``tinyattn.api``."""
+
 _TORCH = {
     "cat": "concat", "randn": "random_normal", "rand": "random_uniform", "unsqueeze": "expand_dims",
     "permute": "transpose", "bmm": "matmul", "mm": "matmul", "pow": "power", "clamp": "clip",
@@ -44,6 +47,8 @@ def __getattr__(name: str):
         raise AttributeError(name)
     if name in _MODULES:
         return importlib.import_module(_MODULES[name])
+    if name in _ELSEWHERE:
+        return getattr(importlib.import_module(_ELSEWHERE[name]), name)
     api = importlib.import_module("tinyattn.api")
     try:
         value = getattr(api, name)
@@ -61,4 +66,4 @@ def __getattr__(name: str):
 
 
 def __dir__() -> list[str]:
-    return sorted([*importlib.import_module("tinyattn.api").__all__, *_MODULES, "__version__"])
+    return sorted([*importlib.import_module("tinyattn.api").__all__, *_MODULES, *_ELSEWHERE, "__version__"])

@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Sequence
 
 from tinyattn.graph.body import Body
+from tinyattn.graph.names import names as names_of
 from tinyattn.graph.tensor import Tensor, constant_value
 from tinyattn.graph.traverse import topological
 
@@ -47,6 +48,7 @@ def attrs_text(node: Tensor) -> str:
 def to_text(roots: Tensor | Sequence[Tensor]) -> str:
     """A graph as assignments, one line a node: ``%3 = matmul(%1, %2)  f32[4, 5]  # decoder/attention``."""
     roots = [roots] if isinstance(roots, Tensor) else list(roots)
+    called = names_of(roots)
     names: dict[Tensor, str] = {}
     rows = []
     for node in topological(roots):
@@ -56,7 +58,7 @@ def to_text(roots: Tensor | Sequence[Tensor]) -> str:
         if node.op.name == "argument":
             names[node] = f"arg{node.attrs['index']}"
             continue
-        names[node] = f"%{node.name or len(names)}" if not node.inputs else f"%{len(names)}"
+        names[node] = f"%{called.get(node, len(names))}"
         attrs = {k: v for k, v in node.attrs.items() if not isinstance(v, Body) and k != "data"}
         parts = [names[s] for s in node.inputs]
         parts += [

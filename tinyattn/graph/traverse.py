@@ -58,7 +58,10 @@ def rebuild(node: Tensor, inputs: Sequence[Tensor], attrs: dict | None = None) -
         else:
             return node
     with scope.on_behalf_of(node, node.origin):
-        return make(node.op.name, *inputs, **attrs)
+        new = make(node.op.name, *inputs, **attrs)
+    if node.name is not None and new.name is None:
+        new.name = node.name
+    return new
 
 
 def substitute(roots: Sequence[Tensor], mapping: dict[Tensor, Tensor]) -> list[Tensor]:

@@ -43,7 +43,7 @@ class Room(NamedTuple):
 
 
 class Builder:
-    """Draws levels into one picture. ``names`` overrides the names of leaves."""
+    """Draws levels into one picture. ``names``: what values are called."""
 
     def __init__(
         self, title: str, expand: frozenset[str] = frozenset(), names: Mapping[Tensor, str] | None = None
@@ -115,7 +115,8 @@ class Builder:
                 found.append(start)
             else:
                 box = self.picture.nodes[start.node]
-                found.append(box.title if box.kind in ("input", "parameter", "carry", "element") else box.op)
+                plain = box.kind in ("input", "parameter", "carry", "element")
+                found.append(self.names.get(source) or (box.title if plain else box.op))
         return found
 
     def _connect(self, start: Source | str, target: str, operand: int, kind: str = "") -> None:
@@ -147,6 +148,7 @@ class Builder:
             title = labels.title(
                 node, [s if isinstance(s := where[source], str) else None for source in node.inputs]
             )
+            title = f"{self.names[node]} = {title}" if node in self.names else title
         else:
             title = self.names.get(node) or node.name or ("numbers" if kind == "constant" else node.op.name)
         types = [labels.type_text(value.type) for value in ([node] if node.dtype is not None else used)]

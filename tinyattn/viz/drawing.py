@@ -11,6 +11,7 @@ import numpy as np
 from tinyattn import errors
 from tinyattn.graph import scope
 from tinyattn.graph.grad import pull_back
+from tinyattn.graph.names import names as names_of
 from tinyattn.graph.op import OPS
 from tinyattn.graph.tensor import Tensor, tensor
 from tinyattn.graph.text import structural_ids
@@ -96,7 +97,7 @@ def _picture(y, wrt, direction, expand, values, names) -> Picture:
     roots = [*outputs, *gradients, *updates.values()]
     ids = structural_ids([*roots, *leaves, *updates])
     phases = _phases(outputs, gradients, forward, set(seeds.values()))
-    builder = Builder(_title(outputs, leaves if gradients else []), opened, names)
+    builder = Builder(_title(outputs, leaves if gradients else []), opened, {**names_of(forward), **names})
     builder.seeds = {seed: output for output, seed in seeds.items()}
     where = builder.level(roots, Room(ids, "", (), (), phases), {})
     _finish(builder, where, ids, outputs, list(zip(leaves, found, strict=False)), updates)
