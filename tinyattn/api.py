@@ -8,10 +8,14 @@ from tinyattn import ops
 from tinyattn.errors import CheckpointError, DataError, DTypeError, GradcheckError, ShapeError, TinyattnError
 from tinyattn.graph.checkpoint import checkpoint
 from tinyattn.graph.grad import backward, grad, hvp, jvp, vjp
+from tinyattn.graph.prints import print_value as print
 from tinyattn.graph.scan import scan
 from tinyattn.graph.scope import scope
 from tinyattn.graph.tensor import Tensor, parameter, tensor
 from tinyattn.graph.trace import assign, manual_seed
+from tinyattn.graph.transforms import hessian, jacobian, value_and_grad
+from tinyattn.ops.custom import custom_vjp
+from tinyattn.ops.vmap import vmap
 from tinyattn.runtime import evaluate as _evaluate  # noqa: F401  (gives the graph its way to compute values)
 from tinyattn.runtime.function import Function, function
 from tinyattn.runtime.gradcheck import gradcheck
@@ -37,6 +41,7 @@ __all__ = [
     "backward",
     "bool_",
     "checkpoint",
+    "custom_vjp",
     "debug_nans",
     "float32",
     "float64",
@@ -44,16 +49,21 @@ __all__ = [
     "get_num_threads",
     "grad",
     "gradcheck",
+    "hessian",
     "hvp",
     "int32",
     "int64",
+    "jacobian",
     "jvp",
     "manual_seed",
     "parameter",
+    "print",
     "scan",
     "scope",
     "set_num_threads",
     "tensor",
+    "value_and_grad",
     "vjp",
+    "vmap",
     *ops.PUBLIC,
 ]

@@ -21,6 +21,7 @@ from tinyattn.graph import trace
 from tinyattn.graph.body import Body
 from tinyattn.graph.grad import pull_back, zeros_like
 from tinyattn.graph.op import Op, register
+from tinyattn.graph.prints import record
 from tinyattn.graph.tensor import Tensor, as_tensor, constant, make, output, placeholder
 from tinyattn.graph.trace import RANDOM_STATE
 from tinyattn.graph.traverse import depends_on, rebuild, substitute, topological, transform
@@ -83,11 +84,12 @@ def scan(
     carry_vars = [placeholder(c.type) for c in carries]
     x_vars = [placeholder(Type(x.shape[1:], x.dtype)) for x in inputs]
     outer, trace.state.drawn = trace.state.drawn, []
+    printing, trace.state.printed = trace.state.printed, []
     try:
         returned = fn(unflatten(init, carry_vars), unflatten(xs, x_vars))
-        drawn = trace.state.drawn
+        drawn, printed = trace.state.drawn, trace.state.printed
     finally:
-        trace.state.drawn = outer
+        trace.state.drawn, trace.state.printed = outer, printing
     if not isinstance(returned, tuple) or len(returned) != 2:
         fail(
             errors.ShapeError,
@@ -97,7 +99,7 @@ def scan(
             "Return (carry, None) when there is nothing to stack.",
         )
     new_carry, ys = returned
-    next_carries, emitted = flatten(new_carry), flatten(ys)
+    next_carries, emitted = flatten(new_carry), [*flatten(ys), *(x for _, x in printed)]
     steps = lengths.pop()
     if drawn:
         next_carries, emitted = _vary_randomness(steps, drawn, inputs, x_vars, next_carries, emitted)
@@ -114,6 +116,8 @@ def scan(
         outer.append(node)
     final = [output(node, ("final", k)) for k in range(len(carries))]
     stacks = [output(node, ("stack", value)) for value in mapping]
+    for (label, _), stack in zip(printed, stacks[len(stacks) - len(printed) :], strict=True):
+        record(label, stack)
     return unflatten(init, final), unflatten(ys, stacks)
 
 

@@ -27,12 +27,16 @@ class Trace:
     draws: int = 0
     guards: list[tuple[object, str, object]] = field(default_factory=list)
     """(object, attribute, value): Python state that the trace read; another value means another trace."""
+    printed: list[tuple[str, Tensor]] = field(default_factory=list)
+    """(label, value): what is to be printed when the program has run."""
 
 
 class _State(threading.local):
     trace: Trace | None = None
     drawn: list[Tensor] | None = None
     """Random nodes made while the body of a loop is traced."""
+    printed: list[tuple[str, Tensor]] | None = None
+    """(label, value) to be printed, while the body of a loop is traced."""
 
 
 state = _State()

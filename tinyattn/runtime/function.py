@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tinyattn import errors
-from tinyattn.graph import trace
+from tinyattn.graph import prints, trace
 from tinyattn.graph.scan import flatten
 from tinyattn.graph.tensor import Tensor, placeholder
 from tinyattn.graph.types import DTYPES, Type, fail
@@ -94,16 +94,20 @@ class Compiled:
         with trace.recording() as record:
             self.result = fn(*args, **kwargs)
         self.outputs = flatten(self.result)
+        self.printed = record.printed
         self.updates = record.updates
         self.guards = record.guards
-        self.program = Program(self.outputs, self.inputs, self.updates)
+        printed = [x for _, x in record.printed]
+        self.program = Program([*self.outputs, *printed], self.inputs, self.updates)
 
     def holds(self) -> bool:
         """Whether the modes that the trace depended on (training or not) are still the same."""
         return all(getattr(thing, name) == value for thing, name, value in self.guards)
 
     def __call__(self, arrays: list[np.ndarray]):
-        return unflatten_arrays(self.result, iter(self.program.run(arrays)))
+        values = self.program.run(arrays)
+        prints.show(zip((label for label, _ in self.printed), values[len(self.outputs) :], strict=True))
+        return unflatten_arrays(self.result, iter(values))
 
 
 def unflatten_arrays(tree, arrays):
