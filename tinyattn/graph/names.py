@@ -68,7 +68,11 @@ def _assignments(file: str) -> dict[int, str]:
         if not isinstance(statement, (ast.Assign, ast.AnnAssign, ast.AugAssign)):
             continue
         targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
-        one = len(targets) == 1 and isinstance(targets[0], ast.Name)
-        if one and not isinstance(statement.value, _CONTAINERS):
-            found[number] = targets[0].id  # type: ignore[union-attr]
+        target = targets[0]
+        if (
+            isinstance(target, ast.Name)
+            and len(targets) == 1
+            and not isinstance(statement.value, _CONTAINERS)
+        ):
+            found[number] = target.id
     return found
