@@ -12,6 +12,7 @@ from op_rows_attention import ATTENTION_ROWS
 from op_rows_convolution import CONVOLUTION_ROWS
 from op_rows_memory import MEMORY_ROWS
 from op_rows_norm import NORM_ROWS
+from op_rows_rearrange import REARRANGED_ROWS
 from op_rows_sdpa import SDPA_ROWS
 from op_sample import Row, apart, edges, fixed, flags, integers, positive, real, sample
 from scipy import special
@@ -198,6 +199,7 @@ ROWS = [
     *ELEMENTWISE_ROWS,
     *INTEGER_ROWS,
     *ARRAY_ROWS,
+    *REARRANGED_ROWS,
     *ATTENTION_ROWS,
     *SDPA_ROWS,
     *NORM_ROWS,

@@ -32,6 +32,8 @@ MISTAKES = {
     "a text for a shape": (lambda: ta.reshape(X, "ab"), "[reshape] a shape must be made of integers ≥ -1, but ('ab',) was got."),
     "a width that is a fraction": (lambda: ta.layer_norm(X, 1.5), "[layer_norm] a shape must be made of integers ≥ 0, but 1.5 was got."),
     "a value that is a text": (lambda: ta.full((2,), "x"), "[full] the value must be a number, but 'x' was got."),
+    "NaN as an integer": (lambda: ta.full((2,), math.nan, np.int64), "[full] the value must be a number of type int64, but nan was got."),
+    "a number too large": (lambda: ta.full_like(CLASSES, 2**70), "[full] the value must be a number of type int64, but 1180591620717411303424 was got."),
     "an axis of a scalar": (lambda: ta.sum(1.0, 0), "[sum] there must be an axis, but a scalar and axis 0 were got."),
     "an axis that is an array": (lambda: ta.softmax(X, X), "[softmax] the axis must be an integer from -2 to 1, but array([[1., 1., 1.], [1., 1., 1.]], dtype=float32) was got."),
     "one tensor to join": (lambda: ta.concat(1.0), "[concat] the tensors must be given in a list or tuple, but float was got."),

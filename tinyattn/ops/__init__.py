@@ -17,6 +17,7 @@ from tinyattn.ops import (
     gelu,
     hard,
     index,
+    like,
     linalg,
     maxout,
     memory,
@@ -24,13 +25,17 @@ from tinyattn.ops import (
     norm,
     normalisers,
     pooling,
+    predicates,
     projection,
     random,
+    rearrange,
     reduce,
     scores,
     shape,
     softmax,
     spectral_norm,
+    statistics,
+    triangles,
     window,
 )
 from tinyattn.ops import methods as _methods  # noqa: F401  (binds operators to Tensor)
@@ -65,6 +70,11 @@ _NAMES = {
     hard: "hard_attention score_function",
     convolution: "conv1d conv2d conv_transpose2d",
     pooling: "max_pool2d avg_pool2d",
+    rearrange: "swapaxes moveaxis flatten roll tile repeat",
+    triangles: "tril triu diagonal diag trace eye",
+    like: "zeros_like ones_like full_like linspace",
+    statistics: "std norm count_nonzero diff",
+    predicates: "isnan isinf isclose allclose",
     random: "random_uniform random_normal bernoulli dropout",
 }
 PUBLIC = {

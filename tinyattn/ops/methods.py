@@ -3,7 +3,7 @@
 from tinyattn.graph.grad import backward
 from tinyattn.graph.tensor import Tensor
 from tinyattn.ops import elementwise as e
-from tinyattn.ops import index, linalg, reduce, shape
+from tinyattn.ops import index, linalg, rearrange, reduce, shape, statistics, triangles
 
 _OPERATORS = {
     "add": e.add,
@@ -59,6 +59,7 @@ for _name, _function in {
     "min": reduce.min,
     "prod": reduce.prod,
     "var": reduce.var,
+    "std": statistics.std,
     "any": reduce.any,
     "all": reduce.all,
     "argmax": reduce.argmax,
@@ -67,6 +68,12 @@ for _name, _function in {
     "reshape": shape.reshape,
     "transpose": shape.transpose,
     "squeeze": shape.squeeze,
+    "swapaxes": rearrange.swapaxes,
+    "flatten": rearrange.flatten,
+    "ravel": rearrange.flatten,
+    "repeat": rearrange.repeat,
+    "diagonal": triangles.diagonal,
+    "trace": triangles.trace,
     "astype": e.cast,
     "take": index.take,
     "dot": linalg.dot,

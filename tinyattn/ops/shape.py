@@ -372,7 +372,12 @@ def full(shape: int | Sequence[int], value, dtype=np.float32) -> Tensor:
         fail(errors.ShapeError, "full", must, f"{shape} and {dtype} were got", "Write ta.ones((2, 3)).")
     if not isinstance(value, (bool, int, float, np.number, np.bool_)):
         fail(errors.DTypeError, "full", "the value must be a number", f"{value!r} was got")
-    return broadcast_to(constant(value, as_dtype(dtype, "full")), as_shape("full", shape))
+    kind = as_dtype(dtype, "full")
+    try:
+        number = constant(value, kind)
+    except (ValueError, OverflowError):  # NaN as an integer, or too large
+        fail(errors.DTypeError, "full", f"the value must be a number of type {kind}", f"{value!r} was got")
+    return broadcast_to(number, as_shape("full", shape))
 
 
 def zeros(shape: int | Sequence[int], dtype=np.float32) -> Tensor:

@@ -1,0 +1,52 @@
+"""Array operations as users write them: methods, and derivatives where a formula would divide by zero."""
+
+import numpy as np
+import pytest
+from engine import compiled
+
+import tinyattn as ta
+
+X = np.arange(6.0).reshape(2, 3)
+
+
+METHODS = {
+    "std": ((1,), {"ddof": 1}),
+    "swapaxes": ((0, 1), {}),
+    "flatten": ((), {}),
+    "ravel": ((), {}),
+    "repeat": ((2, 1), {}),
+    "diagonal": ((1,), {}),
+    "trace": ((), {}),
+    "tolist": ((), {}),
+}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_methods_are_numpys(name):
+    arguments, attrs = METHODS[name]
+    found, right = (getattr(x, name)(*arguments, **attrs) for x in (ta.tensor(X), X))
+    np.testing.assert_allclose(np.asarray(found), right, rtol=1e-15)
+    assert name != "tolist" or found == right
+
+
+@pytest.mark.parametrize("order", [None, 1, 2, 3, 1.5, np.inf, "fro"], ids=str)
+def test_the_gradient_of_a_norm_at_the_zero_vector_is_zero(order):
+    x = ta.tensor(np.zeros((2, 3)))
+    y = ta.norm(x, order, axis=(0, 1) if order == "fro" else 1)
+    first = ta.grad(y.sum(), x)
+    second = ta.grad((first * X).sum(), x)
+    for found in compiled([first, second]):
+        assert not found.any()  # (NaN counts as something)
+
+
+def test_the_gradient_of_a_constant_rows_deviation_is_zero():
+    x = ta.tensor(np.array([[2.0, 2.0, 2.0], [1.0, 2.0, 3.0]]))
+    g = ta.grad(ta.std(x, 1).sum(), x).numpy()
+    assert not g[0].any() and np.allclose(g[1], np.array([-1, 0, 1]) / np.sqrt(6))
+
+
+def test_nan_behind_a_triangle_reaches_neither_value_nor_gradient():
+    x = ta.tensor(np.array([[1.0, np.nan], [2.0, 3.0]]))
+    y = ta.tril(x)
+    assert np.array_equal(y.numpy(), [[1, 0], [2, 3]])
+    assert np.array_equal(ta.grad((y * y).sum(), x).numpy(), [[2, 0], [4, 6]])

@@ -1,0 +1,34 @@
+"""Tensors made from nothing but a shape or an interval: ``zeros_like``, ``ones_like``, ``full_like``, ``linspace``."""
+
+import math
+
+import numpy as np
+
+from tinyattn import errors
+from tinyattn.graph.tensor import Tensor, as_tensor, constant
+from tinyattn.graph.types import as_dtype, as_shape, fail
+from tinyattn.ops.shape import full
+
+
+def full_like(x, fill_value, dtype=None) -> Tensor:
+    """``fill_value`` in the shape of ``x``, and in its element type unless ``dtype`` is given."""
+    x = as_tensor(x)
+    return full(x.shape, fill_value, x.dtype if dtype is None else dtype)
+
+
+def zeros_like(x, dtype=None) -> Tensor:
+    """Zeros in the shape of ``x``, and in its element type unless ``dtype`` is given."""
+    return full_like(x, 0, dtype)
+
+
+def ones_like(x, dtype=None) -> Tensor:
+    """Ones in the shape of ``x``, and in its element type unless ``dtype`` is given."""
+    return full_like(x, 1, dtype)
+
+
+def linspace(start: float, stop: float, num: int = 50, endpoint: bool = True, dtype=np.float32) -> Tensor:
+    """``num`` numbers at equal distances from ``start`` to ``stop``, which is the last if ``endpoint``."""
+    if not (math.isfinite(start) and math.isfinite(stop)):
+        fail(errors.ShapeError, "linspace", "the bounds must be finite", f"{start} and {stop} were got")
+    (count,) = as_shape("linspace", num)
+    return constant(np.linspace(start, stop, count, endpoint), as_dtype(dtype, "linspace"))
