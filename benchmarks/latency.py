@@ -103,7 +103,7 @@ def fastest(work, calls):
 call = fastest(lambda: program.run([x]), 20000)
 carry = ta.tensor(np.ones(4, np.float32))
 loop = ta.Program([ta.scan(lambda c, _: (-c, None), carry, None, length=100000)[0]])
-kernel = fastest(loop.execute, 3) / 100000
+kernel = fastest(loop.bind(), 3) / 100000
 print(call * 1e6, kernel * 1e9)
 """
 

@@ -322,12 +322,11 @@ def gemm(shape: problem.Shape) -> Work:
         c, _ = ta.scan(lambda c, _: (c[:, : shape.k] @ b, None), first, length=shape.steps - 1)
     else:
         c = a @ b
-    program = ta.Program([c])
-    (c,) = program._output_views
+    call = ta.Program([c]).bind()
 
     def work():
-        program.execute()
-        return c
+        call()
+        return call.results[0]
 
     return work
 
@@ -345,9 +344,11 @@ def attention(batch: int, heads: int, length: int, width: int, causal: bool) -> 
     out, gradients = ta.vjp(lambda *x: ta.attention(*x, is_causal=causal), operands, cotangent)
     program = ta.Program([y.transpose(0, 2, 1, 3) for y in (out, *gradients)])
 
+    call = program.bind()
+
     def work():
-        program.execute()
-        return program._output_views
+        call()
+        return call.results
 
     work.program = program
     return work
@@ -362,10 +363,10 @@ def softmax(rows: int, columns: int, backward: bool = False, seed: int = 0) -> W
         program = ta.Program([substitute([dx], {y: ta.tensor(y.numpy())})[0]])
     else:
         program = ta.Program([ta.softmax(x)])
-    (result,) = program._output_views
+    call = program.bind()
 
     def work():
-        program.execute()
-        return result
+        call()
+        return call.results[0]
 
     return work

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from engine import equal
+from engine import equal, scribble
 from op_sample import FLOATS, flags, integers, real
 from op_table import ROWS
 from test_ops import gradients
@@ -100,7 +100,7 @@ def _same_bits(outputs, place):
     for threads, rubbish in ((1, 0), (2, 0xFF), (2, 0x7F), (3, 0xFF)):
         ta.set_num_threads(threads)
         ta.manual_seed(0)
-        program.assembly.arena[:] = rubbish
+        scribble(rubbish)
         runs.append(program.run())
     for other in runs[1:]:
         for k, (found, right) in enumerate(zip(other, runs[0], strict=True)):

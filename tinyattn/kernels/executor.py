@@ -9,11 +9,14 @@ LOOP   ``count, past_end, counter``: set the counter to 0; skip to row ``past_en
 END    ``count, start, counter``: count up; back to row ``start`` while the counter is below ``count``
 POINT  ``target, base, stride, counter, offset, mask``: store an address of this iteration,
        ``base + ((counter + offset) & mask) * stride``, into the word at ``target``
+BIND   ``cell, targets, count``: memory has moved: the cell holds its address and where it was before; add
+       the difference to the words whose addresses are listed at ``targets``
 HALT   end of the program
 ====== ====================================================================================================
 
 A loop of 1,000 steps is therefore its body once, with the few addresses that move from step to step set by
-POINT rows.
+POINT rows. Inputs are read where the caller has them and results written where he wants them: a table begins
+with BIND rows, which cost nothing when a call finds everything where it was in the call before.
 
 Threads meet on one word, ``sequence << 40 | low << 20 | high``: the tiles ``low <= t < high`` of kernel
 number ``sequence`` are unclaimed. The thread that runs the program claims tiles from below, helpers claim
@@ -34,7 +37,7 @@ from tinyattn.kernels.simd import (
     pause,
 )
 
-KERNEL, LOOP, END, POINT, HALT = 1, 2, 3, 4, 0
+KERNEL, LOOP, END, POINT, BIND, HALT = 1, 2, 3, 4, 5, 0
 ROW = 8
 
 # Words of the meeting block, each on a cache line (8 words) of its own.
@@ -110,6 +113,14 @@ def program(real):
                 counter = i64(word[3])
                 counter[0] += 1
                 row = table + 8 * ROW * word[2] if counter[0] < word[1] else row + 8 * ROW
+            elif code == BIND:
+                cell, targets = i64(word[1]), i64(word[2])
+                moved = cell[0] - cell[1]
+                if moved != 0:
+                    cell[1] = cell[0]
+                    for k in range(word[3]):
+                        i64(targets[k])[0] += moved
+                row += 8 * ROW
             else:
                 break
         if block != 0:

@@ -2,7 +2,8 @@
 
 Argument blocks, their tables and the program itself are 64-bit words in one array. A word that holds the
 address of something that moves with a loop gets a POINT row at the start of that loop's body, which sets it
-anew in every iteration.
+anew in every iteration. Words with addresses in the arena, in inputs and in outputs are set by the BIND rows at the
+beginning, where these are in a call: one row for each base address.
 """
 
 from typing import Any
@@ -13,18 +14,24 @@ from tinyattn.kernels import build
 from tinyattn.runtime.lower import SHARE_ABOVE, Lowered, Row
 from tinyattn.runtime.memory import Ref, Region
 
-HALT, KERNEL, LOOP, END, POINT = 0, 1, 2, 3, 4  # as in tinyattn/kernels/executor.py
+HALT, KERNEL, LOOP, END, POINT, BIND = 0, 1, 2, 3, 4, 5  # as in tinyattn/kernels/executor.py
 ROW = 8
 MAX_TILES = (1 << 20) - 1
 
 
 class Assembly:
-    """The words of a program, and the memory they point into."""
+    """The words of a program. One run at a time may use them: loops count in them, and they point to its memory.
 
-    def __init__(self, lowered: Lowered, peak: int):
-        self.arena_bytes = peak
-        self.arena = aligned_bytes(peak)
+    ``bases`` takes the addresses of a call's memory: of the arena, then, by number, of inputs and outputs.
+    """
+
+    def __init__(self, lowered: Lowered):
         self.keep: list[np.ndarray] = []
+        """Arrays that the words point to."""
+        self._cells = np.zeros((1 + len(lowered.inputs) + len(lowered.outputs), 2), np.int64)
+        cells: Any = self._cells[:, 0]
+        self.bases = memoryview(cells)
+        self._bound: dict[int, list[int]] = {}  # words that move with a base
         self._blocks: list[Any] = []  # argument words; ("block", k) is the address of word k
         self._points: dict[Region, list[tuple[int, Ref]]] = {}
         self.rows: list[Row] = []
@@ -34,6 +41,7 @@ class Assembly:
         start = self.words.ctypes.data
         table = self._table(lowered.main, args, start)
         self.table = np.array(table, np.int64).reshape(-1, ROW)
+        self.table_address = self.table.ctypes.data
         self._resolve(start)
 
     # Argument blocks.
@@ -50,7 +58,9 @@ class Assembly:
         self._blocks += [0] * max(len(words), 1)
         for k, word in enumerate(words):
             if isinstance(word, Ref):
-                self._blocks[first + k] = self.address(word)
+                base, self._blocks[first + k] = self._place(word)
+                if base is not None:
+                    self._bound.setdefault(base, []).append(first + k)
                 for moving in word.moving:
                     self._points.setdefault(moving.region, []).append((first + k, word))
             elif isinstance(word, list):
@@ -61,15 +71,17 @@ class Assembly:
                 self._blocks[first + k] = int(word)
         return first
 
-    def address(self, ref: Ref) -> int:
-        """The address of a reference's first element (at iteration 0 of what it moves with)."""
-        buffer = ref.buffer.root()
+    def _place(self, ref: Ref) -> tuple[int | None, int]:
+        """The number of a base and the distance from it to a reference's first element (at iteration 0 of what it
+        moves with); without a base, the address.
+        """
+        buffer, offset = ref.buffer.root(), ref.offset * ref.dtype.itemsize
         if buffer.array is not None:
-            base = buffer.array.ctypes.data
             self.keep.append(buffer.array)
-        else:
-            base = self.arena.ctypes.data + buffer.offset
-        return base + ref.offset * ref.dtype.itemsize
+            return None, buffer.array.ctypes.data + offset
+        if buffer.slot is not None:
+            return 1 + buffer.slot, offset
+        return 0, buffer.offset + offset
 
     # The program.
     def _table(self, main: Region, args: dict[Row, int], start: int) -> list[list]:
@@ -77,6 +89,7 @@ class Assembly:
         fixups: list[tuple[int, int, tuple]] = []
         counters: dict[Region, int] = {}
         base_cells: dict[tuple[int, Region], int] = {}  # (word, region of its POINT) → row of the table
+        self._outermost: dict[int, int] = {}  # word → row of the table that first points it anew
 
         def counter(region: Region) -> int:
             if region not in counters:
@@ -89,6 +102,7 @@ class Assembly:
                 inner = [m for m in ref.moving if m.region.depth > region.depth]
                 row = len(table)
                 base_cells[word, region] = row
+                self._outermost.setdefault(word, row)
                 size = ref.dtype.itemsize
                 target = (
                     ("base", word, min(inner, key=lambda m: m.region.depth).region)
@@ -136,6 +150,8 @@ class Assembly:
                     )
                     self.rows.append(item)
 
+        for base in sorted(self._bound):
+            table.append([BIND, self._cells.ctypes.data + 16 * base, 0, len(self._bound[base]), 0, 0, 0, 0])
         walk(main)
         table.append([HALT] + [0] * (ROW - 1))
         self._counters: Any = np.zeros(len(counters) + 1, np.int64)
@@ -156,33 +172,15 @@ class Assembly:
             else:
                 value = address + 8 * (ROW * self._base_cells[target[1], target[2]] + 2)
             self.table[row, column] = value
-        del self._blocks, self._points, self._fixups, self._base_cells
+        # What moves with a base is a word or, of words that a loop points anew, the base of the outermost POINT.
+        self._targets = []
+        for row, base in enumerate(sorted(self._bound)):
+            cells = [(self._outermost.get(word), word) for word in self._bound[base]]
+            targets = [start + 8 * word if k is None else address + 8 * (ROW * k + 2) for k, word in cells]
+            self._targets.append(np.array(targets, np.int64))
+            self.table[row, 2] = self._targets[-1].ctypes.data
+        del self._blocks, self._points, self._fixups, self._base_cells, self._bound, self._outermost
 
     def kernel_rows(self) -> np.ndarray:
         """Indices of the table's KERNEL rows, in the order of ``rows``."""
         return np.flatnonzero(self.table[:, 0] == KERNEL)
-
-    def view(self, ref: Ref) -> np.ndarray:
-        """The memory of a reference that doesn't move, as an array."""
-        buffer = ref.buffer.root()
-        memory = (
-            buffer.array.reshape(-1).view(np.uint8)
-            if buffer.array is not None
-            else self.arena[buffer.offset :]
-        )
-        size = ref.dtype.itemsize
-        if ref.size == 0:
-            return np.zeros(ref.shape, ref.dtype)
-        low = ref.offset + sum(min(0, (n - 1) * s) for n, s in zip(ref.shape, ref.strides, strict=True))
-        high = ref.offset + sum(max(0, (n - 1) * s) for n, s in zip(ref.shape, ref.strides, strict=True)) + 1
-        flat = memory[low * size : high * size].view(ref.dtype)
-        return np.lib.stride_tricks.as_strided(
-            flat[ref.offset - low :], ref.shape, [s * size for s in ref.strides]
-        )
-
-
-def aligned_bytes(size: int, alignment: int = 64) -> np.ndarray:
-    """Zeroed bytes whose address is a multiple of ``alignment``."""
-    memory = np.zeros(size + alignment, np.uint8)
-    start = -memory.ctypes.data % alignment
-    return memory[start : start + size]

@@ -7,7 +7,8 @@ bools, strings and None are part of the signature, so another value means anothe
 """
 
 import functools
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from tinyattn.graph import prints, trace
 from tinyattn.graph.scan import flatten
 from tinyattn.graph.tensor import Tensor, placeholder
 from tinyattn.graph.types import DTYPES, Type, fail
+from tinyattn.runtime.evaluate import evaluate
 from tinyattn.runtime.profile import Profile
 from tinyattn.runtime.program import Program
 
@@ -35,7 +37,7 @@ def _split(tree, arrays: list[np.ndarray]):
         return (type(tree), tuple(_split(value, arrays) for value in tree))
     if _is_input(tree):
         array = (
-            tree.numpy()
+            evaluate(tree)
             if isinstance(tree, Tensor)
             else np.asarray(tree, np.float32 if type(tree) is float else None)
         )
@@ -104,10 +106,31 @@ class Compiled:
         """Whether the modes that the trace depended on (training or not) are still the same."""
         return all(getattr(thing, name) == value for thing, name, value in self.guards)
 
-    def __call__(self, arrays: list[np.ndarray]):
-        values = self.program.run(arrays)
+    def __call__(self, arrays: list[np.ndarray], out=None):
+        given = None
+        if out is not None:
+            given = [*_alongside(self.result, out), *(None for _ in self.printed)]
+        values = self.program.run(arrays, given)
         prints.show(zip((label for label, _ in self.printed), values[len(self.outputs) :], strict=True))
         return unflatten_arrays(self.result, iter(values))
+
+
+def _alongside(result, out):
+    """For each Tensor of a traced result, the array that ``out``, a tree of the same form, has for it (None for a new
+    one).
+    """
+    if isinstance(result, dict) and isinstance(out, dict) and list(result) == list(out):
+        return [given for key in result for given in _alongside(result[key], out[key])]
+    several = isinstance(result, (tuple, list))
+    if several and isinstance(out, (tuple, list)) and len(result) == len(out):
+        return [given for part, other in zip(result, out, strict=True) for given in _alongside(part, other)]
+    if out is None:
+        return [None] * len(flatten(result))
+    if several or result is None or isinstance(result, dict):
+        must = "out must be a tree of arrays like the one that the function returns"
+        form = f"{type(out).__name__} instead of {type(result).__name__}"
+        fail(errors.ShapeError, "function", must, f"{form} was got")
+    return [out]
 
 
 def unflatten_arrays(tree, arrays):
@@ -119,17 +142,30 @@ def unflatten_arrays(tree, arrays):
     if isinstance(tree, (tuple, list)):
         built = [unflatten_arrays(value, arrays) for value in tree]
         return type(tree)(*built) if hasattr(tree, "_fields") else type(tree)(built)
-    return None if tree is None else next(arrays)[()]
+    if tree is None:
+        return None
+    array = next(arrays)
+    return array if array.ndim else array[()]
+
+
+def _names(fn: Callable) -> Iterable[str]:
+    """Names of a function's parameters."""
+    try:
+        return inspect.signature(fn).parameters
+    except (TypeError, ValueError):
+        return ()
 
 
 class Function:
     """A Python function compiled for each signature of its arguments. Call it with arrays; it returns
-    arrays.
+    new arrays. With ``out=``, an array or a tree of arrays like what the function returns (None where a new array is
+    wanted), results are written there, unless the function has a parameter of that name itself.
     """
 
     def __init__(self, fn: Callable):
         self.fn = fn
         self._compiled: dict[Any, list[Compiled]] = {}
+        self._takes_out = "out" in _names(fn)
         functools.update_wrapper(self, fn)
 
     def _find(self, args, kwargs) -> tuple[Compiled, list[np.ndarray]]:
@@ -145,8 +181,9 @@ class Function:
     def __call__(self, *args, **kwargs):
         if trace.current() is not None:  # called while another function is traced: part of its graph
             return self.fn(*args, **kwargs)
+        out = None if self._takes_out else kwargs.pop("out", None)
         entry, arrays = self._find(args, kwargs)
-        return entry(arrays)
+        return entry(arrays, out)
 
     def program(self, *args, **kwargs) -> Program:
         """The program for arguments like these (compiled if need be, not run)."""

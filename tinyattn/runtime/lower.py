@@ -51,11 +51,13 @@ SHARE_ABOVE = 4000.0
 
 @dataclass(eq=False)
 class Lowered:
-    """The result of lowering: the whole program as a region, and where the outputs are."""
+    """The result of lowering: the whole program as a region, and where inputs and outputs are: each of them all of
+    a buffer of its own, numbered, inputs first.
+    """
 
     main: Region
     outputs: list[Ref]
-    inputs: list[Buffer]
+    inputs: list[Ref]
     stores: list[Row] = field(default_factory=list)
     """Copies of new values into the leaves they update, at the end of the program."""
 
@@ -357,23 +359,30 @@ def lower_graph(
     """Lower a whole rewritten graph: its outputs, and the leaves it updates."""
     emit = Emitter()
     values: dict[Tensor, Ref] = {}
-    buffers = []
-    for node in inputs:
-        array = np.zeros(node.shape, node.dtype)
-        buffers.append(Buffer(array.nbytes, emit.main, array=array, label=node.name or "input"))
-        values[node] = full_ref(buffers[-1], node.shape, node.dtype)
+    given = []
+    for slot, node in enumerate(inputs):
+        given.append(emit.new(node.shape, node.dtype))
+        given[-1].buffer.slot, given[-1].buffer.label = slot, node.name or "input"
+        values[node] = given[-1]
     emit.lower(outputs, values, {}, updates)
     changing = {emit._leaf(leaf).buffer for leaf in updates}
 
+    def copied(ref: Ref) -> Ref:
+        new = emit.new(ref.shape, ref.dtype)
+        emit.copy(ref, new)
+        return new
+
     def kept(ref: Ref) -> Ref:
         """What is a view of a leaf that changes is copied while it has its old value."""
-        if ref.buffer not in changing:
-            return ref
-        old = emit.new(ref.shape, ref.dtype)
-        emit.copy(ref, old)
-        return old
+        return copied(ref) if ref.buffer in changing else ref
 
-    result = Lowered(emit.main, [kept(values[y]) for y in outputs], buffers)
+    results = []
+    for slot, node in enumerate(outputs, len(given)):
+        ref, emit.node = values[node], node
+        alone = ref.buffer.planned and ref.buffer.home is emit.main and ref.whole
+        results.append(ref if alone else copied(ref))
+        results[-1].buffer.slot = slot
+    result = Lowered(emit.main, results, given)
     news = {
         leaf: values[v] if values[v] == emit._leaf(leaf) else kept(values[v]) for leaf, v in updates.items()
     }

@@ -17,10 +17,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from tinyattn.kernels import build, probe
-from tinyattn.runtime.assemble import Assembly, aligned_bytes
+from tinyattn.runtime.arena import aligned_bytes
+from tinyattn.runtime.assemble import Assembly
 from tinyattn.runtime.lower import Emitter, Lowered
 from tinyattn.runtime.memory import Buffer, Region, full_ref
-from tinyattn.runtime.plan import plan_memory
 from tinyattn.runtime.threads import pool
 
 _SIZES = {"f32": 4, "f64": 8}
@@ -92,8 +92,7 @@ class _Probe:
             cost=1e9,
             region=region,
         )
-        lowered = Lowered(emit.main, [], [])
-        self.assembly = Assembly(lowered, plan_memory(lowered).peak)
+        self.assembly = Assembly(Lowered(emit.main, [], []))
         self.run = build.function("executor.program")
 
     def seconds(self, shared: bool, rounds: int = _ROUNDS) -> tuple[float, float]:

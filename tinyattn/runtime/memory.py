@@ -33,16 +33,25 @@ class Region:
 
 @dataclass(eq=False)
 class Buffer:
-    """A block of memory: in the arena (``array`` None, placed by the memory plan) or an array of its own."""
+    """A block of memory: in the arena, placed there by the memory plan; or an array of its own; or what each call
+    brings along.
+    """
 
     nbytes: int
     home: Region
     array: np.ndarray | None = None
+    slot: int | None = None
+    """Number of the input or output of the program that it is."""
     label: str = ""
     offset: int = -1
     """Bytes from the start of the arena, once planned."""
     alias: "Buffer | None" = None
     """The buffer whose memory this one shares, if it was placed in place."""
+
+    @property
+    def planned(self) -> bool:
+        """Whether it is in the arena."""
+        return self.array is None and self.slot is None
 
     def root(self) -> "Buffer":
         buffer = self

@@ -25,10 +25,10 @@ def debug_nans(on: bool = True) -> None:
     enabled = bool(on)
 
 
-def run(program, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+def run(program, arrays: Sequence[np.ndarray], out=None) -> list[np.ndarray]:
     """Run a program and look at what it made; restore the leaves and raise if something isn't finite."""
     before = [leaf.storage.array.copy() for leaf in program.updates]
-    results = program.run_native(arrays)
+    results = program.run_native(arrays, out)
     made = [*results, *(leaf.storage.array for leaf in program.updates)]
     if all(_finite(value) for value in made):
         return results

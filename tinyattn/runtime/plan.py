@@ -68,7 +68,7 @@ def _spans(main: Region) -> dict[Region, tuple[int, int]]:
 
 
 def _touch(lives: dict[Buffer, Life], spans, buffer: Buffer, region: Region | None, position: int) -> None:
-    if buffer.array is not None:
+    if not buffer.planned:
         first = last = position
     else:
         # Outside its own region a buffer is alive for the whole of the loop that touches it.
@@ -99,14 +99,12 @@ def plan_memory(lowered: Lowered) -> MemoryPlan:
     groups: dict[Buffer, Life] = {}
     for buffer, life in lives.items():
         root = buffer.root()
-        if root.array is None:
+        if root.planned:
             whole = groups.setdefault(root, Life(life.first, life.last))
             whole.first, whole.last = min(whole.first, life.first), max(whole.last, life.last)
     alive = _most_alive(groups)
     peak = _assign(groups, alive)
-    return MemoryPlan(
-        peak, alive, sum(_aligned(b.nbytes) for b in lives if b.array is None), len(groups), shared
-    )
+    return MemoryPlan(peak, alive, sum(_aligned(b.nbytes) for b in lives if b.planned), len(groups), shared)
 
 
 def _store_in_leaves(lowered: Lowered, rows: list[Row], lives: dict[Buffer, Life]) -> int:
@@ -127,7 +125,7 @@ def _store_in_leaves(lowered: Lowered, rows: list[Row], lives: dict[Buffer, Life
         buffer, leaf = source.buffer, target.buffer
         if (
             not (source.whole and target.whole)
-            or buffer.array is not None
+            or not buffer.planned
             or buffer.alias is not None
             or buffer.home is not lowered.main
         ):
@@ -166,8 +164,8 @@ def _reuse_inputs(rows: list[Row], lives: dict[Buffer, Life]) -> int:
             target, victim = out.buffer, source.buffer.root()
             if (
                 target.alias is not None
-                or target.array is not None
-                or victim.array is not None
+                or not target.planned
+                or not victim.planned
                 or not (out.whole and source.whole)
             ):
                 continue

@@ -172,17 +172,19 @@ def profile(program: Any, arrays: Sequence[np.ndarray], steps: int = 10) -> Prof
     """
     machine = measured()
     before = [leaf.storage.array.copy() for leaf in program.updates]
-    program.run_native(arrays)  # wakes threads, fills caches
+    call = program.bind(arrays)
+    call()  # wakes threads, fills caches
     whole, ticks = [], []
-    places = program.assembly.kernel_rows()
-    table = program.assembly.table
+    places = call.assembly.kernel_rows()
+    table = call.assembly.table
     for _ in range(steps):
         started = time.perf_counter()
-        program.execute()
+        call()
         whole.append(time.perf_counter() - started)
         table[places, 5] = 0
-        program.execute(profile=True)
+        call(profile=True)
         ticks.append(table[places, 5].copy())
+    call.end()
     for leaf, value in zip(program.updates, before, strict=True):
         leaf.storage.assign(value)
     seconds = min(ticks, key=np.sum) / machine.frequency

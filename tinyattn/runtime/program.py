@@ -1,15 +1,14 @@
 """A program: one graph, compiled. Rewritten, lowered, planned, assembled; then one native call a step."""
 
+import contextlib
 import gc
 import threading
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tinyattn import errors
 from tinyattn.graph.tensor import Tensor
-from tinyattn.graph.types import fail
 from tinyattn.graph.verify import verify
 from tinyattn.kernels import build
 from tinyattn.rewrite.absorb import absorb
@@ -17,7 +16,9 @@ from tinyattn.rewrite.again import make_again
 from tinyattn.rewrite.fuse import fuse
 from tinyattn.rewrite.rule import Log, Rewriter
 from tinyattn.runtime import nans
+from tinyattn.runtime.arena import address_of, arenas
 from tinyattn.runtime.assemble import Assembly
+from tinyattn.runtime.border import Border, Out
 from tinyattn.runtime.lower import lower_graph
 from tinyattn.runtime.plan import plan_memory
 from tinyattn.runtime.threads import pool
@@ -58,14 +59,15 @@ class Program:
         new_updates = dict(zip(self.updates, self.graph[count:], strict=True))
         self.lowered = lower_graph(self.graph[:count], self.inputs, new_updates)
         self.plan = plan_memory(self.lowered)
-        self.assembly = Assembly(self.lowered, self.plan.peak)
-        self._run = build.function("executor.program")
-        self._table = self.assembly.table.ctypes.data
-        self._shared = bool((self.assembly.table[:, 4][self.assembly.kernel_rows()] == 1).any())
-        self._input_arrays: list[Any] = [buffer.array for buffer in self.lowered.inputs]
-        self._output_views = [self.assembly.view(ref) for ref in self.lowered.outputs]
-        self._stored = [leaf.storage for leaf in self.updates]
-        self._lock = threading.Lock()
+        self.assembly = Assembly(self.lowered)
+        self.native = build.function("executor.program")
+        self.shares = bool((self.assembly.table[:, 4][self.assembly.kernel_rows()] == 1).any())
+        self.border = Border(self.lowered, self.assembly.keep, [leaf.storage.array for leaf in self.updates])
+        self.stored = [leaf.storage for leaf in self.updates]
+        self.idle = [self.assembly]
+        """Assemblies that no run is using."""
+        self.turn = threading.RLock() if self.updates else contextlib.nullcontext()
+        """Runs that update leaves come one after another."""
 
     @property
     def peak_bytes(self) -> int:
@@ -79,30 +81,26 @@ class Program:
 
         return sum(row.flops * repeats(row) for row in self.assembly.rows)
 
-    def run(self, arrays: Sequence[np.ndarray] = ()) -> list[np.ndarray]:
-        """One step: new arrays for the outputs; leaves are updated."""
+    def run(self, arrays: Sequence[np.ndarray] = (), out: Out = None) -> list[np.ndarray]:
+        """One step: arrays for the outputs; leaves are updated.
+
+        Contiguous ``arrays`` of the inputs' types are read where they are, others copied. The results are new arrays,
+        or those of ``out`` (one for each output, or None for a new one): C-contiguous arrays of the outputs' shapes
+        and element types.
+        """
         if nans.enabled:
-            return nans.run(self, arrays)
-        return self.run_native(arrays)
+            return nans.run(self, arrays, out)
+        return self.run_native(arrays, out)
 
-    def run_native(self, arrays: Sequence[np.ndarray], profile: bool = False) -> list[np.ndarray]:
-        """``run`` without looking for NaNs; with ``profile``, cycles are added up in the table."""
-        if len(arrays) != len(self._input_arrays) or any(
-            a.shape != m.shape for m, a in zip(self._input_arrays, arrays, strict=True)
-        ):
-            wanted, got = ([x.shape for x in group] for group in (self._input_arrays, arrays))
-            fail(errors.ShapeError, "program", f"the inputs must have the shapes {wanted}", f"{got} were got")
-        with self._lock:  # its memory belongs to one call at a time
-            for memory, array in zip(self._input_arrays, arrays, strict=True):
-                np.copyto(memory, array)
-            self.execute(profile)
-            return [view.copy() for view in self._output_views]
+    def run_native(self, arrays: Sequence[np.ndarray], out: Out = None) -> list[np.ndarray]:
+        """``run`` without looking for NaNs."""
+        call = self.bind(arrays, out)
+        call()
+        return call.end()
 
-    def execute(self, profile: bool = False) -> None:
-        """The native call alone, on the inputs of the last run; outputs stay where they are."""
-        pool.run(self._run, self._table, self._shared, profile)
-        for storage in self._stored:
-            storage.version += 1
+    def bind(self, arrays: Sequence[np.ndarray] = (), out: Out = None) -> "Call":
+        """A call to be repeated: ``call()`` runs the program on these inputs, ``call.results`` are its outputs."""
+        return Call(self, arrays, out)
 
     # What a user can ask.
     def explain(self, limit: int | None = None) -> str:
@@ -120,6 +118,45 @@ class Program:
         from tinyattn.runtime.summary import summary
 
         return summary(self)
+
+
+class Call:
+    """A program with all its memory: where it reads inputs, writes results, and has its arena."""
+
+    __slots__ = ("program", "assembly", "arena", "arrays", "results", "fresh")
+
+    def __init__(self, program: Program, arrays: Sequence[np.ndarray], out: Out):
+        self.program = program
+        self.arrays = program.border.readable(arrays)
+        self.results, self.fresh = program.border.writable(out, self.arrays)
+        try:
+            self.assembly = program.idle.pop()
+        except IndexError:  # another thread runs it, or the function that a signal handler interrupted
+            self.assembly = Assembly(program.lowered)
+        self.arena = arenas.take(program.plan.peak)
+        bases = self.assembly.bases
+        bases[0] = self.arena.address
+        for slot, array in enumerate((*self.arrays, *self.fresh), 1):
+            bases[slot] = address_of(array)
+
+    def __call__(self, profile: bool = False) -> None:
+        """Run; with ``profile``, cycles are added up in the assembly's table."""
+        program = self.program
+        with program.turn:
+            try:
+                pool.run(program.native, self.assembly.table_address, program.shares, profile)
+            finally:
+                for storage in program.stored:
+                    storage.version += 1
+        for result, fresh in zip(self.results, self.fresh, strict=True):
+            if result is not fresh:
+                result[...] = fresh
+
+    def end(self) -> list[np.ndarray]:
+        """Give the memory back, and the results."""
+        arenas.give(self.arena)
+        self.program.idle.append(self.assembly)
+        return self.results
 
 
 def optimize(roots: Sequence[Tensor], log: Log, rewriting: bool = True) -> list[Tensor]:

@@ -17,7 +17,7 @@ import numpy as np
 from tinyattn import errors
 from tinyattn.graph.types import fail
 from tinyattn.kernels import SCRATCH_BYTES, build
-from tinyattn.runtime.assemble import aligned_bytes
+from tinyattn.runtime.arena import aligned_bytes
 
 CLAIM, ACTIVE, STOP, HELPERS, YIELD = 0, 24, 32, 40, 41  # words of the meeting block, as in the executor
 

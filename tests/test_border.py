@@ -1,0 +1,133 @@
+"""The border of a program: what is read and written where it lies, what is copied, and whose memory is whose."""
+
+import numpy as np
+import pytest
+
+import tinyattn as ta
+from tinyattn import errors
+from tinyattn.runtime.arena import arenas
+
+
+def first_line(error) -> str:
+    return str(error.value).splitlines()[0]
+
+
+def _reads_and_writes(program, slot):
+    """Addresses in the words of a program that its last call bound to an input or an output."""
+    return program.idle[-1].bases[1 + slot]
+
+
+def _bits(seed, *shape):
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def test_inputs_are_read_where_they_are_and_results_are_written_once():
+    step = ta.function(lambda x, y: (ta.tanh(x) * y, (x + y).sum(1)))
+    x, y = _bits(0, 50, 60), _bits(1, 50, 60)
+    program = step.program(x, y)
+    assert not [row for row in program.assembly.rows if row.kernel == "copy.strided"]
+    first = step(x, y)
+    for slot, array in enumerate((x, y, *first)):
+        assert _reads_and_writes(program, slot) == array.ctypes.data
+    kept = [value.copy() for value in first]
+    second = step(y, x)
+    assert all(np.array_equal(a, b) for a, b in zip(first, kept, strict=True))
+    assert not any(np.shares_memory(a, b) for a in second for b in (x, y, *first))
+
+
+def test_what_kernels_cannot_read_is_copied():
+    step = ta.function(lambda x: x * 2 + 1)
+    x = _bits(0, 12, 10)
+    raw = np.zeros(12 * 10 * 4 + 1, np.uint8)
+    askew = raw[1:].view(np.float32).reshape(12, 10)
+    askew[:] = x
+    wide = np.zeros((12, 20), np.float32)
+    wide[:, ::2] = x
+    frozen = x.copy()
+    frozen.flags.writeable = False
+    right = step(x)
+    for given in (askew, wide[:, ::2], np.asfortranarray(x), frozen):
+        assert np.array_equal(step(given), right)
+        read = _reads_and_writes(step.program(x), 0) == given.ctypes.data
+        assert read == (given is frozen)
+
+
+def test_results_never_share_memory_with_inputs_or_leaves():
+    w = ta.tensor(_bits(3, 6, 6))
+    step = ta.function(lambda x: [x, x.T, x[1:3], x.reshape(36), x, w, w.T, x + w, x + w, ta.zeros((2,))])
+    x = _bits(0, 6, 6)
+    results = step(x)
+    assert np.array_equal(results[1], x.T) and np.array_equal(results[2], x[1:3])
+    for k, value in enumerate(results):
+        assert value.flags.c_contiguous and value.flags.writeable
+        others = [x, w.storage.array, *results[:k]]
+        assert not any(np.shares_memory(value, other) for other in others), k
+
+
+def test_an_input_in_the_memory_of_a_leaf_that_is_updated_is_read_before():
+    w = ta.parameter(_bits(0, 40))
+
+    @ta.function
+    def step(x):
+        ta.assign(w, w + x)
+        return (x * 2).sum()
+
+    before = w.numpy()
+    assert step(w) == pytest.approx(2 * before.sum(), rel=1e-5)
+    np.testing.assert_allclose(w.numpy(), 2 * before, rtol=1e-6)
+    program = step.program(before)
+    assert _reads_and_writes(program, 0) != w.storage.array.ctypes.data
+
+
+def test_results_can_be_written_into_given_arrays():
+    step = ta.function(lambda x: {"y": ta.tanh(x), "sums": (x.sum(0), x.sum(1))})
+    x = _bits(0, 30, 20)
+    right = step(x)
+    y, sums = np.empty_like(x), np.empty(30, np.float32)
+    found = step(x, out={"y": y, "sums": (None, sums)})
+    assert found["y"] is y and found["sums"][1] is sums
+    for got, wanted in ((y, right["y"]), (sums, right["sums"][1]), (found["sums"][0], right["sums"][0])):
+        assert np.array_equal(got, wanted)
+    single = ta.function(lambda x: ta.cumsum(x, 0) + x[::-1])
+    wanted = single(x)
+    assert single(x, out=x) is x and np.array_equal(x, wanted)  # over what it reads
+
+
+def test_a_parameter_named_out_is_the_functions_own():
+    assert ta.function(lambda x, out: x + out)(np.ones(2), out=np.ones(2)).tolist() == [2, 2]
+
+
+@pytest.mark.parametrize(
+    ("out", "text"),
+    [
+        (np.zeros(3), "[program] out must be a writable, contiguous array of type f32[4], but f64[3] was got."),
+        (np.zeros((4, 2), np.float32)[:, 0],
+         "[program] out must be a writable, contiguous array of type f32[4], but one that is read-only, or strided was got."),
+        ([1.0] * 4, "[program] out must be a writable, contiguous array of type f32[4], but list was got."),
+    ],
+)  # fmt: skip
+def test_out_says_what_it_takes(out, text):
+    with pytest.raises(errors.ShapeError) as error:
+        ta.function(lambda x: x * 2)(np.ones(4, np.float32), out=out)
+    assert first_line(error) == text
+    with pytest.raises(errors.ShapeError, match="out must be a tree of arrays like the one"):
+        ta.function(lambda x: (x, x))(np.ones(4, np.float32), out=np.ones(4, np.float32))
+
+
+def test_programs_of_all_shapes_share_one_arena():
+    step = ta.function(lambda x: ta.softmax(ta.tanh(x @ x.T) @ x) @ x.T)
+    arenas.idle.clear()
+    for size in range(40, 200, 10):
+        step(_bits(size, size, 60))
+    assert arenas.nbytes == step.program(_bits(0, 190, 60)).peak_bytes
+    assert len(arenas.idle) == 1
+
+
+def test_threads_that_run_one_program_have_memory_of_their_own():
+    step = ta.function(lambda x: ta.tanh(x @ x) + x.sum())
+    x = _bits(0, 64, 64)
+    program = step.program(x)
+    one, two = program.bind([x]), program.bind([x * 2])
+    assert one.assembly is not two.assembly and one.arena is not two.arena
+    one(), two()
+    assert np.array_equal(one.end()[0], step(x)) and np.array_equal(two.end()[0], step(x * 2))

@@ -1,0 +1,97 @@
+"""The border of a program: which of the caller's arrays are read and written where they are, and which are copied.
+
+Kernels read and write numbers that are aligned to their own size and follow each other in row-major order. Inputs
+that are like this stay where they are, unless the program updates a leaf in the same memory; outputs are written
+once, into new arrays or into those of ``out``, unless one of these overlaps what the program reads.
+"""
+
+import bisect
+from collections.abc import Sequence
+
+import numpy as np
+
+from tinyattn import errors
+from tinyattn.graph.types import SHORT, Type, fail
+from tinyattn.runtime.arena import address_of
+from tinyattn.runtime.lower import Lowered
+
+Out = Sequence[np.ndarray | None] | None
+
+_PLAIN = 0x1 | 0x100  # ndarray.flags.num of arrays that are row-major and aligned
+
+
+class Border:
+    """What a program takes and gives: types of inputs and outputs; and the memory of leaves, those it reads and those
+    it updates.
+    """
+
+    def __init__(self, lowered: Lowered, read: Sequence[np.ndarray], updated: Sequence[np.ndarray]):
+        self.inputs, self.outputs = (
+            [Type(ref.shape, ref.dtype) for ref in refs] for refs in (lowered.inputs, lowered.outputs)
+        )
+        self._read = read
+        self._updated = sorted((address_of(array), array.nbytes) for array in updated if array.size)
+        self._starts = [start for start, _ in self._updated]
+        self._longest = max((size for _, size in self._updated), default=0)
+
+    def readable(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """The inputs as kernels read them: the arrays themselves where that is possible, else copies."""
+        if len(arrays) != len(self.inputs) or any(
+            array.shape != kind.shape for array, kind in zip(arrays, self.inputs, strict=True)
+        ):
+            wanted, got = ([x.shape for x in group] for group in (self.inputs, arrays))
+            fail(errors.ShapeError, "program", f"the inputs must have the shapes {wanted}", f"{got} were got")
+        return [
+            array
+            if array.dtype == kind.dtype and array.flags.num & _PLAIN == _PLAIN and not self._changes(array)
+            else _copy(array, kind)
+            for array, kind in zip(arrays, self.inputs, strict=True)
+        ]
+
+    def _changes(self, array: np.ndarray) -> bool:
+        """Whether the program writes into the array's memory."""
+        if not self._starts:
+            return False
+        start = address_of(array)
+        first = bisect.bisect_right(self._starts, start - self._longest)
+        last = bisect.bisect_left(self._starts, start + array.nbytes)
+        return any(at + size > start for at, size in self._updated[first:last])
+
+    def writable(self, out: Out, arrays: Sequence[np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """The results, and the arrays that the program writes them into: the same, but where one of ``out``
+        overlaps what the program reads or another result.
+        """
+        if out is None:
+            made = [np.empty(shape, dtype) for shape, dtype in self.outputs]
+            return made, made
+        if len(out) != len(self.outputs):
+            must = f"out must hold an array, or None, for each of the {len(self.outputs)} outputs"
+            fail(errors.ShapeError, "program", must, f"{len(out)} were got")
+        results: list[np.ndarray] = []
+        written: list[np.ndarray] = []
+        for given, kind in zip(out, self.outputs, strict=True):
+            result = np.empty(*kind) if given is None else _checked(given, kind)
+            others = () if given is None else (*arrays, *self._read, *results)
+            taken = any(np.may_share_memory(result, other) for other in others)
+            results.append(result)
+            written.append(np.empty(*kind) if taken else result)
+        return results, written
+
+
+def _copy(array: np.ndarray, kind: Type) -> np.ndarray:
+    copy = np.empty(*kind)
+    np.copyto(copy, array)
+    return copy
+
+
+def _checked(array: np.ndarray, kind: Type) -> np.ndarray:
+    if not isinstance(array, np.ndarray):
+        got = type(array).__name__
+    elif array.shape != kind.shape or array.dtype != kind.dtype:
+        got = f"{SHORT.get(array.dtype, array.dtype)}{list(array.shape)}"
+    elif not array.flags.carray:
+        got = "one that is read-only, or strided"
+    else:
+        return array
+    must = f"out must be a writable, contiguous array of type {kind}"
+    fail(errors.ShapeError, "program", must, f"{got} was got")
