@@ -155,9 +155,9 @@ SOFTMAX_ROWS = [
         [sample(real(3, 4), real(3, 4)), sample(real(2, 70), real(2, 70)), sample(real(0, 4), real(0, 4))]),
     Row("log_softmax_backward", lambda y, g: make("log_softmax_backward", y, g), lambda y, g: g - np.exp(y) * g.sum(-1, keepdims=True),
         [sample(real(3, 4), real(3, 4)), sample(real(2, 70), real(2, 70))]),
-    Row("cross_entropy_backward", lambda x, i, s, g: make("cross_entropy_backward", x, i, s, g, ignore=None, smoothing=0.0),
-        lambda x, i, s, g: (np.exp(x - s[:, None]) - (i[:, None] == np.arange(x.shape[1]))) * g[:, None],
-        [sample(real(3, 4), fixed([1, 0, 3]), real(3), real(3))]),
+    Row("cross_entropy_backward", lambda x, i, m, s, g: make("cross_entropy_backward", x, i, m, s, g, ignore=None, smoothing=0.0),
+        lambda x, i, m, s, g: (np.exp(x - m[:, None] - s[:, None]) - (i[:, None] == np.arange(x.shape[1]))) * g[:, None],
+        [sample(real(3, 4), fixed([1, 0, 3]), real(3), real(3), real(3))]),
 ]  # fmt: skip
 
 

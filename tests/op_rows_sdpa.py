@@ -66,13 +66,15 @@ def _call(q, k, v, mask=None, **attrs):
 
 
 def _backward_call(q, k, v, *rest, **attrs):
-    *mask, log_sum, mean, g = rest
-    return outputs(make("attention_backward", q, k, v, *mask, log_sum, mean, g, p=0.0, stream=0, **attrs), 4)
+    *mask, top, log_sum, mean, g = rest
+    return outputs(
+        make("attention_backward", q, k, v, *mask, top, log_sum, mean, g, p=0.0, stream=0, **attrs), 4
+    )
 
 
 def _backward(q, k, v, *rest, scale, causal):
-    *mask, log_sum, mean, g = rest
-    p = np.exp(_scores(q, k, mask[0] if mask else None, causal, scale) - log_sum[..., None])
+    *mask, top, log_sum, mean, g = rest
+    p = np.exp(_scores(q, k, mask[0] if mask else None, causal, scale) - (top + log_sum)[..., None])
     s = p * (g @ _swap(v) - mean[..., None])
     return s @ k * scale, _swap(s) @ q * scale, _swap(p) @ g, s
 
@@ -170,9 +172,9 @@ SDPA_ROWS = [
     Row(
         "attention_backward", _backward_call, _backward,
         [
-            sample(real(2, 3, 5), real(2, 4, 5), real(2, 4, 2), real(2, 3), real(2, 3), real(2, 3, 2), scale=0.5, causal=False),
-            sample(real(2, 3, 5), real(2, 4, 5), real(2, 4, 2), real(3, 4), real(2, 3), real(2, 3), real(2, 3, 2), scale=0.5, causal=True),
-            sample(real(2, 3, 5), real(2, 4, 5), real(2, 4, 2), fixed(_CLOSED), real(2, 3), real(2, 3), real(2, 3, 2), scale=0.5, causal=False),
+            sample(real(2, 3, 5), real(2, 4, 5), real(2, 4, 2), real(2, 3), real(2, 3), real(2, 3), real(2, 3, 2), scale=0.5, causal=False),
+            sample(real(2, 3, 5), real(2, 4, 5), real(2, 4, 2), real(3, 4), real(2, 3), real(2, 3), real(2, 3), real(2, 3, 2), scale=0.5, causal=True),
+            sample(real(2, 3, 5), real(2, 4, 5), real(2, 4, 2), fixed(_CLOSED), real(2, 3), real(2, 3), real(2, 3), real(2, 3, 2), scale=0.5, causal=False),
         ],
     ),
     Row(

@@ -1,6 +1,6 @@
 """Scaled dot-product attention and its derivative, without a matrix of queries by keys in memory.
 
-    S = τ Q Kᵀ + M,    P = e^{S − L},    O = (P ⊙ Z) V;        V̄ = (P ⊙ Z)ᵀ G,    P̄ = (G Vᵀ) ⊙ Z,
+    S = τ Q Kᵀ + M,    P = e^{(S − m) − l},    O = (P ⊙ Z) V;        V̄ = (P ⊙ Z)ᵀ G,    P̄ = (G Vᵀ) ⊙ Z,
     S̄ = P ⊙ (P̄ − D),    Q̄ = τ S̄ K,    K̄ = τ S̄ᵀ Q        (see tinyattn/ops/attention.py)
 
 The scores exist one tile at a time, in scratch memory, for a block of queries and a block of keys. The tile
@@ -101,10 +101,10 @@ def _turn(real):
 
 
 def forward(real):
-    """O and L of blocks of queries.
+    """O, and m = max S and l = log Σ e^{S − m}, of blocks of queries.
 
     ======== =============================================================================================
-    0–4      addresses of Q (Tq, d), K (Tk, d), V (Tk, dv), O (Tq, dv) and L (matrices, Tq)
+    0–4      addresses of Q (Tq, d), K (Tk, d), V (Tk, dv), O (Tq, dv) and l (matrices, Tq)
     5 6      matrices: outer · inner of them; size of the inner batch dimension
     7–10     Tq, Tk, d, dv
     11       bits of τ
@@ -115,6 +115,7 @@ def forward(real):
     31–34    dropout: addresses of the random key (0: no dropout) and counter, stream, bits of p
     35–39    addresses of gemm.multiply, attention_tile.silencing, gemm.pack, attention_tile.mask and .dropout
              (0 for those that aren't needed)
+    40       address of m (matrices, Tq)
     ======== =============================================================================================
 
     Strides are in numbers; columns of Q, K, V and O are contiguous. Weight (matrix, i, j) has the random
@@ -198,11 +199,12 @@ def forward(real):
                 if rubbish == 0 or function == word[36]:
                     break
                 function = word[36]
-            log_sum = pointer(word[4] + (matrix * word[7] + query) * size)
+            row = (matrix * word[7] + query) * size
+            log_sum, highest = pointer(word[4] + row), pointer(word[40] + row)
             for c in range(step):
-                factor[c] = select(total[c] == zero, zero, top[c] + log(total[c]))
+                factor[c] = select(total[c] == zero, zero, log(total[c]))
             for c in range(queries):
-                log_sum[c] = factor[c]
+                log_sum[c], highest[c] = factor[c], select(total[c] == zero, zero, top[c])
 
     return kernel
 
@@ -210,15 +212,15 @@ def forward(real):
 def backward(real):
     """Q̄, K̄ and V̄, and S̄ if it is asked for, of parts of the keys.
 
-    Words 0 to 39 as in :func:`forward`, but that 3 is the address of G, and 22 to 24 are its strides. Then
+    Words 0 to 40 as in :func:`forward`, but that 3 is the address of G, and 22 to 24 are its strides. Then
 
     ===== ================================================================================================
-    40    address of D (matrices, Tq)
-    41–43 addresses of Q̄ (parts, …, Tq, d), K̄ (…, Tk, d), V̄ (…, Tk, dv)
-    44    address of S̄ (matrices, Tq, Tk), filled with 0, or 0
-    45–53 strides of Q̄, of K̄, of V̄: of the outer and the inner batch dimension, of rows
-    54    stride of Q̄ from part to part
-    55 56 parts that the keys are cut into; keys in a part
+    41    address of D (matrices, Tq)
+    42–44 addresses of Q̄ (parts, …, Tq, d), K̄ (…, Tk, d), V̄ (…, Tk, dv)
+    45    address of S̄ (matrices, Tq, Tk), filled with 0, or 0
+    46–54 strides of Q̄, of K̄, of V̄: of the outer and the inner batch dimension, of rows
+    55    stride of Q̄ from part to part
+    56 57 parts that the keys are cut into; keys in a part
     ===== ================================================================================================
 
     A tile is one part of one matrix: it has its keys' K̄ and V̄ and a share of all Q̄ to itself; the shares
@@ -234,36 +236,36 @@ def backward(real):
         q_row, k_row, v_row, g_row = word[15], word[18], word[21], word[24]
         step = -(-min(_QUERIES, count) // lanes) * lanes
         stride = step * size
-        log_sums = scratch + _WORDS
-        means, tile = log_sums + stride, log_sums + 2 * stride
+        tops = scratch + _WORDS
+        log_sums, means, tile = tops + stride, tops + 2 * stride, tops + 3 * stride
         moved, other = tile + _KEYS * stride, tile + 2 * _KEYS * stride
         spare, turned_q = tile + 3 * _KEYS * stride, tile + 4 * _KEYS * stride
         turned_g = turned_q + _DEPTH * stride
         below = turned_g + _DEPTH * stride
         for unit in range(first, last):
-            matrix = unit // word[55]
-            part = unit - matrix * word[55]
-            start = part * word[56]
-            past = min(word[8], start + word[56])
+            matrix = unit // word[56]
+            part = unit - matrix * word[56]
+            start = part * word[57]
+            past = min(word[8], start + word[57])
             outer = matrix // word[6]
             inner = matrix - outer * word[6]
             q = word[0] + (outer * word[13] + inner * word[14]) * size
             k = word[1] + (outer * word[16] + inner * word[17]) * size
             v = word[2] + (outer * word[19] + inner * word[20]) * size
             g = word[3] + (outer * word[22] + inner * word[23]) * size
-            dq = word[41] + (outer * word[45] + inner * word[46] + part * word[54]) * size
-            dk = word[42] + (outer * word[48] + inner * word[49]) * size
-            dvalues = word[43] + (outer * word[51] + inner * word[52]) * size
+            dq = word[42] + (outer * word[46] + inner * word[47] + part * word[55]) * size
+            dk = word[43] + (outer * word[49] + inner * word[50]) * size
+            dvalues = word[44] + (outer * word[52] + inner * word[53]) * size
             described[0], described[1], described[2], described[3] = arguments, matrix, outer, inner
             described[9], described[10], described[11] = stride, other, spare
             function = word[35]
             while True:
                 for result in range(3):
-                    to, row, width = dq, word[47], d
+                    to, row, width = dq, word[48], d
                     if result > 0:
-                        to, row = dk + start * word[50] * size, word[50]
+                        to, row = dk + start * word[51] * size, word[51]
                     if result == 2:
-                        to, row, width = dvalues + start * word[53] * size, word[53], dv
+                        to, row, width = dvalues + start * word[54] * size, word[54], dv
                     for r in range(count if result == 0 else past - start):
                         out = pointer(to + r * row * size)
                         for j in range(width):
@@ -271,8 +273,10 @@ def backward(real):
                 for query in range(start // _QUERIES * _QUERIES if word[12] != 0 else 0, count, _QUERIES):
                     queries = min(_QUERIES, count - query)
                     for c in range(queries):
-                        pointer(log_sums)[c] = pointer(word[4])[matrix * count + query + c]
-                        pointer(means)[c] = pointer(word[40])[matrix * count + query + c]
+                        place = matrix * count + query + c
+                        pointer(tops)[c] = pointer(word[40])[place]
+                        pointer(log_sums)[c] = pointer(word[4])[place]
+                        pointer(means)[c] = pointer(word[41])[place]
                     q_here, g_here = q + query * q_row * size, g + query * g_row * size
                     q_turned, q_step, q_column = q_here, 1, q_row
                     if d <= _DEPTH:
@@ -306,33 +310,33 @@ def backward(real):
                         if word[31] != 0:
                             described[8] = moved
                             call(word[39], scratch, 1, 1, below)
-                        softmax_backward(tile, moved, stride, keys, queries, log_sums, means)
+                        softmax_backward(tile, moved, stride, keys, queries, tops, log_sums, means)
                         if word[31] != 0:
                             described[8] = tile
                             call(word[39], scratch, 0, 1, below)
                         product(
                             _OVER_QUERIES, diagonal, keys, function, below, keys, dv, queries, one,
-                            tile, step, 1, g_here, g_row, 1, dvalues + key * word[53] * size, word[53], True,
+                            tile, step, 1, g_here, g_row, 1, dvalues + key * word[54] * size, word[54], True,
                         )  # fmt: skip
                         product(
                             _OVER_QUERIES, diagonal, keys, function, below, keys, d, queries, tau,
-                            moved, step, 1, q_here, q_row, 1, dk + key * word[50] * size, word[50], True,
+                            moved, step, 1, q_here, q_row, 1, dk + key * word[51] * size, word[51], True,
                         )  # fmt: skip
                         product(
                             _OVER_KEYS, diagonal, keys, function, below, queries, d, keys, tau,
-                            moved, 1, step, k_here, k_row, 1, dq + query * word[47] * size, word[47], True,
+                            moved, 1, step, k_here, k_row, 1, dq + query * word[48] * size, word[48], True,
                         )  # fmt: skip
-                        for c in range(queries if word[44] != 0 else 0):
+                        for c in range(queries if word[45] != 0 else 0):
                             place = (matrix * count + query + c) * word[8] + key
                             for r in range(keys):
-                                pointer(word[44])[place + r] = pointer(moved + r * stride)[c]
+                                pointer(word[45])[place + r] = pointer(moved + r * stride)[c]
                 rubbish = 0
                 for result in range(3):
-                    to, row, width = dq, word[47], d
+                    to, row, width = dq, word[48], d
                     if result > 0:
-                        to, row = dk + start * word[50] * size, word[50]
+                        to, row = dk + start * word[51] * size, word[51]
                     if result == 2:
-                        to, row, width = dvalues + start * word[53] * size, word[53], dv
+                        to, row, width = dvalues + start * word[54] * size, word[54], dv
                     for r in range(count if result == 0 else past - start):
                         out = pointer(to + r * row * size)
                         for j in range(width):

@@ -9,7 +9,7 @@ its rows are whole vectors long, and numbers beyond the last query may be anythi
     m' = max(m, max_j S_j),    P_j = e^{S_j − m'},    l' = e^{m − m'} l + Σ_j P_j,
 
 which meets the keys block by block and never looks back; :func:`softmax_backward` is S̄ = P ⊙ (P̄ − D) with P
-= e^{S − L}. Addresses and strides are in bytes. With ``NUMBA_DISABLE_JIT=1`` the twins at the end are used.
+= e^{(S − m) − log l}. Addresses and strides are in bytes. With ``NUMBA_DISABLE_JIT=1`` the twins at the end are used.
 """
 
 import functools
@@ -90,7 +90,7 @@ def online_softmax(real):
 
 @functools.cache
 def softmax_backward(real):
-    """``(scores, cotangents, stride, rows, columns, log_sums, means)``: S to P and P̄ to S̄, in place.
+    """``(scores, cotangents, stride, rows, columns, tops, log_sums, means)``: S to P and P̄ to S̄, in place.
 
     Where a weight is 0, S̄ is 0 whatever P̄ is.
     """
@@ -99,19 +99,19 @@ def softmax_backward(real):
     v, exp = Vectors(real.name), Elementary(real.name).weight
 
     def write(builder, values):
-        scores, cotangents, stride, rows, columns, log_sums, means = values
+        scores, cotangents, stride, rows, columns, tops, log_sums, means = values
         over = _Tile(builder, v)
         with over.columns(columns) as c:
-            log_sum, mean = over.load(over.place(log_sums, c)), over.load(over.place(means, c))
+            top, log_sum, mean = (over.load(over.place(line, c)) for line in (tops, log_sums, means))
             with over.rows(rows) as row:
                 address = over.place(scores, c, row, stride)
-                value = exp(over.load(address) - log_sum)
+                value = exp((over.load(address) - top) - log_sum)
                 over.store(value, address)
                 address = over.place(cotangents, c, row, stride)
                 moved = value * (over.load(address) - mean)
                 over.store(select(value == 0, real.type(0), moved), address)
 
-    return instructions(types.void(*[types.int64] * 7), write)
+    return instructions(types.void(*[types.int64] * 8), write)
 
 
 def _pure_online_softmax(real):
@@ -140,11 +140,11 @@ def _pure_online_softmax(real):
 def _pure_softmax_backward(real):
     pointer, exp = real.pointer, Elementary(real.name).weight
 
-    def function(scores, cotangents, stride, rows, columns, log_sums, means):
+    def function(scores, cotangents, stride, rows, columns, tops, log_sums, means):
         for r in range(rows):
             p, g = pointer(scores + r * stride), pointer(cotangents + r * stride)
             for c in range(columns):
-                value = exp(real.type(p[c]) - real.type(pointer(log_sums)[c]))
+                value = exp((real.type(p[c]) - real.type(pointer(tops)[c])) - real.type(pointer(log_sums)[c]))
                 p[c] = value
                 g[c] = 0 if value == 0 else value * (real.type(g[c]) - real.type(pointer(means)[c]))
 

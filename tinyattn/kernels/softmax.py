@@ -20,7 +20,7 @@ from tinyattn.kernels import SCRATCH_BYTES
 from tinyattn.kernels.elementary import Elementary
 from tinyattn.kernels.formula import select
 from tinyattn.kernels.gather import read_index
-from tinyattn.kernels.lanes import ROW_BYTES, largest, total
+from tinyattn.kernels.lanes import ROW_BYTES, largest
 from tinyattn.kernels.passes import one_pass
 from tinyattn.kernels.real import inline
 from tinyattn.kernels.simd import i64
@@ -239,7 +239,7 @@ def log_backward(real):
 
 
 def cross_entropy_forward(real):
-    """Loss of each row, and the logarithm of the sum of its exponentials, which the backward pass needs.
+    """Loss of each row, its maximum m and ln Σ e^{x − m}, which the backward pass needs.
 
     A row whose target is ``ignore_index`` has loss 0, whatever is in it. A row whose target is not in [0, C)
     has loss NaN.
@@ -249,43 +249,44 @@ def cross_entropy_forward(real):
     1     address of the targets (R)
     2     kind of the targets: 0 for i32, 1 for i64
     3     address of the losses (R)
-    4     address of ln Σ eˣ (R)
-    5     R
-    6     C
-    7     ignore_index
-    8     bits of ε, the label smoothing
+    4 5   addresses of m = max x (R) and of ln Σ e^{x − m} (R)
+    6     R
+    7     C
+    8     ignore_index
+    9     bits of ε, the label smoothing
     ===== ============================================================
     """
     pointer, size, rows_of, _, weight = _bound(real)
     number, log = real.type, Elementary(real.name).log
     zero, one, invalid = number(0), number(1), number(math.nan)
     summed = one_pass(real, 1, 0, 1, lambda x, highest: weight(x - highest), ("sum",))
+    below = one_pass(real, 1, 0, 1, lambda x, highest: highest - x, ("sum",))
     logarithms = one_pass(real, 1, 1, 0, log)
 
     def kernel(arguments, first, last, scratch):
-        word, smoothing, sums = i64(arguments), pointer(arguments + 8 * 8)[0], pointer(scratch)
-        losses, normalisers, columns = pointer(word[3]), pointer(word[4]), word[6]
+        word, smoothing, sums = i64(arguments), pointer(arguments + 8 * 9)[0], pointer(scratch)
+        losses, tops, log_sums, columns = pointer(word[3]), pointer(word[4]), pointer(word[5]), word[7]
         rows = rows_of(columns)
         for tile in range(first, last):
             start = tile * rows
-            count = min(rows, word[5] - start)
+            count = min(rows, word[6] - start)
             for r in range(count):
                 row = word[0] + (start + r) * columns * size
-                normalisers[start + r] = largest(pointer(row), columns)
-                sums[r] = summed(columns, row, normalisers[start + r])
+                tops[start + r] = largest(pointer(row), columns)
+                sums[r] = summed(columns, row, tops[start + r])
             logarithms(count, scratch, scratch)
             for k in range(count):
-                r, x = start + k, pointer(word[0] + (start + k) * columns * size)
-                highest, target = normalisers[r], read_index(word[1], word[2], r)
-                normalisers[r] = highest + sums[k]
-                if target == word[7]:
+                r, row = start + k, word[0] + (start + k) * columns * size
+                highest, target = tops[r], read_index(word[1], word[2], r)
+                log_sums[r] = sums[k]
+                if target == word[8]:
                     losses[r] = zero
                 elif target < 0 or target >= columns:
                     losses[r] = invalid
                 else:
-                    loss = (one - smoothing) * (highest - x[target]) + sums[k]
+                    loss = (one - smoothing) * (highest - pointer(row)[target]) + sums[k]
                     if smoothing != zero:
-                        loss += smoothing * (highest - total(x, columns) / number(columns))
+                        loss += smoothing * (below(columns, row, highest) / number(columns))
                     losses[r] = loss
 
     return kernel
@@ -299,37 +300,41 @@ def cross_entropy_backward(real):
     0     address of the logits x (R, C)
     1     address of the targets (R)
     2     kind of the targets: 0 for i32, 1 for i64
-    3     address of ln Σ eˣ (R), from the forward pass
-    4     address of g (R): the gradients of the losses
-    5     stride of g in numbers; 0: one number for all rows
-    6     address of dx (R, C); may be x
-    7     R
-    8     C
-    9     ignore_index
-    10    bits of ε
+    3 4   addresses of m and of ln Σ e^{x − m} (R), from the forward pass
+    5     address of g (R): the gradients of the losses
+    6     stride of g in numbers; 0: one number for all rows
+    7     address of dx (R, C); may be x
+    8     R
+    9     C
+    10    ignore_index
+    11    bits of ε
     ===== ============================================================
     """
     pointer, size, rows_of, _, weight = _bound(real)
     number = real.type
     zero, one, invalid = number(0), number(1), number(math.nan)
     filled = one_pass(real, 0, 1, 1, lambda value: value)
-    result = one_pass(real, 1, 1, 3, lambda x, log_sum, uniform, g: (weight(x - log_sum) - uniform) * g)
+
+    def gradient(x, top, log_sum, uniform, g):
+        return (weight((x - top) - log_sum) - uniform) * g
+
+    result = one_pass(real, 1, 1, 4, gradient)
 
     def kernel(arguments, first, last, scratch):
-        word, smoothing = i64(arguments), pointer(arguments + 8 * 10)[0]
-        normalisers, gradients, columns = pointer(word[3]), pointer(word[4]), word[8]
+        word, smoothing = i64(arguments), pointer(arguments + 8 * 11)[0]
+        tops, log_sums, gradients, columns = pointer(word[3]), pointer(word[4]), pointer(word[5]), word[9]
         rows = rows_of(columns)
         uniform = smoothing / number(columns)
-        for r in range(first * rows, min(last * rows, word[7])):
+        for r in range(first * rows, min(last * rows, word[8])):
             at = r * columns * size
             target = read_index(word[1], word[2], r)
-            if target == word[9]:
-                filled(columns, word[6] + at, zero)
+            if target == word[10]:
+                filled(columns, word[7] + at, zero)
             elif target < 0 or target >= columns:
-                filled(columns, word[6] + at, invalid)
+                filled(columns, word[7] + at, invalid)
             else:
-                gradient = gradients[r * word[5]]
-                result(columns, word[0] + at, word[6] + at, normalisers[r], uniform, gradient)
-                pointer(word[6] + at)[target] -= (one - smoothing) * gradient
+                g = gradients[r * word[6]]
+                result(columns, word[0] + at, word[7] + at, tops[r], log_sums[r], uniform, g)
+                pointer(word[7] + at)[target] -= (one - smoothing) * g
 
     return kernel

@@ -3,22 +3,24 @@
 With queries Q (Tq, d), keys K (Tk, d), values V (Tk, dv), scale τ = 1/√d and mask M (0 = may attend, −∞ = may
 not, or any bias),
 
-    S = τ Q Kᵀ + M,    L_i = log Σ_j e^{S_ij},    P_ij = e^{S_ij − L_i},    O = (P ⊙ Z) V,
+    S = τ Q Kᵀ + M,    m_i = max_j S_ij,    l_i = log Σ_j e^{S_ij − m_i},    P_ij = e^{(S_ij − m_i) − l_i},
+    O = (P ⊙ Z) V,
 
 where Z is 1, or 0 and 1/(1 − p) with dropout of the weights. The product Q Kᵀ of unit-variance vectors has
 variance d; τ makes it 1, so that the softmax neither starts flat nor saturated.
 
-The derivative needs none of the Tq × Tk matrices kept: L makes P anew from Q and K. With G = Ō, and L̄ where
-somebody differentiates L itself,
+The derivative needs none of the Tq × Tk matrices kept: m and l make P anew from Q and K. (Their sum, the row
+log-sum-exp, wouldn't do: it is rounded at the size of the scores, and P with it.) With G = Ō, and l̄ where
+somebody differentiates l itself,
 
     V̄ = (P ⊙ Z)ᵀ G,      P̄ = (G Vᵀ) ⊙ Z,      S̄ = P ⊙ (P̄ − D),      M̄ = S̄,      Q̄ = τ S̄ K,      K̄ = τ S̄ᵀ Q.
 
 D is what the softmax subtracts, Σ_j P_ij P̄_ij. It is G_i·O_i, since both are Σ_j P_ij Z_ij (G_i·V_j): a dot
-product of rows that exist already. And as ∂L_i/∂S_ij = P_ij, D_i = G_i·O_i − L̄_i takes in L̄, too.
+product of rows that exist already. And as ∂l_i/∂S_ij = P_ij with m a constant, D_i = G_i·O_i − l̄_i takes in l̄,
+too.
 
-The weights, when they are asked for, are e^{S − L} computed again; what a loss on them contributes to S̄
-arrives by way of S and L̄. (Vaswani et al. 2017, eq. 1; the derivative by row log-sum-exps: Dao et al. 2022,
-appendix B; D: Dao et al. 2022, eq. 4.)
+The weights, when they are asked for, are the softmax of the scores computed again. (Vaswani et al. 2017, eq. 1; the
+derivative by row log-sum-exps: Dao et al. 2022, appendix B; D: Dao et al. 2022, eq. 4.)
 """
 
 import math
@@ -34,7 +36,7 @@ from tinyattn.ops.elementwise import cast, equal, exp, isfinite, log, logical_no
 from tinyattn.ops.hand import call, hand_derived
 from tinyattn.ops.random import draw
 from tinyattn.ops.shape import arange, broadcast_to, expand_dims, reshape, swap_last
-from tinyattn.ops.softmax import check_mask, largest_score, masked_scores
+from tinyattn.ops.softmax import check_mask, largest_score, masked_scores, row_statistics
 
 # Inputs of the op: query, keys, values, then a mask if there is one, then the state of the random numbers if
 # weights are dropped.
@@ -72,22 +74,24 @@ def _mix(weights: Tensor, rows: Tensor) -> Tensor:
 
 
 def _definition(query, keys, values, *rest, scale, causal, p, stream):
-    """O and L."""
+    """O, m and l."""
     mask, state = _optional(rest, p)
     scores = _scores(query, keys, mask, _batch(query, keys, values), scale, causal)
     top = largest_score(scores, True)
     weights = exp(scores - top)
     total = reduce.sum(weights, -1, keepdims=True)
-    total = where(equal(total, 0), 1, total)  # a row that may attend to nothing: weights 0, L = 0
+    total = where(equal(total, 0), 1, total)  # a row that may attend to nothing: weights, m and l are 0
     out = _mix(_dropped(weights / total, state, p, stream), values)
-    return out, reshape(log(total) + top, scores.shape[:-1])
+    rows = scores.shape[:-1]
+    return out, broadcast_to(reshape(top, rows), rows), reshape(log(total), rows)
 
 
 def _backward_definition(query, keys, values, *rest, scale, causal, p, stream):
-    """Q̄, K̄, V̄ and S̄, which is the mask's, from L, D and G."""
-    *rest, log_sum, mean, g = rest
+    """Q̄, K̄, V̄ and S̄, which is the mask's, from m, l, D and G."""
+    *rest, top, log_sum, mean, g = rest
     mask, state = _optional(rest, p)
-    weights = exp(_scores(query, keys, mask, g.shape[:-2], scale, causal) - expand_dims(log_sum, -1))
+    scores = _scores(query, keys, mask, g.shape[:-2], scale, causal)
+    weights = exp(scores - expand_dims(top, -1) - expand_dims(log_sum, -1))
     g_weights = _dropped(make("matmul", g, swap_last(values)), state, p, stream)
     # Where the weight is 0 nothing comes back, not even a NaN.
     g_scores = weights * where(equal(weights, 0), 0, g_weights - expand_dims(mean, -1))
@@ -100,18 +104,19 @@ def _backward_definition(query, keys, values, *rest, scale, causal, p, stream):
 
 
 def _derivative(cotangents, node):
-    out, log_sum = output(node, 0), output(node, 1)
+    out = output(node, 0)
     g = cotangents.get(0, zeros_like(out))
     mean = reduce.sum(g * out, -1)
-    if 1 in cotangents:
-        mean = mean - cotangents[1]
-    *found, g_scores = call("attention_backward", *node.inputs, log_sum, mean, g, count=4, **node.attrs)
+    if 2 in cotangents:
+        mean = mean - cotangents[2]
+    operands = (*node.inputs, *row_statistics(node), mean, g)
+    *found, g_scores = call("attention_backward", *operands, count=4, **node.attrs)
     return *found, *(g_scores if is_float(source.dtype) else None for source in node.inputs[3:])
 
 
 def _infer(query, keys, values, *rest, scale, causal, p, stream):
     rows = (*_batch(query, keys, values), query.shape[-2])
-    return Type((*rows, values.shape[-1]), query.dtype), Type(rows, query.dtype)
+    return Type((*rows, values.shape[-1]), query.dtype), Type(rows, query.dtype), Type(rows, query.dtype)
 
 
 def _infer_backward(query, keys, values, *rest, scale, causal, p, stream):
@@ -194,4 +199,4 @@ def attention(
     if not return_weights:
         return out
     scores = _scores(query, keys, masks[0] if masks else None, batch, scale, bool(is_causal))
-    return out, exp(scores - expand_dims(output(node, 1), -1))
+    return out, call("softmax", scores, not_equal(scores, -math.inf))

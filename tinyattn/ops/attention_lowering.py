@@ -44,8 +44,8 @@ def _lay_out(emit, batch, operands, mask, place):
     return sizes, operands, results, mask, strides
 
 
-def _words(node, operands, mask, sizes, strides, fourth, log_sum, state):
-    """Words 0 to 34; ``strides`` along the batch of Q, K, V, the fourth matrix and the mask."""
+def _words(node, operands, mask, sizes, strides, fourth, top, log_sum, state):
+    """Words 0 to 40; ``strides`` along the batch of Q, K, V, the fourth matrix and the mask."""
     query, keys, values = operands[:3]
     attrs, dtype = node.attrs, query.dtype
     words = [query, keys, values, fourth, log_sum, math.prod(sizes), sizes[1]]
@@ -66,12 +66,12 @@ def _words(node, operands, mask, sizes, strides, fourth, log_sum, state):
         "" if mask is None else "attention_tile.mask",
         "" if state is None else "attention_tile.dropout",
     ]
-    return words + [build.address(name, SHORT[dtype]) if name else 0 for name in called]
+    return words + [build.address(name, SHORT[dtype]) if name else 0 for name in called] + [top]
 
 
 def _optional(node, emit, shape):
     """The mask, broadcast to ``shape``, and the random state."""
-    rest = [emit.value(x) for x in (node.inputs[3:] if node.op.name == "attention" else node.inputs[3:-3])]
+    rest = [emit.value(x) for x in (node.inputs[3:] if node.op.name == "attention" else node.inputs[3:-4])]
     state = emit.contiguous(rest.pop()) if node.attrs["p"] > 0 else None
     return rest[0].broadcast(shape) if rest else None, state
 
@@ -82,7 +82,7 @@ def _pairs(node, shape) -> float:
 
 
 def lower_attention(node, emit) -> None:
-    """O and L, by blocks of queries."""
+    """O, m and l, by blocks of queries."""
     *batch, queries, _ = node.op.infer(*node.inputs, **node.attrs)[0].shape
     query, keys, values = (emit.value(source) for source in node.inputs[:3])
     shape = (*batch, queries, keys.shape[-2])
@@ -90,14 +90,14 @@ def lower_attention(node, emit) -> None:
     sizes, operands, (out,), mask, strides = _lay_out(
         emit, batch, [query, keys, values], mask, lambda like: [emit.result(node, 0, like[0])]
     )
-    log_sum = emit.result(node, 1)
+    top, log_sum = emit.result(node, 1), emit.result(node, 2)
     flops = 2.0 * _pairs(node, shape) * (query.shape[-1] + values.shape[-1])
     emit.kernel(
         "attention.forward",
-        _words(node, operands, mask, sizes, strides, out, log_sum, state),
+        _words(node, operands, mask, sizes, strides, out, top, log_sum, state),
         tiling.tiles_of_attention(math.prod(sizes), queries),
         reads=[ref for ref in (*operands, mask, state) if ref is not None],
-        writes=[out, log_sum],
+        writes=[out, top, log_sum],
         cost=flops * _FLOP_COST,
         flops=flops,
     )
@@ -106,8 +106,8 @@ def lower_attention(node, emit) -> None:
 def lower_attention_backward(node, emit) -> None:
     """Q̄, K̄, V̄, and S̄ if somebody asks for it, by parts of the keys; then the parts' shares of Q̄ are added."""
     *batch, queries, width = node.op.infer(*node.inputs, **node.attrs)[0].shape
-    query, keys, values, log_sum, mean, g = (emit.value(x) for x in (*node.inputs[:3], *node.inputs[-3:]))
-    log_sum, mean = emit.contiguous(log_sum), emit.contiguous(mean)
+    query, keys, values, *statistics, g = (emit.value(x) for x in (*node.inputs[:3], *node.inputs[-4:]))
+    top, log_sum, mean = (emit.contiguous(ref) for ref in statistics)
     shape = (*batch, queries, keys.shape[-2])
     mask, state = _optional(node, emit, shape)
     sizes, operands, (dq, dk, dv), mask, strides = _lay_out(
@@ -128,7 +128,7 @@ def lower_attention_backward(node, emit) -> None:
     g_scores = emit.result(node, 3) if emit.is_asked(node, 3) else None
     if g_scores is not None:
         emit.fill(g_scores, 0.0)
-    words = _words(node, operands, mask, sizes, of_operands, operands[3], log_sum, state)
+    words = _words(node, operands, mask, sizes, of_operands, operands[3], top, log_sum, state)
     words += [mean, shares, dk, dv, 0 if g_scores is None else g_scores]
     for ref, steps in zip((dq, dk, dv), of_results, strict=True):
         words += [*steps, ref.strides[-2]]
@@ -137,7 +137,7 @@ def lower_attention_backward(node, emit) -> None:
         "attention.backward",
         [*words, dq.size, parts, tiling.keys_in_part(parts, shape[-1])],
         matrices * parts,
-        reads=[ref for ref in (*operands, mask, state, log_sum, mean) if ref is not None],
+        reads=[ref for ref in (*operands, mask, state, top, log_sum, mean) if ref is not None],
         writes=[ref for ref in (shares, dk, dv, g_scores) if ref is not None],
         cost=flops * _FLOP_COST,
         flops=flops,

@@ -4,13 +4,15 @@ With label smoothing ε the target's one-hot row is mixed with the uniform distr
 
     q = (1 − ε) onehot(t) + ε/C,      loss = −Σ_i q_i log p_i,      s̄ = p − q.
 
-The forward pass keeps ln Σ eˢ, from which the backward pass has p without another sum. (The derivative as in
-6.1 of the project's equations.)
+The forward pass keeps m = max s and l = ln Σ e^{s − m}, from which the backward pass has p = e^{(s − m) − l} without
+another sum. They stay two numbers: m + l would be rounded at the size of the scores, and p with it. (The derivative
+as in 6.1 of the project's equations.)
 """
 
 import math
 
 from tinyattn import errors
+from tinyattn.graph.grad import zeros_like
 from tinyattn.graph.tensor import Tensor, as_tensor, constant_value, output
 from tinyattn.graph.types import INT64, Type, fail, is_float
 from tinyattn.kernels import tiling
@@ -19,7 +21,7 @@ from tinyattn.ops.elementwise import cast, equal, exp, log, logical_and, not_equ
 from tinyattn.ops.hand import bits, by_definition, call, hand_derived
 from tinyattn.ops.index import one_hot
 from tinyattn.ops.shape import expand_dims, reshape
-from tinyattn.ops.softmax import COST, FLOPS, largest_score
+from tinyattn.ops.softmax import COST, FLOPS, largest_score, row_statistics
 
 
 def _target_rows(logits, targets, ignore, smoothing):
@@ -44,25 +46,26 @@ def _cross_entropy_definition(logits, targets, *, ignore, smoothing):
     loss = where(_in_range(targets, logits.shape[-1]), loss, math.nan)
     if counted is not None:
         loss = where(counted, loss, 0)
-    return loss, reshape(log_sum + top, loss.shape)
+    return loss, reshape(top, loss.shape), reshape(log_sum, loss.shape)
 
 
-def _cross_entropy_backward_definition(logits, targets, log_sum, g, *, ignore, smoothing):
+def _cross_entropy_backward_definition(logits, targets, top, log_sum, g, *, ignore, smoothing):
     q, counted = _target_rows(logits, targets, ignore, smoothing)
-    rows = (exp(logits - expand_dims(log_sum, -1)) - q) * expand_dims(g, -1)
+    weights = exp(logits - expand_dims(top, -1) - expand_dims(log_sum, -1))
+    rows = (weights - q) * expand_dims(g, -1)
     return rows if counted is None else where(expand_dims(counted, -1), rows, 0)
 
 
 def _infer_cross_entropy(logits, targets, *, ignore, smoothing):
-    return Type(targets.shape, logits.dtype), Type(targets.shape, logits.dtype)
+    return (Type(targets.shape, logits.dtype),) * 3
 
 
 def _cross_entropy_derivative(cotangents, node):
     logits, targets = node.inputs
-    log_sum = output(node, 1)
-    if 1 in cotangents:  # somebody differentiates the log-sum-exp itself
+    if 2 in cotangents:  # somebody differentiates the log-sum-exp itself
         return by_definition(cotangents, node)
-    return call("cross_entropy_backward", logits, targets, log_sum, cotangents[0], **node.attrs), None
+    operands = logits, targets, *row_statistics(node), cotangents.get(0, zeros_like(output(node, 0)))
+    return call("cross_entropy_backward", *operands, **node.attrs), None
 
 
 def _cross_entropy_words(attrs, dtype):
@@ -70,30 +73,30 @@ def _cross_entropy_words(attrs, dtype):
     return [-(1 << 62) if ignore is None else ignore, bits(attrs["smoothing"], dtype)]
 
 
-def emit_cross_entropy(emit, logits, targets, loss, log_sum, attrs) -> None:
-    """Emit the losses of contiguous logits (R, C), and their log-sums."""
+def emit_cross_entropy(emit, logits, targets, loss, top, log_sum, attrs) -> None:
+    """Emit the losses of contiguous logits (R, C), and their maxima and log-sums."""
     rows, columns = logits.shape
-    words = [logits, targets, int(targets.dtype == INT64), loss, log_sum, rows, columns]
+    words = [logits, targets, int(targets.dtype == INT64), loss, top, log_sum, rows, columns]
     emit.kernel(
         "softmax.cross_entropy_forward",
         [*words, *_cross_entropy_words(attrs, logits.dtype)],
         tiling.tiles_of_softmax(rows, columns),
         reads=[logits, targets],
-        writes=[loss, log_sum],
+        writes=[loss, top, log_sum],
         cost=logits.size * COST,
         flops=float(logits.size * FLOPS),
     )
 
 
-def emit_cross_entropy_backward(emit, logits, targets, log_sum, g, dx, attrs) -> None:
+def emit_cross_entropy_backward(emit, logits, targets, top, log_sum, g, dx, attrs) -> None:
     """Emit the gradient of the logits, which may be written where they are."""
     rows, columns = logits.shape
-    words = [logits, targets, int(targets.dtype == INT64), log_sum, g, g.strides[0], dx, rows, columns]
+    words = [logits, targets, int(targets.dtype == INT64), top, log_sum, g, g.strides[0], dx, rows, columns]
     emit.kernel(
         "softmax.cross_entropy_backward",
         [*words, *_cross_entropy_words(attrs, logits.dtype)],
         tiling.tiles_of_softmax(rows, columns),
-        reads=[logits, targets, log_sum, g],
+        reads=[logits, targets, top, log_sum, g],
         writes=[dx],
         cost=logits.size * COST,
         flops=float(logits.size * FLOPS),
@@ -103,13 +106,13 @@ def emit_cross_entropy_backward(emit, logits, targets, log_sum, g, dx, attrs) ->
 
 def _lower_cross_entropy(node, emit):
     logits, targets = (emit.contiguous(emit.value(v)) for v in node.inputs)
-    emit_cross_entropy(emit, logits, targets, emit.result(node, 0), emit.result(node, 1), node.attrs)
+    emit_cross_entropy(emit, logits, targets, *(emit.result(node, k) for k in range(3)), node.attrs)
 
 
 def _lower_cross_entropy_backward(node, emit):
-    logits, targets, log_sum = (emit.contiguous(emit.value(v)) for v in node.inputs[:3])
-    g = emit.value(node.inputs[3])
-    emit_cross_entropy_backward(emit, logits, targets, log_sum, g, emit.result(node), node.attrs)
+    logits, targets, *statistics = (emit.contiguous(emit.value(v)) for v in node.inputs[:4])
+    g = emit.value(node.inputs[4])
+    emit_cross_entropy_backward(emit, logits, targets, *statistics, g, emit.result(node), node.attrs)
 
 
 hand_derived(
@@ -126,7 +129,7 @@ hand_derived(
     lambda logits, *rest, **attrs: logits.type,
     _cross_entropy_backward_definition,
     lower=_lower_cross_entropy_backward,
-    formula="(softmax({0}) − onehot({1}))·{3}",
+    formula="(softmax({0}) − onehot({1}))·{4}",
 )
 
 
@@ -181,11 +184,11 @@ def cross_entropy_rows(
                 "Set ignore_index= for padding.",
             )
     rows = reshape(logits, (-1, classes)) if logits.ndim != 2 else logits
-    loss, _ = call(
+    loss, *_ = call(
         "cross_entropy",
         rows,
         reshape(targets, (-1,)) if targets.ndim != 1 else targets,
-        count=2,
+        count=3,
         ignore=ignore_index,
         smoothing=float(label_smoothing),
     )

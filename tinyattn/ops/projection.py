@@ -11,6 +11,7 @@ For 8192 tokens and the 50257 words of GPT-2 that is 64 MB instead of 1.6 GB.
 """
 
 from tinyattn import errors
+from tinyattn.graph.grad import zeros_like
 from tinyattn.graph.tensor import Tensor, as_tensor, make, output, promote_operands
 from tinyattn.graph.types import Type, fail, is_float
 from tinyattn.ops import reduce
@@ -25,6 +26,7 @@ from tinyattn.ops.folding import lower_reduce
 from tinyattn.ops.hand import by_definition, call, hand_derived
 from tinyattn.ops.linalg import lower_product, matmul
 from tinyattn.ops.shape import reshape, transpose
+from tinyattn.ops.softmax import row_statistics
 
 WHOLE_BYTES = 256 << 20
 """Logits of at most so many bytes are kept from the forward to the backward pass."""
@@ -38,26 +40,27 @@ def _logits(hidden, weight, *bias):
 
 
 def _definition(hidden, weight, targets, *bias, chunk, **attrs):
-    return call("cross_entropy", _logits(hidden, weight, *bias), targets, count=2, **attrs)
+    return call("cross_entropy", _logits(hidden, weight, *bias), targets, count=3, **attrs)
 
 
-def _backward_definition(hidden, weight, targets, log_sum, g, *bias, chunk, **attrs):
+def _backward_definition(hidden, weight, targets, top, log_sum, g, *bias, chunk, **attrs):
     logits = _logits(hidden, weight, *bias)
-    rows = make("cross_entropy_backward", logits, targets, log_sum, g, **attrs)
+    rows = make("cross_entropy_backward", logits, targets, top, log_sum, g, **attrs)
     return matmul(rows, weight), matmul(transpose(rows), hidden), reduce.sum(rows, 0)
 
 
 def _derivative(cotangents, node):
-    if 1 in cotangents:  # somebody differentiates the log-sum-exp itself
+    if 2 in cotangents:  # somebody differentiates the log-sum-exp itself
         return by_definition(cotangents, node)
     hidden, weight, targets, *bias = node.inputs
-    operands = hidden, weight, targets, output(node, 1), cotangents[0], *bias
+    g = cotangents.get(0, zeros_like(output(node, 0)))
+    operands = hidden, weight, targets, *row_statistics(node), g, *bias
     found = call("linear_cross_entropy_backward", *operands, count=3, **node.attrs)
     return (*found[:2], None, *found[2 : 2 + len(bias)])
 
 
 def _infer(hidden, weight, targets, *bias, **attrs):
-    return Type(targets.shape, hidden.dtype), Type(targets.shape, hidden.dtype)
+    return (Type(targets.shape, hidden.dtype),) * 3
 
 
 def _infer_backward(hidden, weight, *rest, **attrs):
@@ -81,15 +84,15 @@ def _chunks(node, emit, fixed: int):
 
 
 def _lower(node, emit):
-    results = [emit.result(node, k) for k in range(2)]
+    results = [emit.result(node, k) for k in range(3)]
     for start, _, targets, logits in _chunks(node, emit, 3):
-        loss, log_sum = (r.sliced((start,), (1,), targets.shape) for r in results)
-        emit_cross_entropy(emit, logits, targets, loss, log_sum, node.attrs)
+        parts = (r.sliced((start,), (1,), targets.shape) for r in results)
+        emit_cross_entropy(emit, logits, targets, *parts, node.attrs)
 
 
 def _lower_backward(node, emit):
-    weight, log_sums, g = (emit.value(node.inputs[k]) for k in (1, 3, 4))
-    log_sums = emit.contiguous(log_sums)
+    weight, *statistics, g = (emit.value(node.inputs[k]) for k in (1, 3, 4, 5))
+    statistics = [emit.contiguous(ref) for ref in statistics]
     d_hidden, d_weight, d_bias = (emit.result(node, k) if emit.is_asked(node, k) else None for k in range(3))
     count = -(-node.inputs[0].shape[0] // node.attrs["chunk"])
     sums = None if d_bias is None else emit.new((count, weight.shape[0]), weight.dtype)
@@ -97,10 +100,10 @@ def _lower_backward(node, emit):
         for result in (d_weight, d_bias):
             if result is not None:
                 emit.fill(result, 0)
-    for k, (start, hidden, targets, logits) in enumerate(_chunks(node, emit, 5) if count else ()):
+    for k, (start, hidden, targets, logits) in enumerate(_chunks(node, emit, 6) if count else ()):
         rows = targets.shape
-        log_sum, cotangent = (ref.sliced((start,), (1,), rows) for ref in (log_sums, g))
-        emit_cross_entropy_backward(emit, logits, targets, log_sum, cotangent, logits, node.attrs)
+        parts = (ref.sliced((start,), (1,), rows) for ref in (*statistics, g))
+        emit_cross_entropy_backward(emit, logits, targets, *parts, logits, node.attrs)
         if d_hidden is not None:
             lower_product(emit, logits, weight, d_hidden.sliced((start, 0), (1, 1), hidden.shape))
         if d_weight is not None:
@@ -125,7 +128,7 @@ hand_derived(
     _infer_backward,
     _backward_definition,
     lower=_lower_backward,
-    formula="s̄·{1}, s̄ᵀ·{0}, Σ s̄ with s̄ = (softmax({0}·{1}ᵀ) − onehot({2}))·{4}",
+    formula="s̄·{1}, s̄ᵀ·{0}, Σ s̄ with s̄ = (softmax({0}·{1}ᵀ) − onehot({2}))·{5}",
 )
 
 
@@ -175,5 +178,5 @@ def linear_cross_entropy(
         chunk = max(1, CHUNK_BYTES // (words * weight.dtype.itemsize))
         flat = reshape(hidden, (targets.size, weight.shape[1])), weight, reshape(targets, (targets.size,))
         attrs = {"ignore": ignore_index, "smoothing": float(label_smoothing), "chunk": chunk}
-        losses = reshape(call("linear_cross_entropy", *flat, *given, count=2, **attrs)[0], targets.shape)
+        losses = reshape(call("linear_cross_entropy", *flat, *given, count=3, **attrs)[0], targets.shape)
     return mean_of_rows(losses, targets, ignore_index)

@@ -14,7 +14,7 @@ import math
 import numpy as np
 
 from tinyattn import errors
-from tinyattn.graph.tensor import Tensor, as_tensor
+from tinyattn.graph.tensor import Tensor, as_tensor, output
 from tinyattn.graph.types import BOOL, FLOAT32, Type, fail, is_float, normalize_axis
 from tinyattn.kernels import tiling
 from tinyattn.ops import reduce
@@ -41,6 +41,13 @@ def largest_score(scores: Tensor, masked: bool) -> Tensor:
         return broadcast_to(as_tensor(0, scores), (*scores.shape[:-1], 1))
     top = stop_gradient(reduce.max(scores, -1, keepdims=True))
     return where(equal(top, -math.inf), 0, top) if masked else top
+
+
+def row_statistics(node: Tensor) -> tuple[Tensor, Tensor]:
+    """The last two outputs of a node that keeps m = max s and l = log Σ e^{s − m} of its rows of scores, for weights
+    made again as e^{(s − m) − l}. They don't change with m, so it counts as a constant.
+    """
+    return stop_gradient(output(node, 1)), output(node, 2)
 
 
 def _softmax_definition(scores, mask=None):

@@ -18,7 +18,7 @@ _MISSING = ["…"] * 8
 """Stands for optional operands (a mask) that a formula names and a node doesn't have."""
 
 _OUTPUTS = {
-    "attention": ("y", "log-sum"),
+    "attention": ("y", "maximum", "log-sum"),
     "attention_backward": ("query", "keys", "values", "mask"),
     "batch_norm": ("y", "mean", "variance"),
     "memory_write_backward": ("memory", "weights", "erase", "add"),
