@@ -5,6 +5,8 @@ import pytest
 
 import tinyattn as ta
 from tinyattn import errors
+from tinyattn.graph.tensor import placeholder
+from tinyattn.graph.types import Type
 from tinyattn.runtime.arena import arenas
 
 
@@ -131,3 +133,10 @@ def test_threads_that_run_one_program_have_memory_of_their_own():
     assert one.assembly is not two.assembly and one.arena is not two.arena
     one(), two()
     assert np.array_equal(one.end()[0], step(x)) and np.array_equal(two.end()[0], step(x * 2))
+
+
+def test_numpy_scalars_are_inputs_too():
+    inputs = [placeholder(Type((), np.dtype(np.int64))), placeholder(Type((3,), np.dtype(np.float32)))]
+    for _ in range(20):
+        (found,) = ta.Program([inputs[0] + inputs[1]], inputs).run([np.int64(7), np.ones(3, np.float32)])
+        assert found.tolist() == [8, 8, 8]

@@ -43,7 +43,10 @@ class Border:
             fail(errors.ShapeError, "program", f"the inputs must have the shapes {wanted}", f"{got} were got")
         return [
             array
-            if array.dtype == kind.dtype and array.flags.num & _PLAIN == _PLAIN and not self._changes(array)
+            if isinstance(array, np.ndarray)  # (a NumPy scalar's memory is not for keeps)
+            and array.dtype == kind.dtype
+            and array.flags.num & _PLAIN == _PLAIN
+            and not self._changes(array)
             else _copy(array, kind)
             for array, kind in zip(arrays, self.inputs, strict=True)
         ]
