@@ -16,7 +16,7 @@ from tinyattn.graph.trace import assign, manual_seed
 from tinyattn.graph.transforms import hessian, jacobian, value_and_grad
 from tinyattn.ops.custom import custom_vjp
 from tinyattn.ops.vmap import vmap
-from tinyattn.runtime import evaluate as _evaluate  # noqa: F401  (gives the graph its way to compute values)
+from tinyattn.runtime.evaluate import values as evaluate
 from tinyattn.runtime.function import Function, function
 from tinyattn.runtime.gradcheck import gradcheck
 from tinyattn.runtime.nans import NonFiniteError, debug_nans
@@ -43,6 +43,7 @@ __all__ = [
     "checkpoint",
     "custom_vjp",
     "debug_nans",
+    "evaluate",
     "float32",
     "float64",
     "function",

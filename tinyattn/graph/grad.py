@@ -8,13 +8,14 @@ where each operation contributes its vector-Jacobian product ū ↦ ū·∂u/∂
 result is made of ordinary nodes, so it can be printed, drawn, run and differentiated again.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import weakref
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from tinyattn import errors
-from tinyattn.graph import scope
+from tinyattn.graph import scope, trace
 from tinyattn.graph.op import ZERO, NotDifferentiable
-from tinyattn.graph.tensor import Tensor, constant, make
+from tinyattn.graph.tensor import Tensor, constant, distinct, evaluator, make
 from tinyattn.graph.traverse import depends_on, topological
 from tinyattn.graph.types import fail, is_float
 
@@ -128,11 +129,52 @@ def _check_float(op: str, value: Tensor) -> None:
         )
 
 
+class Promise:
+    """Gradients that ``backward`` has promised: their values are computed together, when one of them or ``y`` is asked
+    for, or else before a leaf that they depend on changes.
+    """
+
+    __slots__ = ("_y", "_gradients")
+
+    def __init__(self, y: Tensor, gradients: Sequence[Tensor], leaves: Iterable[Tensor]):
+        self._y, self._gradients = weakref.ref(y), [weakref.ref(gradient) for gradient in gradients]
+        for node in (y, *gradients):
+            node._memo = self
+        for leaf in leaves:
+            pending = [other for other in leaf.storage.promises if other.gradients()]
+            leaf.storage.promises = [*pending, self]
+
+    def y(self) -> Tensor | None:
+        """What was differentiated, if it is still to be computed."""
+        y = self._y()
+        return y if y is not None and y._memo is self else None
+
+    def gradients(self) -> list[Tensor]:
+        """Those that are still to be computed, and that somebody still has."""
+        alive = (reference() for reference in self._gradients)
+        return [g for g in alive if g is not None and g._memo is self]
+
+    def keep(self) -> None:
+        """Compute what hasn't been computed."""
+        for gradient in self.gradients()[:1]:
+            evaluator(gradient)
+
+
 def backward(y: Tensor) -> None:
-    """Set ``.grad`` (a symbolic Tensor) of every parameter and named leaf tensor that ``y`` depends on."""
-    leaves = [n for n in topological([y]) if n.op.name in ("parameter", "tensor") and is_float(n.dtype)]
-    for leaf, cotangent in zip(leaves, grad(y, leaves), strict=True):
-        leaf.grad = cotangent
+    """Set ``.grad`` (a symbolic Tensor) of every parameter and named leaf tensor that ``y`` depends on.
+
+    The value of a ``.grad`` is that of the moment of ``backward``, even when leaves change before it is asked for, so
+    that parameters can be updated one after another.
+    """
+    below = topological([y])
+    leaves = [n for n in below if n.op.name in ("parameter", "tensor") and is_float(n.dtype)]
+    gradients = grad(y, leaves)
+    traced = trace.current() is not None or any(n.op.name in ("input", "argument") for n in below)
+    if not traced:
+        gradients = [distinct(g) for g in gradients]
+        Promise(y, gradients, [n for n in below if n.storage is not None])
+    for leaf, gradient in zip(leaves, gradients, strict=True):
+        leaf.grad = gradient
 
 
 def vjp(fn: Callable, inputs: Sequence[Tensor], cotangents):

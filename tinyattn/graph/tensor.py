@@ -20,15 +20,26 @@ from tinyattn.graph.types import DTYPES, SHORT, Shape, Type, as_dtype, fail, is_
 
 
 class Storage:
-    """Memory that a leaf owns: a C-contiguous array and a count of how often it was overwritten."""
+    """Memory that a leaf owns: a C-contiguous array and a count of how often it was overwritten; and ``promises`` of
+    values that are still to be computed from what it holds now.
+    """
 
-    __slots__ = ("array", "version", "__weakref__")
+    __slots__ = ("array", "version", "promises", "__weakref__")
 
     def __init__(self, array: np.ndarray):
         self.array = array
         self.version = 0
+        self.promises: list[Any] = []
+
+    def keep_promises(self) -> None:
+        """Compute what was promised, before the memory changes."""
+        promises, self.promises = self.promises, []
+        for promise in promises:
+            promise.keep()
 
     def assign(self, value: np.ndarray) -> None:
+        if self.promises:
+            self.keep_promises()
         self.array[...] = value
         self.version += 1
 
@@ -310,6 +321,14 @@ def make(name: str, *inputs: Tensor, **attrs) -> Tensor:
     if scope.state.made is not None:
         scope.state.made.add(node)
     return node
+
+
+def distinct(node: Tensor) -> Tensor:
+    """The same expression as a node of its own, whose remembered value is its own, too."""
+    with scope.on_behalf_of(node, node.origin):
+        if not node.inputs:
+            return _fresh(OPS["reshape"], (node,), {"shape": node.shape}, node.type)
+        return _fresh(node.op, node.inputs, node.attrs, node.type, node.name)
 
 
 def output(node: Tensor, key) -> Tensor:

@@ -142,6 +142,9 @@ class Call:
     def __call__(self, profile: bool = False) -> None:
         """Run; with ``profile``, cycles are added up in the assembly's table."""
         program = self.program
+        for storage in program.stored:
+            if storage.promises:
+                storage.keep_promises()
         with program.turn:
             try:
                 pool.run(program.native, self.assembly.table_address, program.shares, profile)
