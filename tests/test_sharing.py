@@ -15,7 +15,9 @@ from op_table import ROWS
 from test_ops import gradients
 
 import tinyattn as ta
+from tinyattn.kernels import MAX_TILES
 from tinyattn.runtime import assemble, lower, reference
+from tinyattn.runtime.threads import STRETCH, pool
 
 KERNELS = Path(ta.__file__).parent / "kernels"
 
@@ -90,15 +92,18 @@ def shared(monkeypatch):
     before = ta.get_num_threads()
     yield names
     ta.set_num_threads(before)
+    pool._meeting[STRETCH] = MAX_TILES
 
 
 def _same_bits(outputs, place):
-    """The results of a program, the same for any number of threads, whatever is in its memory at first."""
+    """The results of a program, the same for any number of threads, however many tiles they share at once, and whatever is in its
+    memory at first."""
     ta.manual_seed(0)
     program = ta.Program(outputs)
     runs = []
-    for threads, rubbish in ((1, 0), (2, 0xFF), (2, 0x7F), (3, 0xFF)):
+    for threads, rubbish, stretch in ((1, 0, MAX_TILES), (2, 0xFF, MAX_TILES), (2, 0x7F, 3), (3, 0xFF, 1)):
         ta.set_num_threads(threads)
+        pool._meeting[STRETCH] = stretch
         ta.manual_seed(0)
         scribble(rubbish)
         runs.append(program.run())

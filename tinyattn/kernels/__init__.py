@@ -15,3 +15,5 @@ nothing.
 
 SCRATCH_BYTES = 1 << 20
 """Bytes of scratch memory that each thread owns."""
+MAX_TILES = (1 << 20) - 1
+"""Most tiles that the executor shares at once; a kernel may have any number."""

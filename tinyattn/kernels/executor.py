@@ -23,9 +23,12 @@ number ``sequence`` are unclaimed. The thread that runs the program claims tiles
 from above (so each tends to meet the same data again), always by compare-and-swap. A helper that comes late
 finds nothing and no harm is done; the program never waits for a thread that hasn't claimed something, so it
 can't hang for want of helpers. Who does a tile doesn't change its bits.
+
+The word has room for ``MAX_TILES``. A kernel of more is shared a *stretch* after the other, each of at most STRETCH
+tiles and with a sequence number of its own; tile ``t`` of the word is tile FIRST + t of the kernel.
 """
 
-from tinyattn.kernels import simd
+from tinyattn.kernels import MAX_TILES, simd
 from tinyattn.kernels.simd import (
     atomic_add,
     atomic_load,
@@ -41,11 +44,20 @@ KERNEL, LOOP, END, POINT, BIND, HALT = 1, 2, 3, 4, 5, 0
 ROW = 8
 
 # Words of the meeting block, each on a cache line (8 words) of its own.
-CLAIM, FUNCTION, ARGUMENTS, DONE, ACTIVE, STOP, HELPERS, YIELD = 0, 8, 9, 16, 24, 32, 40, 41
-MAX_TILES = (1 << 20) - 1
-"""Most tiles a kernel can have."""
+CLAIM, FUNCTION, ARGUMENTS, FIRST, DONE, ACTIVE, STOP, HELPERS, YIELD, STRETCH = (
+    0,
+    8,
+    9,
+    10,
+    16,
+    24,
+    32,
+    40,
+    41,
+    42,
+)
 
-_MASK = (1 << 20) - 1
+_MASK = MAX_TILES
 _PATIENCE = 300_000
 """Cycles that a helper looks for work after the last program ended, before it goes to sleep (about 0.1
 ms).
@@ -74,31 +86,38 @@ def program(real):
                 if helpers == 0 or word[4] == 0 or tiles < 2:
                     call(word[1], word[2], 0, tiles, scratch)
                 else:
-                    # Publish the kernel: the fields first, then the claim word that makes them valid.
                     meeting = i64(block)
-                    atomic_store(block + 8 * FUNCTION, word[1])
-                    atomic_store(block + 8 * ARGUMENTS, word[2])
-                    atomic_store(block + 8 * DONE, 0)
-                    sequence = (meeting[CLAIM] >> 40) + 1
-                    if sequence >= 1 << 22:
-                        sequence = 1
-                    sequence = sequence << 40
-                    atomic_store(block + 8 * CLAIM, sequence | tiles)
-                    mine = 0
-                    while True:
-                        seen = atomic_load(block + 8 * CLAIM)
-                        low, high = (seen >> 20) & _MASK, seen & _MASK
-                        if low >= high:
-                            break
-                        share = max(1, (high - low) // (2 * (helpers + 1)))
-                        if atomic_swap_if(block + 8 * CLAIM, seen, sequence | ((low + share) << 20) | high):
-                            call(word[1], word[2], low, low + share, scratch)
-                            mine += share
-                    waited = cycles()
-                    while atomic_load(block + 8 * DONE) + mine < tiles:
-                        pause()
-                        if cycles() - waited > _COURTESY:
-                            simd.call_void(i64(block)[YIELD])
+                    first = 0
+                    while first < tiles:
+                        # Publish a stretch: the fields first, then the claim word that makes them valid.
+                        stretch = min(tiles - first, meeting[STRETCH])
+                        atomic_store(block + 8 * FUNCTION, word[1])
+                        atomic_store(block + 8 * ARGUMENTS, word[2])
+                        atomic_store(block + 8 * FIRST, first)
+                        atomic_store(block + 8 * DONE, 0)
+                        sequence = (meeting[CLAIM] >> 40) + 1
+                        if sequence >= 1 << 22:
+                            sequence = 1
+                        sequence = sequence << 40
+                        atomic_store(block + 8 * CLAIM, sequence | stretch)
+                        mine = 0
+                        while True:
+                            seen = atomic_load(block + 8 * CLAIM)
+                            low, high = (seen >> 20) & _MASK, seen & _MASK
+                            if low >= high:
+                                break
+                            share = max(1, (high - low) // (2 * (helpers + 1)))
+                            if atomic_swap_if(
+                                block + 8 * CLAIM, seen, sequence | ((low + share) << 20) | high
+                            ):
+                                call(word[1], word[2], first + low, first + low + share, scratch)
+                                mine += share
+                        waited = cycles()
+                        while atomic_load(block + 8 * DONE) + mine < stretch:
+                            pause()
+                            if cycles() - waited > _COURTESY:
+                                simd.call_void(meeting[YIELD])
+                        first += stretch
                 if profile != 0:
                     word[5] += cycles() - started
                 row += 8 * ROW
@@ -142,10 +161,11 @@ def helper(real):
             if low < high:
                 function = atomic_load(block + 8 * FUNCTION)
                 arguments = atomic_load(block + 8 * ARGUMENTS)
+                past = atomic_load(block + 8 * FIRST) + high
                 share = max(1, (high - low) // (2 * (i64(block)[HELPERS] + 1)))
                 # Succeeds only if the kernel is still the one whose fields were just read.
                 if atomic_swap_if(block + 8 * CLAIM, seen, seen - share):
-                    call(function, arguments, high - share, high, scratch)
+                    call(function, arguments, past - share, past, scratch)
                     atomic_add(block + 8 * DONE, share)
                     idle_since = cycles()
             else:

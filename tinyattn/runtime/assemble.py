@@ -16,7 +16,6 @@ from tinyattn.runtime.memory import Ref, Region
 
 HALT, KERNEL, LOOP, END, POINT, BIND = 0, 1, 2, 3, 4, 5  # as in tinyattn/kernels/executor.py
 ROW = 8
-MAX_TILES = (1 << 20) - 1
 
 
 class Assembly:
@@ -141,7 +140,7 @@ class Assembly:
                             KERNEL,
                             function,
                             start + 8 * args[item],
-                            min(item.tiles, MAX_TILES),
+                            item.tiles,
                             shared,
                             0,
                             0,

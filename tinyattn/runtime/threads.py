@@ -16,10 +16,17 @@ import numpy as np
 
 from tinyattn import errors
 from tinyattn.graph.types import fail
-from tinyattn.kernels import SCRATCH_BYTES, build
+from tinyattn.kernels import MAX_TILES, SCRATCH_BYTES, build
 from tinyattn.runtime.arena import aligned_bytes
 
-CLAIM, ACTIVE, STOP, HELPERS, YIELD = 0, 24, 32, 40, 41  # words of the meeting block, as in the executor
+CLAIM, ACTIVE, STOP, HELPERS, YIELD, STRETCH = (
+    0,
+    24,
+    32,
+    40,
+    41,
+    42,
+)  # words of the meeting block, as in the executor
 
 
 def _default_threads() -> int:
@@ -42,7 +49,7 @@ class Pool:
     def _reset(self) -> None:
         self.lock = threading.Lock()
         self._meeting = aligned_bytes(64 * 8).view(np.int64)
-        self._meeting[YIELD] = _yield_address()
+        self._meeting[YIELD], self._meeting[STRETCH] = _yield_address(), MAX_TILES
         self.block = self._meeting.ctypes.data
         self._scratch = aligned_bytes(SCRATCH_BYTES + 64)
         self.scratch = self._scratch.ctypes.data
