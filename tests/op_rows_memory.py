@@ -374,7 +374,7 @@ _CLOSED = fixed([[True, False, True, True], [True, True, True, True], [False, Fa
 
 
 def _term(scores, mask=None, baseline=0.0, **weights):
-    return ta.score_function(scores, _CHOSEN, _REWARD, baseline, mask, **weights)
+    return ta.score_function(scores, _CHOSEN.tolist(), _REWARD.tolist(), baseline, mask, **weights)
 
 
 def _numpy_term(scores, mask=None, baseline=0.0, reward_weight=1.0, entropy_weight=0.0):

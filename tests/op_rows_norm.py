@@ -388,7 +388,7 @@ PROJECTION_ROWS = [
         torch=_torch_linear, tolerance=4.0,
         errors=[
             (lambda: ta.linear_cross_entropy(_float(2, 3), _float(5, 4), [0, 0]), ShapeError,
-             _LINEAR + "hidden (…, d) and weight (V, d), floating-point, must share the width d, but f32[2, 3] and f32[5, 4] were got."),
+             _LINEAR + "hidden (…, d) and weight (V, d) must share the width d, but f32[2, 3] and f32[5, 4] were got."),
             (lambda: ta.linear_cross_entropy(_float(2, 4), _float(5, 4), [0]), ShapeError,
              _LINEAR + "hidden (…, d) and targets (…) must agree but for the width, but (2, 4) and (1,) were got."),
             (lambda: ta.linear_cross_entropy(_float(2, 4), _float(5, 4), [0, 0], _float(4)), ShapeError,

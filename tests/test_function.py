@@ -144,8 +144,8 @@ def test_randomness_is_new_at_each_call_and_repeats_with_the_seed():
     ("argument", "text"),
     [
         (
-            np.zeros(2, np.float16),
-            "[function] arguments must be float32, float64, int32, int64 or bool arrays, but an array of float16 was got.",
+            np.zeros(2, np.complex64),
+            "[function] arguments must be float32, float64, int32, int64 or bool arrays, but an array of complex64 was got.",
         ),
         (
             np.array(["a"]),

@@ -125,7 +125,7 @@ def _derivative(cotangents: dict[int, Tensor], node: Tensor) -> list[Tensor | No
     return [pulled.get(x) for x in again]
 
 
-register(Op("checkpoint", _infer, _derivative, definition=_definition, formula="checkpoint"))
+register(Op("checkpoint", _infer, _derivative, definition=_definition, formula="checkpoint", mixed=True))
 register(
     Op(
         "after",
@@ -135,5 +135,6 @@ register(
         view=lambda ref, node: ref,
         formula="{0}, later",
         vjp_formula="ḡ",
+        mixed=True,
     )
 )

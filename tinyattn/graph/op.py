@@ -62,6 +62,8 @@ class Op:
     view: Callable[..., Any] | None = None
     """``(reference to the input, node) -> reference to the same memory seen differently, or None``."""
     impure: bool = False
+    mixed: bool = False
+    """Whether its floating-point operands may be of several widths (a loop, a chain of casts)."""
     output_type: Callable[..., Any] | None = None
     kinks: Callable[..., Any] | None = field(default=None)
     """``(*arrays, **attrs) -> array`` of distances to the nearest point where the derivative jumps (for

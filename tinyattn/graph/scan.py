@@ -382,4 +382,4 @@ class _Sum:
         return self._build(s, c)
 
 
-register(Op("scan", _infer, _derivative, output_type=_output_type, formula="scan"))
+register(Op("scan", _infer, _derivative, output_type=_output_type, formula="scan", mixed=True))

@@ -16,7 +16,7 @@ import numpy as np
 from tinyattn import errors
 from tinyattn.graph import scope
 from tinyattn.graph.op import OPS, Op
-from tinyattn.graph.types import DTYPES, SHORT, Shape, Type, as_dtype, fail, is_float
+from tinyattn.graph.types import DTYPES, FLOAT32, SHORT, Shape, Type, as_array, as_dtype, fail, is_float
 
 
 class Storage:
@@ -315,6 +315,7 @@ def make(name: str, *inputs: Tensor, **attrs) -> Tensor:
     key = (name, *map(id, inputs), *attrs.items())
     node = _nodes.get(key)
     if node is None:
+        check_operands(op, inputs)
         kind = op.infer(*inputs, **attrs)
         node = _fresh(op, inputs, attrs, kind if isinstance(kind, Type) else None)
         _nodes[key] = node
@@ -329,6 +330,22 @@ def distinct(node: Tensor) -> Tensor:
         if not node.inputs:
             return _fresh(OPS["reshape"], (node,), {"shape": node.shape}, node.type)
         return _fresh(node.op, node.inputs, node.attrs, node.type, node.name)
+
+
+def check_operands(op: Op, inputs) -> None:
+    """No operation takes floating-point numbers of two widths, unless it says so: its kernels would read the one as
+    the other.
+    """
+    if len(inputs) < 2 or op.mixed:
+        return
+    real = None
+    for source in inputs:
+        dtype = source.dtype
+        if dtype is not None and dtype.kind == "f" and dtype is not real:
+            if real is not None and dtype != real:
+                got = f"{[str(x.type) for x in inputs]} were got"
+                fail(errors.DTypeError, op.name, "floating-point operands must have one element type", got)
+            real = dtype
 
 
 def output(node: Tensor, key) -> Tensor:
@@ -347,7 +364,7 @@ def _infer_output(node: Tensor, key) -> Type:
     return node.op.infer(*node.inputs, **node.attrs)[key]
 
 
-def _array(data, dtype, op: str) -> np.ndarray:
+def _array(data, dtype, op: str, weak=FLOAT32) -> np.ndarray:
     if isinstance(data, Tensor):
         data = data.numpy()
     was_array = isinstance(data, (np.ndarray, np.generic))
@@ -355,7 +372,8 @@ def _array(data, dtype, op: str) -> np.ndarray:
         array = np.asarray(data)
     except ValueError:
         array = np.asarray(None)
-    if array.dtype.kind not in "fiub" or (dtype is None and was_array and array.dtype not in DTYPES):
+    array = as_array(array)
+    if array.dtype.kind not in "fiub" or (dtype is None and array.dtype not in DTYPES):
         fail(
             errors.DTypeError,
             op,
@@ -368,7 +386,7 @@ def _array(data, dtype, op: str) -> np.ndarray:
     if dtype is not None:
         array = array.astype(as_dtype(dtype, op), copy=False)
     elif not was_array and array.dtype.kind == "f":
-        array = array.astype(np.float32)  # Python numbers have no width of their own; training is in float32
+        array = array.astype(weak)  # Python numbers have no width of their own; training is in float32
     return np.require(array, requirements=["C", "A"])
 
 
@@ -405,35 +423,47 @@ def placeholder(kind: Type, name: str | None = None) -> Tensor:
 
 def constant(value, dtype) -> Tensor:
     """A number, or small array of numbers, known when the graph is built; equal ones are the same node."""
-    array = np.asarray(value, dtype)
+    try:
+        array = np.asarray(value, dtype)
+    except OverflowError:
+        fail(
+            errors.DTypeError,
+            "tensor",
+            f"an integer must fit into {SHORT[np.dtype(dtype)]}",
+            f"{value} was got",
+        )
     return make("constant", data=array.tobytes(), shape=array.shape, dtype=array.dtype)
 
 
-def as_tensor(value, like: "Tensor | None" = None) -> Tensor:
-    """``value`` as a Tensor; a Python number takes the element type of ``like``."""
+def as_tensor(value, like: "Tensor | Type | None" = None) -> Tensor:
+    """``value`` as a Tensor; a number, of Python or NumPy, takes the element type of ``like``."""
     if isinstance(value, Tensor):
         return value
     if isinstance(value, (bool, np.bool_)):
         return constant(value, np.bool_)
+    if like is not None and isinstance(value, (np.integer, np.floating)):
+        value = value.item()
     if isinstance(value, (int, float)) and not isinstance(value, np.generic):
         if like is not None and (is_float(like.dtype) or (isinstance(value, int) and like.dtype.kind == "i")):
             return constant(value, like.dtype)
         return constant(value, np.int64 if isinstance(value, int) else np.float32)
-    array = _array(value, None, "tensor")
+    array = _array(
+        value, None, "tensor", like.dtype if like is not None and is_float(like.dtype) else FLOAT32
+    )
     return constant(array, array.dtype) if array.size <= 64 else tensor(array)
 
 
-def promote_operands(*values) -> list[Tensor]:
-    """Operands as Tensors, Python numbers taking their element type from the Tensors beside them."""
-    like: Any = None
+def widest(values) -> Type | None:
+    """The scalar type of the widest Tensor or array among ``values``: what numbers beside them are taken as."""
+    found = None
     for value in values:
-        if isinstance(value, (Tensor, np.ndarray, np.generic)):
+        if isinstance(value, (Tensor, np.ndarray)):
             dtype = (
                 value.dtype if value.dtype in DTYPES else as_tensor(value).dtype
             )  # (which says what is wrong)
-            if like is None or DTYPES.index(dtype) > DTYPES.index(like.dtype):
-                like = Type((), dtype)
-    return [as_tensor(value, like) for value in values]
+            if found is None or DTYPES.index(dtype) > DTYPES.index(found):
+                found = dtype
+    return None if found is None else Type((), found)
 
 
 def _leaf_type(*, data, shape, dtype) -> Type:

@@ -65,13 +65,30 @@ def as_dtype(dtype, op: str = "dtype") -> np.dtype:
     return found
 
 
+_HARMLESS = {
+    np.dtype(found): np.dtype(kept)
+    for found, kept in (
+        ("u1", "i4"), ("i1", "i4"), ("u2", "i4"), ("i2", "i4"), ("u4", "i8"), ("u8", "i8"), ("f2", "f4"),
+    )
+}  # fmt: skip
+"""Element types that another one holds without loss (uint64 as far as its numbers are below 2⁶³)."""
+
+
+def as_array(data) -> np.ndarray:
+    """An array in one of the five element types, converted if nothing is lost by it; as it is otherwise."""
+    array = np.asarray(data)
+    kept = _HARMLESS.get(array.dtype.newbyteorder("="), array.dtype.newbyteorder("="))
+    fits = array.dtype.kind != "u" or array.itemsize < 8 or not array.size or array.max() < 1 << 63
+    return array.astype(kept, copy=False) if fits else array
+
+
 def is_float(dtype: np.dtype) -> bool:
     return dtype.kind == "f"
 
 
 def promote(*dtypes: np.dtype) -> np.dtype:
     """The element type of an operation on values of these types."""
-    return max(dtypes, key=_RANK.__getitem__)
+    return max(dtypes, key=_RANK.__getitem__, default=BOOL)
 
 
 @functools.lru_cache(maxsize=65536)

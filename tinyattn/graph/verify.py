@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from tinyattn.errors import TinyattnError
 from tinyattn.graph.body import Body
-from tinyattn.graph.tensor import Tensor
+from tinyattn.graph.tensor import Tensor, check_operands
 from tinyattn.graph.traverse import topological
 from tinyattn.graph.types import Type
 
@@ -30,6 +30,7 @@ def verify(roots: Sequence[Tensor], where: str = "graph", allowed: set[Tensor] |
             if allowed is not None:
                 raise VerifyError(f"[verify] a body must be closed, but it uses the leaf {node!r} ({where}).")
             continue
+        check_operands(node.op, node.inputs)
         kind = node.op.infer(*node.inputs, **node.attrs)
         if isinstance(kind, Type) and (kind.shape, kind.dtype) != (node.shape, node.dtype):
             raise VerifyError(

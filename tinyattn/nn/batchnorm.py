@@ -64,7 +64,7 @@ class _BatchNorm(Module):
         y, *new = batch_norm(x, *statistics, self.weight, self.bias, True, rate, self.eps)
         for leaf, value in zip((count, mean, variance), (batches, *new), strict=True):
             assert value is not None
-            trace.assign(leaf, value)
+            trace.assign(leaf, cast(value, leaf.dtype))
         return y
 
     def extra_repr(self) -> str:

@@ -13,11 +13,12 @@ use.
 import math
 
 from tinyattn import errors
+from tinyattn.graph.operands import real_operands
 from tinyattn.graph.tensor import Tensor, output
 from tinyattn.graph.types import Type, fail
 from tinyattn.kernels import tiling
 from tinyattn.ops import reduce
-from tinyattn.ops.addressing import real_operands, rolled, shifts_of
+from tinyattn.ops.addressing import rolled, shifts_of
 from tinyattn.ops.elementwise import add, sigmoid, softplus
 from tinyattn.ops.hand import bits, by_definition, call, hand_derived
 from tinyattn.ops.scores import cosine_score

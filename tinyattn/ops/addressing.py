@@ -21,8 +21,9 @@ one.
 """
 
 from tinyattn import errors
-from tinyattn.graph.tensor import Tensor, as_tensor, constant
-from tinyattn.graph.types import FLOAT32, INT64, Type, fail, is_float, promote
+from tinyattn.graph.operands import real_operands
+from tinyattn.graph.tensor import Tensor
+from tinyattn.graph.types import INT64, Type, fail
 from tinyattn.ops import reduce
 from tinyattn.ops.elementwise import cast, equal, floor, log, power, stop_gradient, where
 from tinyattn.ops.hand import call, hand_derived, like_first
@@ -30,13 +31,6 @@ from tinyattn.ops.index import take_along_axis
 from tinyattn.ops.scores import cosine_score
 from tinyattn.ops.shape import arange, broadcast_to, concat, expand_dims, flip, reshape, stack
 from tinyattn.ops.softmax import softmax
-
-
-def real_operands(*values) -> list[Tensor]:
-    """Operands as Tensors of one floating-point type; Python numbers take it from the others."""
-    tensors = [as_tensor(v) for v in values if not isinstance(v, (int, float))]
-    dtype = promote(FLOAT32, *(t.dtype for t in tensors if is_float(t.dtype)))
-    return [constant(v, dtype) if isinstance(v, (int, float)) else cast(as_tensor(v), dtype) for v in values]
 
 
 def one_for_each(op: str, name: str, value: Tensor, lead: tuple[int, ...], axes: str) -> Tensor:

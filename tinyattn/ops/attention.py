@@ -28,8 +28,9 @@ from typing import Any
 
 from tinyattn import errors
 from tinyattn.graph.grad import zeros_like
-from tinyattn.graph.tensor import Tensor, make, output, promote_operands
-from tinyattn.graph.types import FLOAT32, Type, broadcast, fail, is_float, promote
+from tinyattn.graph.operands import real_operands
+from tinyattn.graph.tensor import Tensor, make, output
+from tinyattn.graph.types import Type, broadcast, fail, is_float
 from tinyattn.ops import reduce
 from tinyattn.ops.attention_lowering import lower_attention, lower_attention_backward
 from tinyattn.ops.elementwise import cast, equal, exp, isfinite, log, logical_not, not_equal, where
@@ -144,9 +145,7 @@ hand_derived(
 
 
 def _operands(op: str, query, keys, values) -> list[Tensor]:
-    operands = promote_operands(query, keys, values)
-    dtype = promote(*(x.dtype for x in operands))
-    query, keys, values = (cast(x, dtype if is_float(dtype) else FLOAT32) for x in operands)
+    query, keys, values = real_operands(query, keys, values)
     got = f"{query.shape}, {keys.shape} and {values.shape} were got"
     if min(query.ndim, keys.ndim, values.ndim) < 2:
         must = "query (…, Tq, d), keys (…, Tk, d) and values (…, Tk, dv) must have two axes or more"

@@ -16,11 +16,12 @@ import math
 
 from tinyattn import errors
 from tinyattn.graph.grad import ones_like
-from tinyattn.graph.tensor import Tensor, as_tensor, output
-from tinyattn.graph.types import FLOAT32, Type, fail, is_float
+from tinyattn.graph.operands import real_operands
+from tinyattn.graph.tensor import Tensor, output
+from tinyattn.graph.types import Type, fail
 from tinyattn.kernels import tiling
 from tinyattn.ops import reduce
-from tinyattn.ops.elementwise import cast, sqrt, stop_gradient
+from tinyattn.ops.elementwise import sqrt, stop_gradient
 from tinyattn.ops.hand import bits, by_definition, call, hand_derived, row_or_constant
 from tinyattn.ops.shape import reshape
 
@@ -144,17 +145,15 @@ def batch_norm(
     Raises ShapeError for what doesn't fit, and in training for a single number a channel. (Ioffe & Szegedy
     2015, algorithms 1 and 2.)
     """
-    x = as_tensor(x)
-    x = x if is_float(x.dtype) else cast(x, FLOAT32)
+    x, *given = real_operands(x, weight, bias, running_mean, running_var)
     if x.ndim < 2:
         fail(errors.ShapeError, "batch_norm", "x must be (N, C, …)", f"shape {x.shape} was got")
     channels, count = x.shape[1], x.size // max(x.shape[1], 1)
-    given = [None if a is None else as_tensor(a, x) for a in (weight, bias, running_mean, running_var)]
     for a in given:
         if a is not None and a.shape != (channels,):
             must = f"weight, bias and running statistics must be ({channels},), one number a channel"
             fail(errors.ShapeError, "batch_norm", must, f"{a.shape} was got")
-    gain, shift, mean, variance = (None if a is None else cast(a, x.dtype) for a in given)
+    gain, shift, mean, variance = given
     if (mean is None) != (variance is None) or (mean is None and not training):
         fail(
             errors.ShapeError,

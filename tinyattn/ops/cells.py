@@ -20,8 +20,9 @@ sequences end early.
 """
 
 from tinyattn import errors
+from tinyattn.graph.operands import real_operands
 from tinyattn.graph.tensor import Tensor, as_tensor
-from tinyattn.graph.types import Type, fail
+from tinyattn.graph.types import BOOL, Type, fail
 from tinyattn.kernels import tiling
 from tinyattn.ops.elementwise import sigmoid, tanh, where
 from tinyattn.ops.hand import call, hand_derived
@@ -166,21 +167,34 @@ hand_derived(
 )
 
 
+def _real_steps(mask) -> Tensor:
+    """A step mask, which must be bool."""
+    mask = as_tensor(mask)
+    if mask.dtype != BOOL:
+        fail(
+            errors.DTypeError,
+            "cell",
+            "the mask of a step must be bool (True = a real one)",
+            f"{mask.type} was got",
+        )
+    return mask
+
+
 def lstm_gates(gates, h, c, mask=None) -> tuple[Tensor, Tensor]:
     """One LSTM step from pre-activations (B, 4H) and states (B, H): the new (h, c). ``mask`` (B, 1) bool
     keeps h and c where False.
     """
-    masking = () if mask is None else (as_tensor(h), as_tensor(mask))
-    return call("lstm_cell", as_tensor(gates), as_tensor(c), *masking, count=2)
+    gates, h, c = real_operands(gates, h, c)
+    masking = () if mask is None else (h, _real_steps(mask))
+    return call("lstm_cell", gates, c, *masking, count=2)
 
 
 def gru_gates(xp, hp, h, mask=None) -> Tensor:
     """One GRU step (reset after the product) from the x and h parts of the pre-activations, (B, 3H) each,
     and the state (B, H).
     """
-    return call(
-        "gru_cell", as_tensor(xp), as_tensor(hp), as_tensor(h), *(() if mask is None else (as_tensor(mask),))
-    )
+    masking = () if mask is None else (_real_steps(mask),)
+    return call("gru_cell", *real_operands(xp, hp, h), *masking)
 
 
 def gru_gates_before(xp, h, U, mask=None) -> Tensor:
@@ -224,8 +238,7 @@ def lstm_cell(x, state, w_ih, w_hh, b_ih=None, b_hh=None) -> tuple[Tensor, Tenso
     """
     if not isinstance(state, (tuple, list)) or len(state) != 2:
         fail(errors.ShapeError, "lstm_cell", "the state must be a pair (h, c)", f"{state!r} was got")
-    h, c = map(as_tensor, state)
-    x, w_ih, w_hh = as_tensor(x), as_tensor(w_ih), as_tensor(w_hh)
+    x, h, c, w_ih, w_hh, b_ih, b_hh = real_operands(x, *state, w_ih, w_hh, b_ih, b_hh)
     _check_cell("lstm_cell", x, h, w_ih, w_hh, 4)
     return lstm_gates(_linear(x, w_ih, b_ih) + _linear(h, w_hh, b_hh), h, c)
 
@@ -237,7 +250,7 @@ def gru_cell(x, h, w_ih, w_hh, b_ih=None, b_hh=None, reset_after: bool = True) -
     ``reset_after=True`` is torch's convention; ``False`` the original one (Cho et al. 2014; the two biases
     are then added up).
     """
-    x, h, w_ih, w_hh = as_tensor(x), as_tensor(h), as_tensor(w_ih), as_tensor(w_hh)
+    x, h, w_ih, w_hh, b_ih, b_hh = real_operands(x, h, w_ih, w_hh, b_ih, b_hh)
     _check_cell("gru_cell", x, h, w_ih, w_hh, 3)
     if reset_after:
         return gru_gates(_linear(x, w_ih, b_ih), _linear(h, w_hh, b_hh), h)

@@ -23,8 +23,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from tinyattn import errors
-from tinyattn.graph.tensor import Tensor, make, promote_operands
-from tinyattn.graph.types import Type, fail, is_float
+from tinyattn.graph.operands import real_operands
+from tinyattn.graph.tensor import Tensor, make
+from tinyattn.graph.types import Type, fail
 from tinyattn.ops import reduce
 from tinyattn.ops.convolution_kernels import lower_convolution, lower_transposed, lower_weight
 from tinyattn.ops.hand import call, hand_derived
@@ -180,11 +181,7 @@ def pair(op: str, name: str, value, least: int) -> Pair:
 
 def _prepare(op: str, x, weight, bias, axes: str, window: str, channels: int, results: int):
     """The operands in one type, once their shapes fit; ``channels`` and ``results``: axes of the weight."""
-    operands = promote_operands(x, weight, *(() if bias is None else (bias,)))
-    if not all(is_float(t.dtype) and t.dtype == operands[0].dtype for t in operands):
-        must, got = "the operands must have one floating-point type", f"{[str(t.type) for t in operands]}"
-        fail(errors.DTypeError, op, must, f"{got} were got", "Convert with .astype(np.float32).")
-    x, weight, *biases = operands
+    x, weight, *biases = real_operands(x, weight, *(() if bias is None else (bias,)))
     rank = len(axes.split(","))
     if x.ndim != rank or weight.ndim != rank:
         must = f"x must have the axes ({axes}) and the weight ({window})"

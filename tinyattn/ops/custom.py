@@ -77,7 +77,9 @@ def custom_vjp(fn: Callable, derivative: Callable, formula: str = "", vjp_formul
                 fail(errors.ShapeError, name, must, got, "Sum over the axes along which it was broadcast.")
         return [None if g is None else as_tensor(g, x) for g, x in zip(parts, node.inputs, strict=True)]
 
-    hand_derived(name, infer, definition, pulled, formula=formula or name, vjp_formula=vjp_formula)
+    hand_derived(
+        name, infer, definition, pulled, formula=formula or name, vjp_formula=vjp_formula, mixed=True
+    )
 
     @functools.wraps(fn, updated=())
     def call(*tensors, **options):

@@ -14,8 +14,9 @@ import numpy as np
 
 from tinyattn import errors
 from tinyattn.graph.op import ZERO, Op, register
-from tinyattn.graph.tensor import Tensor, as_tensor, make, promote_operands
-from tinyattn.graph.types import BOOL, FLOAT32, INT64, Type, as_dtype, broadcast, fail, is_float, promote
+from tinyattn.graph.operands import common_operands, real_operands
+from tinyattn.graph.tensor import Tensor, as_tensor, make
+from tinyattn.graph.types import BOOL, FLOAT32, INT64, Type, as_dtype, broadcast, fail, is_float
 
 
 def _row(
@@ -27,7 +28,7 @@ def _row(
 
     def infer(*inputs):
         dtype = inputs[0].dtype
-        for other in inputs[1:]:
+        for other in inputs[1:]:  # (integers and bools, too)
             if other.dtype != dtype:
                 fail(
                     errors.DTypeError,
@@ -56,13 +57,10 @@ def _row(
         if len(operands) != count:
             must = f"there must be {count} operand{'s' * (count > 1)}"
             fail(errors.TinyattnError, name, must, f"{len(operands)} were got")
-        values = promote_operands(*operands)
-        dtype = promote(*(v.dtype for v in values))
-        if needs == "float" and not is_float(dtype):
-            dtype = FLOAT32
-        if needs == "number" and dtype == BOOL:
-            dtype = INT64
-        if needs == "bool" and dtype != BOOL:
+        values = (real_operands if needs == "float" else common_operands)(*operands)
+        if needs == "number" and values[0].dtype == BOOL:
+            values = [cast(v, INT64) for v in values]
+        if needs == "bool" and values[0].dtype != BOOL:
             fail(
                 errors.DTypeError,
                 name,
@@ -70,7 +68,7 @@ def _row(
                 f"{[str(v.type) for v in values]} were got",
                 "Compare first, for instance x > 0.",
             )
-        return make(name, *(cast(v, dtype) for v in values))
+        return make(name, *values)
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = f"Elementwise ``{formula.format('x', 'y', 'z')}``; shapes broadcast as in NumPy."
@@ -270,9 +268,7 @@ def where(condition, x, y) -> Tensor:
             f"{condition.type} was got",
             "Compare first, for instance x > 0.",
         )
-    x, y = promote_operands(x, y)
-    dtype = promote(x.dtype, y.dtype)
-    return make("where", condition, cast(x, dtype), cast(y, dtype))
+    return make("where", condition, *common_operands(x, y))
 
 
 def _where_type(condition, x, y):

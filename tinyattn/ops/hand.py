@@ -47,6 +47,7 @@ def hand_derived(
     vjp_formula: str = "",
     kinks: Callable | None = None,
     elementwise: str = "",
+    mixed: bool = False,
 ) -> Op:
     """Register an op that owns its definition. Without ``lower`` or ``elementwise`` it is compiled as its
     definition.
@@ -62,6 +63,7 @@ def hand_derived(
             vjp_formula=vjp_formula,
             kinks=kinks,
             elementwise=elementwise,
+            mixed=mixed,
         )
     )
 

@@ -14,16 +14,17 @@ with the entropy H in it to keep α from closing too early. (Xu et al. 2015, sec
 """
 
 from tinyattn import errors
-from tinyattn.graph.tensor import Tensor, as_tensor
+from tinyattn.graph.operands import real_operands
+from tinyattn.graph.tensor import Tensor
 from tinyattn.graph.types import Type, fail
 from tinyattn.ops import reduce
-from tinyattn.ops.addressing import one_for_each, real_operands
+from tinyattn.ops.addressing import one_for_each
 from tinyattn.ops.elementwise import cast, equal, exp, less, less_equal, logical_and, stop_gradient, where
 from tinyattn.ops.hand import call, hand_derived
 from tinyattn.ops.random import random_uniform
 from tinyattn.ops.reduce import cumsum
 from tinyattn.ops.shape import concat, expand_dims, full, reshape
-from tinyattn.ops.softmax import log_softmax, softmax
+from tinyattn.ops.softmax import check_mask, log_softmax, softmax
 
 
 def hard_attention(scores, mask=None) -> Tensor:
@@ -119,9 +120,10 @@ def score_function(
     advantage = one_for_each(
         "score_function", "reward − baseline", reward - baseline, lead, "one number a query"
     )
+    masks = () if mask is None else (check_mask("score_function", mask, scores.shape, scores.dtype),)
     return call(
         "score_function",
-        *(scores, sample, advantage, *(() if mask is None else (as_tensor(mask),))),
+        *(scores, sample, advantage, *masks),
         reward_weight=float(reward_weight),
         entropy_weight=float(entropy_weight),
     )

@@ -12,7 +12,7 @@ import numpy as np
 
 from tinyattn import errors
 from tinyattn.graph.op import Op, register
-from tinyattn.graph.tensor import Tensor, as_tensor, make, promote_operands
+from tinyattn.graph.tensor import Tensor, as_tensor, make
 from tinyattn.graph.types import (
     BOOL,
     FLOAT32,
@@ -328,7 +328,8 @@ def index_update(x, index, value) -> Tensor:
     """``x`` with ``x[index] = value``, as a new tensor. The index: integers, slices, ellipsis, and 0-d integer
     tensors, whose values may be known only at run time (out of range they change nothing).
     """
-    x, value = promote_operands(x, value)
+    x = as_tensor(x)
+    value = as_tensor(value, x)
     items = _normalize(x, index)
     if builtins.any(isinstance(item, Tensor) and item.shape for item in items):
         fail(

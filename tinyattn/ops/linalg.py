@@ -10,8 +10,9 @@ import numpy as np
 
 from tinyattn import errors
 from tinyattn.graph.op import OPS, NotDifferentiable, Op, register
-from tinyattn.graph.tensor import Tensor, as_tensor, make, promote_operands
-from tinyattn.graph.types import FLOAT32, SHORT, Type, broadcast, fail, is_float, promote
+from tinyattn.graph.operands import real_operands
+from tinyattn.graph.tensor import Tensor, as_tensor, make
+from tinyattn.graph.types import SHORT, Type, broadcast, fail
 from tinyattn.kernels import blocking
 from tinyattn.ops.elementwise import cast
 from tinyattn.ops.hand import bits
@@ -24,7 +25,7 @@ def matmul(a, b) -> Tensor:
     """The matrix product over the last two axes, (…, n, k) @ (…, k, m) → (…, n, m); 1-D operands are vectors
     as in NumPy; batch axes broadcast.
     """
-    a, b = promote_operands(a, b)
+    a, b = real_operands(a, b)
     if not a.shape or not b.shape:
         fail(
             errors.ShapeError,
@@ -33,10 +34,6 @@ def matmul(a, b) -> Tensor:
             f"{a.shape} and {b.shape} were got",
             "Use * for scalars.",
         )
-    dtype = promote(a.dtype, b.dtype)
-    if not is_float(dtype):
-        dtype = FLOAT32
-    a, b = cast(a, dtype), cast(b, dtype)
     if a.shape[-1] != b.shape[-2 if b.ndim > 1 else 0]:
         fail(
             errors.ShapeError,
@@ -260,7 +257,7 @@ def einsum(subscripts: str, *operands) -> Tensor:
 
     Computed pairwise from the left, each pair as a transposed matrix product.
     """
-    tensors = promote_operands(*operands)
+    tensors = real_operands(*operands)
     text = subscripts.replace(" ", "")
     inputs, arrow, result = text.partition("->")
     terms = inputs.split(",")

@@ -9,7 +9,8 @@ side by side,
 from typing import Any
 
 from tinyattn import errors
-from tinyattn.graph.tensor import Tensor, as_tensor, promote_operands
+from tinyattn.graph.operands import real_operands
+from tinyattn.graph.tensor import Tensor, as_tensor
 from tinyattn.graph.types import fail
 from tinyattn.ops.attention import attention
 from tinyattn.ops.linalg import matmul
@@ -74,7 +75,7 @@ def self_attention(
     ``is_causal`` as in :func:`attention`. ``return_weights``: also the weights of each head
     (…, heads, Tq, Tk). Raises ShapeError or DTypeError.
     """
-    given = promote_operands(query, keys, values)
+    given = real_operands(query, keys, values)
     for name, x in zip(("query", "keys", "values"), given, strict=True):
         if x.ndim < 2:
             must = f"{name} must have two axes or more, (…, T, width)"

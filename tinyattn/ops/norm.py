@@ -17,11 +17,12 @@ import numpy as np
 
 from tinyattn import errors
 from tinyattn.graph.grad import ones_like, zeros_like
+from tinyattn.graph.operands import real_operands
 from tinyattn.graph.tensor import Tensor, as_tensor, output
-from tinyattn.graph.types import FLOAT32, Type, as_shape, fail, is_float, promote
+from tinyattn.graph.types import FLOAT32, Type, as_shape, fail, is_float
 from tinyattn.kernels import tiling
 from tinyattn.ops import reduce
-from tinyattn.ops.elementwise import cast, sqrt
+from tinyattn.ops.elementwise import sqrt
 from tinyattn.ops.folding import lower_reduce
 from tinyattn.ops.hand import bits, by_definition, call, hand_derived, row_or_constant
 from tinyattn.ops.shape import expand_dims, reshape
@@ -154,10 +155,8 @@ for _name, _centred, _formula in (
 
 def _normalize(op: str, x, normalized_shape, *affine, eps: float) -> Tensor:
     """Check the operands, and normalise the last axes as one."""
-    x = as_tensor(x)
-    given = [as_tensor(a, x) for a in affine if a is not None]
-    dtype = promote(x.dtype, *(a.dtype for a in given))
-    dtype = dtype if is_float(dtype) else FLOAT32
+    x, *operands = real_operands(x, *affine)
+    given = [a for a in operands if a is not None]
     shape = as_shape(op, normalized_shape)
     if not shape or x.shape[x.ndim - len(shape) :] != shape or x.ndim < len(shape) or 0 in shape:
         fail(
@@ -170,9 +169,8 @@ def _normalize(op: str, x, normalized_shape, *affine, eps: float) -> Tensor:
         if a.shape != shape:
             must = f"weight and bias must have the normalized shape {shape}"
             fail(errors.ShapeError, op, must, f"{a.shape} was got")
-    x = cast(x, dtype)
     width = math.prod(shape)
-    operands = [None if a is None else reshape(cast(as_tensor(a, x), dtype), (width,)) for a in affine]
+    operands = [None if a is None else reshape(a, (width,)) for a in operands]
     if len(operands) == 2 and operands[0] is None and operands[1] is not None:
         operands[0] = ones_like(operands[1])
     rows = reshape(x, (*x.shape[: x.ndim - len(shape)], width))

@@ -2,7 +2,8 @@
 
 import math
 
-from tinyattn.graph.tensor import Tensor, as_tensor, promote_operands
+from tinyattn.graph.operands import common_operands
+from tinyattn.graph.tensor import Tensor, as_tensor
 from tinyattn.graph.types import BOOL, is_float
 from tinyattn.ops.elementwise import abs, equal, isfinite, less_equal, logical_and, logical_or, not_equal
 from tinyattn.ops.like import zeros_like
@@ -23,7 +24,7 @@ def isinf(x) -> Tensor:
 
 def isclose(a, b, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Tensor:
     """Where |a − b| ≤ atol + rtol·|b|; infinities are close to themselves only, and with ``equal_nan`` NaN to NaN."""
-    a, b = promote_operands(a, b)
+    a, b = common_operands(a, b)
     near = logical_and(isfinite(b), less_equal(abs(a - b), atol + rtol * abs(b)))
     close = logical_or(equal(a, b), near)
     return logical_or(close, logical_and(isnan(a), isnan(b))) if equal_nan else close

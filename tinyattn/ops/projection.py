@@ -12,8 +12,9 @@ For 8192 tokens and the 50257 words of GPT-2 that is 64 MB instead of 1.6 GB.
 
 from tinyattn import errors
 from tinyattn.graph.grad import zeros_like
-from tinyattn.graph.tensor import Tensor, as_tensor, make, output, promote_operands
-from tinyattn.graph.types import Type, fail, is_float
+from tinyattn.graph.operands import real_operands
+from tinyattn.graph.tensor import Tensor, as_tensor, make, output
+from tinyattn.graph.types import Type, fail
 from tinyattn.ops import reduce
 from tinyattn.ops.cross_entropy import (
     cross_entropy_rows,
@@ -21,7 +22,6 @@ from tinyattn.ops.cross_entropy import (
     emit_cross_entropy_backward,
     mean_of_rows,
 )
-from tinyattn.ops.elementwise import cast
 from tinyattn.ops.folding import lower_reduce
 from tinyattn.ops.hand import by_definition, call, hand_derived
 from tinyattn.ops.linalg import lower_product, matmul
@@ -142,20 +142,15 @@ def linear_cross_entropy(
     held at once, but made in both passes, some 64 MiB at a time. Raises ShapeError or DTypeError for what
     doesn't fit.
     """
-    hidden, weight, targets = *promote_operands(hidden, weight), as_tensor(targets)
-    if (
-        weight.ndim != 2
-        or hidden.ndim < 1
-        or hidden.shape[-1] != weight.shape[-1]
-        or not is_float(weight.dtype)
-    ):
+    hidden, weight, bias = real_operands(hidden, weight, bias)
+    targets = as_tensor(targets)
+    if weight.ndim != 2 or hidden.ndim < 1 or hidden.shape[-1] != weight.shape[-1]:
         fail(
             errors.ShapeError,
             "linear_cross_entropy",
-            "hidden (…, d) and weight (V, d), floating-point, must share the width d",
+            "hidden (…, d) and weight (V, d) must share the width d",
             f"{hidden.type} and {weight.type} were got",
         )
-    hidden = cast(hidden, weight.dtype)
     words = weight.shape[0]
     if hidden.shape[:-1] != targets.shape:
         fail(
@@ -164,7 +159,7 @@ def linear_cross_entropy(
             "hidden (…, d) and targets (…) must agree but for the width",
             f"{hidden.shape} and {targets.shape} were got",
         )
-    given = () if bias is None else (cast(as_tensor(bias, weight), weight.dtype),)
+    given = () if bias is None else (bias,)
     for b in given:
         if b.shape != (words,):
             fail(

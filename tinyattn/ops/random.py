@@ -130,7 +130,11 @@ def random_uniform(shape, low: float = 0.0, high: float = 1.0, dtype=np.float32)
     """Numbers uniform in [low, high); new ones at every use outside, and at every call inside, a compiled
     function.
     """
-    u = draw("uniform", shape=as_shape("random_uniform", shape), dtype=as_dtype(dtype, "random_uniform"))
+    dtype = as_dtype(dtype, "random_uniform")
+    if not is_float(dtype):
+        must = "random numbers must be floating-point"
+        fail(errors.DTypeError, "random_uniform", must, f"{dtype} was got", "Cast or round them afterwards.")
+    u = draw("uniform", shape=as_shape("random_uniform", shape), dtype=dtype)
     return u if (low, high) == (0.0, 1.0) else u * (high - low) + low
 
 

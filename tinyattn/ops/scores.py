@@ -22,6 +22,7 @@ import math
 import numpy as np
 
 from tinyattn import errors
+from tinyattn.graph.operands import real_operands
 from tinyattn.graph.tensor import Tensor, as_tensor, make
 from tinyattn.graph.types import Type, broadcast, fail
 from tinyattn.kernels import tiling
@@ -69,8 +70,7 @@ hand_derived(
 )
 
 
-def _pair(op: str, query, keys, same_width: bool) -> tuple[Tensor, Tensor]:
-    query, keys = as_tensor(query), as_tensor(keys)
+def _check(op: str, query: Tensor, keys: Tensor, same_width: bool) -> None:
     got = f"{query.shape} and {keys.shape} were got"
     if query.ndim < 2 or keys.ndim < 2:
         must = "query (…, Tq, d) and keys (…, Tk, d) must have two axes or more"
@@ -78,19 +78,21 @@ def _pair(op: str, query, keys, same_width: bool) -> tuple[Tensor, Tensor]:
     if same_width and query.shape[-1] != keys.shape[-1]:
         must = "query (…, Tq, d) and keys (…, Tk, d) must share the width d"
         fail(errors.ShapeError, op, must, got, "Use ta.general_score when the widths differ.")
-    return query, keys
 
 
 def dot_score(query, keys) -> Tensor:
     """``e_ij = s_i · h_j``: query (…, Tq, d), keys (…, Tk, d) → (…, Tq, Tk). Luong et al. 2015, eq. 8
     (dot).
     """
-    return call("dot_score", *_pair("dot_score", query, keys, True), scale=1.0)
+    query, keys = real_operands(query, keys)
+    _check("dot_score", query, keys, True)
+    return call("dot_score", query, keys, scale=1.0)
 
 
 def scaled_dot_score(query, keys, scale: float | None = None) -> Tensor:
     """``e_ij = s_i · h_j / √d`` (or times ``scale``). Vaswani et al. 2017, eq. 1."""
-    query, keys = _pair("scaled_dot_score", query, keys, True)
+    query, keys = real_operands(query, keys)
+    _check("scaled_dot_score", query, keys, True)
     return call(
         "dot_score", query, keys, scale=1 / math.sqrt(query.shape[-1]) if scale is None else float(scale)
     )
@@ -142,7 +144,9 @@ def general_score(query, keys, W) -> Tensor:
     """``e_ij = s_iᵀ W h_j``: query (…, Tq, ds), keys (…, Tk, dh), W (ds, dh). Luong et al. 2015, eq. 8
     (general).
     """
-    return call("general_score", *_pair("general_score", query, keys, False), as_tensor(W))
+    query, keys, W = real_operands(query, keys, W)
+    _check("general_score", query, keys, False)
+    return call("general_score", query, keys, W)
 
 
 # Additive: the part after the projections, q_i = W s_i and k_j = U h_j, all 3-D: (B, Tq, a), (B, Tk, a),
@@ -241,7 +245,7 @@ def additive_alignment(q, k, v) -> Tensor:
 
     In a decoder the keys' projection is computed once for all steps.
     """
-    q, k, v = as_tensor(q), as_tensor(k), as_tensor(v)
+    q, k, v = real_operands(q, k, v)
     if q.ndim < 2 or k.ndim < 2 or not q.shape[-1] == k.shape[-1] or v.shape != k.shape[-1:]:
         fail(
             errors.ShapeError,
@@ -261,8 +265,8 @@ def additive_score(query, keys, W, U, v) -> Tensor:
 
     Bahdanau et al. 2015, appendix A.1.2.
     """
-    query, keys = _pair("additive_score", query, keys, False)
-    W, U = as_tensor(W), as_tensor(U)
+    query, keys, W, U, v = real_operands(query, keys, W, U, v)
+    _check("additive_score", query, keys, False)
     if W.ndim != 2 or U.ndim != 2 or W.shape[1] != query.shape[-1] or U.shape[1] != keys.shape[-1]:
         fail(
             errors.ShapeError,
@@ -278,8 +282,8 @@ def concat_score(query, keys, W, v) -> Tensor:
     """``e_ij = vᵀ tanh(W [s_i; h_j])``: W (a, ds + dh), v (a,). Luong et al. 2015, eq. 8 (concat); the
     additive score with W = [W | U].
     """
-    query, keys = _pair("concat_score", query, keys, False)
-    W = as_tensor(W)
+    query, keys, W, v = real_operands(query, keys, W, v)
+    _check("concat_score", query, keys, False)
     width = query.shape[-1]
     if W.ndim != 2 or W.shape[1] != width + keys.shape[-1]:
         fail(
@@ -354,7 +358,9 @@ def cosine_score(query, keys, eps: float = 1e-8) -> Tensor:
     A row of zeros scores 0 with everything. Graves et al. 2014, eq. 6 (with a key strength:
     :func:`content_addressing`).
     """
-    return call("cosine_score", *_pair("cosine_score", query, keys, True), eps=float(eps))
+    query, keys = real_operands(query, keys)
+    _check("cosine_score", query, keys, True)
+    return call("cosine_score", query, keys, eps=float(eps))
 
 
 # Location.
@@ -396,7 +402,7 @@ def location_score(query, keys, W) -> Tensor:
     Of ``keys`` (…, Tk, d), or of the integer Tk, only the number counts. A shorter sentence uses the first
     rows of W (give its mask to ``ta.softmax``); places past the S-th score −∞, so they are ignored.
     """
-    query, W = as_tensor(query), as_tensor(W)
+    query, W = real_operands(query, W)
     shape = (int(keys), 0) if isinstance(keys, (int, np.integer)) else as_tensor(keys).shape
     if len(shape) < 2 or shape[-2] < 0:
         must = "keys must be (…, Tk, d), or the number Tk"

@@ -11,7 +11,8 @@ import numpy as np
 
 from tinyattn import errors
 from tinyattn.graph.op import Op, register
-from tinyattn.graph.tensor import Tensor, as_tensor, make, promote_operands
+from tinyattn.graph.operands import common_operands
+from tinyattn.graph.tensor import Tensor, as_tensor, make
 from tinyattn.graph.types import (
     Type,
     as_dtype,
@@ -20,7 +21,6 @@ from tinyattn.graph.types import (
     fail,
     normalize_axes,
     normalize_axis,
-    promote,
 )
 from tinyattn.ops.elementwise import cast
 
@@ -206,7 +206,7 @@ def _several(op: str, tensors) -> list[Tensor]:
             got,
             f"Write ta.{op}([a, b]).",
         )
-    return promote_operands(*tensors)
+    return common_operands(*tensors)
 
 
 def concat(tensors: Sequence, axis: int = 0) -> Tensor:
@@ -214,9 +214,8 @@ def concat(tensors: Sequence, axis: int = 0) -> Tensor:
     parts = _several("concat", tensors)
     if not parts:
         fail(errors.ShapeError, "concat", "there must be at least one tensor", "none was got")
-    dtype = promote(*(p.dtype for p in parts))
     axis = normalize_axis("concat", axis, parts[0].ndim)
-    return parts[0] if len(parts) == 1 else make("concat", *(cast(p, dtype) for p in parts), axis=axis)
+    return parts[0] if len(parts) == 1 else make("concat", *parts, axis=axis)
 
 
 def _infer_concat(*parts, axis):

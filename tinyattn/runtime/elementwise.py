@@ -180,5 +180,6 @@ register(
         reference=_reference,
         lower=lower_fused,
         formula="fused",
+        mixed=True,
     )
 )

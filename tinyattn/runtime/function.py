@@ -17,7 +17,7 @@ from tinyattn import errors
 from tinyattn.graph import prints, trace
 from tinyattn.graph.scan import flatten
 from tinyattn.graph.tensor import Tensor, placeholder
-from tinyattn.graph.types import DTYPES, Type, fail
+from tinyattn.graph.types import DTYPES, Type, as_array, fail
 from tinyattn.runtime.evaluate import evaluate
 from tinyattn.runtime.profile import Profile
 from tinyattn.runtime.program import Program
@@ -39,7 +39,7 @@ def _split(tree, arrays: list[np.ndarray]):
         array = (
             evaluate(tree)
             if isinstance(tree, Tensor)
-            else np.asarray(tree, np.float32 if type(tree) is float else None)
+            else as_array(np.float32(tree) if type(tree) is float else tree)
         )
         if array.dtype not in DTYPES:
             fail(

@@ -14,9 +14,10 @@ import numpy as np
 
 from tinyattn.graph.tensor import Tensor, constant_value
 from tinyattn.graph.traverse import consumers, topological
-from tinyattn.graph.types import SHORT
+from tinyattn.graph.types import FLOAT32, FLOAT64, SHORT
 from tinyattn.kernels.chains import Chain
 from tinyattn.runtime.elementwise import may_overwrite
+from tinyattn.runtime.kinds import check_kinds
 from tinyattn.runtime.memory import Buffer, Moving, Ref, Region, full_ref
 from tinyattn.runtime.moves import emit_copy, emit_fill
 from tinyattn.runtime.schedule import schedule
@@ -147,9 +148,11 @@ class Emitter:
         if tiles <= 0:
             return
         variant = np.dtype(dtype if dtype is not None else writes[0].dtype)
+        variant = FLOAT64 if variant == FLOAT64 else FLOAT32
+        check_kinds(name, variant, (*reads, *writes), self.node)
         row = Row(
             name,
-            "f64" if SHORT[variant] == "f64" else "f32",
+            SHORT[variant],
             words,
             tiles,
             list(reads),

@@ -3,6 +3,7 @@
 import numpy as np
 
 from tinyattn.kernels import tiling
+from tinyattn.runtime.kinds import KernelTypeError
 from tinyattn.runtime.memory import Ref, Region
 
 
@@ -30,6 +31,10 @@ def coalesce(shape, *strides) -> tuple[list[int], list[list[int]]]:
 def emit_copy(emit, source: Ref, target: Ref, region: Region | None = None) -> None:
     """Copy ``source`` (which may broadcast) to ``target``, any strides on both sides."""
     source = source.broadcast(target.shape)
+    if source.dtype != target.dtype:
+        raise KernelTypeError(
+            f"a copy must keep the element type, but {source.dtype} was to become {target.dtype}"
+        )
     if target.size == 0:
         return
     shape, source_strides, target_strides, tiles = tiling.copy_plan(
