@@ -1,5 +1,7 @@
 """The border of a program: what is read and written where it lies, what is copied, and whose memory is whose."""
 
+import gc
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,7 @@ import tinyattn as ta
 from tinyattn import errors
 from tinyattn.graph.tensor import placeholder
 from tinyattn.graph.types import Type
-from tinyattn.runtime.arena import arenas
+from tinyattn.runtime.arena import Results, arenas
 
 
 def first_line(error) -> str:
@@ -140,3 +142,59 @@ def test_numpy_scalars_are_inputs_too():
     for _ in range(20):
         (found,) = ta.Program([inputs[0] + inputs[1]], inputs).run([np.int64(7), np.ones(3, np.float32)])
         assert found.tolist() == [8, 8, 8]
+
+
+# The memory of results.
+
+
+def test_memory_of_results_that_nobody_has_is_used_again():
+    step = ta.function(lambda x: x * 2 + 1)
+    x = _bits(0, 500, 600)
+    places = set()
+    for _ in range(10):
+        y = step(x)
+        places.add(y.ctypes.data)
+    assert len(places) == 2 and np.array_equal(y, x * 2 + 1)
+    assert y.flags.writeable and y.flags.c_contiguous and y.ctypes.data % 64 == 0
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        lambda y: y[3:5],
+        lambda y: y.T[2:][:, ::3],
+        lambda y: y.view(np.int32)[0],
+        lambda y: memoryview(y),
+        lambda y: np.asarray(memoryview(y)),
+        lambda y: np.frombuffer(y, np.uint8)[7:],
+        lambda y: np.lib.stride_tricks.as_strided(y, (3,), (4,)),
+        lambda y: y.ravel().reshape(10, -1)[2:4],
+        lambda y: next(iter(y)),
+        lambda y: y.flat,
+        lambda y: y.view(np.matrix)[0],
+        lambda y: np.from_dlpack(y)[1:],
+    ],
+)  # fmt: skip
+def test_memory_is_kept_while_anything_looks_at_it(look):
+    step = ta.function(lambda x: x * 2 + 1)
+    x = _bits(0, 500, 600)
+    y = step(x)
+    place = y.ctypes.data
+    right = np.array(look(y)).copy()
+    seen = look(y)
+    del y
+    gc.collect()
+    others = [step(-x) for _ in range(4)]
+    assert place not in {other.ctypes.data for other in others}
+    assert np.array_equal(np.array(seen), right)
+
+
+def test_idle_memory_has_a_bound(monkeypatch):
+    results = Results()
+    monkeypatch.setattr(results, "LARGEST", 3 << 20)
+    held = [results.array((1 << 20,), np.dtype(np.uint8)) for _ in range(8)]
+    del held
+    assert sum(map(len, results._idle)) == 3 << 20
+    assert results.array((4 << 20,), np.dtype(np.uint8)).base is None  # too large to be kept
+    small = results.array((600_000,), np.dtype(np.uint8))  # a block much larger than needed isn't taken
+    assert len(small.base) == 600_000

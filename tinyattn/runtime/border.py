@@ -7,12 +7,13 @@ once, into new arrays or into those of ``out``, unless one of these overlaps wha
 
 import bisect
 from collections.abc import Sequence
+from typing import NoReturn
 
 import numpy as np
 
 from tinyattn import errors
 from tinyattn.graph.types import SHORT, Type, fail
-from tinyattn.runtime.arena import address_of
+from tinyattn.runtime.arena import address_of, results
 from tinyattn.runtime.lower import Lowered
 
 Out = Sequence[np.ndarray | None] | None
@@ -36,25 +37,31 @@ class Border:
 
     def readable(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
         """The inputs as kernels read them: the arrays themselves where that is possible, else copies."""
-        if len(arrays) != len(self.inputs) or any(
-            array.shape != kind.shape for array, kind in zip(arrays, self.inputs, strict=True)
-        ):
-            wanted, got = ([x.shape for x in group] for group in (self.inputs, arrays))
-            fail(errors.ShapeError, "program", f"the inputs must have the shapes {wanted}", f"{got} were got")
-        return [
-            array
-            if isinstance(array, np.ndarray)  # (a NumPy scalar's memory is not for keeps)
-            and array.dtype == kind.dtype
-            and array.flags.num & _PLAIN == _PLAIN
-            and not self._changes(array)
-            else _copy(array, kind)
-            for array, kind in zip(arrays, self.inputs, strict=True)
-        ]
+        if len(arrays) != len(self.inputs):
+            self._refuse(arrays)
+        found = []
+        for array, (shape, dtype) in zip(arrays, self.inputs, strict=True):
+            if array.shape != shape:
+                self._refuse(arrays)
+            plain = (
+                isinstance(array, np.ndarray)  # (a NumPy scalar's memory is not for keeps)
+                and array.dtype == dtype
+                and array.flags.num & _PLAIN == _PLAIN
+                and not (self._starts and self._changes(array))
+            )
+            if not plain:
+                copy = np.empty(shape, dtype)
+                np.copyto(copy, array)
+                array = copy
+            found.append(array)
+        return found
+
+    def _refuse(self, arrays: Sequence[np.ndarray]) -> NoReturn:
+        wanted, got = ([x.shape for x in group] for group in (self.inputs, arrays))
+        fail(errors.ShapeError, "program", f"the inputs must have the shapes {wanted}", f"{got} were got")
 
     def _changes(self, array: np.ndarray) -> bool:
         """Whether the program writes into the array's memory."""
-        if not self._starts:
-            return False
         start = address_of(array)
         first = bisect.bisect_right(self._starts, start - self._longest)
         last = bisect.bisect_left(self._starts, start + array.nbytes)
@@ -65,26 +72,20 @@ class Border:
         overlaps what the program reads or another result.
         """
         if out is None:
-            made = [np.empty(shape, dtype) for shape, dtype in self.outputs]
+            made = [results.array(shape, dtype) for shape, dtype in self.outputs]
             return made, made
         if len(out) != len(self.outputs):
             must = f"out must hold an array, or None, for each of the {len(self.outputs)} outputs"
             fail(errors.ShapeError, "program", must, f"{len(out)} were got")
-        results: list[np.ndarray] = []
+        found: list[np.ndarray] = []
         written: list[np.ndarray] = []
         for given, kind in zip(out, self.outputs, strict=True):
-            result = np.empty(*kind) if given is None else _checked(given, kind)
-            others = () if given is None else (*arrays, *self._read, *results)
+            result = results.array(*kind) if given is None else _checked(given, kind)
+            others = () if given is None else (*arrays, *self._read, *found)
             taken = any(np.may_share_memory(result, other) for other in others)
-            results.append(result)
+            found.append(result)
             written.append(np.empty(*kind) if taken else result)
-        return results, written
-
-
-def _copy(array: np.ndarray, kind: Type) -> np.ndarray:
-    copy = np.empty(*kind)
-    np.copyto(copy, array)
-    return copy
+        return found, written
 
 
 def _checked(array: np.ndarray, kind: Type) -> np.ndarray:

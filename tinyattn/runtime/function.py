@@ -17,7 +17,7 @@ from tinyattn import errors
 from tinyattn.graph import prints, trace
 from tinyattn.graph.scan import flatten
 from tinyattn.graph.tensor import Tensor, placeholder
-from tinyattn.graph.types import DTYPES, Type, as_array, fail
+from tinyattn.graph.types import SHORT, Type, as_array, fail
 from tinyattn.runtime.evaluate import evaluate
 from tinyattn.runtime.profile import Profile
 from tinyattn.runtime.program import Program
@@ -31,6 +31,9 @@ def _is_input(value) -> bool:
 
 def _split(tree, arrays: list[np.ndarray]):
     """Collect the arrays of an argument tree; return its signature: the tree with types in their place."""
+    if type(tree) is np.ndarray and tree.dtype in SHORT:
+        arrays.append(tree)
+        return Type(tree.shape, tree.dtype)
     if isinstance(tree, dict):
         return ("dict", tuple((key, _split(value, arrays)) for key, value in tree.items()))
     if isinstance(tree, (tuple, list)):
@@ -41,7 +44,7 @@ def _split(tree, arrays: list[np.ndarray]):
             if isinstance(tree, Tensor)
             else as_array(np.float32(tree) if type(tree) is float else tree)
         )
-        if array.dtype not in DTYPES:
+        if array.dtype not in SHORT:
             fail(
                 errors.DTypeError,
                 "function",

@@ -135,9 +135,11 @@ class Call:
             self.assembly = Assembly(program.lowered)
         self.arena = arenas.take(program.plan.peak)
         bases = self.assembly.bases
-        bases[0] = self.arena.address
-        for slot, array in enumerate((*self.arrays, *self.fresh), 1):
-            bases[slot] = address_of(array)
+        bases[0], slot = self.arena.address, 1
+        for group in (self.arrays, self.fresh):
+            for array in group:
+                bases[slot] = address_of(array)
+                slot += 1
 
     def __call__(self, profile: bool = False) -> None:
         """Run; with ``profile``, cycles are added up in the assembly's table."""
@@ -151,9 +153,10 @@ class Call:
             finally:
                 for storage in program.stored:
                     storage.version += 1
-        for result, fresh in zip(self.results, self.fresh, strict=True):
-            if result is not fresh:
-                result[...] = fresh
+        if self.results is not self.fresh:
+            for result, fresh in zip(self.results, self.fresh, strict=True):
+                if result is not fresh:
+                    result[...] = fresh
 
     def end(self) -> list[np.ndarray]:
         """Give the memory back, and the results."""
