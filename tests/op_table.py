@@ -10,6 +10,7 @@ import numpy as np
 from op_rows_arrays import ARRAY_ROWS
 from op_rows_attention import ATTENTION_ROWS
 from op_rows_convolution import CONVOLUTION_ROWS
+from op_rows_losses import LOSS_ROWS
 from op_rows_memory import MEMORY_ROWS
 from op_rows_norm import NORM_ROWS
 from op_rows_rearrange import REARRANGED_ROWS
@@ -203,6 +204,7 @@ ROWS = [
     *ATTENTION_ROWS,
     *SDPA_ROWS,
     *NORM_ROWS,
+    *LOSS_ROWS,
     *MEMORY_ROWS,
     *CONVOLUTION_ROWS,
 ]

@@ -19,6 +19,7 @@ from tinyattn.ops import (
     index,
     like,
     linalg,
+    losses,
     maxout,
     memory,
     multihead,
@@ -50,7 +51,8 @@ _NAMES = {
     linalg: "matmul dot einsum",
     index: "take take_along_axis embedding one_hot index_update",
     softmax: "softmax log_softmax",
-    cross_entropy: "cross_entropy cross_entropy_rows",
+    cross_entropy: "cross_entropy_rows",
+    losses: "cross_entropy nll_loss kl_div bce_with_logits mse_loss l1_loss smooth_l1_loss huber_loss",
     scores: "dot_score scaled_dot_score general_score additive_score additive_alignment concat_score "
     "cosine_score location_score",
     attention: "attention",

@@ -155,13 +155,7 @@ def cross_entropy_rows(
             "logits (…, C) and targets (…) must agree but for the class axis",
             f"{logits.shape} and {targets.shape} were got",
         )
-    if not 0 <= label_smoothing < 1:
-        fail(
-            errors.ShapeError,
-            "cross_entropy",
-            "label_smoothing must lie in [0, 1)",
-            f"{label_smoothing} was got",
-        )
+    check_smoothing(label_smoothing)
     classes = logits.shape[-1]
     value = (
         targets.storage.array
@@ -195,16 +189,10 @@ def cross_entropy_rows(
     return reshape(loss, targets.shape)
 
 
-def cross_entropy(logits, targets, ignore_index: int | None = None, label_smoothing: float = 0.0) -> Tensor:
-    """Mean cross-entropy, a scalar in nats: logits (…, C), integer targets (…), the mean over targets other
-    than ``ignore_index``.
-
-    ``label_smoothing`` ε mixes the target with the uniform distribution, (1 − ε)·onehot + ε/C. Raises
-    ShapeError or DTypeError for what doesn't fit; targets out of range known only at run time give NaN.
-    """
-    return mean_of_rows(
-        cross_entropy_rows(logits, targets, ignore_index, label_smoothing), targets, ignore_index
-    )
+def check_smoothing(label_smoothing: float) -> None:
+    if not 0 <= label_smoothing < 1:
+        must = "label_smoothing must lie in [0, 1)"
+        fail(errors.ShapeError, "cross_entropy", must, f"{label_smoothing} was got")
 
 
 def mean_of_rows(rows: Tensor, targets, ignore_index: int | None) -> Tensor:
