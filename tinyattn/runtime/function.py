@@ -8,19 +8,22 @@ bools, strings and None are part of the signature, so another value means anothe
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable
+import itertools
+import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from tinyattn import errors
-from tinyattn.graph import prints, trace
+from tinyattn.graph import prints, scope, trace
 from tinyattn.graph.scan import flatten
 from tinyattn.graph.tensor import Tensor, placeholder
 from tinyattn.graph.types import SHORT, Type, as_array, fail
 from tinyattn.runtime.evaluate import evaluate
 from tinyattn.runtime.profile import Profile
 from tinyattn.runtime.program import Program
+from tinyattn.runtime.retrace import changing
 
 
 def _is_input(value) -> bool:
@@ -90,8 +93,17 @@ def _types(signature):
             yield from _types(part)
 
 
+PROGRAMS = 128
+"""Programs that a function keeps."""
+RETRACES = 8
+"""Traces after the first one that are worth a warning."""
+
+
 class Compiled:
     """One signature of a function: its graph and its program."""
+
+    used = 0
+    """When it was last called, by the clock of its function."""
 
     def __init__(self, fn: Callable, signature):
         self.inputs = [placeholder(kind, f"input{k}") for k, kind in enumerate(_types(signature))]
@@ -151,12 +163,12 @@ def unflatten_arrays(tree, arrays):
     return array if array.ndim else array[()]
 
 
-def _names(fn: Callable) -> Iterable[str]:
+def _names(fn: Callable) -> list[str]:
     """Names of a function's parameters."""
     try:
-        return inspect.signature(fn).parameters
+        return list(inspect.signature(fn).parameters)
     except (TypeError, ValueError):
-        return ()
+        return []
 
 
 class Function:
@@ -168,18 +180,49 @@ class Function:
     def __init__(self, fn: Callable):
         self.fn = fn
         self._compiled: dict[Any, list[Compiled]] = {}
-        self._takes_out = "out" in _names(fn)
+        self._clock = itertools.count()
+        self._traces: list[
+            tuple[Any, list]
+        ] = []  # signature and guards of the first traces, until there is a warning
+        self._names = _names(fn)
+        self._takes_out = "out" in self._names
         functools.update_wrapper(self, fn)
 
     def _find(self, args, kwargs) -> tuple[Compiled, list[np.ndarray]]:
         arrays: list[np.ndarray] = []
         signature = (tuple, (_split(args, arrays), _split(kwargs, arrays)))
-        entries = self._compiled.setdefault(signature, [])
-        for entry in entries:
+        for entry in self._compiled.get(signature, ()):
             if entry.holds():
+                entry.used = next(self._clock)
                 return entry, arrays
-        entries.append(Compiled(self.fn, signature))
-        return entries[-1], arrays
+        entry = Compiled(self.fn, signature)
+        entry.used = next(self._clock)
+        self._compiled.setdefault(signature, []).append(entry)
+        self._drop()
+        self._warn(signature, entry)
+        return entry, arrays
+
+    def _drop(self) -> None:
+        """Keep no more than so many programs, the last ones used."""
+        entries = [(entry.used, key) for key, group in list(self._compiled.items()) for entry in group]
+        if len(entries) > PROGRAMS:
+            used, key = min(entries, key=lambda item: item[0])
+            group = [entry for entry in self._compiled.pop(key, ()) if entry.used != used]
+            if group:
+                self._compiled[key] = group
+
+    def _warn(self, signature, entry: Compiled) -> None:
+        """Say once that the function is traced again and again. (Who uses a model of ours can't change that.)"""
+        if len(self._traces) > RETRACES or str(getattr(self.fn, "__module__", "")).startswith("tinyattn."):
+            return
+        self._traces.append((signature, entry.guards))
+        if len(self._traces) > RETRACES:
+            signatures, guards = zip(*self._traces, strict=True)
+            why = changing(signatures, guards, self._names)
+            name = getattr(self.fn, "__name__", type(self.fn).__name__)
+            text = f"[function] {name!r} was traced {RETRACES + 1} times, because {why}.\n  at {scope.user_line()}"
+            warnings.warn(text, RuntimeWarning, stacklevel=4)
+            self._traces = [(None, [])] * (RETRACES + 1)
 
     def __call__(self, *args, **kwargs):
         if trace.current() is not None:  # called while another function is traced: part of its graph
