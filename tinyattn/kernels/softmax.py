@@ -241,7 +241,7 @@ def log_backward(real):
 def cross_entropy_forward(real):
     """Loss of each row, its maximum m and ln Σ e^{x − m}, which the backward pass needs.
 
-    A row whose target is ``ignore_index`` has loss 0, whatever is in it. A row whose target is not in [0, C)
+    For a row whose target is ``ignore_index`` all three are 0, whatever is in it. A row whose target is not in [0, C)
     has loss NaN.
 
     ===== ============================================================
@@ -272,8 +272,10 @@ def cross_entropy_forward(real):
             count = min(rows, word[6] - start)
             for r in range(count):
                 row = word[0] + (start + r) * columns * size
-                tops[start + r] = largest(pointer(row), columns)
-                sums[r] = summed(columns, row, tops[start + r])
+                tops[start + r], sums[r] = zero, one
+                if read_index(word[1], word[2], start + r) != word[8]:
+                    tops[start + r] = largest(pointer(row), columns)
+                    sums[r] = summed(columns, row, tops[start + r])
             logarithms(count, scratch, scratch)
             for k in range(count):
                 r, row = start + k, word[0] + (start + k) * columns * size

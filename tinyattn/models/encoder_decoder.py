@@ -191,7 +191,9 @@ class EncoderDecoder(nn.Module):
     def _time_major(self, source: Any, lengths: Any, target_in: Any) -> tuple[ta.Tensor, ta.Tensor | None]:
         with scope("source"):
             memory, state = self.memory(self.encode(as_tensor(source), as_tensor(lengths)))
-        words = self.dropout(self.target_embedding(as_tensor(target_in).T))  # (T, B, m)
+        target_in = as_tensor(target_in).T
+        words = self.dropout(self.target_embedding(target_in))  # (T, B, m)
+        words = ta.where(target_in.reshape(*target_in.shape, 1) != PAD, words, 0)
         with scope("decoder"):
             return self.decode(memory, state, words)
 

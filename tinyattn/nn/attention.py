@@ -10,7 +10,8 @@ changes how memory is read.
 Masks are torch's here: in a bool mask True = BLOCKED, as in ``torch.nn.MultiheadAttention``; a floating-point
 mask is added to the scores. (``ta.attention`` below means the opposite, True = may attend: the conversion is
 here and nowhere else.) One thing differs from torch on purpose: a query that may attend to nothing gets the
-average of nothing, 0, and passes no gradient, where torch gives NaN.
+average of nothing, 0, and passes no gradient, where torch gives NaN. And padding may be NaN or infinite: attention
+doesn't see it, and projections take it for 0.
 """
 
 import math
@@ -28,7 +29,7 @@ from tinyattn.nn.layers import Linear, check_probability, check_sizes
 from tinyattn.nn.module import Module
 from tinyattn.ops import reduce
 from tinyattn.ops.attention import attention
-from tinyattn.ops.elementwise import cast, logical_not, logical_or, where
+from tinyattn.ops.elementwise import cast, equal, isfinite, logical_and, logical_not, logical_or, where
 from tinyattn.ops.linalg import matmul
 from tinyattn.ops.multihead import join_heads, split_heads
 from tinyattn.ops.shape import (
@@ -55,6 +56,17 @@ def causal_mask(size: int, dtype: Any = np.float32) -> Tensor:
     row, column = reshape(arange(size), (size, 1)), reshape(arange(size), (1, size))
     zero = as_tensor(np.zeros((), dtype))
     return where(column > row, cast(as_tensor(-math.inf), zero.dtype), zero)
+
+
+def silenced(x: Tensor, padding: Any, batch_first: bool) -> Tensor:
+    """x (S, N, E), or (N, S, E) with ``batch_first``, or (S, E), with 0 for the NaNs and infinities that stand where
+    ``padding``, (N, S) or (S,), blocks: the gradient of a weight adds up x times a cotangent, and 0 times NaN is NaN.
+    """
+    lead = x.shape[:-1]
+    padding = _checked("key_padding_mask", padding, {lead if batch_first else lead[::-1]})
+    blocked = padding if padding.dtype == BOOL else equal(padding, -math.inf)
+    blocked = blocked if batch_first else transpose(blocked)
+    return where(logical_and(expand_dims(blocked, -1), logical_not(isfinite(x))), 0, x)
 
 
 class MultiheadAttention(Module):
@@ -157,6 +169,10 @@ class MultiheadAttention(Module):
             axis = 0 if self.batch_first else 1
             inputs = [_with_batch(x, axis) for x in inputs]
             key_padding_mask = None if key_padding_mask is None else expand_dims(key_padding_mask, 0)
+        if key_padding_mask is not None:
+            self._check_inputs(*inputs)
+            quiet = {id(x): silenced(x, key_padding_mask, self.batch_first) for x in inputs[1:]}
+            inputs = [quiet.get(id(x), x) for x in inputs]
         queries, keys, values = self._heads(*inputs)
         length, source = queries.shape[2], keys.shape[2]
         keys, values = self._extended(keys, values)

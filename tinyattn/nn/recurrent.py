@@ -105,6 +105,7 @@ class _Recurrent(Module):
         steps, batch = x.shape[:2]
         initial = self._check_state(state, batch, x.dtype)
         mask = None if lengths is None else self._mask(lengths, steps, batch)
+        x = x if mask is None else where(mask, x, 0)  # be it NaN, padding reaches no weight's gradient
         final: list[tuple] = []
         for layer in range(self.num_layers):
             if layer and self.dropout and self.training:

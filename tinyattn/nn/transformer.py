@@ -21,7 +21,7 @@ from tinyattn import errors
 from tinyattn.graph.tensor import Tensor, as_tensor
 from tinyattn.graph.types import fail
 from tinyattn.nn import init
-from tinyattn.nn.attention import MultiheadAttention, causal_mask
+from tinyattn.nn.attention import MultiheadAttention, causal_mask, silenced
 from tinyattn.nn.cache import KVCache, Position
 from tinyattn.nn.layers import Dropout, Linear
 from tinyattn.nn.module import Module, ModuleList
@@ -85,6 +85,12 @@ class _Layer(Module):
             return x + self.dropout(sublayer(norm(x)))
         return norm(x + self.dropout(sublayer(x)))
 
+    def _stream(self, x: Any, padding: Any) -> Tensor:
+        """What a layer is given, as a Tensor, without NaN or infinity at padding."""
+        x = as_tensor(x)
+        known = padding is not None and x.ndim in (2, 3)
+        return silenced(x, padding, getattr(self, self.attentions[0]).batch_first) if known else x
+
     def _network(self, x: Tensor) -> Tensor:
         return self.linear2(self.dropout(self.activation(self.linear1(x))))
 
@@ -113,7 +119,8 @@ class TransformerEncoderLayer(_Layer):
         def attend(x: Tensor) -> Tensor:
             return self.self_attn(x, x, x, src_key_padding_mask, False, src_mask, is_causal=is_causal)[0]
 
-        return self._add(self._add(as_tensor(src), 1, attend), 2, self._network)
+        x = self._stream(src, src_key_padding_mask)
+        return self._add(self._add(x, 1, attend), 2, self._network)
 
 
 class DecoderCache(NamedTuple):
@@ -168,7 +175,7 @@ class TransformerDecoderLayer(_Layer):
             masks = (memory_key_padding_mask, False, memory_mask)
             return self.multihead_attn(x, memory, memory, *masks, is_causal=memory_is_causal, **known)[0]
 
-        x = self._add(as_tensor(tgt), 1, attend_self)
+        x = self._add(self._stream(tgt, None if past else tgt_key_padding_mask), 1, attend_self)
         x = self._add(self._add(x, 2, attend_memory), 3, self._network)
         return x if cache is None else (x, DecoderCache(kept[0], cache.memory))
 

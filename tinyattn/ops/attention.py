@@ -30,7 +30,7 @@ from tinyattn import errors
 from tinyattn.graph.grad import zeros_like
 from tinyattn.graph.operands import real_operands
 from tinyattn.graph.tensor import Tensor, make, output
-from tinyattn.graph.types import Type, broadcast, fail, is_float
+from tinyattn.graph.types import BOOL, Type, broadcast, fail, is_float
 from tinyattn.ops import reduce
 from tinyattn.ops.attention_lowering import lower_attention, lower_attention_backward
 from tinyattn.ops.elementwise import cast, equal, exp, isfinite, log, logical_not, not_equal, where
@@ -60,6 +60,13 @@ def _scores(query, keys, mask, batch, scale: float, causal: bool) -> Tensor:
     if causal:
         scores = where(expand_dims(arange(queries), 1) >= arange(count), scores, -math.inf)
     return broadcast_to(scores, (*batch, queries, count))
+
+
+def _seen(keys: Tensor, mask: Tensor) -> Tensor:
+    """Keys with 0 in place of those that no query may see, so that these reach no product's derivative."""
+    seen = mask if mask.dtype == BOOL else not_equal(mask, -math.inf)
+    seen = seen if seen.ndim < 2 or seen.shape[-2] == 1 else reduce.any(seen, -2, keepdims=True)
+    return where(swap_last(seen) if seen.ndim > 1 else expand_dims(seen, -1), keys, 0)
 
 
 def _dropped(weights: Tensor, state, p: float, stream: int) -> Tensor:
@@ -197,5 +204,7 @@ def attention(
     out = output(node, 0)
     if not return_weights:
         return out
+    if masks:
+        keys = _seen(keys, masks[0])
     scores = _scores(query, keys, masks[0] if masks else None, batch, scale, bool(is_causal))
     return out, call("softmax", scores, not_equal(scores, -math.inf))

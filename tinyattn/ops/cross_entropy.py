@@ -24,12 +24,15 @@ from tinyattn.ops.shape import expand_dims, reshape
 from tinyattn.ops.softmax import COST, FLOPS, largest_score, row_statistics
 
 
-def _target_rows(logits, targets, ignore, smoothing):
+def _target_rows(logits, targets, smoothing):
     classes = logits.shape[-1]
     hot = one_hot(targets, classes, logits.dtype)
-    q = hot * (1 - smoothing) + smoothing / classes
-    counted = not_equal(targets, ignore) if ignore is not None else None
-    return q, counted
+    return hot * (1 - smoothing) + smoothing / classes
+
+
+def counted_rows(x, targets, ignore):
+    """x (…, d) with 0 in rows that don't count, so that what stands there reaches no derivative, be it NaN."""
+    return x if ignore is None else where(expand_dims(not_equal(targets, ignore), -1), x, 0)
 
 
 def _in_range(targets, classes):
@@ -37,23 +40,22 @@ def _in_range(targets, classes):
 
 
 def _cross_entropy_definition(logits, targets, *, ignore, smoothing):
+    logits = counted_rows(logits, targets, ignore)
     top = largest_score(logits, False)
     shifted = logits - top
     log_sum = log(reduce.sum(exp(shifted), -1, keepdims=True))
-    q, counted = _target_rows(logits, targets, ignore, smoothing)
+    q = _target_rows(logits, targets, smoothing)
     # q·log p only where q > 0, so that a class of probability 0 costs nothing unless it is the target.
-    loss = -reduce.sum(where(equal(q, 0), 0, q * (shifted - log_sum)), -1)
-    loss = where(_in_range(targets, logits.shape[-1]), loss, math.nan)
-    if counted is not None:
-        loss = where(counted, loss, 0)
-    return loss, reshape(top, loss.shape), reshape(log_sum, loss.shape)
+    loss = -reduce.sum(where(equal(q, 0), 0, q * (shifted - log_sum)), -1, keepdims=True)
+    loss = where(expand_dims(_in_range(targets, logits.shape[-1]), -1), loss, math.nan)
+    return tuple(reshape(counted_rows(x, targets, ignore), targets.shape) for x in (loss, top, log_sum))
 
 
 def _cross_entropy_backward_definition(logits, targets, top, log_sum, g, *, ignore, smoothing):
-    q, counted = _target_rows(logits, targets, ignore, smoothing)
+    logits = counted_rows(logits, targets, ignore)
+    q = _target_rows(logits, targets, smoothing)
     weights = exp(logits - expand_dims(top, -1) - expand_dims(log_sum, -1))
-    rows = (weights - q) * expand_dims(g, -1)
-    return rows if counted is None else where(expand_dims(counted, -1), rows, 0)
+    return counted_rows((weights - q) * expand_dims(g, -1), targets, ignore)
 
 
 def _infer_cross_entropy(logits, targets, *, ignore, smoothing):

@@ -17,6 +17,7 @@ from tinyattn.graph.tensor import Tensor, as_tensor, make, output
 from tinyattn.graph.types import Type, fail
 from tinyattn.ops import reduce
 from tinyattn.ops.cross_entropy import (
+    counted_rows,
     cross_entropy_rows,
     emit_cross_entropy,
     emit_cross_entropy_backward,
@@ -168,6 +169,7 @@ def linear_cross_entropy(
                 f"the bias must be ({words},)",
                 f"{b.shape} was got",
             )
+    hidden = counted_rows(hidden, targets, ignore_index)
     losses = cross_entropy_rows(_logits(hidden, weight, *given), targets, ignore_index, label_smoothing)
     if targets.size * words * weight.dtype.itemsize > WHOLE_BYTES:
         chunk = max(1, CHUNK_BYTES // (words * weight.dtype.itemsize))
