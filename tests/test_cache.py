@@ -1,6 +1,5 @@
 """The kernel cache: found again without Numba, private, whole or not believed, and never in the way."""
 
-import hashlib
 import os
 import shutil
 import stat
@@ -183,9 +182,31 @@ def test_damaged_objects_are_compiled_again(cache, damage):
     assert probe(cache) == COLD
     assert (
         path.read_bytes()[:48] == before[:48]
-        or hashlib.sha256(path.read_bytes()[48:]).digest() == path.read_bytes()[16:48]
+        or build._digest(path, path.read_bytes()[48:]) == path.read_bytes()[16:48]
     )
     assert probe(cache) == WARM
+
+
+def test_intact_objects_under_other_names_are_compiled_again(cache):
+    """The body and its digest alone would be believed, and the wrong code be called."""
+    path = objects(cache)[0]
+    data = path.read_bytes()
+    other = path.with_name("probe.multiply_add-f32.o")
+    other.write_bytes(data)
+    assert build._read(other) is None and build._read(path) is not None
+    elsewhere = path.parent.with_name("0" * 24)
+    elsewhere.mkdir(mode=0o700)
+    (elsewhere / path.name).write_bytes(data)
+    assert build._read(elsewhere / path.name) is None
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no named pipes")
+def test_a_pipe_where_the_object_should_be_is_not_waited_for(cache):
+    path = objects(cache)[0]
+    path.unlink()
+    os.mkfifo(path, 0o600)
+    assert probe(cache) == COLD
+    assert probe(cache) == WARM  # its place was taken by the object
 
 
 def test_a_directory_where_the_object_should_be_is_no_error(cache):

@@ -15,6 +15,7 @@ import tinyattn as ta
 from tinyattn import errors
 from tinyattn.graph.tensor import placeholder
 from tinyattn.graph.types import Type
+from tinyattn.runtime import threads
 
 ROOT = Path(__file__).parent.parent
 
@@ -216,17 +217,38 @@ def test_the_environment_sets_the_number_of_threads():
     code = "import tinyattn as ta; print(ta.get_num_threads())"
     assert _run(code, TINYATTN_NUM_THREADS="3") == ["3"]
     assert _run(code, TINYATTN_NUM_THREADS="", OMP_NUM_THREADS="5,2") == ["5"]
-    assert int(_run(code, TINYATTN_NUM_THREADS="none", OMP_NUM_THREADS="0")[0]) >= 1
+    for odd in ("0", "many", "²", "-3", "", "9" * 30 + ","):
+        assert 1 <= int(_run(code, TINYATTN_NUM_THREADS="", OMP_NUM_THREADS=odd)[0]) <= threads.MOST
 
 
-@pytest.mark.parametrize("count", [0, -1, 1.5, "2", None])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("TINYATTN_NUM_THREADS", v) for v in ("abc", "0", "-2", "2.5", "²", "5000", "9" * 5000)]
+    + [("TINYATTN_VECTOR_BYTES", v) for v in ("7", "128", "wide", "0")],
+)
+def test_environment_variables_that_make_no_sense_are_ignored_in_one_sentence(name, value):
+    code = "import tinyattn as ta; print((ta.tensor([1.0, 2.0]) * 2).sum().item())"
+    environment = {k: v for k, v in os.environ.items() if not k.endswith("NUM_THREADS")}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env={**environment, "PYTHONPATH": str(ROOT), name: value},
+        timeout=200,
+    )
+    assert done.returncode == 0 and done.stdout == "6.0\n", done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if "Warning" in line]
+    assert f"${name} must be " in line and line.endswith("was got; it is ignored.") and len(line) < 400
+
+
+@pytest.mark.parametrize("count", [0, -1, 1.5, 2.0, "2", None, True, 5000, 10**30, np.float32(2)])
 def test_set_num_threads_says_what_it_takes(count):
     before = ta.get_num_threads()
     with pytest.raises(errors.ShapeError) as error:
         ta.set_num_threads(count)
     assert (
         first_line(error)
-        == f"[set_num_threads] the number of threads must be 1 or more, but {count!r} was got."
+        == f"[set_num_threads] the number of threads must be a whole number from 1 to {threads.MOST}, but {count!r} was got."
     )
     assert ta.get_num_threads() == before
 

@@ -7,14 +7,13 @@ used many times but its columns aren't contiguous, what copy of B to make first.
 """
 
 import dataclasses
-import os
 import platform
 import struct
 from collections.abc import Sequence
 
 import llvmlite.binding as llvm
 
-from tinyattn.kernels import SCRATCH_BYTES
+from tinyattn.kernels import SCRATCH_BYTES, environment
 from tinyattn.kernels.tiling import ceiling
 
 _SIZES = {"f32": 4, "f64": 8}
@@ -23,18 +22,18 @@ _SIZES = {"f32": 4, "f64": 8}
 
 
 def _vector_bytes() -> int:
-    override = os.environ.get("TINYATTN_VECTOR_BYTES")
-    if override:
-        return int(override)
     features = llvm.get_host_cpu_features()
     if features.get("avx512f") and features.get("avx512vl"):
-        return 64
-    return 32 if features.get("avx2") and features.get("fma") else 16
+        widest = 64
+    else:
+        widest = 32 if features.get("avx2") and features.get("fma") else 16
+    widths = [width for width in (16, 32, 64) if width <= widest]
+    return environment.number("TINYATTN_VECTOR_BYTES", widths, f"one of {widths} on this processor") or widest
 
 
 VECTOR_BYTES = _vector_bytes()
 """Width of vectors: 64 (AVX-512), 32 (AVX2 with fused multiply-add) or 16. ``$TINYATTN_VECTOR_BYTES``
-overrides."""
+chooses a narrower one."""
 MASKED_LOADS = VECTOR_BYTES >= 32
 """Whether loading a part of a vector takes no longer than loading a whole one."""
 MASKED_STORES = VECTOR_BYTES >= 64

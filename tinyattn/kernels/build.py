@@ -27,7 +27,8 @@ import llvmlite.binding as llvm
 from tinyattn.kernels.chains import Chain
 
 _MAGIC = b"tinyattn-kernel\n"
-_lock = threading.RLock()
+lock = threading.RLock()
+"""Held by who compiles or links."""
 _addresses: dict[str, int] = {}
 compiled: list[str] = []
 """Kernels compiled (not loaded) by this process, in order."""
@@ -57,15 +58,14 @@ def fingerprint() -> str:
 
 def cache_root() -> Path:
     """``$TINYATTN_CACHE``, or the user's cache directory."""
-    if "TINYATTN_CACHE" in os.environ:
-        return Path(os.environ["TINYATTN_CACHE"])
+    if os.environ.get("TINYATTN_CACHE"):
+        return Path(os.environ["TINYATTN_CACHE"]).expanduser()
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "tinyattn"
 
 
-def _is_private(path: Path) -> bool:
-    """Whether only this user can have written ``path``."""
-    status = path.lstat()
+def _is_private(status: os.stat_result) -> bool:
+    """Whether only this user can have written a file or directory."""
     if not hasattr(os, "geteuid"):  # Windows: the user's profile is private by its access list
         return True
     return status.st_uid == os.geteuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
@@ -75,28 +75,38 @@ def cache_directory() -> Path | None:
     """The directory of this fingerprint's objects, made if need be; None when it cannot be trusted or
     written.
     """
-    root = cache_root()
-    directory = root / fingerprint()
     try:
+        root = cache_root()
+        directory = root / fingerprint()
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        trusted = all(not p.is_symlink() and p.is_dir() and _is_private(p) for p in (root, directory))
+        trusted = all(not p.is_symlink() and p.is_dir() and _is_private(p.lstat()) for p in (root, directory))
     except (OSError, RuntimeError):
         return None
     return directory if trusted else None
 
 
 def _read(path: Path) -> bytes | None:
-    """The object code in ``path``, or None if it is absent, foreign, truncated or corrupt."""
+    """The object code in ``path``, or None if it is absent, foreign, truncated, corrupt, or not a file at all."""
+    flags = (
+        os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    )
     try:
-        if path.is_symlink() or not _is_private(path):
-            return None
-        data = path.read_bytes()
+        with open(os.open(path, flags), "rb") as file:  # (not to wait for the other end of a pipe)
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode) or path.is_symlink() or not _is_private(status):
+                return None
+            data = file.read()
     except OSError:
         return None
     head = len(_MAGIC) + 32
     body = data[head:]
-    intact = data.startswith(_MAGIC) and data[len(_MAGIC) : head] == hashlib.sha256(body).digest()
+    intact = data.startswith(_MAGIC) and data[len(_MAGIC) : head] == _digest(path, body)
     return body if intact else None
+
+
+def _digest(path: Path, code: bytes) -> bytes:
+    """Of object code and of what it is: under another name, or for another machine, it is not the same."""
+    return hashlib.sha256(f"{path.parent.name}/{path.name}\0".encode() + code).digest()
 
 
 def _write(path: Path, code: bytes) -> None:
@@ -105,7 +115,7 @@ def _write(path: Path, code: bytes) -> None:
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
         try:
             with os.fdopen(handle, "wb") as file:
-                file.write(_MAGIC + hashlib.sha256(code).digest() + code)
+                file.write(_MAGIC + _digest(path, code) + code)
             os.replace(temporary, path)
         except OSError:
             os.unlink(temporary)
@@ -128,7 +138,7 @@ def _found(symbol: str, file: str, compile: Callable[[], bytes]) -> int:
     found = _addresses.get(symbol)
     if found is not None:
         return found
-    with _lock:
+    with lock:
         if symbol not in _addresses:
             directory = cache_directory()
             path = directory / file if directory else None

@@ -2,7 +2,9 @@
 
 import contextlib
 import gc
+import os
 import threading
+import weakref
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -27,6 +29,15 @@ if TYPE_CHECKING:
     from tinyattn.runtime.profile import Profile
 
 
+_compiling = threading.RLock()
+_living: "weakref.WeakValueDictionary[int, Program]" = weakref.WeakValueDictionary()
+
+
+def living() -> "list[Program]":
+    """All programs that somebody has."""
+    return [program for reference in _living.valuerefs() if (program := reference()) is not None]
+
+
 class Program:
     """The native program of a graph: ``outputs`` as functions of ``inputs`` (and of the leaves), with
     ``updates`` of leaves.
@@ -43,13 +54,16 @@ class Program:
         rewriting: bool = True,
     ):
         self.outputs, self.inputs, self.updates = list(outputs), list(inputs), dict(updates or {})
-        collecting = gc.isenabled()
-        gc.disable()  # the many objects made here stay: looking through them again and again would cost a third
-        try:
-            self._compile(rewriting)
-        finally:
-            if collecting:
-                gc.enable()
+        with _compiling:
+            collecting = gc.isenabled()
+            gc.disable()  # the many objects made here stay: looking through them again and again would cost a third
+            try:
+                self._compile(rewriting)
+            finally:
+                if collecting:
+                    gc.enable()
+        _living[id(self)] = self
+        arenas.trim(max(program.plan.peak for program in living()))
 
     def _compile(self, rewriting: bool) -> None:
         self.log = Log()
@@ -67,7 +81,7 @@ class Program:
         self.idle = [self.assembly]
         """Assemblies that no run is using."""
         self.turn = threading.RLock() if self.updates else contextlib.nullcontext()
-        """Runs that update leaves come one after another."""
+        """Runs that update leaves come one after another (but a signal handler's inside the one it interrupted)."""
 
     @property
     def peak_bytes(self) -> int:
@@ -182,3 +196,28 @@ def optimize(roots: Sequence[Tensor], log: Log, rewriting: bool = True) -> list[
     result = fuse(result, log, alone=not rewriting)
     verify(result, "phase fuse")
     return result
+
+
+class _Fork:
+    """A child has the memory of its parent but only the thread that forked. So before a fork nobody else compiles
+    (which takes locks and stops the collection of garbage) or is in the middle of an update: the child finds all locks
+    free, and leaves as they are between two steps.
+    """
+
+    def __init__(self) -> None:
+        self.held: list = []
+
+    def before(self) -> None:
+        turns = [program.turn for program in living() if not isinstance(program.turn, contextlib.nullcontext)]
+        for lock in (_compiling, build.lock, *turns):
+            lock.acquire()
+            self.held.append(lock)
+
+    def after(self) -> None:
+        while self.held:
+            self.held.pop().release()
+
+
+if hasattr(os, "register_at_fork"):
+    _fork = _Fork()
+    os.register_at_fork(before=_fork.before, after_in_parent=_fork.after, after_in_child=_fork.after)

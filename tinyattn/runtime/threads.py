@@ -16,7 +16,7 @@ import numpy as np
 
 from tinyattn import errors
 from tinyattn.graph.types import fail
-from tinyattn.kernels import MAX_TILES, SCRATCH_BYTES, build
+from tinyattn.kernels import MAX_TILES, SCRATCH_BYTES, build, environment
 from tinyattn.runtime.arena import aligned_bytes
 
 CLAIM, ACTIVE, STOP, HELPERS, YIELD, STRETCH = (
@@ -29,14 +29,27 @@ CLAIM, ACTIVE, STOP, HELPERS, YIELD, STRETCH = (
 )  # words of the meeting block, as in the executor
 
 
-def _default_threads() -> int:
-    for name in ("TINYATTN_NUM_THREADS", "OMP_NUM_THREADS"):
-        value = os.environ.get(name, "").split(",")[0].strip()
-        if value.isdigit() and int(value) > 0:
-            return int(value)
+def _processors() -> int:
     with contextlib.suppress(AttributeError):
         return max(1, len(os.sched_getaffinity(0)))
     return os.cpu_count() or 1
+
+
+MOST = max(16, 4 * _processors())
+"""Most threads that can be asked for: each takes memory, and spins while it looks for work."""
+
+
+def _default_threads() -> int:
+    """``$TINYATTN_NUM_THREADS``, or else the first number in ``$OMP_NUM_THREADS`` if it is one, or else the number of
+    processors.
+    """
+    asked = environment.number(
+        "TINYATTN_NUM_THREADS", range(1, MOST + 1), f"a number of threads from 1 to {MOST}"
+    )
+    others = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    if asked is None and others.isascii() and others.isdigit() and len(others) < 19 and int(others) > 0:
+        asked = min(int(others), MOST)
+    return asked or _processors()
 
 
 class Pool:
@@ -47,7 +60,7 @@ class Pool:
         self._reset()
 
     def _reset(self) -> None:
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()  # (a signal handler may run a program inside another)
         self._meeting = aligned_bytes(64 * 8).view(np.int64)
         self._meeting[YIELD], self._meeting[STRETCH] = _yield_address(), MAX_TILES
         self.block = self._meeting.ctypes.data
@@ -57,16 +70,13 @@ class Pool:
         self._local = threading.local()
 
     def set_threads(self, count: int) -> None:
-        if not isinstance(count, int) or count < 1:
-            fail(
-                errors.ShapeError,
-                "set_num_threads",
-                "the number of threads must be 1 or more",
-                f"{count!r} was got",
-            )
+        whole = isinstance(count, (int, np.integer)) and not isinstance(count, bool)
+        if not whole or not 1 <= count <= MOST:
+            must = f"the number of threads must be a whole number from 1 to {MOST}"
+            fail(errors.ShapeError, "set_num_threads", must, f"{count!r} was got")
         with self.lock:
             self._stop()
-            self.threads = count
+            self.threads = int(count)
 
     def wake(self) -> int:
         """Make sure that the helpers are awake; the address of the meeting block. Call with the lock held."""
@@ -149,7 +159,9 @@ if hasattr(os, "register_at_fork"):
 
 
 def set_num_threads(count: int) -> None:
-    """Use ``count`` threads for kernels from now on. Results are the same bits for any number."""
+    """Use ``count`` threads for kernels from now on: from 1 to 16, or to 4 for each processor where that is more.
+    Results are the same bits for any number. Raises ShapeError for any other ``count``.
+    """
     pool.set_threads(count)
 
 
