@@ -18,7 +18,7 @@ STEPS, BATCH, INPUTS, HIDDEN = 5, 3, 3, 4
 LENGTHS = (3, 5, 1)
 RECURRENT = [
     dict(zip(("kind", "num_layers", "bidirectional", "packed", "batch_first"), case, strict=True))
-    for case in itertools.product(("LSTM", "GRU"), (1, 2), (False, True), (False, True), (False, True))
+    for case in itertools.product(("LSTM", "GRU", "RNN"), (1, 2), (False, True), (False, True), (False, True))
 ]
 RECORDED = [
     {"kind": kind, "num_layers": 2, "bidirectional": True, "packed": True, "batch_first": False}

@@ -4,7 +4,7 @@ import numpy as np
 from op_sample import Row, apart, fixed, flags, integers, ours, real, rough, sample
 
 import tinyattn as ta
-from tinyattn.errors import DTypeError, ShapeError
+from tinyattn.errors import DTypeError, ShapeError, TinyattnError
 from tinyattn.graph.tensor import make, outputs
 from tinyattn.ops import cells
 
@@ -289,7 +289,17 @@ def _gru_backward(xp, hp, h, g):
     return np.concatenate([d_r, d_z, d_n], 1), np.concatenate([d_r, d_z, d_n * r], 1), g * z
 
 
+def _rnn(x, h, w_ih, w_hh, b_ih=0.0, b_hh=0.0, nonlinearity="tanh"):
+    total = x @ w_ih.T + b_ih + h @ w_hh.T + b_hh
+    return np.tanh(total) if nonlinearity == "tanh" else np.maximum(total, 0)
+
+
+def _torch_rnn(t, *operands, nonlinearity="tanh"):
+    return getattr(t, f"rnn_{nonlinearity}_cell")(*operands)
+
+
 _STEP = fixed([[True], [False]])
+_RNN = (apart(2, 3), real(2, 4), real(4, 3), real(4, 4), real(4), real(4))
 _LSTM = (real(2, 3), real(2, 4), real(2, 4), real(16, 3), real(16, 4), real(16), real(16))
 _GRU = (real(2, 3), real(2, 4), real(12, 3), real(12, 4), real(12), real(12))
 
@@ -308,6 +318,11 @@ CELL_ROWS = [
     Row("gru_gates_before", cells.gru_gates_before, _gru_before,
         [sample(real(2, 12), real(2, 4), real(12, 4)), sample(real(2, 12), real(2, 4), real(12, 4), _STEP)]),
     Row("lstm_cell_backward", lambda *x: outputs(make("lstm_cell_backward", *x), 2), _lstm_backward, [sample(real(2, 16), real(2, 4), real(2, 4), real(2, 4))]),
+    Row("rnn_cell", ta.rnn_cell, _rnn, [sample(*_RNN), sample(*_RNN, nonlinearity="relu"), sample(*_RNN[:4])], torch=_torch_rnn,
+        errors=[(lambda: ta.rnn_cell(_float(2, 3), _float(2, 4), _float(8, 3), _float(4, 4)), ShapeError,
+                 "[rnn_cell] x (B, I), h (B, H), w_ih (1H, I) and w_hh (1H, H) must fit together, but (2, 3), (2, 4), (8, 3) and (4, 4) were got."),
+                (lambda: ta.rnn_cell(_float(2, 3), _float(2, 4), _float(4, 3), _float(4, 4), nonlinearity="sigmoid"), TinyattnError,
+                 "[rnn_cell] nonlinearity must be 'tanh' or 'relu', but 'sigmoid' was got.")]),
     Row("gru_cell_backward", lambda *x: outputs(make("gru_cell_backward", *x), 3), _gru_backward, [sample(real(2, 12), real(2, 12), real(2, 4), real(2, 4))]),
 ]  # fmt: skip
 

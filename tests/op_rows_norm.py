@@ -98,7 +98,47 @@ def _backward_row(name):
 # Whole numbers far from 0: E[x²] − E[x]² would lose every digit of their variance in float32 (torch loses some in x ρ − μ ρ).
 _FAR_OFF = ours(fixed([[8192.0, 8193.0, 8191.0, 8194.0], [8192.0, 8190.0, 8191.0, 8189.0]]), shape=4)
 
+
+def group_norm(x, weight=None, bias=None, num_groups=1, eps=1e-5):
+    rows = x.reshape(len(x), num_groups, math.prod(x.shape[1:]) // num_groups)
+    y = (rows - rows.mean(-1, keepdims=True)) / np.sqrt(rows.var(-1, keepdims=True) + eps)
+    channel = (-1, *[1] * (x.ndim - 2))
+    y = y.reshape(x.shape) * (1 if weight is None else weight.reshape(channel))
+    return y + (0 if bias is None else bias.reshape(channel))
+
+
+def _group_norm(x, weight=None, bias=None, num_groups=1, **attrs):
+    return ta.group_norm(x, num_groups, weight, bias, **attrs)
+
+
 LAYER_ROWS = [
+    Row(
+        "group_norm",
+        _group_norm,
+        group_norm,
+        [
+            sample(real(2, 4, 3), real(4), real(4), num_groups=2),
+            sample(real(3, 6), real(6), num_groups=3),
+            sample(real(2, 4, 2, 3), num_groups=4, eps=1e-2),
+            sample(real(2, 3, 5), real(3), real(3)),
+            sample(real(0, 4, 2), num_groups=2),
+        ],
+        torch=lambda t, x, weight=None, bias=None, num_groups=1, **a: t.nn.functional.group_norm(
+            x, num_groups, weight, bias, **a
+        ),
+        errors=[
+            (
+                lambda: ta.group_norm(_float(2, 5, 3), 2),
+                ShapeError,
+                "[group_norm] x must be (N, C, …), its channels C a multiple of num_groups, but shape (2, 5, 3) and num_groups 2 were got.",
+            ),
+            (
+                lambda: ta.group_norm(_float(2, 4, 3), 2, _float(2)),
+                ShapeError,
+                "[group_norm] weight and bias must be (4,), one number a channel, but (2,) was got.",
+            ),
+        ],
+    ),
     _norm_row("layer_norm", layer_norm, [*_SAMPLES, *_BIASED, _FAR_OFF]),
     _norm_row("rms_norm", rms_norm, _SAMPLES),
     _backward_row("layer_norm_backward"),

@@ -4,14 +4,37 @@ Constructor arguments, state-dict keys and shapes are torch's, so that weights m
 """
 
 from tinyattn.nn import init
+from tinyattn.nn.activations import (
+    GELU,
+    Flatten,
+    Identity,
+    LeakyReLU,
+    LogSoftmax,
+    ReLU,
+    Sigmoid,
+    SiLU,
+    Softmax,
+    Softplus,
+    Tanh,
+)
 from tinyattn.nn.attention import MultiheadAttention
 from tinyattn.nn.batchnorm import BatchNorm1d, BatchNorm2d
 from tinyattn.nn.cache import KVCache
 from tinyattn.nn.convolution import AvgPool2d, Conv1d, Conv2d, ConvTranspose2d, MaxPool2d
 from tinyattn.nn.layers import Dropout, Embedding, Linear
-from tinyattn.nn.module import Module, ModuleList, Sequential
-from tinyattn.nn.norm import LayerNorm, RMSNorm
-from tinyattn.nn.recurrent import GRU, LSTM, GRUCell, LSTMCell
+from tinyattn.nn.losses import (
+    BCEWithLogitsLoss,
+    CrossEntropyLoss,
+    HuberLoss,
+    KLDivLoss,
+    L1Loss,
+    MSELoss,
+    NLLLoss,
+    SmoothL1Loss,
+)
+from tinyattn.nn.module import Module, ModuleDict, ModuleList, Sequential
+from tinyattn.nn.norm import GroupNorm, LayerNorm, RMSNorm
+from tinyattn.nn.recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
 from tinyattn.nn.spectral import spectral_norm
 from tinyattn.nn.transformer import (
     Transformer,
@@ -23,6 +46,29 @@ from tinyattn.nn.transformer import (
 )
 
 __all__ = [
+    "GELU",
+    "Flatten",
+    "Identity",
+    "LeakyReLU",
+    "LogSoftmax",
+    "ReLU",
+    "Sigmoid",
+    "SiLU",
+    "Softmax",
+    "Softplus",
+    "Tanh",
+    "BCEWithLogitsLoss",
+    "CrossEntropyLoss",
+    "HuberLoss",
+    "KLDivLoss",
+    "L1Loss",
+    "MSELoss",
+    "NLLLoss",
+    "SmoothL1Loss",
+    "ModuleDict",
+    "GroupNorm",
+    "RNN",
+    "RNNCell",
     "GRU",
     "LSTM",
     "AvgPool2d",

@@ -254,6 +254,62 @@ class ModuleList(Module):
         return list(self)[index]
 
 
+class ModuleDict(Module):
+    """Modules by name. A name is a part of the dotted names in the state dict, as an attribute is."""
+
+    def __init__(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]] = ()):
+        self.update(modules)
+
+    def update(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]]) -> None:
+        """Put all of these in."""
+        for name, module in dict(modules).items():
+            self[name] = module
+
+    def __setitem__(self, name: str, module: Module) -> None:
+        if not isinstance(module, Module):
+            got = f"{type(module).__name__} was got"
+            fail(errors.TinyattnError, "ModuleDict", "the items must be modules", got)
+        if (
+            not isinstance(name, str)
+            or not name
+            or "." in name
+            or name not in dict(self._parts())
+            and hasattr(self, name)
+        ):
+            must = "a name must be a string without dots that isn't an attribute of modules"
+            fail(errors.TinyattnError, "ModuleDict", must, f"{name!r} was got")
+        setattr(self, name, module)
+
+    def __getitem__(self, name: str) -> Module:
+        return dict(self._parts())[name]
+
+    def __delitem__(self, name: str) -> None:
+        if name not in self:
+            raise KeyError(name)
+        delattr(self, name)
+
+    def __contains__(self, name: str) -> bool:
+        return name in dict(self._parts())
+
+    def __len__(self) -> int:
+        return len(self._parts())
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict(self._parts()))
+
+    def keys(self) -> Iterable[str]:
+        """The names, in the order in which they came."""
+        return dict(self._parts()).keys()
+
+    def values(self) -> Iterable[Module]:
+        """The modules."""
+        return dict(self._parts()).values()
+
+    def items(self) -> Iterable[tuple[str, Module]]:
+        """(name, module) of each."""
+        return dict(self._parts()).items()
+
+
 class Sequential(Module):
     """Steps in order, y = f_n(… f_2(f_1(x))): modules, or functions of one tensor such as ``ta.tanh``."""
 

@@ -1,9 +1,10 @@
-"""Normalisation layers: LayerNorm and RMSNorm.
+"""Normalisation layers: LayerNorm, RMSNorm and GroupNorm.
 
     LayerNorm   y = (x − mean x) / √(var x + ε) ⊙ g + b        (Ba, Kiros & Hinton 2016)
     RMSNorm     y = x / √(mean x² + ε) ⊙ g                     (Zhang & Sennrich 2019)
 
-over the last axes of x, so that every position is normalised by itself.
+over the last axes of x, so that every position is normalised by itself; GroupNorm over groups of channels and all
+places (Wu & He 2018).
 """
 
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from tinyattn.graph.tensor import Tensor, as_tensor, parameter
 from tinyattn.graph.types import fail
 from tinyattn.nn.layers import check_sizes
 from tinyattn.nn.module import Module
-from tinyattn.ops.norm import layer_norm, rms_norm
+from tinyattn.ops.norm import group_norm, layer_norm, rms_norm
 
 
 class _Norm(Module):
@@ -88,3 +89,41 @@ class RMSNorm(_Norm):
     def forward(self, x: Tensor) -> Tensor:
         """(…, *normalized_shape) → the same. Raises ShapeError when the last axes of x are others."""
         return rms_norm(self._checked(x), self.normalized_shape, self.weight, self.eps)
+
+
+class GroupNorm(Module):
+    """Mean 0 and variance 1 over each of ``num_groups`` groups of channels of x (N, C, …), then an affine map.
+
+    Parameters, if ``affine``: ``weight`` and, if ``bias``, ``bias``, (C,): a scale and a shift a channel, 1 and 0 at
+    first.
+    """
+
+    def __init__(
+        self,
+        num_groups: int,
+        num_channels: int,
+        eps: float = 1e-5,
+        affine: bool = True,
+        dtype: Any = np.float32,
+        *,
+        bias: bool = True,
+    ):
+        check_sizes("GroupNorm", num_groups=num_groups, num_channels=num_channels)
+        if num_channels % num_groups:
+            got = f"{num_channels} and {num_groups} were got"
+            fail(errors.ShapeError, "GroupNorm", "num_channels must be a multiple of num_groups", got)
+        self.num_groups, self.num_channels, self.eps = num_groups, num_channels, eps
+        self.weight = parameter(np.ones(num_channels), dtype) if affine else None
+        self.bias = parameter(np.zeros(num_channels), dtype) if affine and bias else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, …) → the same. Raises ShapeError when the second axis isn't ``num_channels`` long."""
+        x = as_tensor(x)
+        if x.ndim < 2 or x.shape[1] != self.num_channels:
+            must = f"x must have num_channels = {self.num_channels} channels on the second axis"
+            fail(errors.ShapeError, "GroupNorm", must, f"shape {x.shape} was got")
+        return group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
+
+    def extra_repr(self) -> str:
+        affine = self.weight is not None
+        return f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={affine}"

@@ -1,10 +1,11 @@
-"""Recurrent layers: LSTM and GRU, over whole sequences or one step at a time.
+"""Recurrent layers: LSTM, GRU and the plain RNN, over whole sequences or one step at a time.
 
+    RNN    h' = tanh(W_ih x + b_ih + W_hh h + b_hh), or relu
     LSTM   i, f, g, o = σ, σ, tanh, σ (W_ih x + b_ih + W_hh h + b_hh);  c' = f ⊙ c + i ⊙ g;  h' = o ⊙ tanh c'
     GRU    r, z = σ(W_ih x + b_ih + W_hh h + b_hh);  n = tanh(W_in x + b_in + r ⊙ (W_hn h + b_hn));
            h' = (1 − z) ⊙ n + z ⊙ h
 
-(Hochreiter & Schmidhuber 1997; Cho et al. 2014.) What depends on the input alone, W_ih x for all steps, is
+(Elman 1990; Hochreiter & Schmidhuber 1997; Cho et al. 2014.) What depends on the input alone, W_ih x for all steps, is
 one large product before the loop; inside it only the state is multiplied. Sequences of different lengths are
 padded, and a step mask lets the state pass through padding unchanged: so a final state is that of a
 sequence's last real step, and the backward direction, which runs through the padding first, begins at it.
@@ -24,14 +25,23 @@ from tinyattn.graph.types import SHORT, fail
 from tinyattn.nn import init
 from tinyattn.nn.layers import check_probability, check_sizes
 from tinyattn.nn.module import Module
-from tinyattn.ops.cells import gru_cell, gru_gates, gru_gates_before, lstm_cell, lstm_gates
+from tinyattn.ops.cells import (
+    NONLINEARITIES,
+    check_nonlinearity,
+    gru_cell,
+    gru_gates,
+    gru_gates_before,
+    lstm_cell,
+    lstm_gates,
+    rnn_cell,
+)
 from tinyattn.ops.elementwise import cast, where
 from tinyattn.ops.linalg import matmul
 from tinyattn.ops.random import dropout
-from tinyattn.ops.shape import arange, concat, reshape, stack, transpose, zeros
+from tinyattn.ops.shape import arange, concat, expand_dims, reshape, squeeze, stack, transpose, zeros
 
 State = Any
-"""GRU: h. LSTM: the pair (h, c). Of a layer, (num_layers · directions, B, H); of a cell, (B, H)."""
+"""RNN and GRU: h. LSTM: the pair (h, c). Of a layer, (num_layers · directions, B, H); of a cell, (B, H)."""
 
 
 def _affine(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -40,7 +50,7 @@ def _affine(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 class _Recurrent(Module):
-    """What LSTM and GRU have in common: parameters, layers, directions, lengths. They add ``_run``."""
+    """What LSTM, GRU and RNN have in common: parameters, layers, directions, lengths. They add ``_run``."""
 
     gates: int
     states: int
@@ -98,10 +108,14 @@ class _Recurrent(Module):
         x: (T, B, input_size), or (B, T, input_size) with ``batch_first``. ``state``: initial states
         (num_layers · directions, B, H), zeros if None. ``lengths``: (B,) integers, the real steps of each
         sequence; all T if None. Returns the last layer's states at all steps, (T, B, directions · H) (batch
-        first likewise), 0 past the end, and the final states, (num_layers · directions, B, H). Raises
-        ShapeError and DTypeError for what does not fit.
+        first likewise), 0 past the end, and the final states, (num_layers · directions, B, H). Without the
+        axis of the batch in x and ``state``, a single sequence. Raises ShapeError and DTypeError for what does not
+        fit.
         """
-        x = self._check_input(as_tensor(x))
+        x = as_tensor(x)
+        if x.ndim == 2:
+            return self._alone(x, state, lengths)
+        x = self._check_input(x)
         steps, batch = x.shape[:2]
         initial = self._check_state(state, batch, x.dtype)
         mask = None if lengths is None else self._mask(lengths, steps, batch)
@@ -123,6 +137,15 @@ class _Recurrent(Module):
                 x = where(mask, x, 0)
         result = tuple(stack(parts) for parts in zip(*final, strict=True))
         return transpose(x, (1, 0, 2)) if self.batch_first else x, result if self.states > 1 else result[0]
+
+    def _alone(self, x: Tensor, state: State, lengths: Any) -> tuple[Tensor, State]:
+        """One sequence, (T, I), as a batch of one."""
+        axis = 0 if self.batch_first else 1
+        pair = isinstance(state, (tuple, list))
+        parts = None if state is None else [expand_dims(part, 1) for part in (state if pair else (state,))]
+        y, final = self.forward(expand_dims(x, axis), parts, lengths)
+        last = tuple(squeeze(part, 1) for part in (final if self.states > 1 else (final,)))
+        return squeeze(y, axis), last if self.states > 1 else last[0]
 
     def _check_input(self, x: Tensor) -> Tensor:
         name = type(self).__name__
@@ -166,8 +189,8 @@ class _Recurrent(Module):
 
     def extra_repr(self) -> str:
         text = f"{self.input_size}, {self.hidden_size}"
-        defaults = {"num_layers": 1, "bias": True, "batch_first": False, "dropout": 0.0}
-        defaults |= {"bidirectional": False, "reset_after": True}
+        defaults: dict[str, Any] = {"num_layers": 1, "bias": True, "batch_first": False, "dropout": 0.0}
+        defaults |= {"bidirectional": False, "reset_after": True, "nonlinearity": "tanh"}
         shown = [f"{k}={getattr(self, k)}" for k, v in defaults.items() if getattr(self, k, v) != v]
         return ", ".join([text, *shown])
 
@@ -232,10 +255,48 @@ class GRU(_Recurrent):
         return states, (last,)
 
 
+class RNN(_Recurrent):
+    """A plain recurrent network with tanh or relu (``nonlinearity``), ``num_layers`` deep, in one or both directions.
+
+    Parameters of layer k: ``weight_ih_lk`` (H, I), ``weight_hh_lk`` (H, H), ``bias_ih_lk`` and ``bias_hh_lk`` (H,); the
+    backward direction's end in ``_reverse``; all uniform in ±1/√H. ``dropout``: probability of dropping between
+    layers. Call with (x, h, lengths): see ``forward``.
+    """
+
+    gates, states = 1, 1
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        nonlinearity: str = "tanh",
+        *args: Any,
+        **kwargs: Any,
+    ):
+        super().__init__(input_size, hidden_size, num_layers, *args, **kwargs)
+        self.nonlinearity = check_nonlinearity("RNN", nonlinearity)
+
+    def _run(self, x, initial, weights, mask, reverse):
+        w_ih, w_hh, b_ih, b_hh = weights
+        projected = _affine(x, w_ih, None if b_ih is None else b_ih + b_hh)
+        activate = NONLINEARITIES[self.nonlinearity]
+
+        def step(h, inputs):
+            part, real = inputs
+            new = activate(part + matmul(h, transpose(w_hh)))
+            new = new if real is None else where(real, new, h)
+            return new, new
+
+        last, states = scan(step, initial[0], (projected, mask), reverse=reverse)
+        return states, (last,)
+
+
 class _Cell(Module):
-    """What LSTMCell and GRUCell have in common."""
+    """What LSTMCell, GRUCell and RNNCell have in common."""
 
     gates: int
+    states = 1
 
     def __init__(self, input_size: int, hidden_size: int, bias: bool = True, dtype: Any = np.float32):
         check_sizes(type(self).__name__, input_size=input_size, hidden_size=hidden_size)
@@ -246,8 +307,26 @@ class _Cell(Module):
         self.bias_ih = parameter(init.uniform(rows, -bound, bound), dtype) if bias else None
         self.bias_hh = parameter(init.uniform(rows, -bound, bound), dtype) if bias else None
 
-    def _zeros(self, x: Tensor) -> Tensor:
-        return zeros((x.shape[0], self.hidden_size), self.weight_hh.dtype)
+    def forward(self, x: Tensor, state: State = None) -> Any:
+        """x (B, I) and the state, (B, H) for each of its tensors, zeros if None → the new state.
+
+        Without the axis of the batch in all of them, one element.
+        """
+        x = as_tensor(x)
+        alone = x.ndim == 1
+        x = expand_dims(x, 0) if alone else x
+        if state is None:
+            parts: tuple = (zeros((x.shape[0], self.hidden_size), self.weight_hh.dtype),) * self.states
+        else:
+            parts = tuple(state) if self.states > 1 and isinstance(state, (tuple, list)) else (state,)
+            parts = tuple(expand_dims(part, 0) for part in parts) if alone else parts
+        new = self._step(x, parts, self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
+        if alone:
+            return tuple(squeeze(part, 0) for part in new) if isinstance(new, tuple) else squeeze(new, 0)
+        return new
+
+    def _step(self, x: Tensor, state: tuple, *weights: Tensor | None) -> Any:
+        raise NotImplementedError
 
     def extra_repr(self) -> str:
         return f"{self.input_size}, {self.hidden_size}" + ("" if self.bias_ih is not None else ", bias=False")
@@ -256,13 +335,10 @@ class _Cell(Module):
 class LSTMCell(_Cell):
     """One step of an LSTM: ``weight_ih`` (4H, I), ``weight_hh`` (4H, H), ``bias_ih``, ``bias_hh`` (4H,)."""
 
-    gates = 4
+    gates, states = 4, 2
 
-    def forward(self, x: Tensor, state: State = None) -> tuple[Tensor, Tensor]:
-        """x (B, I) and the states (h, c) of (B, H) each, zeros if None → new (h, c)."""
-        x = as_tensor(x)
-        state = (self._zeros(x),) * 2 if state is None else state
-        return lstm_cell(x, state, self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
+    def _step(self, x, state, *weights):
+        return lstm_cell(x, state, *weights)
 
 
 class GRUCell(_Cell):
@@ -277,8 +353,25 @@ class GRUCell(_Cell):
         super().__init__(*args, **kwargs)
         self.reset_after = reset_after
 
-    def forward(self, x: Tensor, state: State = None) -> Tensor:
-        """x (B, I) and the state h (B, H), zeros if None → new h."""
-        x = as_tensor(x)
-        h = self._zeros(x) if state is None else state
-        return gru_cell(x, h, self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh, self.reset_after)
+    def _step(self, x, state, *weights):
+        return gru_cell(x, *state, *weights, self.reset_after)
+
+
+class RNNCell(_Cell):
+    """One step of an RNN: ``weight_ih`` (H, I), ``weight_hh`` (H, H), ``bias_ih`` and ``bias_hh`` (H,)."""
+
+    gates = 1
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        nonlinearity: str = "tanh",
+        dtype: Any = np.float32,
+    ):
+        super().__init__(input_size, hidden_size, bias, dtype)
+        self.nonlinearity = check_nonlinearity("RNNCell", nonlinearity)
+
+    def _step(self, x, state, *weights):
+        return rnn_cell(x, *state, *weights, self.nonlinearity)

@@ -24,7 +24,7 @@ from tinyattn.graph.operands import real_operands
 from tinyattn.graph.tensor import Tensor, as_tensor
 from tinyattn.graph.types import BOOL, Type, fail
 from tinyattn.kernels import tiling
-from tinyattn.ops.elementwise import sigmoid, tanh, where
+from tinyattn.ops.elementwise import relu, sigmoid, tanh, where
 from tinyattn.ops.hand import call, hand_derived
 from tinyattn.ops.linalg import matmul
 from tinyattn.ops.shape import concat, split, transpose
@@ -256,3 +256,23 @@ def gru_cell(x, h, w_ih, w_hh, b_ih=None, b_hh=None, reset_after: bool = True) -
         return gru_gates(_linear(x, w_ih, b_ih), _linear(h, w_hh, b_hh), h)
     xp = _linear(x, w_ih, b_ih)
     return gru_gates_before(xp if b_hh is None else xp + b_hh, h, w_hh)
+
+
+NONLINEARITIES = {"tanh": tanh, "relu": relu}
+
+
+def check_nonlinearity(op: str, name: str) -> str:
+    """``name``, which must be one of ``NONLINEARITIES``."""
+    if name not in NONLINEARITIES:
+        fail(errors.TinyattnError, op, "nonlinearity must be 'tanh' or 'relu'", f"{name!r} was got")
+    return name
+
+
+def rnn_cell(x, h, w_ih, w_hh, b_ih=None, b_hh=None, nonlinearity: str = "tanh") -> Tensor:
+    """One step of a plain RNN, tanh (or relu) of W_ih x + b_ih + W_hh h + b_hh: x (B, I), h (B, H), w_ih (H, I),
+    w_hh (H, H), biases (H,) → new h (B, H). Raises ShapeError. (Elman 1990.)
+    """
+    x, h, w_ih, w_hh, b_ih, b_hh = real_operands(x, h, w_ih, w_hh, b_ih, b_hh)
+    _check_cell("rnn_cell", x, h, w_ih, w_hh, 1)
+    activate = NONLINEARITIES[check_nonlinearity("rnn_cell", nonlinearity)]
+    return activate(_linear(x, w_ih, b_ih) + _linear(h, w_hh, b_hh))

@@ -197,3 +197,28 @@ def rms_norm(x, normalized_shape, weight=None, eps: float | None = None) -> Tens
     x = as_tensor(x)
     step = float(np.finfo(x.dtype if is_float(x.dtype) else FLOAT32).eps)
     return _normalize("rms_norm", x, normalized_shape, weight, eps=step if eps is None else eps)
+
+
+def group_norm(x, num_groups: int, weight=None, bias=None, eps: float = 1e-5) -> Tensor:
+    """``(x − mean) / √(var + eps) · weight + bias`` of x (N, C, …), with mean and variance of each of ``num_groups``
+    groups of channels, in each of the N.
+
+    weight, bias: (C,), a number a channel, or None for 1 and 0. Same shape and type as ``x`` (integers become
+    float32). Raises ShapeError for what doesn't fit. (Wu & He 2018, equations 1 and 7.)
+    """
+    x, weight, bias = real_operands(x, weight, bias)
+    if x.ndim < 2 or num_groups < 1 or x.shape[1] % num_groups:
+        must = "x must be (N, C, …), its channels C a multiple of num_groups"
+        fail(errors.ShapeError, "group_norm", must, f"shape {x.shape} and num_groups {num_groups} were got")
+    batch, channels, *places = x.shape
+    for given in (weight, bias):
+        if given is not None and given.shape != (channels,):
+            must = f"weight and bias must be ({channels},), one number a channel"
+            fail(errors.ShapeError, "group_norm", must, f"{given.shape} was got")
+    if x.size == 0:
+        return x
+    rows = reshape(x, (batch, num_groups, channels // num_groups * math.prod(places)))
+    y = reshape(layer_norm(rows, rows.shape[-1], eps=eps), x.shape)
+    channel = (channels, *(1 for _ in places))
+    y = y if weight is None else y * reshape(weight, channel)
+    return y if bias is None else y + reshape(bias, channel)
