@@ -91,3 +91,21 @@ def test_losses_of_pairs():
             lambda x, y, n=theirs, o=options | tensors: getattr(F, n)(x, y, **o),
             [np.asarray(x), np.asarray(y)], f"{ours} {shape} {options}",
         )  # fmt: skip
+
+
+def test_embedding():
+    rng = np.random.default_rng(3)
+    for _ in range(12):
+        size = int(rng.integers(2, 6))
+        padding = int(rng.integers(-size, size))
+        table, ids = (
+            rng.standard_normal((size, 3)),
+            rng.integers(0, size, tuple(rng.integers(1, 5, rng.integers(0, 3)))),
+        )
+        same(
+            lambda t, i, p=padding: ta.embedding(t, i, padding_idx=p) ** 2,
+            lambda t, i, p=padding: F.embedding(i, t, padding_idx=p) ** 2,
+            [table, ids], f"{size} {padding}",
+        )  # fmt: skip
+    negative = ta.embedding(w := ta.tensor(np.ones((3, 2))), [-1, 2, 0], padding_idx=2)
+    assert np.array_equal(ta.grad(negative.sum(), w).numpy(), [[1, 1], [0, 0], [0, 0]])

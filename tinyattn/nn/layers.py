@@ -10,11 +10,10 @@ from tinyattn.graph.tensor import Tensor, as_tensor, parameter
 from tinyattn.graph.types import fail
 from tinyattn.nn import init
 from tinyattn.nn.module import Module
-from tinyattn.ops.elementwise import equal, stop_gradient, where
 from tinyattn.ops.index import embedding
 from tinyattn.ops.linalg import matmul
 from tinyattn.ops.random import dropout
-from tinyattn.ops.shape import expand_dims, transpose
+from tinyattn.ops.shape import transpose
 
 
 class Linear(Module):
@@ -68,11 +67,7 @@ class Embedding(Module):
 
     def forward(self, indices: Tensor) -> Tensor:
         """Integers (…) → (…, embedding_dim)."""
-        indices = as_tensor(indices)
-        rows = embedding(self.weight, indices)
-        if self.padding_idx is None:
-            return rows
-        return where(expand_dims(equal(indices, self.padding_idx), -1), stop_gradient(rows), rows)
+        return embedding(self.weight, indices, self.padding_idx)
 
     def extra_repr(self) -> str:
         padding = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"

@@ -26,7 +26,7 @@ from tinyattn.graph.types import (
     normalize_axis,
 )
 from tinyattn.kernels import tiling
-from tinyattn.ops.elementwise import cast, equal, logical_and, where
+from tinyattn.ops.elementwise import cast, equal, logical_and, stop_gradient, where
 from tinyattn.ops.hand import bits
 from tinyattn.ops.shape import arange, broadcast_to, reshape, slice_, transpose
 
@@ -182,9 +182,18 @@ register(
 )
 
 
-def embedding(table, indices) -> Tensor:
-    """Rows of ``table`` (V, d) at integer ``indices`` (…): (…, d)."""
-    return take(table, indices, axis=0)
+def embedding(table, indices, padding_idx: int | None = None) -> Tensor:
+    """Rows of ``table`` (V, d) at integer ``indices`` (…): (…, d). No gradient reaches the row ``padding_idx``."""
+    table, indices = as_tensor(table), as_tensor(indices)
+    rows = take(table, indices, axis=0)
+    if padding_idx is None:
+        return rows
+    size = table.shape[0]
+    if not -size <= padding_idx < size:
+        must = f"padding_idx must lie in 0..{size - 1} (or −{size}..−1)"
+        fail(errors.ShapeError, "embedding", must, f"{padding_idx} was got")
+    padding = equal(where(indices < 0, indices + size, indices), padding_idx % size)
+    return where(reshape(padding, (*padding.shape, 1)), stop_gradient(rows), rows)
 
 
 def one_hot(indices, size: int, dtype=np.float32) -> Tensor:
