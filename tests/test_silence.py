@@ -186,6 +186,10 @@ CASES = {
         lambda q, k, v: [ta.attention(q, k, v, OPEN)], real(3, 4), real(5, 4), real(5, 2), x0=np.array([False, False, True]), x1=~OPEN.any(0), x2=~OPEN.any(0)
     ),
     "cross_entropy": of(lambda x: [ta.cross_entropy(x, TARGETS, ignore_index=9, label_smoothing=0.1)], real(4, 6), x0=TARGETS == 9),
+    "cross_entropy, weighted": of(
+        lambda x, w: [ta.cross_entropy(x, TARGETS, 9, 0.1, w), ta.cross_entropy(x, TARGETS, 9, 0.0, w, "none")], real(4, 6), np.ones(6, np.float32), x0=TARGETS == 9
+    ),
+    "nll_loss": of(lambda x: [ta.nll_loss(x, TARGETS, w, 9, "none") for w in (None, np.ones(6, np.float32))], real(4, 6), x0=TARGETS == 9),
     "linear_cross_entropy": of(
         lambda h, w, b: [ta.linear_cross_entropy(h, w, TARGETS, b, ignore_index=9)], real(4, 3), real(6, 3), real(6), x0=TARGETS == 9
     ),

@@ -21,7 +21,7 @@ from tinyattn.graph.operands import real_operands
 from tinyattn.graph.tensor import Tensor, as_tensor
 from tinyattn.graph.types import broadcast, fail, is_float
 from tinyattn.ops import reduce
-from tinyattn.ops.cross_entropy import check_smoothing, cross_entropy_rows, mean_of_rows
+from tinyattn.ops.cross_entropy import check_smoothing, counted_rows, cross_entropy_rows, mean_of_rows
 from tinyattn.ops.elementwise import abs, cast, equal, exp, less, log, logical_and, not_equal, softplus, where
 from tinyattn.ops.index import take, take_along_axis
 from tinyattn.ops.linalg import matmul
@@ -121,6 +121,7 @@ def cross_entropy(
     if weight is None:
         rows = cross_entropy_rows(logits, targets, ignore_index, label_smoothing)
         return mean_of_rows(rows, targets, ignore_index) if reduction == "mean" else _reduced(rows, reduction)
+    logits = counted_rows(logits, targets, ignore_index)
     rows = cross_entropy_rows(logits, targets, ignore_index)
     class_weight = _class_weight(op, weight, logits)
     weights = _weights_of(targets, class_weight, ignore_index)
@@ -151,6 +152,7 @@ def nll_loss(
         must = "log-probabilities (…, C) and targets (…) must agree but for the class axis"
         fail(errors.ShapeError, op, must, f"{log_p.shape} and {targets.shape} were got")
     safe = targets if ignore_index is None else where(not_equal(targets, ignore_index), targets, 0)
+    log_p = counted_rows(log_p, targets, ignore_index)
     losses = -squeeze(take_along_axis(log_p, expand_dims(safe, -1), -1), -1)
     if weight is not None:
         weights = _weights_of(targets, _class_weight(op, weight, log_p), ignore_index)
