@@ -9,7 +9,6 @@ import make_op_fixtures
 import numpy as np
 import pytest
 from engine import CompiledEvaluator, agree, compiled, op_names
-from op_rows_arrays import WITH_ZEROS
 from op_sample import FLOATS, close
 from op_table import ROWS
 
@@ -149,13 +148,6 @@ def test_derivatives_of_compiled_programs_are_those_of_finite_differences(row):
         order=sample.order,
         evaluate=CompiledEvaluator(),
     )
-
-
-@pytest.mark.xfail(
-    strict=True, reason="the rule of prod divides by the factors, which has no derivative where they are 0"
-)
-def test_second_derivative_of_a_product_of_zeros():
-    assert ta.gradcheck(lambda x: ta.prod(x, 1), WITH_ZEROS.arrays())
 
 
 @pytest.mark.parametrize("row", [row for row in ROWS if row.constant], ids=lambda row: row.name)

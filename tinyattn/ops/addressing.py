@@ -268,7 +268,9 @@ def _sharpen_backward_definition(weights, gamma, y, g):
     rest = g - reduce.sum(y * g, -1, keepdims=True)
     zero = equal(weights, 0)
     by_gamma = where(zero, 0, y * rest * log(where(zero, 1, weights)))
-    slope = _last(gamma) * power(relative, _last(gamma) - 1) / (total * top)
+    # At 0 neither the weight nor its slope changes with γ.
+    exponent = where(zero, stop_gradient(_last(gamma)), _last(gamma))
+    slope = exponent * power(relative, exponent - 1) / (total * top)
     return slope * rest, reduce.sum(by_gamma, -1)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from tinyattn import errors
 from tinyattn.graph.op import ZERO, Op, register
 from tinyattn.graph.operands import common_operands, real_operands
-from tinyattn.graph.tensor import Tensor, as_tensor, make
+from tinyattn.graph.tensor import Tensor, as_tensor, constant_value, make
 from tinyattn.graph.types import BOOL, FLOAT32, INT64, Type, as_dtype, broadcast, fail, is_float
 
 
@@ -210,10 +210,15 @@ minimum = _row(
 
 
 def _power_rule(g, y, a, b):
-    log_a = log(where(greater(a, 0), a, 1))
+    by_b = g * y * log(where(greater(a, 0), a, 1))
+    if b.op.name != "constant":
+        b = where(
+            greater(a, 0), b, stop_gradient(b)
+        )  # elsewhere y counts as constant in b: in its derivatives, too
+    elif constant_value(b).all():
+        return g * b * power(a, b - 1), by_b
     # At exponent 0 the derivative is 0 even at a = 0, where a^(b−1) is not finite.
-    da = where(equal(b, 0), 0, b * power(a, where(equal(b, 0), 1, b - 1)))
-    return g * da, g * y * log_a
+    return g * b * power(where(logical_and(equal(a, 0), equal(b, 0)), 1, a), b - 1), by_b
 
 
 power = _row(

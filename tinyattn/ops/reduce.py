@@ -13,7 +13,7 @@ from tinyattn.graph.tensor import Tensor, as_tensor, make
 from tinyattn.graph.types import BOOL, FLOAT32, INT64, Type, fail, is_float, normalize_axes, normalize_axis
 from tinyattn.ops.elementwise import cast, equal, exp, isfinite, log, stop_gradient, where
 from tinyattn.ops.folding import lower_cumsum, lower_reduce
-from tinyattn.ops.shape import broadcast_to, reshape
+from tinyattn.ops.shape import broadcast_to, pad, reshape, stack, transpose
 
 
 def _reduced_shape(shape, axes, keepdims):
@@ -101,15 +101,29 @@ def _gap(largest):
     return kinks
 
 
+def _others(x: Tensor) -> Tensor:
+    """Along the last axis, for each factor the product of all others: (…, n) → (…, n).
+
+    Made of products alone, so that it and its derivatives of any order are exact where factors are 0. Neighbours are
+    multiplied in pairs; what is left out for a factor is its neighbour times what is left out for the pair.
+    """
+    count = x.shape[-1]
+    if count < 2:
+        return broadcast_to(as_tensor(1, x), x.shape)
+    even = pad(x, [(0, 0)] * (x.ndim - 1) + [(0, count % 2)], 1)
+    left, right = even[..., ::2], even[..., 1::2]
+    rest = _others(left * right)
+    return reshape(stack([rest * right, rest * left], -1), even.shape)[..., :count]
+
+
 def _prod_rule(g, node):
-    # The product of the others: y/x where no factor is 0; the product of the rest where x is the only 0.
     x, axes = node.inputs[0], node.attrs["axes"]
-    is_zero = equal(x, 0)
-    safe = where(is_zero, 1, x)
-    zeros = sum(cast(is_zero, x.dtype), axes, keepdims=True)
-    rest = prod(safe, axes, keepdims=True)
-    others = where(equal(zeros, 0), rest / safe, where(equal(zeros, cast(is_zero, x.dtype)), rest, 0))
-    return (_keep(g, node) * others,)
+    order = (*(a for a in range(x.ndim) if a not in axes), *axes)
+    kept = x.ndim - len(axes)
+    last = transpose(x, order)
+    others = _others(reshape(last, (*last.shape[:kept], math.prod(last.shape[kept:]))))
+    back = tuple(int(a) for a in np.argsort(order))
+    return (_keep(g, node) * transpose(reshape(others, last.shape), back),)
 
 
 sum = _row("sum", np.sum, lambda g, node: (_spread(g, node),), "Σ {0}", "ḡ repeated", empty_ok=True)
