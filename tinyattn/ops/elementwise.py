@@ -212,9 +212,8 @@ minimum = _row(
 def _power_rule(g, y, a, b):
     by_b = g * y * log(where(greater(a, 0), a, 1))
     if b.op.name != "constant":
-        b = where(
-            greater(a, 0), b, stop_gradient(b)
-        )  # elsewhere y counts as constant in b: in its derivatives, too
+        # Where a isn't positive y counts as constant in b, and so must its derivatives.
+        b = where(greater(a, 0), b, stop_gradient(b))
     elif constant_value(b).all():
         return g * b * power(a, b - 1), by_b
     # At exponent 0 the derivative is 0 even at a = 0, where a^(b−1) is not finite.
