@@ -52,6 +52,7 @@ CASES = {
     "log_softmax": ta.log_softmax,
     "log_softmax, masked": lambda s: ta.where(OPEN, ta.log_softmax(s, mask=OPEN), 0),
     "log of a softmax": lambda s: ta.log(ta.softmax(s)),
+    "log Σ exp": lambda s: ta.log(ta.exp(s).sum(-1)) - s[:, 0],
     "cross_entropy": lambda s: ta.cross_entropy(s, TARGETS),
     "cross_entropy, smoothed": lambda s: ta.cross_entropy(s, TARGETS, label_smoothing=0.25),
     "cross_entropy, ignoring": lambda s: ta.cross_entropy(s, TARGETS, ignore_index=5),
@@ -72,7 +73,7 @@ CASES = {
     "sharpened softmax": lambda s: ta.sharpen(ta.softmax(s), 2.0),
     "memory_read": lambda s: ta.memory_read(ta.softmax(s), eighths(6, 4)),
 }  # fmt: skip
-ROUNDED = {"logsumexp", "logsumexp of everything"}
+ROUNDED = {"logsumexp", "logsumexp of everything", "log Σ exp"}
 """Their values subtract a score from a log-sum of the size of the scores; only derivatives can be exact."""
 
 
@@ -86,6 +87,9 @@ def both_derivatives(function, array, dtype):
     return [y, gradient, ta.grad((gradient * d).sum(), x)]
 
 
+REWRITTEN = {"log Σ exp"}
+"""What they say, taken literally, is infinite; a rule puts a stable form in its place, and in that of its first derivative."""
+
 WAYS = {
     "compiled": lambda results: ta.Program(results).run(),
     "without rewriting": lambda results: ta.Program(results, rewriting=False).run(),
@@ -96,6 +100,8 @@ WAYS = {
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", CASES)
 def test_a_common_offset_changes_nothing(name, way):
+    if name in REWRITTEN and way != "compiled":
+        return
     function, scores = CASES[name], eighths(3, 6)
     plain = WAYS[way](both_derivatives(function, scores, np.float32))
     right = reference.evaluate(both_derivatives(function, scores, np.float64))
@@ -104,6 +110,8 @@ def test_a_common_offset_changes_nothing(name, way):
         for what, before, found, exact in zip(
             ("value", "gradient", "second"), plain, shifted, right, strict=True
         ):
+            if what == "second" and name in REWRITTEN:
+                continue
             assert np.abs(before - exact).max() <= 1e-5 * max(1, np.abs(exact).max()), what
             if what != "value" or name not in ROUNDED:
                 assert np.array_equal(found, before), f"{what} at {offset}: {found} is not {before}"
@@ -113,7 +121,9 @@ def test_a_common_offset_changes_nothing(name, way):
 @pytest.mark.parametrize("name", CASES)
 def test_rows_of_gradients_have_sum_0(name, offset):
     scores = eighths(3, 6) + np.float32(offset)
-    rows = ta.Program(both_derivatives(CASES[name], scores, np.float32)[1:]).run()
+    rows = ta.Program(
+        both_derivatives(CASES[name], scores, np.float32)[1 : 2 if name in REWRITTEN else 3]
+    ).run()
     for g in rows:
         assert np.isfinite(g).all()
         total = g.astype(np.float64).sum(None if name == "logsumexp of everything" else -1)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 from tinyattn.graph import scope
 from tinyattn.graph.body import Body
-from tinyattn.graph.tensor import Tensor, make, output
+from tinyattn.graph.tensor import Tensor, constant_value, make, output
 from tinyattn.graph.text import to_text
 from tinyattn.graph.traverse import rebuild, topological, transform
 from tinyattn.graph.verify import VerifyError, verify
@@ -197,3 +197,19 @@ def rebuild_scan(
     for value, renewed in zip(stacked, renamed.outputs[count:], strict=True):
         names["stack", value] = ("stack", renewed)
     return new, names
+
+
+def number(node: Tensor) -> float | None:
+    """The number that every element of a node is known to be, if there is one."""
+    while node.op.name in ("broadcast_to", "reshape", "transpose", "slice", "stop_gradient"):
+        node = node.inputs[0]
+    if node.op.name != "constant" or node.size == 0:
+        return None
+    value = constant_value(node)
+    first = value.flat[0]
+    return first.item() if value.size == 1 or (value == first).all() else None
+
+
+def spread(node: Tensor, like: Tensor) -> Tensor:
+    """A node broadcast to another's shape."""
+    return node if node.shape == like.shape else make("broadcast_to", node, shape=like.shape)

@@ -1,29 +1,15 @@
-"""The rules: constant folding, algebra that is exact, and forms that are numerically stable."""
+"""The rules: constant folding, and algebra that is exact. (Those that stabilise are in ``stable.py``.)"""
 
 import numpy as np
 
 from tinyattn.graph.body import Body
 from tinyattn.graph.tensor import Tensor, constant, constant_value, make
 from tinyattn.graph.traverse import rebuild, transform
-from tinyattn.rewrite.rule import RULES, rule
+from tinyattn.rewrite import stable as _stable  # noqa: F401  (registers the stabilising rules)
+from tinyattn.rewrite.rule import RULES, number, rule, spread
 
 _FOLD_LIMIT = 4096
 """Largest result, in elements, of constant folding."""
-
-
-def number(node: Tensor) -> float | None:
-    """The number that every element of a node is known to be, if there is one."""
-    while node.op.name in ("broadcast_to", "reshape", "transpose", "slice", "stop_gradient"):
-        node = node.inputs[0]
-    if node.op.name != "constant" or node.size == 0:
-        return None
-    value = constant_value(node)
-    first = value.flat[0]
-    return first.item() if value.size == 1 or (value == first).all() else None
-
-
-def _spread(node: Tensor, like: Tensor) -> Tensor:
-    return node if node.shape == like.shape else make("broadcast_to", node, shape=like.shape)
 
 
 @rule("fold-constants", "f(constants) → constant", "exact")
@@ -53,20 +39,20 @@ def add_zero(node: Tensor) -> Tensor | None:
     a, b = node.inputs
     for x, other in ((a, b), (b, a)):
         if number(other) == 0:
-            return _spread(x, node)
+            return spread(x, node)
     return None
 
 
 @rule("subtract-zero", "x − 0 → x", "exact", "sub")
 def subtract_zero(node: Tensor) -> Tensor | None:
     a, b = node.inputs
-    return _spread(a, node) if number(b) == 0 else None
+    return spread(a, node) if number(b) == 0 else None
 
 
 @rule("zero-minus", "0 − x → −x", "exact", "sub")
 def zero_minus(node: Tensor) -> Tensor | None:
     a, b = node.inputs
-    return make("neg", _spread(b, node)) if number(a) == 0 else None
+    return make("neg", spread(b, node)) if number(a) == 0 else None
 
 
 @rule("multiply-one", "x · 1 → x", "exact", "mul")
@@ -74,7 +60,7 @@ def multiply_one(node: Tensor) -> Tensor | None:
     a, b = node.inputs
     for x, other in ((a, b), (b, a)):
         if number(other) == 1:
-            return _spread(x, node)
+            return spread(x, node)
     return None
 
 
@@ -83,14 +69,14 @@ def multiply_minus_one(node: Tensor) -> Tensor | None:
     a, b = node.inputs
     for x, other in ((a, b), (b, a)):
         if number(other) == -1:
-            return make("neg", _spread(x, node))
+            return make("neg", spread(x, node))
     return None
 
 
 @rule("divide-one", "x / 1 → x", "exact", "div")
 def divide_one(node: Tensor) -> Tensor | None:
     a, b = node.inputs
-    return _spread(a, node) if number(b) == 1 else None
+    return spread(a, node) if number(b) == 1 else None
 
 
 @rule("multiply-square", "x · x → x²", "exact", "mul")
@@ -225,63 +211,6 @@ def rows_of_sum(node: Tensor) -> Tensor | None:
                 total = make("add", table, make("reshape", row, shape=row.shape[-1:]))
                 return make("take", total, indices, axis=0)
     return None
-
-
-@rule("log-softmax", "log softmax(x) → log_softmax(x)", "stabilising", "log")
-def log_softmax(node: Tensor) -> Tensor | None:
-    inner = node.inputs[0]
-    return make("log_softmax", *inner.inputs) if inner.op.name == "softmax" else None
-
-
-@rule("log1p", "log(1 + x) → log1p(x)", "stabilising", "log")
-def log1p(node: Tensor) -> Tensor | None:
-    inner = node.inputs[0]
-    if inner.op.name == "add":
-        a, b = inner.inputs
-        for x, other in ((a, b), (b, a)):
-            if number(other) == 1:
-                return make("log1p", _spread(x, node))
-    return None
-
-
-@rule("softplus", "log1p(exp(x)) → softplus(x)", "stabilising", "log1p")
-def softplus(node: Tensor) -> Tensor | None:
-    inner = node.inputs[0]
-    return make("softplus", inner.inputs[0]) if inner.op.name == "exp" else None
-
-
-@rule("log-sigmoid", "log σ(x) → −softplus(−x)", "stabilising", "log")
-def log_sigmoid(node: Tensor) -> Tensor | None:
-    inner = node.inputs[0]
-    return make("neg", make("softplus", make("neg", inner.inputs[0]))) if inner.op.name == "sigmoid" else None
-
-
-@rule("expm1", "exp(x) − 1 → expm1(x)", "stabilising", "sub")
-def expm1(node: Tensor) -> Tensor | None:
-    a, b = node.inputs
-    return (
-        make("expm1", a.inputs[0])
-        if a.op.name == "exp" and number(b) == 1 and a.shape == node.shape
-        else None
-    )
-
-
-@rule("logsumexp", "log Σ exp(x) → max + log Σ exp(x − max)", "stabilising", "log")
-def logsumexp(node: Tensor) -> Tensor | None:
-    total = node.inputs[0]
-    if total.op.name != "sum" or total.inputs[0].op.name != "exp":
-        return None
-    x, axes = total.inputs[0].inputs[0], total.attrs["axes"]
-    if not axes or x.size == 0:
-        return None
-    if x.op.name == "sub" and number(x.inputs[1]) is None and x.inputs[1].shape != x.shape:
-        return None  # something, most likely the maximum, has been taken out already
-    kept = tuple(1 if a in axes else s for a, s in enumerate(x.shape))
-    top = make("reshape", make("max", x, axes=axes, keepdims=False), shape=kept)
-    zero = constant(0, x.dtype)
-    top = make("where", make("isfinite", top), top, zero)
-    shifted = make("sum", make("exp", make("sub", x, top)), axes=axes, keepdims=total.attrs["keepdims"])
-    return make("add", make("log", shifted), make("reshape", top, shape=node.shape))
 
 
 def expand_definition(node: Tensor) -> Tensor | None:

@@ -31,6 +31,11 @@ _STABLE_WHEN_SEEN = {
 """(user, node): a stabilising rule looks at both, so that a user of a remembered value must see how it was made.
 Having looked at a softmax must not change what its logarithm is.
 """
+_SLOPE_WHEN_SEEN = {
+    ("div", "softmax"), ("softmax_backward", "softmax"), ("div", "sum"), ("mul", "exp"), ("div", "sigmoid"),
+    ("mul", "sigmoid"), ("sub", "sigmoid"), ("div", "add"), ("add", "exp"),
+}  # fmt: skip
+"""The same for rules about derivatives, where the user belongs to one (or is a sum of exponentials)."""
 
 _programs: "OrderedDict[Any, Program]" = OrderedDict()
 
@@ -118,7 +123,7 @@ def _remembered(roots: list[Tensor]) -> set[Tensor]:
                 continue
             if (
                 source._memo is not None
-                and (node.op.name, source.op.name) not in _STABLE_WHEN_SEEN
+                and not _seen_through(node, source)
                 and (source in start or _known(source))
             ):
                 start.add(source)
@@ -126,6 +131,14 @@ def _remembered(roots: list[Tensor]) -> set[Tensor]:
                 inside.add(source)
                 stack.append(source)
     return start - inside
+
+
+def _seen_through(user: Tensor, node: Tensor) -> bool:
+    """Whether a stabilising rule may look at a user and a node together."""
+    pair = user.op.name, node.op.name
+    if pair in _STABLE_WHEN_SEEN:
+        return True
+    return pair in _SLOPE_WHEN_SEEN and (user.origin is not None or pair == ("add", "exp"))
 
 
 def _program(
