@@ -1,5 +1,7 @@
 """Rows of the op table: convolutions, transposed convolutions and pooling."""
 
+import math
+
 import numpy as np
 from op_sample import Row, apart, fixed, real, sample
 
@@ -50,28 +52,53 @@ def convolve(x, weight, g, stride, padding, dilation, size=None, wanted="y"):
     return result
 
 
-def _positions(sizes, window, stride, padding, dilation):
-    rules = zip(sizes, window, *map(_pair, (stride, padding, dilation)), strict=True)
-    return tuple((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in rules)
+def _positions(sizes, window, stride, around, dilation):
+    rules = zip(sizes, window, *map(_pair, (stride, around, dilation)), strict=True)
+    return tuple((n + a - d * (k - 1) - 1) // s + 1 for n, k, s, a, d in rules)
 
 
-def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1):
-    size = _positions(x.shape[2:], weight.shape[2:], stride, padding, dilation)
-    y = convolve(x, weight, None, stride, padding, dilation, size)
-    return y if bias is None else y + bias[:, None, None]
+def _groups(convolution):
+    """Groups one after the other, whatever the engine does."""
+
+    def grouped(x, weight, bias=None, *, groups=1, **attrs):
+        parts = zip(np.split(x, groups, 1), np.split(weight, groups), strict=True)
+        y = np.concatenate([convolution(*part, **attrs) for part in parts], 1)
+        return y if bias is None else y + bias.reshape(-1, *[1] * (y.ndim - 2))
+
+    return grouped
 
 
-def conv1d(x, weight, bias=None, stride=1, padding=0, dilation=1, causal=False):
-    before = (weight.shape[2] - 1) * dilation if causal else padding
-    x = np.pad(x, ((0, 0), (0, 0), (before, 0 if causal else padding)))
-    return conv2d(x[:, :, None], weight[:, :, None], bias, (1, stride), 0, (1, dilation))[:, :, 0]
+@_groups
+def conv2d(x, weight, stride=1, padding=0, dilation=1):
+    whole = tuple(d * (k - 1) for d, k in zip(_pair(dilation), weight.shape[2:], strict=True))
+    words = {"same": (tuple(n // 2 for n in whole), whole), "valid": (0, 0)}
+    before, around = words[padding] if padding in words else (padding, tuple(2 * p for p in _pair(padding)))
+    size = _positions(x.shape[2:], weight.shape[2:], stride, around, dilation)
+    return convolve(x, weight, None, stride, before, dilation, size)
 
 
-def conv_transpose2d(x, weight, bias=None, stride=1, padding=0, output_padding=0):
-    sides = zip(x.shape[2:], weight.shape[2:], *map(_pair, (stride, padding, output_padding)), strict=True)
-    size = tuple((n - 1) * s - 2 * p + k + m for n, k, s, p, m in sides)
-    y = convolve(None, weight, x, stride, padding, 1, size, "x")
-    return y if bias is None else y + bias[:, None, None]
+def conv1d(x, weight, bias=None, stride=1, padding=0, dilation=1, causal=False, groups=1):
+    if causal:
+        x = np.pad(x, ((0, 0), (0, 0), ((weight.shape[2] - 1) * dilation, 0)))
+    padding = padding if isinstance(padding, str) else (0, padding)
+    return conv2d(
+        x[:, :, None],
+        weight[:, :, None],
+        bias,
+        stride=(1, stride),
+        padding=padding,
+        dilation=(1, dilation),
+        groups=groups,
+    )[:, :, 0]
+
+
+@_groups
+def conv_transpose2d(x, weight, stride=1, padding=0, output_padding=0, dilation=1):
+    sides = zip(
+        x.shape[2:], weight.shape[2:], *map(_pair, (stride, padding, output_padding, dilation)), strict=True
+    )
+    size = tuple((n - 1) * s - 2 * p + d * (k - 1) + 1 + m for n, k, s, p, m, d in sides)
+    return convolve(None, weight, x, stride, padding, dilation, size, "x")
 
 
 def _torch_conv1d(t, x, weight, bias=None, causal=False, dilation=1, **attrs):
@@ -94,6 +121,10 @@ CONVOLUTION_ROWS = [
             sample(real(1, 70, 6, 5), real(9, 70, 3, 3), real(9), padding=1),
             sample(real(1, 3, 40, 41), real(5, 3, 4, 4), real(5), stride=2, padding=1),
             sample(real(1, 300, 3, 3), real(3, 300, 2, 2), stride=2, padding=1),
+            sample(real(2, 2, 5, 4), real(3, 2, 2, 3), real(3), padding="same"), sample(real(1, 2, 5, 4), real(2, 2, 4, 2), padding="same", dilation=(1, 2)),
+            sample(real(2, 2, 4, 4), real(3, 2, 2, 3), padding="valid"), sample(real(2, 4, 5, 4), real(6, 2, 3, 2), real(6), groups=2, stride=2, padding=1),
+            sample(real(2, 3, 5, 4), real(3, 1, 3, 2), real(3), groups=3, padding=(1, 0)), sample(real(1, 2, 5, 6), real(4, 1, 2, 2), groups=2, stride=(2, 1), dilation=2),
+            sample(real(0, 2, 4, 4), real(2, 1, 2, 2), groups=2),
         ],
         torch=lambda t, x, w, b=None, **a: t.conv2d(x, w, b, **a),
         errors=[
@@ -111,6 +142,15 @@ CONVOLUTION_ROWS = [
              "[conv2d] stride must be one or two integers ≥ 1, but 0 was got."),
             (lambda: ta.conv2d(_float(2, 3, 5, 5), _float(4, 3, 3, 3), padding=(1, -1)), ShapeError,
              "[conv2d] padding must be one or two integers ≥ 0, but (1, -1) was got."),
+            (lambda: ta.conv2d(_float(2, 4, 5, 5), _float(4, 4, 3, 3), groups=2), ShapeError,
+             "[conv2d] x (N, C, H, W) must have as many channels as the weight (O, C, KH, KW) in 2 groups, but 4 against 8 were got, shapes (2, 4, 5, 5) and (4, 4, 3, 3)."),
+            (lambda: ta.conv2d(_float(2, 4, 5, 5), _float(3, 2, 3, 3), groups=2), ShapeError,
+             "[conv2d] the first axis of the weight must be a multiple of groups = 2, but shape (3, 2, 3, 3) was got."),
+            (lambda: ta.conv2d(_float(2, 4, 5, 5), _float(3, 4, 3, 3), groups=0), ShapeError, "[conv2d] groups must be an integer ≥ 1, but 0 was got."),
+            (lambda: ta.conv2d(_float(2, 3, 5, 5), _float(4, 3, 3, 3), stride=2, padding="same"), ShapeError,
+             "[conv2d] padding 'same' needs stride 1, so that the result can have the size of x, but stride (2, 2) was got."),
+            (lambda: ta.conv2d(_float(2, 3, 5, 5), _float(4, 3, 3, 3), padding="full"), ShapeError,
+             "[conv2d] padding must be one or two integers ≥ 0, 'same' or 'valid', but 'full' was got."),
             (lambda: ta.conv2d(_float(2, 3, 5, 5), _float(0, 3, 3, 3)), ShapeError,
              "[conv2d] the weight must not be empty, but shape (0, 3, 3, 3) was got."),
         ],
@@ -121,7 +161,8 @@ CONVOLUTION_ROWS = [
             sample(real(2, 3, 7), real(4, 3, 3), real(4)), sample(real(2, 3, 9), real(2, 3, 2), stride=2, padding=1),
             sample(real(2, 2, 9), real(3, 2, 2), real(3), dilation=4, causal=True), sample(real(1, 2, 5), real(2, 2, 3), causal=True, stride=2),
             sample(real(1, 2, 4), real(2, 2, 3), dilation=8, causal=True), sample(real(2, 5, 70), real(6, 5, 3), real(6), dilation=2, padding=2),
-            sample(real(2, 2, 1), real(3, 2, 1)), sample(real(0, 2, 3), real(3, 2, 2)),
+            sample(real(2, 2, 1), real(3, 2, 1)), sample(real(0, 2, 3), real(3, 2, 2)), sample(real(2, 3, 6), real(3, 1, 4), real(3), groups=3, padding="same"),
+            sample(real(2, 4, 6), real(2, 2, 3), groups=2, causal=True),
         ],
         torch=_torch_conv1d,
         errors=[
@@ -142,7 +183,9 @@ CONVOLUTION_ROWS = [
             sample(real(1, 2, 3, 3), real(2, 3, 1, 1), real(3), stride=2), sample(real(0, 2, 3, 3), real(2, 3, 2, 2), stride=2),
             sample(real(2, 20, 5, 4), real(20, 6, 4, 4), real(6), stride=2, padding=1), sample(real(1, 2, 3, 3), real(2, 2, 3, 3), padding=2),
             sample(real(3, 5, 7, 7), real(5, 4, 3, 3), real(4), padding=1), sample(real(1, 300, 3, 2), real(300, 2, 3, 3), real(2), stride=2),
-            sample(real(2, 9, 5, 4), real(9, 1, 4, 4), real(1), stride=2, padding=1),
+            sample(real(2, 9, 5, 4), real(9, 1, 4, 4), real(1), stride=2, padding=1), sample(real(2, 2, 3, 4), real(2, 3, 3, 2), dilation=(2, 3), stride=2, padding=1),
+            sample(real(1, 2, 3, 3), real(2, 1, 2, 2), dilation=3, stride=2, output_padding=2), sample(real(2, 4, 3, 3), real(4, 2, 3, 2), real(4), groups=2, stride=2),
+            sample(real(2, 3, 3, 4), real(3, 2, 3, 3), real(6), groups=3, stride=2, padding=1, output_padding=1),
         ],
         torch=lambda t, x, w, b=None, **a: t.conv_transpose2d(x, w, b, **a),
         errors=[
@@ -150,7 +193,7 @@ CONVOLUTION_ROWS = [
              "[conv_transpose2d] x (N, C, H, W) must have as many channels as the weight (C, O, KH, KW), but 3 against 4 were got, "
              "shapes (2, 3, 5, 5) and (4, 3, 2, 2)."),
             (lambda: ta.conv_transpose2d(_float(2, 3, 5, 5), _float(3, 3, 2, 2), stride=2, output_padding=2), ShapeError,
-             "[conv_transpose2d] output_padding must be smaller than the stride, but (2, 2) and stride (2, 2) were got."),
+             "[conv_transpose2d] output_padding must be smaller than the stride or the dilation, but (2, 2), stride (2, 2) and dilation (1, 1) were got."),
             (lambda: ta.conv_transpose2d(_float(2, 3, 2, 2), _float(3, 3, 2, 2), padding=2), ShapeError,
              "[conv_transpose2d] padding must leave something of the result, but x (2, 3, 2, 2), weight (3, 3, 2, 2) and padding (2, 2) "
              "give a result of (-1, -1)."),
@@ -171,28 +214,64 @@ CONVOLUTION_ROWS = [
 # Pooling.
 
 
-def _windows(x, kernel_size, stride, padding, value):
-    """(N, C, H′, W′, taps)."""
-    kernel, padding = _pair(kernel_size), _pair(padding)
+def _windows(x, kernel_size, stride, padding, value, dilation=1, ceil_mode=False, size=None):
+    """(N, C, H′, W′, taps), window by window."""
+    kernel, padding, dilation = _pair(kernel_size), _pair(padding), _pair(dilation)
     stride = kernel if stride is None else _pair(stride)
-    x = np.pad(x, ((0, 0), (0, 0), *((p, p) for p in padding)), constant_values=value)
-    seen = np.lib.stride_tricks.sliding_window_view(x, kernel, (2, 3))[:, :, :: stride[0], :: stride[1]]
+    if size is None:
+        rules = zip(x.shape[2:], kernel, stride, padding, dilation, strict=True)
+        size = []
+        for n, k, s, p, d in rules:
+            count = (n + 2 * p - d * (k - 1) - 1) / s + 1
+            count = math.ceil(count) if ceil_mode else math.floor(count)
+            size.append(count - (ceil_mode and (count - 1) * s >= n + p))
+    x = np.pad(x, ((0, 0), (0, 0), *((p, 50) for p in padding)), constant_values=value)
+    seen = np.empty((*x.shape[:2], *size, *kernel), x.dtype)
+    for r, c, i, j in np.ndindex(*size, *kernel):
+        seen[:, :, r, c, i, j] = x[:, :, r * stride[0] + i * dilation[0], c * stride[1] + j * dilation[1]]
     return seen.reshape(*seen.shape[:4], kernel[0] * kernel[1])
 
 
-def max_pool2d(x, kernel_size, stride=None, padding=0):
-    return _windows(x, kernel_size, stride, padding, -np.inf).max(-1)
+def max_pool2d(x, kernel_size, stride=None, padding=0, **attrs):
+    return _windows(x, kernel_size, stride, padding, -np.inf, **attrs).max(-1)
 
 
-def avg_pool2d(x, kernel_size, stride=None, padding=0):
-    return _windows(x, kernel_size, stride, padding, 0).mean(-1)
+def avg_pool2d(
+    x, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None
+):
+    inside = np.ones((1, 1, *x.shape[2:]))
+    if count_include_pad:
+        inside = np.pad(inside, ((0, 0), (0, 0), *((p, p) for p in _pair(padding))), constant_values=1)
+    counts = _windows(
+        inside,
+        kernel_size,
+        stride,
+        0 if count_include_pad else padding,
+        0,
+        size=_windows(x, kernel_size, stride, padding, 0, 1, ceil_mode).shape[2:4],
+    ).sum(-1)
+    return _windows(x, kernel_size, stride, padding, 0, 1, ceil_mode).sum(-1) / (divisor_override or counts)
 
 
-def _max_backward(x, g, kernel, stride, padding):
+def adaptive_avg_pool2d(x, output_size):
+    size = [n if r is None else r for r, n in zip(_pair(output_size), x.shape[2:], strict=True)]
+    y = np.empty((*x.shape[:2], *size))
+    for r, c in np.ndindex(*size):
+        (a, b), (e, f) = (
+            (i * n // m, math.ceil((i + 1) * n / m))
+            for i, n, m in zip((r, c), x.shape[2:], size, strict=True)
+        )
+        y[:, :, r, c] = x[:, :, a:b, e:f].mean((2, 3))
+    return y
+
+
+def _max_backward(x, g, kernel, stride, padding, size):
     area = x.shape[2] * x.shape[3]
     numbers = np.arange(1, area + 1).reshape(1, 1, *x.shape[2:])
-    chosen = _windows(x, kernel, stride, padding, -np.inf).argmax(-1)[..., None]
-    places = np.broadcast_to(_windows(numbers, kernel, stride, padding, 0), (*g.shape, kernel[0] * kernel[1]))
+    chosen = _windows(x, kernel, stride, padding, -np.inf, size=size).argmax(-1)[..., None]
+    places = np.broadcast_to(
+        _windows(numbers, kernel, stride, padding, 0, size=size), (*g.shape, kernel[0] * kernel[1])
+    )
     places = np.take_along_axis(places, chosen, -1)[..., 0] - 1
     result = np.zeros((*x.shape[:2], area))
     for n, c, r, s in np.ndindex(g.shape):
@@ -204,7 +283,7 @@ _TIES = fixed([[[[1.0, 1.0, 0.0], [1.0, 1.0, 2.0], [2.0, 0.0, 2.0]]]])
 _NAN = fixed([[[[np.nan, 1.0, 0.0, -np.inf, 3.0, 1.0], [1.0, 1.0, -np.inf, -np.inf, 2.0, np.nan]]]])
 
 
-def _pool_row(name, numpy, special):
+def _pool_row(name, numpy, special, *more):
     call = getattr(ta, name)
     return Row(
         name, call, numpy,
@@ -212,6 +291,8 @@ def _pool_row(name, numpy, special):
             sample(apart(2, 2, 4, 6), kernel_size=2), sample(apart(1, 2, 5, 5), kernel_size=3, stride=2, padding=1),
             sample(apart(2, 1, 5, 4), kernel_size=(3, 2), stride=1), sample(apart(2, 3, 7, 8), kernel_size=2, stride=3, padding=(1, 0)),
             sample(apart(0, 2, 4, 4), kernel_size=2), sample(apart(2, 3, 12, 13), kernel_size=2),
+            sample(apart(2, 2, 5, 6), kernel_size=(2, 3), stride=2, padding=(0, 1), ceil_mode=True), sample(apart(1, 2, 3, 5), kernel_size=4, stride=2, ceil_mode=True, padding=1),
+            *more,
         ],
         torch=lambda t, x, **a: getattr(t.nn.functional, name)(x, **a),
         special=special,
@@ -224,13 +305,24 @@ def _pool_row(name, numpy, special):
     )  # fmt: skip
 
 
-_OVERLAPPING = {"kernel": (2, 2), "stride": (1, 1), "padding": (0, 0)}
+_OVERLAPPING = {"kernel": (2, 2), "stride": (1, 1), "padding": (0, 0), "size": (3, 3)}
 POOLING_ROWS = [
-    _pool_row("max_pool2d", max_pool2d, [sample(_NAN, kernel_size=2)]),
-    _pool_row("avg_pool2d", avg_pool2d, []),
+    _pool_row("max_pool2d", max_pool2d, [sample(_NAN, kernel_size=2), sample(_NAN, kernel_size=(1, 2), stride=1, dilation=2)],
+              sample(apart(1, 2, 6, 5), kernel_size=2, dilation=2, stride=1), sample(apart(1, 2, 6, 7), kernel_size=(2, 3), dilation=(3, 2), stride=2, padding=1, ceil_mode=True)),
+    _pool_row("avg_pool2d", avg_pool2d, [],
+              sample(apart(1, 2, 5, 6), kernel_size=3, stride=2, padding=1, count_include_pad=False),
+              sample(apart(1, 2, 5, 6), kernel_size=(2, 3), stride=2, padding=1, count_include_pad=False, ceil_mode=True), sample(apart(1, 2, 4, 4), kernel_size=2, divisor_override=3)),
+    Row("adaptive_avg_pool2d", ta.adaptive_avg_pool2d, adaptive_avg_pool2d,
+        [sample(real(2, 2, 5, 6), output_size=1), sample(real(2, 2, 5, 6), output_size=(3, 2)), sample(real(1, 2, 5, 4), output_size=(None, 3)), sample(real(1, 2, 3, 2), output_size=(5, 4)),
+         sample(real(0, 2, 4, 4), output_size=2)],
+        torch=lambda t, x, output_size: t.nn.functional.adaptive_avg_pool2d(x, output_size),
+        errors=[
+            (lambda: ta.adaptive_avg_pool2d(_float(2, 3, 4), 2), ShapeError, "[adaptive_avg_pool2d] x must have the axes (N, C, H, W), but shape (2, 3, 4) was got."),
+            (lambda: ta.adaptive_avg_pool2d(_float(1, 1, 4, 4), 0), ShapeError, "[adaptive_avg_pool2d] output_size must be one or two integers ≥ 1, but (0, 0) was got."),
+        ]),
     Row("max_pool2d_backward", lambda x, g, **a: make("max_pool2d_backward", x, g, **a), _max_backward,
-        [sample(apart(1, 2, 4, 4), real(1, 2, 3, 3), **_OVERLAPPING), sample(apart(2, 2, 5, 7), real(2, 2, 3, 4), kernel=(3, 3), stride=(2, 2), padding=(1, 1))],
-        special=[sample(_TIES, real(1, 1, 2, 2), **_OVERLAPPING)]),
+        [sample(apart(1, 2, 4, 4), real(1, 2, 3, 3), **_OVERLAPPING), sample(apart(2, 2, 5, 7), real(2, 2, 3, 4), kernel=(3, 3), stride=(2, 2), padding=(1, 1), size=(3, 4))],
+        special=[sample(_TIES, real(1, 1, 2, 2), **_OVERLAPPING | {"size": (2, 2)})]),
 ]  # fmt: skip
 
 CONVOLUTION_ROWS += POOLING_ROWS
@@ -282,10 +374,11 @@ def proof_cases():
         (normal(1, 2, 2, 2), normal(2, 2, 2, 2), normal(2)),
         {**strided, "size": (6, 6)},
     )
-    for kind, shape, kernel, stride, padding in (
-        ("apart", (2, 2, 4, 6), (2, 2), (2, 2), (0, 0)),
-        ("overlapping", (1, 2, 5, 5), (3, 2), (1, 2), (1, 1)),
+    for kind, shape, kernel, stride, padding, size in (
+        ("apart", (2, 2, 4, 6), (2, 2), (2, 2), (0, 0), (2, 3)),
+        ("overlapping", (1, 2, 5, 5), (3, 2), (1, 2), (1, 1), (5, 3)),
+        ("reaching beyond", (1, 2, 5, 6), (2, 3), (2, 2), (0, 1), (3, 4)),
     ):
-        attrs = {"kernel": kernel, "stride": stride, "padding": padding}
+        attrs = {"kernel": kernel, "stride": stride, "padding": padding, "size": size}
         yield "max_pool2d", kind, (normal(*shape),), attrs
         yield "max_pool2d", f"{kind}, ties", (rng.integers(0, 2, shape).astype(np.float64),), attrs

@@ -38,6 +38,16 @@ def layers(library, spectral, kind):
         for k in (0, 3):
             spectral(found[k])
         return found
+    if kind == "groups":
+        return [
+            library.Conv2d(4, 8, 3, padding="same", groups=4, bias=False),
+            library.Conv2d(8, 6, (3, 2), groups=2, stride=(1, 2), padding="valid"),
+            library.MaxPool2d(2, 1, dilation=2, ceil_mode=True),
+            library.ConvTranspose2d(6, 6, 3, groups=6, dilation=2, stride=2, output_padding=1),
+            library.AvgPool2d(3, 2, 1, ceil_mode=True, count_include_pad=False),
+            spectral(library.ConvTranspose2d(6, 4, 2, groups=2)),
+            library.AdaptiveAvgPool2d((None, 3)),
+        ]
     return [
         library.Conv1d(3, 6, 3, stride=2, padding=1, dilation=2),
         library.BatchNorm1d(6, momentum=0.3),
@@ -54,7 +64,9 @@ def same_state(ours, theirs):
         assert np.abs(found[name] - value).max() <= 1e-9 * max(1, np.abs(value).max()), name
 
 
-@pytest.mark.parametrize(("kind", "sizes"), [("images", (4, 3, 8, 10)), ("sequences", (4, 3, 9))])
+@pytest.mark.parametrize(
+    ("kind", "sizes"), [("images", (4, 3, 8, 10)), ("sequences", (4, 3, 9)), ("groups", (3, 4, 8, 9))]
+)
 def test_layers_are_those_of_torch_in_training_and_evaluation(kind, sizes):
     torch = pytest.importorskip("torch")
     theirs = torch.nn.Module()
@@ -91,6 +103,20 @@ def test_layers_are_those_of_torch_in_training_and_evaluation(kind, sizes):
         found = ours(x).numpy() if mode else evaluate(x)
         assert np.abs(found - right).max() <= 1e-9 * max(1, np.abs(right).max())
         same_state(ours, theirs)
+
+
+def test_one_image_is_a_batch_of_one():
+    x = np.random.default_rng(0).standard_normal((4, 6, 7)).astype(np.float32)
+    for layer in (
+        nn.Conv2d(4, 3, 3),
+        nn.ConvTranspose2d(4, 2, 3),
+        nn.MaxPool2d(2),
+        nn.AvgPool2d(3, 1),
+        nn.AdaptiveAvgPool2d(2),
+    ):
+        np.testing.assert_array_equal(layer(x).numpy(), layer(x[None]).numpy()[0])
+    layer = nn.Conv1d(4, 3, 3)
+    np.testing.assert_array_equal(layer(x[:, 0]).numpy(), layer(x[None, :, 0]).numpy()[0])
 
 
 def test_what_a_batch_leaves_behind():
@@ -138,6 +164,14 @@ def test_text():
     assert repr(nn.Conv1d(3, 8, 2, dilation=4, causal=True, bias=False)) == (
         "Conv1d(3, 8, kernel_size=(2,), stride=1, dilation=4, causal=True, bias=False)"
     )
+    assert repr(nn.Conv2d(4, 8, 3, padding="same", groups=2)) == (
+        "Conv2d(4, 8, kernel_size=(3, 3), stride=(1, 1), padding=same, groups=2)"
+    )
+    assert (
+        repr(nn.AvgPool2d(2, ceil_mode=True))
+        == "AvgPool2d(kernel_size=2, stride=2, padding=0, ceil_mode=True)"
+    )
+    assert repr(nn.AdaptiveAvgPool2d(1)) == "AdaptiveAvgPool2d(output_size=1)"
     assert repr(nn.MaxPool2d(2)) == "MaxPool2d(kernel_size=2, stride=2, padding=0)"
 
 
@@ -145,10 +179,12 @@ def test_text():
     ("call", "error", "text"),
     [
         (lambda: nn.Conv2d(3, 4, 0), errors.ShapeError, "[Conv2d] kernel_size must be one or two integers ≥ 1, but 0 was got."),
-        (lambda: nn.Conv2d(4, 4, 3, groups=2), errors.ShapeError,
-         "[Conv2d] groups must be 1 and padding_mode 'zeros', but groups=2 and padding_mode='zeros' were got."),
+        (lambda: nn.Conv2d(4, 4, 3, padding_mode="reflect"), errors.ShapeError, "[Conv2d] padding_mode must be 'zeros', but 'reflect' was got."),
+        (lambda: nn.Conv2d(4, 6, 3, groups=4), errors.ShapeError,
+         "[Conv2d] in_channels and out_channels must be multiples of groups, but 4, 6 and groups=4 were got."),
+        (lambda: nn.Conv2d(4, 6, 3, groups=0), errors.ShapeError, "[Conv2d] groups must be a positive integer, but 0 was got."),
         (lambda: nn.Conv2d(0, 4, 3), errors.ShapeError, "[Conv2d] in_channels must be a positive integer, but 0 was got."),
-        (lambda: nn.ConvTranspose2d(3, 4, 3, dilation=2), errors.ShapeError, "[ConvTranspose2d] dilation must be 1, but 2 was got."),
+        (lambda: nn.ConvTranspose2d(3, 4, 3, dilation=0), errors.ShapeError, "[ConvTranspose2d] dilation must be one or two integers ≥ 1, but 0 was got."),
         (lambda: nn.Conv2d(3, 4, 3)(ta.zeros((1, 2, 5, 5))), errors.ShapeError,
          "[conv2d] x (N, C, H, W) must have as many channels as the weight (O, C, KH, KW), but 2 against 3 were got, shapes (1, 2, 5, 5) and (4, 3, 3, 3)."),
         (lambda: nn.BatchNorm2d(3)(ta.zeros((2, 3, 4))), errors.ShapeError,

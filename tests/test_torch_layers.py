@@ -109,3 +109,73 @@ def test_embedding():
         )  # fmt: skip
     negative = ta.embedding(w := ta.tensor(np.ones((3, 2))), [-1, 2, 0], padding_idx=2)
     assert np.array_equal(ta.grad(negative.sum(), w).numpy(), [[1, 1], [0, 0], [0, 0]])
+
+
+def _some(rng, low, high):
+    """One number for both axes, or a number for each."""
+    pair = tuple(int(n) for n in rng.integers(low, high, 2))
+    return pair if rng.random() < 0.5 else pair[0]
+
+
+@pytest.mark.filterwarnings("ignore:Using padding")
+def test_convolutions():
+    rng = np.random.default_rng(4)
+    for trial in range(45):
+        kind = ("conv2d", "conv1d", "conv_transpose2d")[trial % 3]
+        groups, inner, outer = (int(n) for n in rng.integers(1, 4, 3))
+        inner = 1 if rng.random() < 0.3 else inner
+        single = kind == "conv1d"
+        one = (
+            (lambda low, high: int(rng.integers(low, high)))
+            if single
+            else (lambda low, high: _some(rng, low, high))
+        )
+        window = tuple(int(n) for n in rng.integers(1, 4, 1 if single else 2))
+        sizes = tuple(int(n) for n in rng.integers(6, 9, len(window)))
+        options = {"stride": one(1, 3), "padding": one(0, 3), "dilation": one(1, 3), "groups": groups}
+        if kind == "conv_transpose2d":
+            weight, results = (groups * inner, outer, *window), groups * outer
+            options["padding"] = one(0, 2)
+            stride, dilation = (np.broadcast_to(options[n], 2) for n in ("stride", "dilation"))
+            options["output_padding"] = tuple(int(rng.integers(0, m)) for m in np.maximum(stride, dilation))
+        else:
+            weight, results = (groups * outer, inner, *window), groups * outer
+            if rng.random() < 0.4:
+                options["padding"] = str(rng.choice(["same", "valid"]))
+            if options["padding"] == "same":
+                options["stride"] = 1
+        arrays = [rng.standard_normal(s) for s in ((2, groups * inner, *sizes), weight, (results,))]
+        arrays = arrays[: 3 if rng.random() < 0.7 else 2]
+        same(
+            lambda *a, k=kind, o=options: getattr(ta, k)(*a, **o),
+            lambda *a, k=kind, o=options: getattr(F, k)(*a, **o),
+            arrays, f"{kind} {weight} {options}",
+        )  # fmt: skip
+
+
+def test_pools():
+    rng = np.random.default_rng(5)
+    for trial in range(60):
+        kind = ("max_pool2d", "avg_pool2d", "adaptive_avg_pool2d")[trial % 3]
+        x = rng.standard_normal((2, 2, *rng.integers(5, 9, 2)))
+        if kind == "adaptive_avg_pool2d":
+            options = {"output_size": _some(rng, 1, 9)}
+        else:
+            window = rng.integers(1, 4, 2)
+            options = {
+                "kernel_size": tuple(map(int, window)),
+                "padding": tuple(int(rng.integers(0, k // 2 + 1)) for k in window),
+            }
+            options["ceil_mode"] = bool(rng.random() < 0.5)
+            if rng.random() < 0.7:
+                options["stride"] = _some(rng, 1, 4)
+            if kind == "max_pool2d":
+                options["dilation"] = _some(rng, 1, 3) if rng.random() < 0.5 else 1
+            else:
+                options["count_include_pad"] = bool(rng.random() < 0.5)
+                options["divisor_override"] = 3 if rng.random() < 0.2 else None
+        same(
+            lambda x, k=kind, o=options: getattr(ta, k)(x, **o) ** 2,
+            lambda x, k=kind, o=options: getattr(F, k)(x, **o) ** 2,
+            [x], f"{kind} {x.shape} {options}",
+        )  # fmt: skip

@@ -307,7 +307,7 @@ def _pool(name):
             "divisor_override": (None,),
         }
         keywords = {key: value for key, value in keywords.items() if value not in defaults[key]}
-        return getattr(ta, name)(x, kernel_size, stride if stride != [] else None, padding, **keywords)
+        return getattr(ta, name)(x, kernel_size, stride or None, padding, **keywords)
 
     return call
 
@@ -539,6 +539,8 @@ CALLS = {
     "norm": _norm, "linalg.vector_norm": _vector_norm,
     "softmax": _softmax("softmax"), "log_softmax": _softmax("log_softmax"),
     "nn.functional.cross_entropy": _cross_entropy, "nn.functional.mse_loss": _loss("mse_loss"),
+    **{f"nn.functional.{name}": _loss(name) for name in ("l1_loss", "smooth_l1_loss", "huber_loss")},
+    "nn.functional.group_norm": same("group_norm"),
     "nn.functional.binary_cross_entropy_with_logits": _loss("bce_with_logits"), "nn.functional.kl_div": _loss("kl_div"),
     "nn.functional.embedding": _embedding, "nn.functional.one_hot": _one_hot,
     "nn.functional.layer_norm": _layer_norm, "nn.functional.batch_norm": _batch_norm,

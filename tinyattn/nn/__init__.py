@@ -20,7 +20,7 @@ from tinyattn.nn.activations import (
 from tinyattn.nn.attention import MultiheadAttention
 from tinyattn.nn.batchnorm import BatchNorm1d, BatchNorm2d
 from tinyattn.nn.cache import KVCache
-from tinyattn.nn.convolution import AvgPool2d, Conv1d, Conv2d, ConvTranspose2d, MaxPool2d
+from tinyattn.nn.convolution import AdaptiveAvgPool2d, AvgPool2d, Conv1d, Conv2d, ConvTranspose2d, MaxPool2d
 from tinyattn.nn.layers import Dropout, Embedding, Linear
 from tinyattn.nn.losses import (
     BCEWithLogitsLoss,
@@ -46,6 +46,7 @@ from tinyattn.nn.transformer import (
 )
 
 __all__ = [
+    "AdaptiveAvgPool2d",
     "GELU",
     "Flatten",
     "Identity",

@@ -1,22 +1,25 @@
 """Convolution and pooling layers, with torch's arguments, keys, shapes and initial values.
 
-Weights are uniform in ±1/√fan in, where the fan in is that of the second axis and the window (torch's Kaiming
-initialisation with a = √5); biases in the same range.
+They take batches, and a single image or sequence, too. Weights are uniform in ±1/√fan in, where the fan in is that of
+the second axis and the window (torch's Kaiming initialisation with a = √5); biases in the same range.
 """
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from tinyattn import errors
-from tinyattn.graph.tensor import Tensor, parameter
+from tinyattn.graph.tensor import Tensor, as_tensor, parameter
 from tinyattn.graph.types import fail
 from tinyattn.nn import init
 from tinyattn.nn.layers import check_sizes
 from tinyattn.nn.module import Module
-from tinyattn.ops.convolution import Pair, conv1d, conv2d, conv_transpose2d, pair
-from tinyattn.ops.pooling import avg_pool2d, max_pool2d
+from tinyattn.ops.convolution import Pair
+from tinyattn.ops.convolving import conv1d, conv2d, conv_transpose2d, pair
+from tinyattn.ops.pooling import adaptive_avg_pool2d, avg_pool2d, max_pool2d
+from tinyattn.ops.shape import expand_dims, squeeze
 
 
 class _Convolution(Module):
@@ -25,10 +28,15 @@ class _Convolution(Module):
     def __init__(self, in_channels, out_channels, shape, groups, bias, padding_mode, dtype, **settings):
         name = type(self).__name__
         check_sizes(name, in_channels=in_channels, out_channels=out_channels)
-        if groups != 1 or padding_mode != "zeros":
-            got = f"groups={groups!r} and padding_mode={padding_mode!r} were got"
-            fail(errors.ShapeError, name, "groups must be 1 and padding_mode 'zeros'", got)
-        self.in_channels, self.out_channels, self.settings = in_channels, out_channels, settings
+        if padding_mode != "zeros":
+            fail(errors.ShapeError, name, "padding_mode must be 'zeros'", f"{padding_mode!r} was got")
+        check_sizes(name, groups=groups)
+        if in_channels % groups or out_channels % groups:
+            got = f"{in_channels}, {out_channels} and groups={groups} were got"
+            fail(errors.ShapeError, name, "in_channels and out_channels must be multiples of groups", got)
+        self.in_channels, self.out_channels = in_channels, out_channels
+        self.settings = {**settings, "groups": groups}
+        shape = (shape[0], shape[1] // groups, *shape[2:])
         self.weight = parameter(init.kaiming_uniform(shape, gain=1 / math.sqrt(3)), dtype)
         bound = 1 / math.sqrt(init.fans(shape)[0])
         self.bias = parameter(init.uniform(out_channels, -bound, bound), dtype) if bias else None
@@ -40,7 +48,7 @@ class _Convolution(Module):
         return text if self.bias is not None else f"{text}, bias=False"
 
 
-_USUAL = {"padding": 0, "dilation": 1, "output_padding": 0, "causal": False}
+_USUAL = {"padding": 0, "dilation": 1, "output_padding": 0, "causal": False, "groups": 1}
 
 
 def _matters(name: str, value: Any) -> bool:
@@ -61,7 +69,7 @@ class Conv1d(_Convolution):
         out_channels: int,
         kernel_size: int,
         stride: int = 1,
-        padding: int = 0,
+        padding: int | str = 0,
         dilation: int = 1,
         groups: int = 1,
         bias: bool = True,
@@ -69,18 +77,23 @@ class Conv1d(_Convolution):
         causal: bool = False,
         dtype: Any = np.float32,
     ):
-        kernel, stride, padding, dilation = (
-            value[0] if isinstance(value, (tuple, list)) and len(value) == 1 else value
-            for value in (kernel_size, stride, padding, dilation)
+        names, values = (
+            ("kernel_size", "stride", "padding", "dilation"),
+            (kernel_size, stride, padding, dilation),
         )
+        settings: dict[str, Any] = {
+            name: value[0] if isinstance(value, (tuple, list)) and len(value) == 1 else value
+            for name, value in zip(names, values, strict=True)
+        }
+        kernel = settings.pop("kernel_size")
         check_sizes("Conv1d", kernel_size=kernel)
-        settings = {"stride": stride, "padding": padding, "dilation": dilation, "causal": causal}
+        settings["causal"] = causal
         shape = (out_channels, in_channels, kernel)
         super().__init__(in_channels, out_channels, shape, groups, bias, padding_mode, dtype, **settings)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in, L) → (N, out, L′)."""
-        return conv1d(x, self.weight, self.bias, **self.settings)
+        return _batched(conv1d, 3, x, self.weight, self.bias, **self.settings)
 
 
 class Conv2d(_Convolution):
@@ -95,7 +108,7 @@ class Conv2d(_Convolution):
         out_channels: int,
         kernel_size: int | Pair,
         stride: int | Pair = 1,
-        padding: int | Pair = 0,
+        padding: int | Pair | str = 0,
         dilation: int | Pair = 1,
         groups: int = 1,
         bias: bool = True,
@@ -108,7 +121,7 @@ class Conv2d(_Convolution):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in, H, W) → (N, out, H′, W′)."""
-        return conv2d(x, self.weight, self.bias, **self.settings)
+        return _batched(conv2d, 4, x, self.weight, self.bias, **self.settings)
 
 
 class ConvTranspose2d(_Convolution):
@@ -133,44 +146,102 @@ class ConvTranspose2d(_Convolution):
         dtype: Any = np.float32,
     ):
         name = "ConvTranspose2d"
-        if pair(name, "dilation", dilation, 1) != (1, 1):
-            fail(errors.ShapeError, name, "dilation must be 1", f"{dilation!r} was got")
         given = {"stride": (stride, 1), "padding": (padding, 0), "output_padding": (output_padding, 0)}
+        given |= {"dilation": (dilation, 1)}
         shape = (in_channels, out_channels, *pair(name, "kernel_size", kernel_size, 1))
         settings = _pairs(name, **given)
         super().__init__(in_channels, out_channels, shape, groups, bias, padding_mode, dtype, **settings)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in, H, W) → (N, out, H′, W′)."""
-        return conv_transpose2d(x, self.weight, self.bias, **self.settings)
+        return _batched(conv_transpose2d, 4, x, self.weight, self.bias, **self.settings)
 
 
-def _pairs(name: str, **given: tuple[Any, int]) -> dict[str, Pair]:
-    """Settings, each with its least value, as pairs."""
-    return {key: pair(name, key, value, least) for key, (value, least) in given.items()}
+def _batched(function: Callable, rank: int, x: Tensor, *rest: Any, **attrs: Any) -> Tensor:
+    """``function`` of x; of a single image or sequence, which lacks the axis of the batch, as of a batch of one."""
+    x = as_tensor(x)
+    if x.ndim != rank - 1:
+        return function(x, *rest, **attrs)
+    return squeeze(function(expand_dims(x, 0), *rest, **attrs), 0)
+
+
+def _pairs(name: str, **given: tuple[Any, int]) -> dict[str, Any]:
+    """Settings, each with its least value, as pairs; a word ("same") stays one."""
+    return {
+        key: value if key == "padding" and isinstance(value, str) else pair(name, key, value, least)
+        for key, (value, least) in given.items()
+    }
 
 
 class _Pool(Module):
-    def __init__(self, kernel_size: int | Pair, stride: int | Pair | None = None, padding: int | Pair = 0):
+    """Settings of a pooling layer, which are the arguments of the function."""
+
+    def __init__(
+        self, kernel_size: int | Pair, stride: int | Pair | None, padding: int | Pair, **others: Any
+    ):
         self.kernel_size, self.stride, self.padding = kernel_size, stride, padding
         if stride is None:
             self.stride = kernel_size
+        self.others = others
 
     def extra_repr(self) -> str:
-        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+        text = f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+        return text + "".join(f", {k}={v}" for k, v in self.others.items() if v != _POOLS_USUAL[k])
+
+
+_POOLS_USUAL = {"dilation": 1, "ceil_mode": False, "count_include_pad": True, "divisor_override": None}
 
 
 class MaxPool2d(_Pool):
     """The maximum of each window: (N, C, H, W) → (N, C, H′, W′), as :func:`tinyattn.max_pool2d`."""
 
+    def __init__(
+        self,
+        kernel_size: int | Pair,
+        stride: int | Pair | None = None,
+        padding: int | Pair = 0,
+        dilation: int | Pair = 1,
+        *,
+        ceil_mode: bool = False,
+    ):
+        super().__init__(kernel_size, stride, padding, dilation=dilation, ceil_mode=ceil_mode)
+
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) → (N, C, H′, W′)."""
-        return max_pool2d(x, self.kernel_size, self.stride, self.padding)
+        return _batched(max_pool2d, 4, x, self.kernel_size, self.stride, self.padding, **self.others)
 
 
 class AvgPool2d(_Pool):
     """The mean of each window: (N, C, H, W) → (N, C, H′, W′), as :func:`tinyattn.avg_pool2d`."""
 
+    def __init__(
+        self,
+        kernel_size: int | Pair,
+        stride: int | Pair | None = None,
+        padding: int | Pair = 0,
+        ceil_mode: bool = False,
+        count_include_pad: bool = True,
+        divisor_override: int | None = None,
+    ):
+        others = {"ceil_mode": ceil_mode, "count_include_pad": count_include_pad}
+        super().__init__(kernel_size, stride, padding, **others, divisor_override=divisor_override)
+
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) → (N, C, H′, W′)."""
-        return avg_pool2d(x, self.kernel_size, self.stride, self.padding)
+        return _batched(avg_pool2d, 4, x, self.kernel_size, self.stride, self.padding, **self.others)
+
+
+class AdaptiveAvgPool2d(Module):
+    """Means over windows that cover x: (N, C, H, W) → (N, C, *output_size), as
+    :func:`tinyattn.adaptive_avg_pool2d`.
+    """
+
+    def __init__(self, output_size: Any):
+        self.output_size = output_size
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) → (N, C, *output_size)."""
+        return _batched(adaptive_avg_pool2d, 4, x, self.output_size)
+
+    def extra_repr(self) -> str:
+        return f"output_size={self.output_size}"

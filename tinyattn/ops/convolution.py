@@ -20,12 +20,8 @@ each of the s² classes of pixels is an ordinary convolution of ȳ with every fe
 import math
 from collections.abc import Sequence
 
-import numpy as np
-
-from tinyattn import errors
-from tinyattn.graph.operands import real_operands
 from tinyattn.graph.tensor import Tensor, make
-from tinyattn.graph.types import Type, fail
+from tinyattn.graph.types import Type
 from tinyattn.ops import reduce
 from tinyattn.ops.convolution_kernels import lower_convolution, lower_transposed, lower_weight
 from tinyattn.ops.hand import call, hand_derived
@@ -43,16 +39,24 @@ def taps_of(window: Pair) -> list[Pair]:
     return [(i, j) for i in range(window[0]) for j in range(window[1])]
 
 
-def _padded(x: Tensor, positions: Pair, window: Pair, stride: Pair, padding: Pair, dilation: Pair) -> Tensor:
-    """x with zeros around it, as far as windows reach."""
+def padded(
+    x: Tensor,
+    positions: Pair,
+    window: Pair,
+    stride: Pair,
+    padding: Pair,
+    dilation: Pair,
+    value: float = 0.0,
+) -> Tensor:
+    """x with zeros (or ``value``) around it, as far as windows reach."""
     around = [
         (p, max(0, (n - 1) * s + (k - 1) * d + 1 - p - size))
         for p, n, s, k, d, size in zip(padding, positions, stride, window, dilation, x.shape[2:], strict=True)
     ]
-    return pad(x, ((0, 0), (0, 0), *around))
+    return pad(x, ((0, 0), (0, 0), *around), value)
 
 
-def _seen(x: Tensor, tap: Pair, positions: Pair, stride: Pair, dilation: Pair) -> Tensor:
+def seen_by(x: Tensor, tap: Pair, positions: Pair, stride: Pair, dilation: Pair) -> Tensor:
     """What a tap sees of the padded x at all positions: (N, C, positions)."""
     starts = (0, 0, *(i * d for i, d in zip(tap, dilation, strict=True)))
     shape = (*x.shape[:2], *positions)
@@ -61,13 +65,28 @@ def _seen(x: Tensor, tap: Pair, positions: Pair, stride: Pair, dilation: Pair) -
 
 def _definition(x, weight, bias=None, *, stride, padding, dilation, size):
     window = weight.shape[2:]
-    x = _padded(x, size, window, stride, padding, dilation)
-    terms = [matmul(weight[:, :, i, j], _seen(x, (i, j), size, stride, dilation)) for i, j in taps_of(window)]
-    y = reshape(_sum(terms), (x.shape[0], weight.shape[0], *size))
+    x = padded(x, size, window, stride, padding, dilation)
+    terms = [
+        matmul(weight[:, :, i, j], seen_by(x, (i, j), size, stride, dilation)) for i, j in taps_of(window)
+    ]
+    y = reshape(sum_of(terms), (x.shape[0], weight.shape[0], *size))
     return y if bias is None else y + reshape(bias, (-1, 1, 1))
 
 
-def _sum(terms: Sequence[Tensor]) -> Tensor:
+def laid_together(parts, window: Pair, stride: Pair, padding: Pair, dilation: Pair, size: Pair) -> Tensor:
+    """The adjoint of what taps see: each tap's part (N, O, positions) is laid into the padded result, (N, O, size)."""
+    n, results, *positions = parts[0].shape
+    reach = zip(positions, stride, window, dilation, padding, size, strict=True)
+    whole = tuple(max((r - 1) * s + (k - 1) * d + 1, p + out) for r, s, k, d, p, out in reach)
+    terms = []
+    for (i, j), part in zip(taps_of(window), parts, strict=True):
+        starts = (0, 0, i * dilation[0], j * dilation[1])
+        shape = (n, results, *whole)
+        terms.append(make("unslice", part, starts=starts, steps=(1, 1, *stride), shape=shape))
+    return slice_(sum_of(terms), (0, 0, *padding), (1, 1, 1, 1), (n, results, *size))
+
+
+def sum_of(terms: Sequence[Tensor]) -> Tensor:
     total = terms[0]
     for term in terms[1:]:
         total = total + term
@@ -75,29 +94,22 @@ def _sum(terms: Sequence[Tensor]) -> Tensor:
 
 
 def _transpose_definition(x, weight, bias=None, *, stride, padding, dilation, size):
-    # The adjoint of the convolution's: each tap lays its part into the padded result.
-    n, positions, window = x.shape[0], x.shape[2:], weight.shape[2:]
-    reach = zip(positions, stride, window, dilation, padding, size, strict=True)
-    whole = tuple(max((r - 1) * s + (k - 1) * d + 1, p + out) for r, s, k, d, p, out in reach)
+    positions, window = x.shape[2:], weight.shape[2:]
     columns = reshape(x, (*x.shape[:2], math.prod(positions)))
-    terms = []
-    for i, j in taps_of(window):
-        part = reshape(matmul(swap_last(weight[:, :, i, j]), columns), (n, weight.shape[1], *positions))
-        starts = (0, 0, i * dilation[0], j * dilation[1])
-        shape = (n, weight.shape[1], *whole)
-        terms.append(make("unslice", part, starts=starts, steps=(1, 1, *stride), shape=shape))
-    y = slice_(_sum(terms), (0, 0, *padding), (1, 1, 1, 1), (n, weight.shape[1], *size))
+    shape = (x.shape[0], weight.shape[1], *positions)
+    parts = [reshape(matmul(swap_last(weight[:, :, i, j]), columns), shape) for i, j in taps_of(window)]
+    y = laid_together(parts, window, stride, padding, dilation, size)
     return y if bias is None else y + reshape(bias, (-1, 1, 1))
 
 
 def _weight_definition(x, g, *, stride, padding, dilation, size):
     positions = g.shape[2:]
-    x = _padded(x, positions, size, stride, padding, dilation)
+    x = padded(x, positions, size, stride, padding, dilation)
     rows = transpose(reshape(g, (*g.shape[:2], math.prod(positions))), (1, 0, 2))
     rows = reshape(rows, (g.shape[1], g.shape[0] * math.prod(positions)))
     taps = []
     for tap in taps_of(size):
-        seen = transpose(_seen(x, tap, positions, stride, dilation), (0, 2, 1))
+        seen = transpose(seen_by(x, tap, positions, stride, dilation), (0, 2, 1))
         taps.append(matmul(rows, reshape(seen, (rows.shape[1], x.shape[1]))))
     return reshape(stack(taps, -1), (g.shape[1], x.shape[1], *size))
 
@@ -163,115 +175,3 @@ hand_derived(
     formula="Σ {1}·{0} at each tap",
     vjp_formula="ḡ ∗ᵀ {1}, ḡ ∗ {0}",
 )
-
-
-# ---- what users call ----
-
-
-def pair(op: str, name: str, value, least: int) -> Pair:
-    """One number for both axes, or one for each; raises ShapeError."""
-    both = (value, value) if not isinstance(value, (tuple, list)) else tuple(value)
-    if len(both) != 2 or any(
-        isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < least for n in both
-    ):
-        must = f"{name} must be one or two integers ≥ {least}"
-        fail(errors.ShapeError, op, must, f"{value!r} was got")
-    return int(both[0]), int(both[1])
-
-
-def _prepare(op: str, x, weight, bias, axes: str, window: str, channels: int, results: int):
-    """The operands in one type, once their shapes fit; ``channels`` and ``results``: axes of the weight."""
-    x, weight, *biases = real_operands(x, weight, *(() if bias is None else (bias,)))
-    rank = len(axes.split(","))
-    if x.ndim != rank or weight.ndim != rank:
-        must = f"x must have the axes ({axes}) and the weight ({window})"
-        fail(errors.ShapeError, op, must, f"shapes {x.shape} and {weight.shape} were got")
-    if x.shape[1] != weight.shape[channels]:
-        must = f"x ({axes}) must have as many channels as the weight ({window})"
-        got = f"{x.shape[1]} against {weight.shape[channels]} were got, shapes {x.shape} and {weight.shape}"
-        fail(errors.ShapeError, op, must, got, "Grouped convolutions are not supported.")
-    if weight.size == 0:
-        fail(errors.ShapeError, op, "the weight must not be empty", f"shape {weight.shape} was got")
-    if biases and biases[0].shape != (weight.shape[results],):
-        must = f"the bias must have one number for each of the {weight.shape[results]} results"
-        fail(errors.ShapeError, op, must, f"shape {biases[0].shape} was got")
-    return x, weight, biases
-
-
-def size_of_windows(op: str, sizes, around, window, stride, dilation) -> tuple[int, ...]:
-    """How many positions a window has along each axis: ⌊(size + around − d (k − 1) − 1)/s⌋ + 1."""
-    reach = tuple(d * (k - 1) + 1 for k, d in zip(window, dilation, strict=True))
-    whole = tuple(n + a for n, a in zip(sizes, around, strict=True))
-    if any(r > n for r, n in zip(reach, whole, strict=True)):
-        must = "the window must fit into x with its padding"
-        hint = "Use a smaller kernel or more padding."
-        fail(errors.ShapeError, op, must, f"a window of {reach} in {whole} was got", hint)
-    return tuple((n - r) // s + 1 for n, r, s in zip(whole, reach, stride, strict=True))
-
-
-def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1) -> Tensor:
-    """Convolution of images x (N, C, H, W) with weight (O, C, KH, KW) and bias (O,) → (N, O, H', W').
-
-    H' = ⌊(H + 2 padding − dilation (KH − 1) − 1)/stride⌋ + 1. ``stride``, ``padding`` (zeros on all sides)
-    and ``dilation``: one integer, or one for each axis. torch's conv2d without groups. Raises ShapeError or
-    DTypeError for what doesn't fit. LeCun et al. 1989.
-    """
-    x, weight, biases = _prepare("conv2d", x, weight, bias, "N, C, H, W", "O, C, KH, KW", 1, 0)
-    stride, dilation = pair("conv2d", "stride", stride, 1), pair("conv2d", "dilation", dilation, 1)
-    padding = pair("conv2d", "padding", padding, 0)
-    around = tuple(2 * p for p in padding)
-    size = size_of_windows("conv2d", x.shape[2:], around, weight.shape[2:], stride, dilation)
-    attrs = {"stride": stride, "padding": padding, "dilation": dilation, "size": size}
-    return call("conv2d", x, weight, *biases, **attrs)
-
-
-def conv1d(
-    x, weight, bias=None, stride: int = 1, padding: int = 0, dilation: int = 1, causal: bool = False
-) -> Tensor:
-    """Convolution of sequences x (N, C, L) with weight (O, C, K) and bias (O,) → (N, O, L').
-
-    With ``causal``, (K − 1)·dilation zeros come before the sequence and none after it, so that position t
-    sees t and what is before it, and L' = L for stride 1 (van den Oord et al. 2016, WaveNet; SNAIL).
-    Otherwise as :func:`conv2d`.
-    """
-    x, weight, biases = _prepare("conv1d", x, weight, bias, "N, C, L", "O, C, K", 1, 0)
-    (_, stride), (_, dilation), (_, padding) = (
-        pair("conv1d", name, [value, value], least)
-        for name, value, least in (("stride", stride, 1), ("dilation", dilation, 1), ("padding", padding, 0))
-    )
-    if causal and padding:
-        must = "a causal convolution chooses its own padding"
-        fail(errors.ShapeError, "conv1d", must, f"padding {padding} was got", "Leave out padding or causal.")
-    before = (weight.shape[2] - 1) * dilation if causal else padding
-    around = before if causal else 2 * padding
-    (size,) = size_of_windows("conv1d", x.shape[2:], (around,), weight.shape[2:], (stride,), (dilation,))
-    attrs = {"stride": (1, stride), "padding": (0, before), "dilation": (1, dilation), "size": (1, size)}
-    y = make("conv2d", _as_image(x), _as_image(weight), *biases, **attrs)
-    return reshape(y, (x.shape[0], weight.shape[0], size))
-
-
-def _as_image(x: Tensor) -> Tensor:
-    return reshape(x, (*x.shape[:2], 1, x.shape[2]))
-
-
-def conv_transpose2d(x, weight, bias=None, stride=1, padding=0, output_padding=0) -> Tensor:
-    """Transposed convolution of x (N, C, H, W) with weight (C, O, KH, KW) and bias (O,) → (N, O, H', W').
-
-    H' = (H − 1) stride − 2 padding + KH + output_padding: the derivative of :func:`conv2d` with respect to
-    its operand, used as a layer. ``output_padding`` < stride chooses among the sizes that conv2d would make
-    H from. torch's conv_transpose2d without groups and dilation. Raises ShapeError or DTypeError.
-    """
-    op = "conv_transpose2d"
-    x, weight, biases = _prepare(op, x, weight, bias, "N, C, H, W", "C, O, KH, KW", 0, 1)
-    stride, padding = pair(op, "stride", stride, 1), pair(op, "padding", padding, 0)
-    more = pair(op, "output_padding", output_padding, 0)
-    if any(m >= s for m, s in zip(more, stride, strict=True)):
-        got = f"{more} and stride {stride} were got"
-        fail(errors.ShapeError, op, "output_padding must be smaller than the stride", got)
-    sides = zip(x.shape[2:], stride, padding, weight.shape[2:], more, strict=True)
-    size = tuple((n - 1) * s - 2 * p + k + m for n, s, p, k, m in sides)
-    if min(size) < 1:
-        got = f"x {x.shape}, weight {weight.shape} and padding {padding} give a result of {size}"
-        fail(errors.ShapeError, op, "padding must leave something of the result", got)
-    attrs = {"stride": stride, "padding": padding, "dilation": (1, 1), "size": size}
-    return call("conv_transpose2d", x, weight, *biases, **attrs)
