@@ -121,7 +121,7 @@ CONVOLUTION_ROWS = [
             sample(real(1, 70, 6, 5), real(9, 70, 3, 3), real(9), padding=1),
             sample(real(1, 3, 40, 41), real(5, 3, 4, 4), real(5), stride=2, padding=1),
             sample(real(1, 300, 3, 3), real(3, 300, 2, 2), stride=2, padding=1),
-            sample(real(2, 2, 5, 4), real(3, 2, 2, 3), real(3), padding="same"), sample(real(1, 2, 5, 4), real(2, 2, 4, 2), padding="same", dilation=(1, 2)),
+            sample(real(2, 2, 5, 4), real(3, 2, 3, 1), real(3), padding="same"), sample(real(1, 2, 5, 4), real(2, 2, 4, 2), padding="same", dilation=2),
             sample(real(2, 2, 4, 4), real(3, 2, 2, 3), padding="valid"), sample(real(2, 4, 5, 4), real(6, 2, 3, 2), real(6), groups=2, stride=2, padding=1),
             sample(real(2, 3, 5, 4), real(3, 1, 3, 2), real(3), groups=3, padding=(1, 0)), sample(real(1, 2, 5, 6), real(4, 1, 2, 2), groups=2, stride=(2, 1), dilation=2),
             sample(real(0, 2, 4, 4), real(2, 1, 2, 2), groups=2),
@@ -161,7 +161,7 @@ CONVOLUTION_ROWS = [
             sample(real(2, 3, 7), real(4, 3, 3), real(4)), sample(real(2, 3, 9), real(2, 3, 2), stride=2, padding=1),
             sample(real(2, 2, 9), real(3, 2, 2), real(3), dilation=4, causal=True), sample(real(1, 2, 5), real(2, 2, 3), causal=True, stride=2),
             sample(real(1, 2, 4), real(2, 2, 3), dilation=8, causal=True), sample(real(2, 5, 70), real(6, 5, 3), real(6), dilation=2, padding=2),
-            sample(real(2, 2, 1), real(3, 2, 1)), sample(real(0, 2, 3), real(3, 2, 2)), sample(real(2, 3, 6), real(3, 1, 4), real(3), groups=3, padding="same"),
+            sample(real(2, 2, 1), real(3, 2, 1)), sample(real(0, 2, 3), real(3, 2, 2)), sample(real(2, 3, 6), real(3, 1, 3), real(3), groups=3, padding="same"),
             sample(real(2, 4, 6), real(2, 2, 3), groups=2, causal=True),
         ],
         torch=_torch_conv1d,
@@ -374,6 +374,14 @@ def proof_cases():
         (normal(1, 2, 2, 2), normal(2, 2, 2, 2), normal(2)),
         {**strided, "size": (6, 6)},
     )
+    for name, shapes, sizes in (
+        ("depthwise", ((2, 3, 6, 5), (3, 3, 2)), ((4, 4), (3, 3), (2, 1))),
+        ("depthwise_transposed", ((2, 3, 3, 2), (3, 3, 2)), ((5, 3), (6, 5), (9, 9))),
+    ):
+        for kind, attrs, size in zip(
+            ("plain", "strided", "uneven"), (_SAME, strided, uneven), sizes, strict=True
+        ):
+            yield name, kind, tuple(normal(*shape) for shape in shapes), {**attrs, "size": size}
     for kind, shape, kernel, stride, padding, size in (
         ("apart", (2, 2, 4, 6), (2, 2), (2, 2), (0, 0), (2, 3)),
         ("overlapping", (1, 2, 5, 5), (3, 2), (1, 2), (1, 1), (5, 3)),

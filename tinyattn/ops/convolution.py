@@ -56,7 +56,7 @@ def padded(
     return pad(x, ((0, 0), (0, 0), *around), value)
 
 
-def seen_by(x: Tensor, tap: Pair, positions: Pair, stride: Pair, dilation: Pair) -> Tensor:
+def _seen(x: Tensor, tap: Pair, positions: Pair, stride: Pair, dilation: Pair) -> Tensor:
     """What a tap sees of the padded x at all positions: (N, C, positions)."""
     starts = (0, 0, *(i * d for i, d in zip(tap, dilation, strict=True)))
     shape = (*x.shape[:2], *positions)
@@ -66,24 +66,9 @@ def seen_by(x: Tensor, tap: Pair, positions: Pair, stride: Pair, dilation: Pair)
 def _definition(x, weight, bias=None, *, stride, padding, dilation, size):
     window = weight.shape[2:]
     x = padded(x, size, window, stride, padding, dilation)
-    terms = [
-        matmul(weight[:, :, i, j], seen_by(x, (i, j), size, stride, dilation)) for i, j in taps_of(window)
-    ]
+    terms = [matmul(weight[:, :, i, j], _seen(x, (i, j), size, stride, dilation)) for i, j in taps_of(window)]
     y = reshape(sum_of(terms), (x.shape[0], weight.shape[0], *size))
     return y if bias is None else y + reshape(bias, (-1, 1, 1))
-
-
-def laid_together(parts, window: Pair, stride: Pair, padding: Pair, dilation: Pair, size: Pair) -> Tensor:
-    """The adjoint of what taps see: each tap's part (N, O, positions) is laid into the padded result, (N, O, size)."""
-    n, results, *positions = parts[0].shape
-    reach = zip(positions, stride, window, dilation, padding, size, strict=True)
-    whole = tuple(max((r - 1) * s + (k - 1) * d + 1, p + out) for r, s, k, d, p, out in reach)
-    terms = []
-    for (i, j), part in zip(taps_of(window), parts, strict=True):
-        starts = (0, 0, i * dilation[0], j * dilation[1])
-        shape = (n, results, *whole)
-        terms.append(make("unslice", part, starts=starts, steps=(1, 1, *stride), shape=shape))
-    return slice_(sum_of(terms), (0, 0, *padding), (1, 1, 1, 1), (n, results, *size))
 
 
 def sum_of(terms: Sequence[Tensor]) -> Tensor:
@@ -94,11 +79,18 @@ def sum_of(terms: Sequence[Tensor]) -> Tensor:
 
 
 def _transpose_definition(x, weight, bias=None, *, stride, padding, dilation, size):
-    positions, window = x.shape[2:], weight.shape[2:]
+    # The adjoint of the convolution's: each tap lays its part into the padded result.
+    n, positions, window = x.shape[0], x.shape[2:], weight.shape[2:]
+    reach = zip(positions, stride, window, dilation, padding, size, strict=True)
+    whole = tuple(max((r - 1) * s + (k - 1) * d + 1, p + out) for r, s, k, d, p, out in reach)
     columns = reshape(x, (*x.shape[:2], math.prod(positions)))
-    shape = (x.shape[0], weight.shape[1], *positions)
-    parts = [reshape(matmul(swap_last(weight[:, :, i, j]), columns), shape) for i, j in taps_of(window)]
-    y = laid_together(parts, window, stride, padding, dilation, size)
+    terms = []
+    for i, j in taps_of(window):
+        part = reshape(matmul(swap_last(weight[:, :, i, j]), columns), (n, weight.shape[1], *positions))
+        starts = (0, 0, i * dilation[0], j * dilation[1])
+        shape = (n, weight.shape[1], *whole)
+        terms.append(make("unslice", part, starts=starts, steps=(1, 1, *stride), shape=shape))
+    y = slice_(sum_of(terms), (0, 0, *padding), (1, 1, 1, 1), (n, weight.shape[1], *size))
     return y if bias is None else y + reshape(bias, (-1, 1, 1))
 
 
@@ -109,7 +101,7 @@ def _weight_definition(x, g, *, stride, padding, dilation, size):
     rows = reshape(rows, (g.shape[1], g.shape[0] * math.prod(positions)))
     taps = []
     for tap in taps_of(size):
-        seen = transpose(seen_by(x, tap, positions, stride, dilation), (0, 2, 1))
+        seen = transpose(_seen(x, tap, positions, stride, dilation), (0, 2, 1))
         taps.append(matmul(rows, reshape(seen, (rows.shape[1], x.shape[1]))))
     return reshape(stack(taps, -1), (g.shape[1], x.shape[1], *size))
 

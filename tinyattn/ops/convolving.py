@@ -5,9 +5,7 @@ In groups, each group of channels is convolved by itself, and the results stand 
 
     y = [W₁ ∗ x₁; …; W_G ∗ x_G],      x = [x₁; …; x_G] by channels
 
-With one channel a group (*depthwise*) that would be as many small products as channels. So there the sum over the taps
-of the window is taken for all channels at once, element by element: y[c] = Σ_{i, j} W[c, i, j] · (x[c] seen by i, j).
-(Krizhevsky et al. 2012; Chollet 2017.)
+(Krizhevsky et al. 2012.) With one channel a group see :mod:`tinyattn.ops.depthwise`.
 """
 
 import numpy as np
@@ -16,9 +14,10 @@ from tinyattn import errors
 from tinyattn.graph.operands import real_operands
 from tinyattn.graph.tensor import Tensor
 from tinyattn.graph.types import fail
-from tinyattn.ops.convolution import Pair, laid_together, padded, seen_by, sum_of, taps_of
+from tinyattn.ops import depthwise as _depthwise  # noqa: F401  (its rows of the table)
+from tinyattn.ops.convolution import Pair
 from tinyattn.ops.hand import call
-from tinyattn.ops.shape import concat, reshape, split
+from tinyattn.ops.shape import broadcast_to, concat, reshape, split
 
 
 def pair(op: str, name: str, value, least: int) -> Pair:
@@ -97,33 +96,15 @@ def convolve(op: str, x: Tensor, weight: Tensor, biases: list[Tensor], groups: i
         parts = zip(split(x, groups, 1), split(weight, groups, 0), strict=True)
         y = concat([call(op, *part, **attrs) for part in parts], 1)
     else:
-        y = (_depthwise if op == "conv2d" else _depthwise_transposed)(x, weight, **attrs)
+        results = weight.shape[0] * weight.shape[1]
+        many = results // groups
+        if many > 1:  # results of each channel, which is repeated so often
+            n, channels, *places = x.shape
+            repeated = broadcast_to(reshape(x, (n, channels, 1, *places)), (n, channels, many, *places))
+            x = reshape(repeated, (n, results, *places))
+        kind = "depthwise" if op == "conv2d" else "depthwise_transposed"
+        y = call(kind, x, reshape(weight, (results, *weight.shape[2:])), **attrs)
     return y + reshape(biases[0], (-1, 1, 1)) if biases else y
-
-
-def _of_each_tap(weight: Tensor, channels: int) -> list[Tensor]:
-    """The weights (C, M, 1, 1) of each tap, where every channel has M results."""
-    results = weight.shape[0] * weight.shape[1] // channels
-    return [
-        reshape(weight[:, :, i, j], (channels, results, 1, 1))
-        for i, j in taps_of((weight.shape[2], weight.shape[3]))
-    ]
-
-
-def _depthwise(x, weight, *, stride, padding, dilation, size):
-    n, channels = x.shape[:2]
-    x = padded(x, size, weight.shape[2:], stride, padding, dilation)
-    seen = [seen_by(x, tap, size, stride, dilation) for tap in taps_of(weight.shape[2:])]
-    one = (n, channels, 1, *size)
-    y = sum_of([reshape(s, one) * w for s, w in zip(seen, _of_each_tap(weight, channels), strict=True)])
-    return reshape(y, (n, weight.shape[0], *size))
-
-
-def _depthwise_transposed(x, weight, *, stride, padding, dilation, size):
-    n, channels, *positions = x.shape
-    one, many = (n, channels, 1, *positions), (n, channels * weight.shape[1], *positions)
-    parts = [reshape(reshape(x, one) * w, many) for w in _of_each_tap(weight, channels)]
-    return laid_together(parts, weight.shape[2:], stride, padding, dilation, size)
 
 
 def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups: int = 1) -> Tensor:
