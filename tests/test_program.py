@@ -445,3 +445,21 @@ def test_squares_of_a_transposed_matrix_are_summed_without_a_copy():
     program = ta.Program([(ta.tensor(x).T ** 2).sum()])
     assert {row.kernel for row in program.assembly.rows} == {"reduce.rows"}
     np.testing.assert_allclose(program.run()[0], (x * x).sum(), rtol=1e-14)
+
+
+def test_a_program_that_nobody_has_leaves_nothing_behind():
+    """Fused bodies know the graph they come from, so what remembers bodies would keep leaves and their arrays."""
+
+    def alive():
+        gc.collect()
+        return sum(isinstance(x, ta.Tensor) for x in gc.get_objects())
+
+    def run(size):
+        x = ta.tensor(np.full(size, 0.5, np.float32))
+        ta.Program([ta.grad((ta.tanh(x) * 2 + x).sum(), x)]).run()
+
+    run(3)
+    before = alive()
+    for size in range(4, 9):
+        run(size)
+    assert alive() == before

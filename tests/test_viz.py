@@ -1,5 +1,6 @@
 """Pictures: structure against the graph, identity over runs, escaping, collapsing, rolled loops, and life without (or with a slow) ``dot``."""
 
+import gc
 import json
 import os
 import re
@@ -20,6 +21,7 @@ from tinyattn import errors, viz
 from tinyattn.graph import trace
 from tinyattn.graph.text import structural_ids
 from tinyattn.graph.traverse import topological
+from tinyattn.runtime import evaluate
 from tinyattn.viz import collapse, layout
 from tinyattn.viz.labels import filled
 
@@ -37,6 +39,8 @@ def _attention():
 
 
 def _residual():
+    evaluate._programs.clear()  # equal nodes of graphs that are still known would be shared, and belong to those
+    gc.collect()
     x = _leaf(4, 8, name="x", make=ta.tensor)
     w1, b1, w2 = _leaf(8, 8, name="W1"), _leaf(8, name="b1"), _leaf(8, 8, name="W2")
     with ta.scope("block"):

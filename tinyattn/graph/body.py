@@ -19,7 +19,7 @@ def argument(index: int, kind: Type) -> Tensor:
 class Body:
     """``outputs`` as expressions of ``arguments`` (nodes made by :func:`argument`, numbered from 0)."""
 
-    __slots__ = ("arguments", "outputs", "_key")
+    __slots__ = ("arguments", "outputs", "_key", "__weakref__")
 
     def __init__(self, arguments: Sequence[Tensor], outputs: Sequence[Tensor]):
         self.arguments, self.outputs = tuple(arguments), tuple(outputs)

@@ -5,8 +5,8 @@ A node's body becomes steps on numbered values; how each input goes along, and s
 become part of the kernel row.
 """
 
-import functools
 from collections.abc import Sequence
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -97,10 +97,16 @@ class Steps:
         self.real = FLOAT64 if wide else FLOAT32
 
 
-@functools.lru_cache(maxsize=4096)
+_steps_of: "WeakKeyDictionary[Body, Steps]" = WeakKeyDictionary()
+"""Held weakly: a body's nodes know where they come from, and so the whole graph with its leaves' arrays."""
+
+
 def steps_of(body: Body) -> Steps:
     """The steps of a body (bodies of equal structure share them)."""
-    return Steps(body)
+    found = _steps_of.get(body)
+    if found is None:
+        found = _steps_of[body] = Steps(body)
+    return found
 
 
 def may_overwrite(fused: Tensor, argument: Tensor, output: int) -> bool:
