@@ -5,26 +5,39 @@ it builds may rely on it; ``make`` and the lowering look again (``graph/types.py
 """
 
 import warnings
+from collections.abc import Sequence
 
 from tinyattn.graph import scope
 from tinyattn.graph.tensor import Tensor, as_tensor, make, widest
-from tinyattn.graph.types import FLOAT32, FLOAT64, Type, is_float, promote
+from tinyattn.graph.types import BOOL, FLOAT32, FLOAT64, INT64, Type, is_float, promote
 
 
-def common_operands(*values) -> list:
-    """Operands as Tensors of the widest element type among them, which numbers take, too; None stays None."""
-    return _operands(values, widest(values), ())
-
-
-def real_operands(*values) -> list:
-    """Operands as Tensors of the widest floating-point type among them, or float32; None stays None."""
+def common_operands(*values) -> list[Tensor]:
+    """Operands as Tensors of the widest element type among them, which numbers take, too."""
     like = widest(values)
-    return _operands(values, like if like and is_float(like.dtype) else Type((), FLOAT32), (FLOAT32,))
+    return _alike([as_tensor(v, like) for v in values], ())
 
 
-def _operands(values, like: Type | None, least: tuple) -> list:
-    found = [None if v is None else as_tensor(v, like) for v in values]
-    kinds = {x.dtype for x in found if x is not None}
+def number_operands(*values) -> list[Tensor]:
+    """Like :func:`common_operands`; bools count as the integers 0 and 1 (int64)."""
+    found = common_operands(*values)
+    return [make("cast", x, dtype=INT64) for x in found] if found and found[0].dtype == BOOL else found
+
+
+def real_operands(*values, optional: Sequence = ()) -> list:
+    """Operands as Tensors of the widest floating-point type among them, or float32; then the ``optional`` ones, None
+    where they are None.
+    """
+    like = widest((*values, *optional))
+    like = like if like and is_float(like.dtype) else Type((), FLOAT32)
+    given = [as_tensor(v, like) for v in (*values, *(v for v in optional if v is not None))]
+    found = _alike(given, (FLOAT32,))
+    behind = iter(found[len(values) :])
+    return [*found[: len(values)], *(None if v is None else next(behind) for v in optional)]
+
+
+def _alike(found: list[Tensor], least: tuple) -> list[Tensor]:
+    kinds = {x.dtype for x in found}
     dtype = promote(*kinds, *least)
     if dtype == FLOAT64 and FLOAT32 in kinds and any(map(_is_weight, found)):
         warnings.warn(
@@ -32,11 +45,11 @@ def _operands(values, like: Type | None, least: tuple) -> list:
             "  Convert the data with .astype(np.float32), or the model with .to(np.float64).",
             stacklevel=1,  # one place for all: said once a line of the user
         )
-    return [x if x is None or x.dtype == dtype else make("cast", x, dtype=dtype) for x in found]
+    return [x if x.dtype == dtype else make("cast", x, dtype=dtype) for x in found]
 
 
-def _is_weight(x: Tensor | None) -> bool:
+def _is_weight(x: Tensor) -> bool:
     """Whether this is a float32 parameter, transposed or cut out perhaps."""
-    while x is not None and x.op.view is not None:
+    while x.op.view is not None:
         x = x.inputs[0]
-    return x is not None and x.op.name == "parameter" and x.dtype == FLOAT32
+    return x.op.name == "parameter" and x.dtype == FLOAT32

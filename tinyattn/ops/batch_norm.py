@@ -145,7 +145,7 @@ def batch_norm(
     Raises ShapeError for what doesn't fit, and in training for a single number a channel. (Ioffe & Szegedy
     2015, algorithms 1 and 2.)
     """
-    x, *given = real_operands(x, weight, bias, running_mean, running_var)
+    x, *given = real_operands(x, optional=(weight, bias, running_mean, running_var))
     if x.ndim < 2:
         fail(errors.ShapeError, "batch_norm", "x must be (N, C, …)", f"shape {x.shape} was got")
     channels, count = x.shape[1], x.size // max(x.shape[1], 1)

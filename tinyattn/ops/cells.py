@@ -238,7 +238,7 @@ def lstm_cell(x, state, w_ih, w_hh, b_ih=None, b_hh=None) -> tuple[Tensor, Tenso
     """
     if not isinstance(state, (tuple, list)) or len(state) != 2:
         fail(errors.ShapeError, "lstm_cell", "the state must be a pair (h, c)", f"{state!r} was got")
-    x, h, c, w_ih, w_hh, b_ih, b_hh = real_operands(x, *state, w_ih, w_hh, b_ih, b_hh)
+    x, h, c, w_ih, w_hh, b_ih, b_hh = real_operands(x, *state, w_ih, w_hh, optional=(b_ih, b_hh))
     _check_cell("lstm_cell", x, h, w_ih, w_hh, 4)
     return lstm_gates(_linear(x, w_ih, b_ih) + _linear(h, w_hh, b_hh), h, c)
 
@@ -250,7 +250,7 @@ def gru_cell(x, h, w_ih, w_hh, b_ih=None, b_hh=None, reset_after: bool = True) -
     ``reset_after=True`` is torch's convention; ``False`` the original one (Cho et al. 2014; the two biases
     are then added up).
     """
-    x, h, w_ih, w_hh, b_ih, b_hh = real_operands(x, h, w_ih, w_hh, b_ih, b_hh)
+    x, h, w_ih, w_hh, b_ih, b_hh = real_operands(x, h, w_ih, w_hh, optional=(b_ih, b_hh))
     _check_cell("gru_cell", x, h, w_ih, w_hh, 3)
     if reset_after:
         return gru_gates(_linear(x, w_ih, b_ih), _linear(h, w_hh, b_hh), h)

@@ -155,7 +155,7 @@ for _name, _centred, _formula in (
 
 def _normalize(op: str, x, normalized_shape, *affine, eps: float) -> Tensor:
     """Check the operands, and normalise the last axes as one."""
-    x, *operands = real_operands(x, *affine)
+    x, *operands = real_operands(x, optional=affine)
     given = [a for a in operands if a is not None]
     shape = as_shape(op, normalized_shape)
     if not shape or x.shape[x.ndim - len(shape) :] != shape or x.ndim < len(shape) or 0 in shape:

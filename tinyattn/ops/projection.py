@@ -143,7 +143,7 @@ def linear_cross_entropy(
     held at once, but made in both passes, some 64 MiB at a time. Raises ShapeError or DTypeError for what
     doesn't fit.
     """
-    hidden, weight, bias = real_operands(hidden, weight, bias)
+    hidden, weight, bias = real_operands(hidden, weight, optional=(bias,))
     targets = as_tensor(targets)
     if weight.ndim != 2 or hidden.ndim < 1 or hidden.shape[-1] != weight.shape[-1]:
         fail(
