@@ -30,7 +30,7 @@ REFERENCE = {
     "xor": np.logical_xor,
     "not": np.logical_not,
     "div": np.divide,
-    "pow": np.power,
+    "pow": lambda x, y: np.power(x, y) if x.dtype.kind == "f" else _whole_power(x, y),
     "rsqrt": lambda x: 1 / np.sqrt(x),
     "round": np.rint,
     "relu": lambda x: np.maximum(x, 0),
@@ -44,6 +44,14 @@ REFERENCE = {
     "gelu_tanh": lambda x: x * special.expit(_GELU * (x + 0.044715 * x**3)),
     "gelu_tanh_backward": lambda x, g: g * _gelu_tanh_slope(x),
 }
+
+
+def _whole_power(x, y):
+    """NumPy's power of whole numbers, which refuses exponents below 0: there it is cut off to a whole number."""
+    below = np.where(np.abs(x) == 1, np.where(y % 2 == 0, 1, x), 0)
+    return np.where(y < 0, below, np.power(x, np.abs(y), where=y >= 0, out=np.zeros_like(x)))
+
+
 _GELU = 2 * math.sqrt(2 / math.pi)  # ½ (1 + tanh v) = σ(2v)
 
 

@@ -3,7 +3,19 @@
 import math
 
 from tinyattn.kernels.elementary import Elementary
-from tinyattn.kernels.formula import absolute, ceil, convert, floor, quotient, round_even, select, sqrt
+from tinyattn.kernels.formula import (
+    absolute,
+    bits,
+    ceil,
+    convert,
+    floor,
+    quotient,
+    remainder,
+    round_even,
+    select,
+    sqrt,
+    while_any,
+)
 from tinyattn.kernels.opcodes import OPCODES
 
 
@@ -52,6 +64,40 @@ def _mod_i32(a, b):
     return a - convert(floor(convert(a, "f64") / convert(safe, "f64")), "i32") * safe
 
 
+def _like(zero, sign):
+    """A zero with the sign of another number."""
+    return select(bits(sign) < 0, -absolute(zero), absolute(zero))
+
+
+def _mod_real(a, b):
+    """What is left of a, exactly, of the sign of b (which a zero has, too); NaN for b = 0."""
+    left = remainder(a, b)
+    left = select((left != 0) & ((left < 0) ^ (b < 0)), left + b, left)
+    return select(left == 0, _like(left, b), left)
+
+
+def _floor_divide_real(a, b):
+    """(a − what is left) / b, a whole number but for rounding; a / b for b = 0."""
+    left = remainder(a, b)
+    whole = (a - left) / b
+    whole = select((left != 0) & ((left < 0) ^ (b < 0)), whole - 1, whole)
+    below = floor(whole)
+    nearest = select(whole - below > 0.5, below + 1, below)
+    return select(b == 0, a / b, select(whole == 0, _like(whole, a / b), nearest))
+
+
+def _power(x, y):
+    """x^y of whole numbers by squaring, wrapping around; where y < 0 cut off to a whole number: 0, or ±1 for x = ±1."""
+
+    def square(x, left, result):
+        return x * x, left >> 1, select((left & 1) != 0, result * x, result)
+
+    one = x * 0 + 1
+    *_, result = while_any(lambda _, left, __: left != 0, square, x, select(y < 0, 0, y), one)
+    unit = select(x == 1, 1, select(x == -1, 1 - ((y & 1) << 1), 0 * x))
+    return select(y < 0, unit, result)
+
+
 _COMMON = {
     "copy": lambda x: x,
     "add": lambda a, b: a + b,
@@ -71,6 +117,7 @@ _COMMON = {
     "ne": lambda a, b: a != b,
     "floor_divide": _floor_divide,
     "mod": _mod,
+    "pow": _power,
     "and": lambda a, b: a & b,
     "or": lambda a, b: a | b,
     "xor": lambda a, b: a ^ b,
@@ -99,6 +146,9 @@ def formulas(name: str) -> dict:
         ("abs", "real"): absolute,
         ("floor_divide", "i32"): _floor_divide_i32,
         ("mod", "i32"): _mod_i32,
+        ("floor_divide", "real"): _floor_divide_real,
+        ("mod", "real"): _mod_real,
+        ("pow", "real"): elementary.pow,
         ("step", "real"): lambda x: convert(x > 0, name),
         ("to_f32", "real"): lambda x: convert(convert(x, "f32"), name),
     }

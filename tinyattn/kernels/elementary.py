@@ -19,7 +19,17 @@ import math
 import numpy as np
 
 from tinyattn.kernels import coefficients
-from tinyattn.kernels.formula import absolute, bits, convert, floor, polynomial, select
+from tinyattn.kernels.formula import (
+    absolute,
+    bits,
+    convert,
+    floor,
+    library_cos,
+    library_sin,
+    polynomial,
+    select,
+    while_any,
+)
 
 
 class Elementary:
@@ -168,7 +178,7 @@ class Elementary:
     # Powers
 
     def pow(self, x, y):
-        """x^y with the special cases of IEEE 754, but for the sign of zero."""
+        """x^y with the special cases of IEEE 754."""
         whole = floor(y) == y
         half = self.number(0.5) * y
         odd = whole & (floor(half) != half)
@@ -178,7 +188,7 @@ class Elementary:
         result = select((zero & (y > 0)) | (infinite & (y < 0)), 0, result)
         result = select((zero & (y < 0)) | (infinite & (y > 0)), math.inf, result)
         result = select(size == 1, 1, result)
-        result = select((x < 0) & odd, -result, result)
+        result = select((bits(x) < 0) & odd, -result, result)
         result = select((x < 0) & ~whole & ~infinite, math.nan, result)
         return select(y == 0, 1, select(x == x, result, x))
 
@@ -283,14 +293,12 @@ class Elementary:
     # Sine and cosine
 
     def sin(self, x):
-        """For |x| ≤ 10⁹, and NaN beyond (in f64 within 2 ulp for |x| ≤ 10⁶)."""
-        return self._sine(x, 0)
+        return self._sine(x, 0, library_sin)
 
     def cos(self, x):
-        """For |x| ≤ 10⁹, and NaN beyond (in f64 within 2 ulp for |x| ≤ 10⁶)."""
-        return self._sine(x, 1)
+        return self._sine(x, 1, library_cos)
 
-    def _sine(self, x, quarter):
+    def _sine(self, x, quarter, library):
         """sin(x + quarter·π/2), always in f64. With x = n π/2 + r and |r| ≤ π/4 it is ±sin r or ±cos r.
 
         π/2 is in four parts (Cody and Waite 1980); the products of n < 2³⁰ with the first three, of 23 bits
@@ -313,4 +321,10 @@ class Elementary:
         turns = bits(nearest) + quarter
         result = select((turns & 1) == 0, sine, cosine)
         result = select((turns & 2) == 0, result, -result)
-        return convert(select(absolute(x) <= 1e9, result, math.nan), self.name)
+        # Farther out r would need more digits of π: the C library has them.
+        size = absolute(x)
+        far = (size > (1e9 if self.name == "f32" else 1e6)) & (size < math.inf)
+        _, result = while_any(
+            lambda far, _: far, lambda far, near: (far ^ far, select(far, library(x), near)), far, result
+        )
+        return convert(result, self.name)

@@ -20,7 +20,8 @@ LLVM = {
     "bool": ir.IntType(1),
 }
 NUMPY = {"f32": np.float32, "f64": np.float64, "i32": np.int32, "i64": np.int64, "bool": np.bool_}
-_FLAGS = ("contract", "nsz")
+_FLAGS = ("contract",)
+"""Freedom given to LLVM: fused multiply-add. Zeros keep their sign."""
 _SAME_BITS = {"f32": "i32", "f64": "i64", "i32": "f32", "i64": "f64"}
 
 
@@ -169,6 +170,49 @@ floor, ceil, round_even = (
     _instruction("ceil", np.ceil),
     _instruction("rint", np.rint),
 )
+
+
+# What vectors have no instruction for: a call of the C library for each number.
+library_sin, library_cos = _instruction("sin", np.sin), _instruction("cos", np.cos)
+
+
+def remainder(a, b):
+    """What is left of ``a`` after as many whole ``b`` as fit into it: exact, of the sign of ``a`` (C's fmod)."""
+    if not isinstance(a, Value):
+        return np.fmod(a, b)
+    return Value(a.builder, a.builder.frem(a.value, a.like(b)))
+
+
+def while_any(condition, step, *values):
+    """``values = step(*values)`` as long as ``condition(*values)`` holds for a number at least; ``step`` must leave
+    those as they are for which it doesn't.
+    """
+    if not isinstance(values[0], Value):
+        while np.any(condition(*values)):
+            values = step(*values)
+        return values
+    builder = values[0].builder
+    before = builder.block
+    head, body, after = (builder.append_basic_block() for _ in range(3))
+    builder.branch(head)
+    builder.position_at_end(head)
+    phis = [builder.phi(value.value.type) for value in values]
+    current = [Value(builder, phi) for phi in phis]
+    holds = condition(*current)
+    if holds.lanes:
+        name = f"llvm.vector.reduce.or.v{holds.lanes}i1"
+        kind = ir.FunctionType(LLVM["bool"], [holds.value.type])
+        fold = builder.module.globals.get(name) or ir.Function(builder.module, kind, name)
+        builder.cbranch(builder.call(fold, [holds.value]), body, after)
+    else:
+        builder.cbranch(holds.value, body, after)
+    builder.position_at_end(body)
+    for phi, value, new in zip(phis, values, step(*current), strict=True):
+        phi.add_incoming(value.value, before)
+        phi.add_incoming(new.value, builder.block)
+    builder.branch(head)
+    builder.position_at_end(after)
+    return current
 
 
 def quotient(a, b):

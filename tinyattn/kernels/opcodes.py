@@ -22,15 +22,15 @@ def _opcodes() -> dict[tuple[str, str], Opcode]:
             for kind in kinds:
                 table[name, kind] = Opcode((kind,) * count, result or kind)
 
-    real, whole, numbers = ("real",), ("i32", "i64"), ("real", "i32", "i64")
+    real, numbers = ("real",), ("real", "i32", "i64")
     define("copy", (*numbers, "bool"), 1)
     define("add sub mul maximum minimum", numbers, 2)
     define("neg abs sign square", numbers, 1)
     define("lt le gt ge eq ne", numbers, 2, "bool")
-    define("floor_divide mod", whole, 2)
+    define("floor_divide mod pow", numbers, 2)
     define("and or xor", ("bool",), 2)
     define("not", ("bool",), 1)
-    define("div pow", real, 2)
+    define("div", real, 2)
     define("sqrt rsqrt reciprocal floor ceil round relu step", real, 1)
     define("exp expm1 log log1p tanh sigmoid erf sin cos", real, 1)
     define("isfinite", real, 1, "bool")
@@ -51,7 +51,8 @@ Beyond the plain names: ``square`` x², ``round`` to even, ``relu`` max(x, 0), `
 0, ``dtanh`` a·(1 − b²), ``dsigmoid`` a·b·(1 − b), ``gelu_backward`` and ``gelu_tanh_backward`` b·gelu′(a),
 ``where`` b where a and else c, ``to_…`` conversions (reals are cut off), ``to_f32`` rounds to float32's
 precision and stays real. ``maximum``, ``minimum`` and ``relu`` pass NaN on. For whole numbers
-``floor_divide`` rounds down, ``mod`` has the divisor's sign, and both are 0 where the divisor is.
+``floor_divide`` rounds down, ``mod`` has the divisor's sign, and both are 0 where the divisor is; a ``pow`` that
+is no whole number is cut off to one.
 """
 
 FOLDS = {

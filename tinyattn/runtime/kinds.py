@@ -22,6 +22,7 @@ _BESIDE: dict[str, frozenset[np.dtype]] = {
     **dict.fromkeys(
         ("reduce.rows", "reduce.columns", "reduce.cumsum", "reduce.argmax", "reduce.argmin"), _WHOLE
     ),
+    "integer.product": frozenset({INT64}),
     # Indices, and elements that are moved by their size.
     **dict.fromkeys(("gather.take", "gather.scatter_add"), _INDICES),
     **dict.fromkeys(("softmax.cross_entropy_forward", "softmax.cross_entropy_backward"), _INDICES),
