@@ -262,7 +262,7 @@ REDUCE_ROWS = [
     Row("all", ta.all, _whole(np.all), [sample(flags(3, 4)), sample(flags(3, 4), axis=1), sample(flags(3, 4), axis=0, keepdims=True)], constant="bools"),
     Row("logsumexp", ta.logsumexp, _whole(special.logsumexp), _REDUCED, torch=_torch("logsumexp"),
         errors=[
-            (lambda: ta.logsumexp(_float(2, 3), 2), ShapeError, "[max] the axis must be an integer from -2 to 1, but 2 was got.")],
+            (lambda: ta.logsumexp(_float(2, 3), 2), ShapeError, "[logsumexp] the axis must be an integer from -2 to 1, but 2 was got.")],
         special=[sample(fixed([[1e4, 1e4, 0.0], [-INF, -INF, -INF], [-1e4, -1e4, -1e4], [INF, 0.0, 1.0]]), axis=1)]),
     Row("sum_squares", lambda x, axes, keepdims=False: make("sum_squares", x, axes=axes, keepdims=keepdims),
         lambda x, axes, keepdims=False: np.sum(x * x, axis=axes, keepdims=keepdims),

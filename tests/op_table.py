@@ -89,6 +89,13 @@ def _integer_safe(function, zero):
     return divide
 
 
+def _power(a, b):
+    """NumPy's power, with what is left of a whole number where integers have an exponent below 0."""
+    if np.result_type(a, b).kind == "f":
+        return np.power(a, b)
+    return np.where(b < 0, np.where(np.abs(a) == 1, a ** np.abs(b % 2), 0), np.power(a, np.maximum(b, 0)))
+
+
 def _bool_row(name, numpy, count=2) -> Row:
     samples = _BOOLS if count == 2 else (sample(flags(3, 4)), sample(flags(0)), sample(flags(70)))
     op, got = name.removeprefix("logical_"), ["f32[2]"] * count
@@ -134,7 +141,7 @@ ELEMENTWISE_ROWS = [
     _unary("softplus", lambda x: np.logaddexp(x, 0), torch=lambda t, x: t.nn.functional.softplus(x, threshold=1e6)),
     _binary("maximum", np.maximum, torch="maximum"),
     _binary("minimum", np.minimum, torch="minimum"),
-    _binary("power", np.power, left=positive, torch="pow", special=[edges(2, without=["-0.0"])]),
+    _binary("power", _power, left=positive, torch="pow"),
     _unary("floor", np.floor, constant=STEP, torch="floor"),
     _unary("ceil", np.ceil, constant=STEP, torch="ceil"),
     _unary("round", np.round, constant=STEP, torch="round"),
@@ -185,14 +192,21 @@ ELEMENTWISE_ROWS = [
 ]  # fmt: skip
 
 _INTEGERS = (sample(integers(9, 3, 5, low=-9)), sample(integers(9, 70, low=-9, dtype=np.int32)))
+_WIDE, _THIN = integers(9, 4, 5, low=-9), integers(9, 5, 5, low=-9, dtype=np.int32)
+_PRODUCTS = (
+    sample(_WIDE, _THIN), sample(_THIN, _THIN), sample(integers(9, 5), _THIN), sample(integers(9, 3, 1, 2, 5), _THIN),
+    sample(integers(9, 0, 5), _THIN), sample(integers(9, 2, 0), integers(9, 0, 3)), sample(integers(2**40, 3, 4, low=-(2**40)), integers(2**40, 4, 70)),
+)  # fmt: skip
 INTEGER_ROWS = [
-    Row(f"{name} of integers", getattr(ta, name), numpy, samples, constant="integers")
+    Row(f"{name} of integers", (lambda x, y: ta.einsum("ij,kj->ki", x, y)) if name == "einsum" else getattr(ta, name), numpy, samples, constant="integers")
     for name, numpy, samples in [
         ("add", np.add, (_NUMBERS,)), ("sub", np.subtract, (_NUMBERS,)), ("mul", np.multiply, (_NUMBERS,)),
         ("maximum", np.maximum, (_NUMBERS,)), ("minimum", np.minimum, (_NUMBERS,)), ("neg", np.negative, _INTEGERS),
         ("abs", np.abs, _INTEGERS), ("sign", np.sign, _INTEGERS), ("square", np.square, _INTEGERS),
-        ("sum", np.sum, _INTEGERS), ("prod", lambda x: np.prod(x, dtype=x.dtype), _INTEGERS), ("max", np.max, _INTEGERS), ("min", np.min, _INTEGERS),
-        ("argmax", np.argmax, _INTEGERS),
+        ("sum", np.sum, _INTEGERS), ("prod", np.prod, _INTEGERS), ("max", np.max, _INTEGERS), ("min", np.min, _INTEGERS),
+        ("argmax", np.argmax, _INTEGERS), ("cumsum", lambda x: np.cumsum(x, 0), _INTEGERS), ("power", _power, (_NUMBERS,)),
+        ("floor", np.floor, _INTEGERS), ("ceil", np.ceil, _INTEGERS), ("round", np.round, _INTEGERS), ("relu", lambda x: np.maximum(x, 0), _INTEGERS),
+        ("matmul", np.matmul, _PRODUCTS), ("einsum", lambda x, y: np.einsum("ij,kj->ki", x, y), _PRODUCTS[:1]),
     ]
 ]  # fmt: skip
 

@@ -37,19 +37,22 @@ def _plain(annotation) -> tuple[type, ...] | None:
     return kinds if all(k in _WORDS or k is type(None) for k in kinds) and kinds != (Tensor,) else None
 
 
-def _wrong(value, kinds: tuple[type, ...]) -> bool:
+_MAY_BE_NAN = {("pad", "value")}
+
+
+def _wrong(value, kinds: tuple[type, ...], nan: bool) -> bool:
     if value is None:
         return type(None) not in kinds
     if isinstance(value, (bool, np.bool_)):
         return bool not in kinds
     if isinstance(value, (float, np.floating)) and math.isnan(value):
-        return True
+        return not nan
     return not any(isinstance(value, _ACCEPTED[k]) for k in kinds if k in _ACCEPTED)
 
 
 def _check(op: str, rules: Mapping[str, tuple[type, ...]], given: Mapping[str, Any]) -> None:
     for name, value in given.items():
-        if name in rules and _wrong(value, rules[name]):
+        if name in rules and _wrong(value, rules[name], (op, name) in _MAY_BE_NAN):
             words = ["None" if k is type(None) else _WORDS[k] for k in rules[name]]
             fail(errors.DTypeError, op, f"{name} must be {' or '.join(words)}", f"{value!r} was got")
 

@@ -14,16 +14,18 @@ import numpy as np
 
 from tinyattn import errors
 from tinyattn.graph.op import ZERO, Op, register
-from tinyattn.graph.operands import common_operands, real_operands
+from tinyattn.graph.operands import common_operands, number_operands, real_operands
 from tinyattn.graph.tensor import Tensor, as_tensor, constant_value, make
-from tinyattn.graph.types import BOOL, FLOAT32, INT64, Type, as_dtype, broadcast, fail, is_float
+from tinyattn.graph.types import BOOL, FLOAT32, Type, as_dtype, broadcast, fail, is_float
+
+_BROUGHT = {"float": real_operands, "number": number_operands, "bool": common_operands}
 
 
 def _row(
     name, reference, derivative, formula, vjp="", *, result="same", needs="number", kinks=None
 ) -> Callable[..., Tensor]:
-    """One row of the table. ``result``: "same" element type as the operands, or "bool"; ``needs``: "float",
-    "number", "bool" or "any".
+    """One row of the table. ``result``: "same" element type as the operands, or "bool"; ``needs``: "float" (integers
+    become float32), "number" (bools become int64) or "bool".
     """
 
     def infer(*inputs):
@@ -57,9 +59,7 @@ def _row(
         if len(operands) != count:
             must = f"there must be {count} operand{'s' * (count > 1)}"
             fail(errors.TinyattnError, name, must, f"{len(operands)} were got")
-        values = (real_operands if needs == "float" else common_operands)(*operands)
-        if needs == "number" and values[0].dtype == BOOL:
-            values = [cast(v, INT64) for v in values]
+        values = _BROUGHT[needs](*operands)
         if needs == "bool" and values[0].dtype != BOOL:
             fail(
                 errors.DTypeError,
@@ -167,7 +167,7 @@ erf = _row(
     "ḡ·2/√π·exp(−{0}²)",
     needs="float",
 )
-relu = _row(
+_relu = _row(
     "relu",
     lambda a: np.maximum(a, 0),
     _rule(lambda g, y, a: (g * cast(y > 0, a.dtype),)),
@@ -176,6 +176,14 @@ relu = _row(
     needs="float",
     kinks=lambda a: a,
 )
+
+
+def relu(x) -> Tensor:
+    """Elementwise ``max(x, 0)``, of the type of ``x``."""
+    (x,) = number_operands(x)
+    return _relu(x) if is_float(x.dtype) else maximum(x, 0)
+
+
 softplus = _row(
     "softplus",
     lambda a: np.logaddexp(a, 0).astype(a.dtype),
@@ -220,20 +228,58 @@ def _power_rule(g, y, a, b):
     return g * b * power(where(logical_and(equal(a, 0), equal(b, 0)), 1, a), b - 1), by_b
 
 
-power = _row(
-    "pow", np.power, _rule(_power_rule), "{0}^{1}", "ḡ·{1}·{0}^({1} − 1), ḡ·y·log {0}", needs="float"
-)
-floor = _row("floor", np.floor, ZERO, "⌊{0}⌋", needs="float", kinks=lambda a: a - np.round(a))
-ceil = _row("ceil", np.ceil, ZERO, "⌈{0}⌉", needs="float", kinks=lambda a: a - np.round(a))
-round = _row("round", np.round, ZERO, "round({0})", needs="float", kinks=lambda a: a - np.floor(a) - 0.5)
+def _pow(a, b):
+    if a.dtype.kind == "f":
+        return np.power(a, b)
+    below = np.where(a == 1, 1, np.where(a == -1, 1 - 2 * (b % 2), 0))
+    return np.where(b < 0, below, np.power(a, np.maximum(b, 0))).astype(a.dtype)
+
+
+_power = _row("pow", _pow, _rule(_power_rule), "{0}^{1}", "ḡ·{1}·{0}^({1} − 1), ḡ·y·log {0}")
+
+
+def power(x, y) -> Tensor:
+    """``x^y``, element by element; shapes broadcast as in NumPy. Of integers an integer, which wraps around; there
+    exponents below 0 are refused where they are known, and give 0 (or ±1 for x = ±1) where they are not.
+    """
+    x, y = number_operands(x, y)
+    known = constant_value(y) if y.op.name == "constant" else None
+    if known is not None and not is_float(y.dtype) and (known < 0).any():
+        must = "integers must have exponents ≥ 0"
+        fail(
+            errors.DTypeError, "pow", must, f"{known.min()} was got", "Convert them with .astype(np.float32)."
+        )
+    return _power(x, y)
+
+
+def _whole(name, reference, formula, kinks) -> Callable[..., Tensor]:
+    """A row that rounds to whole numbers, which integers are already."""
+    function = _row(name, reference, ZERO, formula, needs="float", kinks=kinks)
+
+    def rounded(x) -> Tensor:
+        (x,) = number_operands(x)
+        return function(x) if is_float(x.dtype) else x
+
+    rounded.__name__ = rounded.__qualname__ = name
+    rounded.__doc__ = f"Elementwise ``{formula.format('x')}``, of the type of ``x``."
+    return rounded
+
+
+floor = _whole("floor", np.floor, "⌊{0}⌋", lambda a: a - np.round(a))
+ceil = _whole("ceil", np.ceil, "⌈{0}⌉", lambda a: a - np.round(a))
+round = _whole("round", np.round, "round({0})", lambda a: a - np.floor(a) - 0.5)
 
 
 def _floor_divide(a, b):
-    return np.floor_divide(a, np.where(b == 0, 1, b)) * (b != 0)
+    return (
+        np.floor_divide(a, b)
+        if a.dtype.kind == "f"
+        else np.floor_divide(a, np.where(b == 0, 1, b)) * (b != 0)
+    )
 
 
 def _mod(a, b):
-    return np.mod(a, np.where(b == 0, 1, b)) * (b != 0)
+    return np.mod(a, b) if a.dtype.kind == "f" else np.mod(a, np.where(b == 0, 1, b)) * (b != 0)
 
 
 floor_divide = _row("floor_divide", _floor_divide, ZERO, "⌊{0} / {1}⌋")

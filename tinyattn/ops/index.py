@@ -221,7 +221,8 @@ def _normalize(x: Tensor, index) -> list:
     expanded: list = []
     for item in items:
         if isinstance(item, (list, np.ndarray)):
-            item = as_tensor(item)
+            found = as_tensor(item)  # (an empty list has no type of its own)
+            item = cast(found, INT64) if isinstance(item, list) and not found.size else found
         if isinstance(item, (bool, np.bool_)) or (isinstance(item, Tensor) and item.dtype == BOOL):
             fail(
                 errors.DTypeError,
@@ -240,6 +241,8 @@ def _normalize(x: Tensor, index) -> list:
                 f"{item!r} was got",
             )
         expanded.append(item)
+    if sum(1 for item in expanded if item is Ellipsis) > 1:
+        fail(errors.ShapeError, "index", "an index must hold ... once at most", f"{index!r} was got")
     used = sum(1 for item in expanded if item is not None and item is not Ellipsis)
     if used > x.ndim:
         fail(

@@ -9,10 +9,10 @@ import math
 import numpy as np
 
 from tinyattn import errors
-from tinyattn.graph.op import OPS, NotDifferentiable, Op, register
-from tinyattn.graph.operands import real_operands
+from tinyattn.graph.op import OPS, ZERO, NotDifferentiable, Op, register
+from tinyattn.graph.operands import number_operands
 from tinyattn.graph.tensor import Tensor, as_tensor, make
-from tinyattn.graph.types import SHORT, Type, broadcast, fail
+from tinyattn.graph.types import FLOAT32, INT64, SHORT, Type, broadcast, fail, is_float
 from tinyattn.kernels import blocking
 from tinyattn.ops.elementwise import cast
 from tinyattn.ops.hand import bits
@@ -23,9 +23,9 @@ from tinyattn.runtime.moves import coalesce
 
 def matmul(a, b) -> Tensor:
     """The matrix product over the last two axes, (…, n, k) @ (…, k, m) → (…, n, m); 1-D operands are vectors
-    as in NumPy; batch axes broadcast.
+    as in NumPy; batch axes broadcast. Integers give integers, which wrap around; bools count as int64.
     """
-    a, b = real_operands(a, b)
+    a, b = number_operands(a, b)
     if not a.shape or not b.shape:
         fail(
             errors.ShapeError,
@@ -54,15 +54,22 @@ def matmul(a, b) -> Tensor:
         # Rows of a small table, many times over: multiply the table once and take rows of the product. The
         # same numbers with less work.
         table, indices = looked_up
-        c = make("take", make("matmul", table, b), indices, axis=0)
+        c = make("take", _product(table, b), indices, axis=0)
     elif b.ndim == 2 and a.ndim > 2:  # one matrix for the whole batch: a single large product
         rows = reshape(a, (math.prod(a.shape[:-1]), a.shape[-1]))
-        c = reshape(make("matmul", rows, b), (*a.shape[:-1], b.shape[-1]))
+        c = reshape(_product(rows, b), (*a.shape[:-1], b.shape[-1]))
     else:
-        c = make("matmul", a, b)
+        c = _product(a, b)
     if left:
         c = reshape(c, (*c.shape[:-2], c.shape[-1]))
     return reshape(c, c.shape[:-1]) if right else c
+
+
+def _product(a: Tensor, b: Tensor) -> Tensor:
+    """a·b of matrices of one type."""
+    if is_float(a.dtype):
+        return make("matmul", a, b)
+    return cast(make("integer_matmul", cast(a, INT64), cast(b, INT64)), a.dtype)
 
 
 def _rows_of_table(x: Tensor) -> tuple[Tensor, Tensor] | None:
@@ -119,6 +126,35 @@ register(
         ),
         formula="{0}·{1}",
         vjp_formula="ḡ·{1}ᵀ, {0}ᵀ·ḡ",
+    )
+)
+
+
+def _lower_integers(node, emit) -> None:
+    """Row by row; operands that broadcast or are transposed are copied."""
+    a, b = (emit.value(s).broadcast((*node.shape[:-2], *s.shape[-2:])) for s in node.inputs)
+    a, b, c = emit.contiguous(a), emit.contiguous(b), emit.result(node)
+    rows, inner, columns = a.shape[-2], b.shape[-2], b.shape[-1]
+    tiles = node.size // max(columns, 1)
+    emit.kernel(
+        "integer.product",
+        [a, b, c, rows, inner, columns],
+        tiles,
+        reads=[a, b],
+        writes=[c],
+        dtype=FLOAT32,
+        cost=node.size * (1 + inner * 0.5),
+    )
+
+
+register(
+    Op(
+        "integer_matmul",
+        _infer,
+        ZERO,
+        reference=np.matmul,
+        lower=_lower_integers,
+        formula="{0}·{1}",
     )
 )
 
@@ -257,7 +293,7 @@ def einsum(subscripts: str, *operands) -> Tensor:
 
     Computed pairwise from the left, each pair as a transposed matrix product.
     """
-    tensors = real_operands(*operands)
+    tensors = number_operands(*operands)
     text = subscripts.replace(" ", "")
     inputs, arrow, result = text.partition("->")
     terms = inputs.split(",")
@@ -298,6 +334,7 @@ def einsum(subscripts: str, *operands) -> Tensor:
         x, term = _contract(x, term, y, other, later)
     gone = tuple(i for i, c in enumerate(term) if c not in result)
     x, term = sum(x, gone) if gone else x, "".join(c for c in term if c in result)
+    x = cast(x, tensors[0].dtype)  # (sums of int32 are int64)
     return transpose(x, tuple(term.index(c) for c in result)) if term != result else x
 
 
@@ -334,6 +371,6 @@ def _contract(x: Tensor, left: str, y: Tensor, right: str, keep: set[str]) -> tu
     b = transpose(y, tuple(right.index(c) for c in batch + inner + columns))
     a = reshape(a, (group(*batch), group(*rows), group(*inner)))
     b = reshape(b, (group(*batch), group(*inner), group(*columns)))
-    c = make("matmul", a, b) if inner else a * b
+    c = _product(a, b) if inner else a * b
     letters = "".join(batch + rows + columns)
     return reshape(c, tuple(size[c] for c in letters)), letters

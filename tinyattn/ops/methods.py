@@ -2,6 +2,7 @@
 
 from tinyattn.graph.grad import backward
 from tinyattn.graph.tensor import Tensor
+from tinyattn.graph.types import BOOL, is_float
 from tinyattn.ops import elementwise as e
 from tinyattn.ops import index, linalg, rearrange, reduce, shape, statistics, triangles
 
@@ -22,14 +23,18 @@ _OPERATORS = {
 
 def _power(a, b):
     """``a ** b``: small whole exponents become products."""
-    if isinstance(b, (int, float)) and b == 2:
-        return e.square(a)
-    if isinstance(b, (int, float)) and b == 0.5:
+    if not isinstance(b, (int, float)):
+        return e.power(a, b)
+    if b == 0.5:
         return e.sqrt(a)
-    if isinstance(b, (int, float)) and b == 1:
-        return a
-    if isinstance(b, (int, float)) and b == -1:
+    real = is_float(a.dtype)
+    if b == -1 and real:
         return e.div(1, a)
+    if real or a.dtype != BOOL and isinstance(b, int):
+        if b == 2:
+            return e.square(a)
+        if b == 1:
+            return a
     return e.power(a, b)
 
 

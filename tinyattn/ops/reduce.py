@@ -9,11 +9,12 @@ import numpy as np
 
 from tinyattn import errors
 from tinyattn.graph.op import ZERO, NotDifferentiable, Op, register
+from tinyattn.graph.operands import common_operands, number_operands, real_operands
 from tinyattn.graph.tensor import Tensor, as_tensor, make
-from tinyattn.graph.types import BOOL, FLOAT32, INT64, Type, fail, is_float, normalize_axes, normalize_axis
-from tinyattn.ops.elementwise import cast, equal, exp, isfinite, log, stop_gradient, where
+from tinyattn.graph.types import BOOL, INT64, Type, fail, is_float, normalize_axes, normalize_axis
+from tinyattn.ops.elementwise import cast, equal, exp, isfinite, log, not_equal, stop_gradient, where
 from tinyattn.ops.folding import lower_cumsum, lower_reduce
-from tinyattn.ops.shape import broadcast_to, pad, reshape, stack, transpose
+from tinyattn.ops.shape import broadcast_to, full, pad, reshape, stack, transpose
 
 
 def _reduced_shape(shape, axes, keepdims):
@@ -57,6 +58,11 @@ def _lower_squares(node, emit):
     lower_reduce(emit, "sum_squares", rows, tuple(range(len(kept), x.ndim)), emit.result(node))
 
 
+def _wide(x: Tensor) -> Tensor:
+    """Integers and bools as int64, in which they are added up and multiplied (as by NumPy)."""
+    return x if is_float(x.dtype) else cast(x, INT64)
+
+
 def _row(name, reference, derivative, formula, vjp, *, empty_ok=False, kinks=None):
     register(
         Op(
@@ -72,13 +78,13 @@ def _row(name, reference, derivative, formula, vjp, *, empty_ok=False, kinks=Non
     )
 
     def function(x, axis=None, keepdims: bool = False) -> Tensor:
-        x = as_tensor(x)
-        if x.dtype == BOOL and name in ("sum", "prod"):
-            x = cast(x, INT64)
+        x = _wide(as_tensor(x)) if name in ("sum", "prod") else as_tensor(x)
         return make(name, x, axes=normalize_axes(name, axis, x.ndim), keepdims=bool(keepdims))
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = f"``{formula.format('x')}`` over ``axis`` (an integer, a tuple, or all axes)."
+    if name in ("sum", "prod"):
+        function.__doc__ += " Of bools and integers it is int64."
     return function
 
 
@@ -133,49 +139,51 @@ min = _row("min", np.min, _extreme_rule, "min {0}", "ḡ at the minimum, shared 
 
 
 def mean(x, axis=None, keepdims: bool = False) -> Tensor:
-    """The mean over ``axis``."""
+    """The mean over ``axis``; of integers and bools, whose sum is exact, in float32."""
     x = as_tensor(x)
-    if not is_float(x.dtype):
-        x = cast(x, FLOAT32)
     count = math.prod(x.shape[a] for a in normalize_axes("mean", axis, x.ndim))
     if count == 0:
         fail(errors.ShapeError, "mean", "the reduced axes must not be empty", f"shape {x.shape} was got")
-    return sum(x, axis, keepdims) * (1 / count)
+    return sum(x, axis, keepdims) / count
 
 
 def var(x, axis=None, keepdims: bool = False, ddof: int = 0) -> Tensor:
-    """The variance over ``axis``, the sum of squares divided by (count − ddof)."""
+    """The variance over ``axis``, the sum of squares divided by (count − ddof), or by 0 if that is less."""
     x = as_tensor(x)
     centred = x - mean(x, axis, keepdims=True)
     count = math.prod(x.shape[a] for a in normalize_axes("var", axis, x.ndim))
-    return sum(centred * centred, axis, keepdims) * (1 / (count - ddof))
+    return sum(centred * centred, axis, keepdims) / builtins.max(count - ddof, 0)
+
+
+def _truth(name: str, fold: str, of_none: bool, x, axis, keepdims: bool) -> Tensor:
+    (x,) = common_operands(x)
+    x = x if x.dtype == BOOL else not_equal(x, 0)
+    axes = normalize_axes(name, axis, x.ndim)
+    if builtins.any(x.shape[a] == 0 for a in axes):
+        return full(_reduced_shape(x.shape, axes, keepdims), of_none, BOOL)
+    return make(fold, x, axes=axes, keepdims=bool(keepdims))
 
 
 def any(x, axis=None, keepdims: bool = False) -> Tensor:
-    """Whether any element is True."""
-    return make(
-        "max", as_tensor(x), axes=normalize_axes("any", axis, as_tensor(x).ndim), keepdims=bool(keepdims)
-    )
+    """Whether any element is True, or a number other than 0 (as NaN is): bool; False of none."""
+    return _truth("any", "max", False, x, axis, keepdims)
 
 
 def all(x, axis=None, keepdims: bool = False) -> Tensor:
-    """Whether every element is True."""
-    return make(
-        "min", as_tensor(x), axes=normalize_axes("all", axis, as_tensor(x).ndim), keepdims=bool(keepdims)
-    )
+    """Whether every element is True, or a number other than 0: bool; True of none."""
+    return _truth("all", "min", True, x, axis, keepdims)
 
 
 def logsumexp(x, axis=None, keepdims: bool = False) -> Tensor:
-    """``log Σ exp x`` over ``axis``, without overflow: the maximum is taken out first."""
-    x = as_tensor(x)
+    """``log Σ exp x`` over ``axis``, without overflow: the maximum is taken out first; −∞ of none."""
+    (x,) = real_operands(x)
+    axes = normalize_axes("logsumexp", axis, x.ndim)
+    if builtins.any(x.shape[a] == 0 for a in axes):
+        return full(_reduced_shape(x.shape, axes, keepdims), -math.inf, x.dtype)
     top = stop_gradient(max(x, axis, keepdims=True))
     top = where(isfinite(top), top, 0)
     result = log(sum(exp(x - top), axis, keepdims=True)) + top
-    return (
-        result
-        if keepdims
-        else reshape(result, _reduced_shape(x.shape, normalize_axes("logsumexp", axis, x.ndim), False))
-    )
+    return result if keepdims else reshape(result, _reduced_shape(x.shape, axes, False))
 
 
 def _arg_row(name, reference):
@@ -198,7 +206,7 @@ def _arg_row(name, reference):
     )
 
     def function(x, axis: int | None = None) -> Tensor:
-        x = as_tensor(x)
+        (x,) = number_operands(x)
         if axis is None:
             x, axis = reshape(x, -1), 0
         return make(name, x, axis=normalize_axis(name, axis, x.ndim))
@@ -227,8 +235,8 @@ register(
 
 
 def cumsum(x, axis: int = 0, reverse: bool = False) -> Tensor:
-    """Running sums along ``axis``; with ``reverse``, from the end."""
-    x = as_tensor(x)
+    """Running sums along ``axis``; with ``reverse``, from the end. Of bools and integers they are int64."""
+    x = _wide(as_tensor(x))
     return make("cumsum", x, axis=normalize_axis("cumsum", axis, x.ndim), reverse=bool(reverse))
 
 

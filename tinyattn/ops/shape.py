@@ -14,11 +14,13 @@ from tinyattn.graph.op import Op, register
 from tinyattn.graph.operands import common_operands
 from tinyattn.graph.tensor import Tensor, as_tensor, make
 from tinyattn.graph.types import (
+    SHORT,
     Type,
     as_dtype,
     as_shape,
     broadcast,
     fail,
+    is_float,
     normalize_axes,
     normalize_axis,
 )
@@ -347,6 +349,10 @@ def pad(x, widths, value: float = 0.0) -> Tensor:
     padded = make("unslice", x, starts=starts, steps=(1,) * x.ndim, shape=shape)
     if value == 0 or shape == x.shape:
         return padded
+    if not is_float(x.dtype) and not math.isfinite(value):
+        fail(
+            errors.DTypeError, "pad", f"{SHORT[x.dtype]} must be padded with an integer", f"{value!r} was got"
+        )
     from tinyattn.ops.elementwise import where
 
     inside = make(
@@ -358,6 +364,9 @@ def pad(x, widths, value: float = 0.0) -> Tensor:
 def arange(start: int, stop: int | None = None, step: int = 1, dtype=np.int64) -> Tensor:
     """``start, start + step, …`` below ``stop``, as in NumPy (one argument: from 0)."""
     from tinyattn.graph.tensor import constant
+
+    if step == 0:
+        fail(errors.ShapeError, "arange", "the step must not be 0", f"{step!r} was got")
 
     return constant(np.arange(0 if stop is None else start, start if stop is None else stop, step), dtype)
 
@@ -374,7 +383,7 @@ def full(shape: int | Sequence[int], value, dtype=np.float32) -> Tensor:
     kind = as_dtype(dtype, "full")
     try:
         number = constant(value, kind)
-    except (ValueError, OverflowError):  # NaN as an integer, or too large
+    except (ValueError, errors.DTypeError):  # NaN as an integer, or too large
         fail(errors.DTypeError, "full", f"the value must be a number of type {kind}", f"{value!r} was got")
     return broadcast_to(number, as_shape("full", shape))
 
