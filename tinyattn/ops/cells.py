@@ -272,7 +272,7 @@ def rnn_cell(x, h, w_ih, w_hh, b_ih=None, b_hh=None, nonlinearity: str = "tanh")
     """One step of a plain RNN, tanh (or relu) of W_ih x + b_ih + W_hh h + b_hh: x (B, I), h (B, H), w_ih (H, I),
     w_hh (H, H), biases (H,) → new h (B, H). Raises ShapeError. (Elman 1990.)
     """
-    x, h, w_ih, w_hh, b_ih, b_hh = real_operands(x, h, w_ih, w_hh, b_ih, b_hh)
+    x, h, w_ih, w_hh, b_ih, b_hh = real_operands(x, h, w_ih, w_hh, optional=(b_ih, b_hh))
     _check_cell("rnn_cell", x, h, w_ih, w_hh, 1)
     activate = NONLINEARITIES[check_nonlinearity("rnn_cell", nonlinearity)]
     return activate(_linear(x, w_ih, b_ih) + _linear(h, w_hh, b_hh))

@@ -206,7 +206,7 @@ def group_norm(x, num_groups: int, weight=None, bias=None, eps: float = 1e-5) ->
     weight, bias: (C,), a number a channel, or None for 1 and 0. Same shape and type as ``x`` (integers become
     float32). Raises ShapeError for what doesn't fit. (Wu & He 2018, equations 1 and 7.)
     """
-    x, weight, bias = real_operands(x, weight, bias)
+    x, weight, bias = real_operands(x, optional=(weight, bias))
     if x.ndim < 2 or num_groups < 1 or x.shape[1] % num_groups:
         must = "x must be (N, C, …), its channels C a multiple of num_groups"
         fail(errors.ShapeError, "group_norm", must, f"shape {x.shape} and num_groups {num_groups} were got")
