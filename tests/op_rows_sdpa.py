@@ -126,7 +126,36 @@ _WEIGHTS = (real(18, 6), real(18), real(6, 6), real(6))
 _PADDED = np.array([[True, True, False, False]])
 _RUBBISH = np.array([[1.0, 2.0], [0.5, -1.0], [NAN, INF], [-INF, NAN]])
 
+
+def _repeated(q, k, v, *mask, **attrs):
+    """Grouped heads: as if each head of the keys were there for every one of its queries' heads."""
+    k, v = (np.repeat(x, q.shape[-3] // k.shape[-3], -3) for x in (k, v))
+    return attention(q, k, v, *mask, **attrs)
+
+
+def _torch_grouped(t, q, k, v, mask=None, is_causal=False, scale=None, return_weights=False):
+    return t.nn.functional.scaled_dot_product_attention(
+        q, k, v, mask, is_causal=is_causal, scale=scale, enable_gqa=True
+    )
+
+
+_GROUPS = (real(2, 4, 3, 2), real(2, 2, 4, 2), real(2, 2, 4, 3))
+_BESIDE = "with enable_gqa the heads of the query must be a multiple of those of the keys"
+
 SDPA_ROWS = [
+    Row("attention_grouped", lambda q, k, v, mask=None, **a: ta.attention(q, k, v, mask, enable_gqa=True, **a), _repeated,
+        [sample(*_GROUPS), once(*_GROUPS, is_causal=True), once(*_GROUPS, real(2, 4, 3, 4)), once(*_GROUPS, fixed([[[[True, True, False, True]]], [[[True, False, False, True]]]])),
+         once(*_GROUPS, real(1, 4, 1, 4), scale=0.3), once(*_GROUPS, return_weights=True), once(real(6, 3, 2), real(1, 4, 2), real(1, 4, 2)),
+         once(real(2, 3, 3, 2), real(3, 4, 2), real(3, 4, 2), real(3, 4)), sample(real(0, 4, 3, 2), real(0, 2, 4, 2), real(0, 2, 4, 2))],
+        torch=_torch_grouped,
+        errors=[
+            (lambda: ta.attention(_float(2, 4, 3, 2), _float(2, 3, 4, 2), _float(2, 3, 4, 2), enable_gqa=True), ShapeError,
+             f"[attention] {_BESIDE}, but (2, 4, 3, 2), (2, 3, 4, 2) and (2, 3, 4, 2) were got."),
+            (lambda: ta.attention(_float(4, 3, 2), _float(2, 4, 2), _float(1, 4, 2), enable_gqa=True), ShapeError,
+             "[attention] with enable_gqa query (…, H, Tq, d), keys and values (…, G, Tk, d) must have heads, as many of both, but (4, 3, 2), (2, 4, 2) and (1, 4, 2) were got."),
+            (lambda: ta.attention(_float(4, 3, 2), _float(2, 4, 2), _float(2, 4, 2), np.ones((2, 3, 4), bool), enable_gqa=True), ShapeError,
+             "[attention] the mask must broadcast to (4, 3, 4), but (2, 3, 4) was got."),
+        ]),
     Row(
         "attention", _call, attention,
         [

@@ -164,6 +164,21 @@ def _heads(array):
     return ta.transpose(ta.tensor(array), (0, 2, 1, 3))
 
 
+@pytest.mark.parametrize("cut_out", [False, True])
+def test_grouped_heads_are_not_repeated_in_memory(cut_out):
+    """Keys of 2 heads for 16 of queries: nothing as large as 16 heads of keys is written but the results."""
+    length, width = 40, 8
+    shapes = ((2, 16, 3, width), *((2, 2, length, width),) * 2)
+    if cut_out:
+        shapes = tuple((s[0], s[2], s[1], s[3]) for s in shapes)
+    leaves = [ta.tensor(np.ones(shape, np.float32)) for shape in shapes]
+    heads = [ta.transpose(x, (0, 2, 1, 3)) if cut_out else x for x in leaves]
+    rows = ta.Program([ta.attention(*heads, enable_gqa=True)]).lowered.main.items
+    assert [row.kernel for row in rows if not row.kernel.startswith("copy.")] == ["attention.forward"]
+    repeated = 2 * 16 * length * width * 4
+    assert all(ref.nbytes < repeated for row in rows for ref in row.writes)
+
+
 def test_heads_are_cut_out_and_joined_without_a_copy():
     """(B, T, heads, d) in, (B, T, heads·d) out, forward and backward: the kernels and D, nothing else."""
     x = [_heads(_numbers(2, 6, 4, 3, seed=n).astype(np.float32)) for n in range(3)]

@@ -179,3 +179,26 @@ def test_pools():
             lambda x, k=kind, o=options: getattr(F, k)(x, **o) ** 2,
             [x], f"{kind} {x.shape} {options}",
         )  # fmt: skip
+
+
+def test_attention_with_grouped_heads():
+    rng = np.random.default_rng(6)
+    for _ in range(20):
+        groups, each, queries, keys, width, out = (int(n) for n in rng.integers(1, 5, 6))
+        lead = tuple(int(n) for n in rng.integers(1, 3, rng.integers(1, 3)))
+        shapes = ((groups * each, queries, width), (groups, keys, width), (groups, keys, out))
+        arrays = [rng.standard_normal((*lead, *shape)) for shape in shapes]
+        options = {"is_causal": bool(rng.random() < 0.4)}
+        if not options["is_causal"] and rng.random() < 0.7:
+            whole = (*lead, groups * each, queries, keys)
+            arrays.append(rng.standard_normal([1 if rng.random() < 0.4 else n for n in whole]))
+        if rng.random() < 0.3:
+            options["scale"] = float(rng.uniform(0.1, 2))
+        with torch.nn.attention.sdpa_kernel(
+            torch.nn.attention.SDPBackend.MATH
+        ):  # the one with second derivatives
+            same(
+                lambda q, k, v, m=None, o=options: ta.attention(q, k, v, m, enable_gqa=True, **o),
+                lambda q, k, v, m=None, o=options: F.scaled_dot_product_attention(q, k, v, m, enable_gqa=True, **o),
+                arrays, f"{[a.shape for a in arrays]} {options}",
+            )  # fmt: skip

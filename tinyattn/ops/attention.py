@@ -166,6 +166,36 @@ def _operands(op: str, query, keys, values) -> list[Tensor]:
     return [query, keys, values]
 
 
+def _grouped(query: Tensor, keys: Tensor, values: Tensor, mask) -> tuple:
+    """Queries with the axes (…, heads of keys, queries' heads for each, Tq, d), and all else to fit."""
+    got = f"{query.shape}, {keys.shape} and {values.shape} were got"
+    if (
+        min(query.ndim, keys.ndim, values.ndim) < 3
+        or keys.shape[-3] != values.shape[-3]
+        or not keys.shape[-3]
+    ):
+        must = "with enable_gqa query (…, H, Tq, d), keys and values (…, G, Tk, d) must have heads, as many of both"
+        fail(errors.ShapeError, "attention", must, got)
+    (heads, groups), lead = (query.shape[-3], keys.shape[-3]), query.shape[:-3]
+    if heads % groups:
+        must = "with enable_gqa the heads of the query must be a multiple of those of the keys"
+        fail(errors.ShapeError, "attention", must, got)
+    apart = (groups, heads // groups)
+    if mask is not None:
+        batch = broadcast("attention", lead, keys.shape[:-3], values.shape[:-3])
+        mask = check_mask("attention", mask, (*batch, heads, query.shape[-2], keys.shape[-2]), query.dtype)
+        if mask.ndim > 2:
+            sizes = (1, 1) if mask.shape[-3] == 1 else apart
+            mask = reshape(mask, (*mask.shape[:-3], *sizes, *mask.shape[-2:]))
+    query = reshape(query, (*lead, *apart, *query.shape[-2:]))
+    return query, expand_dims(keys, -3), expand_dims(values, -3), mask
+
+
+def _joined(x: Tensor) -> Tensor:
+    """The two axes of heads as one again."""
+    return reshape(x, (*x.shape[:-4], x.shape[-4] * x.shape[-3], *x.shape[-2:]))
+
+
 def attention(
     query,
     keys,
@@ -175,6 +205,7 @@ def attention(
     scale: float | None = None,
     dropout_p: float = 0.0,
     return_weights: bool = False,
+    enable_gqa: bool = False,
 ) -> Any:
     """``softmax(τ Q Kᵀ + M) V``: query (…, Tq, d), keys (…, Tk, d), values (…, Tk, dv) → (…, Tq, dv).
 
@@ -183,12 +214,18 @@ def attention(
     gets its gradient). ``is_causal``: query i sees keys j ≤ i, counted from the first query and key also
     where Tq ≠ Tk; with a mask, both must allow. ``scale``: τ, by default 1/√d. ``dropout_p``: each weight is
     set to 0 with this probability, the others divided by 1 − p. ``return_weights``: also the weights P
-    (…, Tq, Tk), as they are before dropout, differentiable.
+    (…, Tq, Tk), as they are before dropout, differentiable. ``enable_gqa``: on the third axis from the end, keys and
+    values have fewer heads than the queries, each for a group of neighbouring query heads (Ainslie et al. 2023); they
+    are not repeated in memory.
 
     A query that may attend to nothing gets 0, and gradient 0; what nobody may attend to, be it NaN or
     infinite, has no influence. Raises ShapeError or DTypeError. Vaswani et al. 2017, eq. 1.
     """
     query, keys, values = _operands("attention", query, keys, values)
+    if enable_gqa:
+        query, keys, values, mask = _grouped(query, keys, values, mask)
+        found = attention(query, keys, values, mask, is_causal, scale, dropout_p, return_weights)
+        return tuple(map(_joined, found)) if return_weights else _joined(found)
     if not 0 <= dropout_p < 1:
         fail(errors.ShapeError, "attention", "dropout_p must lie in [0, 1)", f"{dropout_p} was got")
     batch = _batch(query, keys, values)

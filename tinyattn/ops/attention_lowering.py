@@ -27,18 +27,24 @@ def _rows(emit, ref):
 def _lay_out(emit, batch, operands, mask, place):
     """``(sizes of two batch dimensions, operands, results, mask, their strides along the two)``.
 
-    ``place(operands)`` makes the results. If their batch axes can't be merged into two, copies are taken.
+    ``place(operands)`` makes the results. If their batch axes can't be merged into two, copies are taken: of the
+    operands as they are, of the mask, at last of what broadcasting repeats.
     """
-    operands = [_rows(emit, ref).broadcast((*batch, *ref.shape[-2:])) for ref in operands]
-    for copied in (False, True):
-        if copied:
+    spread = lambda refs: [ref.broadcast((*batch, *ref.shape[-2:])) for ref in refs]
+    operands = [_rows(emit, ref) for ref in operands]
+    for attempt in range(4):
+        if attempt == 1:
             operands = [emit.contiguous(ref) for ref in operands]
-            mask = None if mask is None else emit.contiguous(mask)
-        results = place([None] * 3 if copied else operands)
-        everything = [*operands, *results, *(() if mask is None else (mask,))]
+        elif attempt == 2 and mask is not None:
+            mask = emit.contiguous(mask)
+        elif attempt == 3:
+            operands = [emit.contiguous(ref) for ref in spread(operands)]
+        results = place(spread(operands) if attempt == 0 else [None] * 3)
+        everything = [*spread(operands), *results, *(() if mask is None else (mask,))]
         sizes, strides = coalesce(batch, *(ref.strides[:-2] for ref in everything))
         if len(sizes) <= 2:
             break
+    operands = spread(operands)
     if len(sizes) == 1:
         sizes, strides = [1, *sizes], [[0, *s] for s in strides]
     return sizes, operands, results, mask, strides
