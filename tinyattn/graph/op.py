@@ -9,6 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from tinyattn import errors
+from tinyattn.graph.types import fail
+
 
 class NotDifferentiable(str):
     """A derivative that doesn't exist, and the reason."""
@@ -81,3 +84,19 @@ def register(op: Op) -> Op:
         raise ValueError(f"operation {op.name} is defined twice")
     OPS[op.name] = op
     return op
+
+
+def check_operands(op: Op, inputs) -> None:
+    """No operation takes floating-point numbers of two widths, unless it says so: its kernels would read the one as
+    the other.
+    """
+    if len(inputs) < 2 or op.mixed:
+        return
+    real = None
+    for source in inputs:
+        dtype = source.dtype
+        if dtype is not None and dtype.kind == "f" and dtype is not real:
+            if real is not None and dtype != real:
+                got = f"{[str(x.type) for x in inputs]} were got"
+                fail(errors.DTypeError, op.name, "floating-point operands must have one element type", got)
+            real = dtype

@@ -1,7 +1,7 @@
 """Operands that meet in one operation are brought to one element type: here, and nowhere else.
 
 A kernel reads memory as one type. So an operation of several operands begins with one of these functions, and what
-it builds may rely on it; ``make`` and the lowering look again (``graph/types.py``, ``runtime/lower.py``).
+it builds may rely on it; ``make`` and the lowering look again (``graph/op.py``, ``runtime/kinds.py``).
 """
 
 import warnings
@@ -14,6 +14,8 @@ from tinyattn.graph.types import BOOL, FLOAT32, FLOAT64, INT64, Type, is_float, 
 
 def common_operands(*values) -> list[Tensor]:
     """Operands as Tensors of the widest element type among them, which numbers take, too."""
+    if _are_alike(values):
+        return list(values)
     like = widest(values)
     return _alike([as_tensor(v, like) for v in values], ())
 
@@ -28,12 +30,20 @@ def real_operands(*values, optional: Sequence = ()) -> list:
     """Operands as Tensors of the widest floating-point type among them, or float32; then the ``optional`` ones, None
     where they are None.
     """
+    if not optional and _are_alike(values) and is_float(values[0].dtype):
+        return list(values)
     like = widest((*values, *optional))
     like = like if like and is_float(like.dtype) else Type((), FLOAT32)
     given = [as_tensor(v, like) for v in (*values, *(v for v in optional if v is not None))]
     found = _alike(given, (FLOAT32,))
     behind = iter(found[len(values) :])
     return [*found[: len(values)], *(None if v is None else next(behind) for v in optional)]
+
+
+def _are_alike(values) -> bool:
+    """Whether all are Tensors of one type already, as they nearly always are."""
+    first = values[0].dtype if values and isinstance(values[0], Tensor) else None
+    return first is not None and all(isinstance(v, Tensor) and v.dtype is first for v in values)
 
 
 def _alike(found: list[Tensor], least: tuple) -> list[Tensor]:

@@ -15,7 +15,7 @@ import numpy as np
 
 from tinyattn import errors
 from tinyattn.graph import scope
-from tinyattn.graph.op import OPS, Op
+from tinyattn.graph.op import OPS, Op, check_operands
 from tinyattn.graph.types import DTYPES, FLOAT32, SHORT, Shape, Type, as_array, as_dtype, fail, is_float
 
 
@@ -330,22 +330,6 @@ def distinct(node: Tensor) -> Tensor:
         if not node.inputs:
             return _fresh(OPS["reshape"], (node,), {"shape": node.shape}, node.type)
         return _fresh(node.op, node.inputs, node.attrs, node.type, node.name)
-
-
-def check_operands(op: Op, inputs) -> None:
-    """No operation takes floating-point numbers of two widths, unless it says so: its kernels would read the one as
-    the other.
-    """
-    if len(inputs) < 2 or op.mixed:
-        return
-    real = None
-    for source in inputs:
-        dtype = source.dtype
-        if dtype is not None and dtype.kind == "f" and dtype is not real:
-            if real is not None and dtype != real:
-                got = f"{[str(x.type) for x in inputs]} were got"
-                fail(errors.DTypeError, op.name, "floating-point operands must have one element type", got)
-            real = dtype
 
 
 def output(node: Tensor, key) -> Tensor:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from tinyattn.errors import TinyattnError
 from tinyattn.graph.body import Body
-from tinyattn.graph.tensor import Tensor, check_operands
+from tinyattn.graph.op import check_operands
+from tinyattn.graph.tensor import Tensor
 from tinyattn.graph.traverse import topological
 from tinyattn.graph.types import Type
 
