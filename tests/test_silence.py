@@ -159,6 +159,8 @@ CASES = {
     "GRU": recurrent(nn.GRU),
     "GRU, two layers, both directions": recurrent(nn.GRU, num_layers=2, bidirectional=True),
     "GRU, reset before": recurrent(nn.GRU, num_layers=2, bidirectional=True, reset_after=False),
+    "RNN": recurrent(nn.RNN),
+    "RNN, two layers, both directions, relu": recurrent(nn.RNN, num_layers=2, bidirectional=True, nonlinearity="relu"),
     "MultiheadAttention": attending(),
     "MultiheadAttention, added mask": attending(np.where(PADDING, -np.inf, 0).astype(np.float32)),
     "MultiheadAttention, other widths": attending(kdim=5, vdim=7, add_bias_kv=True),
@@ -182,6 +184,9 @@ CASES = {
         lambda q, k, v: list(ta.attention(q, k, v, np.where(KEYS, 0.5, -np.inf).astype(np.float32), return_weights=True)),
         real(2, 3, 4), real(2, 5, 4), real(2, 5, 2), x1=np.tile(~KEYS, (2, 1)), x2=np.tile(~KEYS, (2, 1)),
     ),
+    "attention, grouped heads": of(
+        lambda q, k, v: [ta.attention(q, k, v, KEYS, enable_gqa=True)], real(4, 3, 4), real(2, 5, 4), real(2, 5, 2), x1=np.tile(~KEYS, (2, 1)), x2=np.tile(~KEYS, (2, 1))
+    ),
     "attention, a closed query": of(
         lambda q, k, v: [ta.attention(q, k, v, OPEN)], real(3, 4), real(5, 4), real(5, 2), x0=np.array([False, False, True]), x1=~OPEN.any(0), x2=~OPEN.any(0)
     ),
@@ -196,7 +201,7 @@ CASES = {
     "Seq2Seq": translator(ta.models.Seq2Seq),
     "Bahdanau": translator(ta.models.Bahdanau),
 }  # fmt: skip
-ONCE = {"attention", "attention, added mask", "attention, a closed query"}
+ONCE = {"attention", "attention, grouped heads", "attention, added mask", "attention, a closed query"}
 """Second derivatives are those of definitions, which multiply what is masked by 0."""
 
 
