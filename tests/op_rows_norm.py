@@ -118,7 +118,7 @@ LAYER_ROWS = [
         group_norm,
         [
             sample(real(2, 4, 3), real(4), real(4), num_groups=2),
-            sample(real(3, 6), real(6), num_groups=2),
+            sample(real(3, 8), real(8), num_groups=2),
             sample(real(2, 4, 2, 3), num_groups=4, eps=1e-2),
             sample(real(2, 3, 5), real(3), real(3)),
             sample(real(0, 4, 2), num_groups=2),
