@@ -22,6 +22,7 @@ from tinyattn.runtime.threads import STRETCH, pool
 KERNELS = Path(ta.__file__).parent / "kernels"
 
 LARGE = [
+    (lambda a, b: [a @ b], [integers(1 << 40, 2, 70, 300), integers(1 << 40, 300, 90)]),
     (lambda x: [ta.tanh(x) * x, x.T * 2.0], [real(130, 165)]),
     (lambda a, b: [ta.concat([a, b], 1)], [real(300, 40), real(300, 41)]),
     (lambda x: [ta.sum(x, 1), ta.argmax(x, 1), ta.argmin(x, 1), ta.cumsum(x, 1)], [real(100, 300)]),
