@@ -241,6 +241,11 @@ def _cross_entropy(x, target, weight=None, ignore_index=-100, reduction="mean", 
     return ta.cross_entropy(x, target, label_smoothing=label_smoothing, **options)
 
 
+def _nll(x, target, weight=None, ignore_index=-100, reduction="mean", **_):
+    x = ta.moveaxis(x, 1, -1) if x.ndim > 1 else x
+    return ta.nll_loss(x, target, weight, ignore_index, reduction)
+
+
 def _loss(name):
     def call(x, y, *rest, reduction="mean", size_average=None, reduce=None, **keywords):
         if size_average is not None or reduce is not None:
@@ -540,7 +545,7 @@ CALLS = {
     "softmax": _softmax("softmax"), "log_softmax": _softmax("log_softmax"),
     "nn.functional.cross_entropy": _cross_entropy, "nn.functional.mse_loss": _loss("mse_loss"),
     **{f"nn.functional.{name}": _loss(name) for name in ("l1_loss", "smooth_l1_loss", "huber_loss")},
-    "nn.functional.group_norm": same("group_norm"),
+    "nn.functional.group_norm": same("group_norm"), "nn.functional.nll_loss": _nll,
     "nn.functional.binary_cross_entropy_with_logits": _loss("bce_with_logits"), "nn.functional.kl_div": _loss("kl_div"),
     "nn.functional.embedding": _embedding, "nn.functional.one_hot": _one_hot,
     "nn.functional.layer_norm": _layer_norm, "nn.functional.batch_norm": _batch_norm,
