@@ -433,7 +433,7 @@ PROJECTION_ROWS = [
              _LINEAR + "hidden (…, d) and targets (…) must agree but for the width, but (2, 4) and (1,) were got."),
             (lambda: ta.linear_cross_entropy(_float(2, 4), _float(5, 4), [0, 0], _float(4)), ShapeError,
              _LINEAR + "the bias must be (5,), but (4,) was got."),
-            (lambda: ta.linear_cross_entropy(_float(2, 4), _float(5, 4), [0, 5]), ShapeError, "[cross_entropy] targets must lie in 0..4, but 5 was got."),
+            (lambda: ta.linear_cross_entropy(_float(2, 4), _float(5, 4), [0, 5]), ShapeError, "[linear_cross_entropy] targets must lie in 0..4, but 5 was got."),
         ]),
     Row("linear_cross_entropy in chunks", _chunked, lambda *x: _word_rows(*x)[:2],
         [sample(real(3, 4), real(5, 4), fixed([1, 0, 4])), sample(real(5, 4), real(6, 4), integers(6, 5), real(6)),

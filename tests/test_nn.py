@@ -208,7 +208,7 @@ def test_recurrent_layers_refuse_what_does_not_fit():
     )
     with pytest.raises(errors.ShapeError) as error:
         layer(x, None, [5, 6])
-    assert first_line(error) == "[LSTM] lengths must lie in 0..5, the steps of x, but 6 was got."
+    assert first_line(error) == "[LSTM] lengths (of the steps of x) must lie in 0..5, but 6 was got."
     with pytest.raises(errors.ShapeError) as error:
         layer(x, None, np.array([1.0, 2.0]))
     assert first_line(error) == (

@@ -269,7 +269,7 @@ def _derivative(cotangents: dict, node: Tensor):
     return result
 
 
-_VIEWS = {"reshape", "transpose", "broadcast_to", "slice", "constant"}
+_VIEWS = {"reshape", "transpose", "broadcast_to", "slice", "constant", "within"}
 _COSTLY = {"pow", "erf", "sin", "cos"}
 """Elementwise operations that cost more to do again than to keep."""
 

@@ -11,6 +11,7 @@ POINT  ``target, base, stride, counter, offset, mask``: store an address of this
        ``base + ((counter + offset) & mask) * stride``, into the word at ``target``
 BIND   ``cell, targets, count``: memory has moved: the cell holds its address and where it was before; add
        the difference to the words whose addresses are listed at ``targets``
+CHECK  ``fault, row``: if the fault cell isn't 0, store the row behind it and end the program
 HALT   end of the program
 ====== ====================================================================================================
 
@@ -40,7 +41,7 @@ from tinyattn.kernels.simd import (
     pause,
 )
 
-KERNEL, LOOP, END, POINT, BIND, HALT = 1, 2, 3, 4, 5, 0
+KERNEL, LOOP, END, POINT, BIND, CHECK, HALT = 1, 2, 3, 4, 5, 6, 0
 ROW = 8
 
 # Words of the meeting block, each on a cache line (8 words) of its own.
@@ -139,6 +140,12 @@ def program(real):
                     cell[1] = cell[0]
                     for k in range(word[3]):
                         i64(targets[k])[0] += moved
+                row += 8 * ROW
+            elif code == CHECK:
+                fault = i64(word[1])
+                if fault[0] != 0:
+                    fault[1] = word[2]
+                    break
                 row += 8 * ROW
             else:
                 break

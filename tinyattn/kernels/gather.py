@@ -10,13 +10,15 @@ A negative index counts from the end, once. A wrong index never leads outside an
 filled, and 1 is stored at the address ``error`` (unless that is 0), for the caller to report. Indices are
 32-bit (kind 0) or 64-bit (kind 1).
 
+:func:`check` looks at indices before anything is read by them, and tells of the first that is wrong.
+
 The kernels only move numbers, except ``scatter_add``, so 32- and 64-bit integers go through those for f32 and
 f64.
 """
 
 from tinyattn.kernels.real import inline
-from tinyattn.kernels.simd import i32, i64
-from tinyattn.kernels.tiling import GATHER_COLUMNS, bands_of_scatter, rows_of_take
+from tinyattn.kernels.simd import atomic_load, atomic_swap_if, i32, i64
+from tinyattn.kernels.tiling import CHECK_TILE, GATHER_COLUMNS, bands_of_scatter, rows_of_take
 
 _bands_of_scatter, _rows_of_take = inline(bands_of_scatter), inline(rows_of_take)
 
@@ -128,5 +130,42 @@ def scatter_add(real):
                         dx[j] += dy[j]
                 elif index < 0:
                     _report(word[9])
+
+    return kernel
+
+
+def check(real):
+    """``y[i]`` = index i counted from the front, if it is allowed; the least wrong i is stored as i + 1.
+
+    ===== ============================================================
+    0     address of the indices (count)
+    1     kind of the indices: 0 for i32, 1 for i64
+    2     count
+    3     n: an index is less than this,
+    4     and not less than this (−n, or 0)
+    5     a number that is let through, whatever it is
+    6     address of y (count), of the same kind
+    7     address of the fault cell: 0, or the least wrong i, plus 1
+    ===== ============================================================
+    """
+
+    def kernel(arguments, first, last, scratch):
+        word = i64(arguments)
+        indices, kind, n, lowest, ignored, fault = word[0], word[1], word[3], word[4], word[5], word[7]
+        for i in range(first * CHECK_TILE, min(last * CHECK_TILE, word[2])):
+            index = read_index(indices, kind, i)
+            if index != ignored:
+                if index >= n or index < lowest:
+                    index = 0
+                    while True:
+                        seen = atomic_load(fault)
+                        if 0 < seen <= i + 1 or atomic_swap_if(fault, seen, i + 1):
+                            break
+                elif index < 0:
+                    index += n
+            if kind == 1:
+                i64(word[6])[i] = index
+            else:
+                i32(word[6])[i] = index
 
     return kernel

@@ -35,6 +35,15 @@ SCATTER_TILE = 65536
 """About how many numbers a tile of ``gather.scatter_add`` reads or writes."""
 
 
+CHECK_TILE = 16384
+"""Indices in a tile of ``gather.check``."""
+
+
+def tiles_of_check(count: int) -> int:
+    """Tiles of ``gather.check``."""
+    return ceiling(count, CHECK_TILE)
+
+
 def rows_of_take(inner: int) -> int:
     """Rows in a tile of ``gather.take``, given the length of a row."""
     return max(1, GATHER_TILE // max(1, min(inner, GATHER_COLUMNS)))

@@ -25,6 +25,7 @@ from tinyattn.graph.types import SHORT, fail
 from tinyattn.nn import init
 from tinyattn.nn.layers import check_probability, check_sizes
 from tinyattn.nn.module import Module
+from tinyattn.ops.bounds import within
 from tinyattn.ops.cells import (
     NONLINEARITIES,
     check_nonlinearity,
@@ -175,16 +176,11 @@ class _Recurrent(Module):
 
     def _mask(self, lengths: Any, steps: int, batch: int) -> Tensor:
         """(T, B, 1) bool: whether a step is a real one."""
-        lengths = lengths if isinstance(lengths, Tensor) else np.asarray(lengths)
-        name = type(self).__name__
+        lengths, name = as_tensor(lengths), type(self).__name__
         if lengths.shape != (batch,) or lengths.dtype.kind != "i":
             must = f"lengths must be {batch} integers, one for each sequence"
-            fail(errors.ShapeError, name, must, f"{lengths.dtype} of shape {lengths.shape} was got")
-        known = lengths if isinstance(lengths, np.ndarray) else getattr(lengths.storage, "array", None)
-        if known is not None and known.size and not 0 <= known.min() <= known.max() <= steps:
-            bad = known.max() if known.max() > steps else known.min()
-            fail(errors.ShapeError, name, f"lengths must lie in 0..{steps}, the steps of x", f"{bad} was got")
-        lengths = as_tensor(lengths)
+            fail(errors.ShapeError, name, must, f"{lengths.type} was got")
+        lengths = within(name, "lengths (of the steps of x)", lengths, steps + 1, negative=False)
         return reshape(arange(steps, dtype=lengths.dtype), (steps, 1, 1)) < reshape(lengths, (1, batch, 1))
 
     def extra_repr(self) -> str:

@@ -9,34 +9,29 @@ another sum. They stay two numbers: m + l would be rounded at the size of the sc
 as in 6.1 of the project's equations.)
 """
 
-import math
-
 from tinyattn import errors
 from tinyattn.graph.grad import zeros_like
-from tinyattn.graph.tensor import Tensor, as_tensor, constant_value, output
+from tinyattn.graph.tensor import Tensor, as_tensor, output
 from tinyattn.graph.types import INT64, Type, fail, is_float
 from tinyattn.kernels import tiling
 from tinyattn.ops import reduce
-from tinyattn.ops.elementwise import cast, equal, exp, log, logical_and, not_equal, where
+from tinyattn.ops.bounds import within
+from tinyattn.ops.elementwise import cast, equal, exp, log, not_equal, where
 from tinyattn.ops.hand import bits, by_definition, call, hand_derived
-from tinyattn.ops.index import one_hot
+from tinyattn.ops.index import hot_rows
 from tinyattn.ops.shape import expand_dims, reshape
 from tinyattn.ops.softmax import COST, FLOPS, largest_score, row_statistics
 
 
 def _target_rows(logits, targets, smoothing):
     classes = logits.shape[-1]
-    hot = one_hot(targets, classes, logits.dtype)
+    hot = hot_rows(targets, classes, logits.dtype)
     return hot * (1 - smoothing) + smoothing / classes
 
 
 def counted_rows(x, targets, ignore):
     """x (…, d) with 0 in rows that don't count, so that what stands there reaches no derivative, be it NaN."""
     return x if ignore is None else where(expand_dims(not_equal(targets, ignore), -1), x, 0)
-
-
-def _in_range(targets, classes):
-    return logical_and(targets >= 0, targets < classes)
 
 
 def _cross_entropy_definition(logits, targets, *, ignore, smoothing):
@@ -47,7 +42,6 @@ def _cross_entropy_definition(logits, targets, *, ignore, smoothing):
     q = _target_rows(logits, targets, smoothing)
     # q·log p only where q > 0, so that a class of probability 0 costs nothing unless it is the target.
     loss = -reduce.sum(where(equal(q, 0), 0, q * (shifted - log_sum)), -1, keepdims=True)
-    loss = where(expand_dims(_in_range(targets, logits.shape[-1]), -1), loss, math.nan)
     return tuple(reshape(counted_rows(x, targets, ignore), targets.shape) for x in (loss, top, log_sum))
 
 
@@ -159,26 +153,7 @@ def cross_entropy_rows(
         )
     check_smoothing(label_smoothing)
     classes = logits.shape[-1]
-    value = (
-        targets.storage.array
-        if targets.storage is not None
-        else constant_value(targets)
-        if targets.op.name == "constant"
-        else None
-    )
-    if value is not None and value.size:
-        wrong = value[
-            ((value < 0) | (value >= classes))
-            & (value != (ignore_index if ignore_index is not None else -1 << 62))
-        ]
-        if wrong.size:
-            fail(
-                errors.ShapeError,
-                "cross_entropy",
-                f"targets must lie in 0..{classes - 1}",
-                f"{wrong.flat[0]} was got",
-                "Set ignore_index= for padding.",
-            )
+    targets = within("cross_entropy", "targets", targets, classes, negative=False, ignore=ignore_index)
     rows = reshape(logits, (-1, classes)) if logits.ndim != 2 else logits
     loss, *_ = call(
         "cross_entropy",

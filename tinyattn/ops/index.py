@@ -26,6 +26,7 @@ from tinyattn.graph.types import (
     normalize_axis,
 )
 from tinyattn.kernels import tiling
+from tinyattn.ops.bounds import within
 from tinyattn.ops.elementwise import cast, equal, logical_and, stop_gradient, where
 from tinyattn.ops.hand import bits
 from tinyattn.ops.shape import arange, broadcast_to, reshape, slice_, transpose
@@ -35,28 +36,19 @@ def take(x, indices, axis: int = 0) -> Tensor:
     """Entries of ``x`` along ``axis`` at integer ``indices`` (any shape, negative from the end): shape
     x[:axis] + indices + x[axis+1:].
 
-    Out of range: an error for constant indices; NaN (0 for integers) for indices known only at run time.
+    Raises ShapeError for indices out of range, when the program runs if they are known only then.
     """
     x, indices = as_tensor(x), as_tensor(indices)
     axis = normalize_axis("take", axis, x.ndim)
     if indices.dtype.kind != "i":
         fail(errors.DTypeError, "take", "indices must be int32 or int64", f"{indices.type} was got")
-    _check_range("take", indices, x.shape[axis])
+    return _taken(x, within("take", f"indices of axis {axis}", indices, x.shape[axis]), axis)
+
+
+def _taken(x: Tensor, indices: Tensor, axis: int) -> Tensor:
     if x.dtype == BOOL:  # the kernel moves numbers
         return cast(make("take", cast(x, INT32), indices, axis=axis), BOOL)
     return make("take", x, indices, axis=axis)
-
-
-def _check_range(op: str, indices: Tensor, size: int) -> None:
-    if indices.op.name == "constant" or (indices.storage is not None and indices.op.name == "tensor"):
-        from tinyattn.graph.tensor import constant_value
-
-        value = constant_value(indices) if indices.storage is None else indices.storage.array
-        if value.size and (value.min() < -size or value.max() >= size):
-            bad = value[(value < -size) | (value >= size)].flat[0]
-            fail(
-                errors.ShapeError, op, f"indices must lie in 0..{size - 1} (or −{size}..−1)", f"{bad} was got"
-            )
 
 
 def _reference_take(x, indices, *, axis):
@@ -183,22 +175,37 @@ register(
 
 
 def embedding(table, indices, padding_idx: int | None = None) -> Tensor:
-    """Rows of ``table`` (V, d) at integer ``indices`` (…): (…, d). No gradient reaches the row ``padding_idx``."""
+    """Rows of ``table`` (V, d) at integer ``indices`` (…) from 0 to V − 1: (…, d). No gradient reaches the row
+    ``padding_idx``. Raises ShapeError for other indices, when the program runs if they are known only then.
+    """
     table, indices = as_tensor(table), as_tensor(indices)
-    rows = take(table, indices, axis=0)
+    size = table.shape[normalize_axis("embedding", 0, table.ndim)]
+    if indices.dtype.kind != "i":
+        fail(errors.DTypeError, "embedding", "indices must be int32 or int64", f"{indices.type} was got")
+    indices = within("embedding", "indices", indices, size, negative=False)
+    rows = _taken(table, indices, 0)
     if padding_idx is None:
         return rows
-    size = table.shape[0]
     if not -size <= padding_idx < size:
         must = f"padding_idx must lie in 0..{size - 1} (or −{size}..−1)"
         fail(errors.ShapeError, "embedding", must, f"{padding_idx} was got")
-    padding = equal(where(indices < 0, indices + size, indices), padding_idx % size)
+    padding = equal(indices, padding_idx % size)
     return where(reshape(padding, (*padding.shape, 1)), stop_gradient(rows), rows)
 
 
 def one_hot(indices, size: int, dtype=np.float32) -> Tensor:
-    """(…) integers → (…, size) with 1 at each index and 0 elsewhere (all 0 when out of range)."""
+    """(…) integers from 0 to size − 1 → (…, size) with 1 at each index and 0 elsewhere.
+
+    Raises ShapeError for other integers, when the program runs if they are known only then.
+    """
     indices = as_tensor(indices)
+    if indices.dtype.kind != "i":
+        fail(errors.DTypeError, "one_hot", "indices must be int32 or int64", f"{indices.type} was got")
+    return hot_rows(within("one_hot", "indices", indices, size, negative=False), size, dtype)
+
+
+def hot_rows(indices: Tensor, size: int, dtype) -> Tensor:
+    """:func:`one_hot` of any integers: all 0 for what is no index."""
     return cast(
         equal(reshape(indices, (*indices.shape, 1)), cast(arange(size), indices.dtype)), as_dtype(dtype)
     )
@@ -208,6 +215,8 @@ def take_along_axis(x, indices, axis: int) -> Tensor:
     """``np.take_along_axis``: for each position along the other axes, entries of ``x`` at ``indices``."""
     x, indices = as_tensor(x), as_tensor(indices)
     axis = normalize_axis("take_along_axis", axis, x.ndim)
+    if indices.dtype.kind == "i":
+        indices = within("take_along_axis", f"indices of axis {axis}", indices, x.shape[axis])
     grid = [
         reshape(arange(size), tuple(-1 if b == a else 1 for b in range(x.ndim))) if a != axis else indices
         for a, size in enumerate(x.shape)
@@ -286,7 +295,7 @@ def getitem(x: Tensor, index) -> Tensor:
             shape.append(count)
         elif isinstance(item, Tensor):
             add(0, 1, size)
-            advanced.append((len(shape), item))
+            advanced.append((len(shape), within("index", f"indices of axis {axis}", item, size)))
             shape.append(size)
         else:
             if not isinstance(item, int) or not -size <= item < size:
@@ -305,8 +314,6 @@ def getitem(x: Tensor, index) -> Tensor:
 def _advanced(x: Tensor, advanced: list[tuple[int, Tensor]], items: list) -> Tensor:
     """Index the given axes of ``x`` with index tensors that broadcast together."""
     axes = [a for a, _ in advanced]
-    for axis, index in advanced:
-        _check_range("index", index, x.shape[axis])
     shape = broadcast("index", *(i.shape for _, i in advanced))
     # NumPy puts the joined axes first when slices or new axes stand between the index arrays (an integer
     # counts as an index array).
@@ -314,7 +321,7 @@ def _advanced(x: Tensor, advanced: list[tuple[int, Tensor]], items: list) -> Ten
     first, last = kinds.index(True), len(kinds) - 1 - kinds[::-1].index(True)
     adjacent = builtins.all(kinds[first : last + 1])
     if len(advanced) == 1:
-        taken, axis = take(x, advanced[0][1], axis=axes[0]), axes[0]
+        taken, axis = _taken(x, advanced[0][1], axes[0]), axes[0]
         moved = range(axis, axis + len(shape))
         return (
             taken
@@ -329,16 +336,15 @@ def _advanced(x: Tensor, advanced: list[tuple[int, Tensor]], items: list) -> Ten
     linear = None
     for (_, index), size in zip(advanced, sizes, strict=True):
         index = cast(index, INT64)
-        index = where(index < 0, index + size, index)
         linear = index if linear is None else linear * size + index
     joined = transpose(x, order)
     flat = reshape(joined, (*joined.shape[:target], math.prod(sizes), *joined.shape[target + len(axes) :]))
-    return take(flat, broadcast_to(linear, shape), axis=target)
+    return _taken(flat, broadcast_to(linear, shape), target)
 
 
 def index_update(x, index, value) -> Tensor:
     """``x`` with ``x[index] = value``, as a new tensor. The index: integers, slices, ellipsis, and 0-d integer
-    tensors, whose values may be known only at run time (out of range they change nothing).
+    tensors, whose values may be known only at run time.
     """
     x = as_tensor(x)
     value = as_tensor(value, x)
@@ -374,7 +380,8 @@ def _update_at(x: Tensor, items: list, value: Tensor) -> Tensor:
         if isinstance(item, Tensor):
             size = old.shape[axis]
             place = reshape(arange(size, dtype=item.dtype), (size, *(1,) * (old.ndim - axis - 1)))
-            hit = logical_and(hit, equal(place, where(item < 0, item + size, item)))
+            item = within("index_update", f"an index of axis {axis}", item, size)
+            hit = logical_and(hit, equal(place, item))
     sizes = list(zip(axes, old.shape, strict=True))
     value = broadcast_to(cast(value, x.dtype), tuple(n for item, n in sizes if isinstance(item, slice)))
     value = reshape(value, tuple(n if isinstance(item, slice) else 1 for item, n in sizes))

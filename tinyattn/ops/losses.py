@@ -21,6 +21,7 @@ from tinyattn.graph.operands import real_operands
 from tinyattn.graph.tensor import Tensor, as_tensor
 from tinyattn.graph.types import broadcast, fail, is_float
 from tinyattn.ops import reduce
+from tinyattn.ops.bounds import within
 from tinyattn.ops.cross_entropy import check_smoothing, counted_rows, cross_entropy_rows, mean_of_rows
 from tinyattn.ops.elementwise import abs, cast, equal, exp, less, log, logical_and, not_equal, softplus, where
 from tinyattn.ops.index import take, take_along_axis
@@ -64,8 +65,9 @@ def _class_weight(op: str, weight, x: Tensor) -> Tensor:
     return cast(weight, x.dtype)
 
 
-def _weights_of(targets: Tensor, weight: Tensor, ignore_index: int | None) -> Tensor:
+def _weights_of(op: str, targets: Tensor, weight: Tensor, ignore_index: int | None) -> Tensor:
     """The weight of each target's class, 0 for those that don't count."""
+    targets = within(op, "targets", targets, weight.shape[-1], negative=False, ignore=ignore_index)
     if ignore_index is None:
         return take(weight, targets)
     counted = not_equal(targets, ignore_index)
@@ -124,7 +126,7 @@ def cross_entropy(
     logits = counted_rows(logits, targets, ignore_index)
     rows = cross_entropy_rows(logits, targets, ignore_index)
     class_weight = _class_weight(op, weight, logits)
-    weights = _weights_of(targets, class_weight, ignore_index)
+    weights = _weights_of("cross_entropy", targets, class_weight, ignore_index)
     losses = weights * rows
     if label_smoothing:
         spread = -matmul(log_softmax(logits), class_weight) * (label_smoothing / logits.shape[-1])
@@ -151,11 +153,12 @@ def nll_loss(
     if log_p.ndim < 1 or log_p.shape[:-1] != targets.shape:
         must = "log-probabilities (…, C) and targets (…) must agree but for the class axis"
         fail(errors.ShapeError, op, must, f"{log_p.shape} and {targets.shape} were got")
+    targets = within(op, "targets", targets, log_p.shape[-1], negative=False, ignore=ignore_index)
     safe = targets if ignore_index is None else where(not_equal(targets, ignore_index), targets, 0)
     log_p = counted_rows(log_p, targets, ignore_index)
     losses = -squeeze(take_along_axis(log_p, expand_dims(safe, -1), -1), -1)
     if weight is not None:
-        weights = _weights_of(targets, _class_weight(op, weight, log_p), ignore_index)
+        weights = _weights_of(op, targets, _class_weight(op, weight, log_p), ignore_index)
         losses = losses * weights
         return _mean_by_weight(losses, weights) if reduction == "mean" else _reduced(losses, reduction)
     if ignore_index is not None:

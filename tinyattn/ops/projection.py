@@ -16,6 +16,7 @@ from tinyattn.graph.operands import real_operands
 from tinyattn.graph.tensor import Tensor, as_tensor, make, output
 from tinyattn.graph.types import Type, fail
 from tinyattn.ops import reduce
+from tinyattn.ops.bounds import within
 from tinyattn.ops.cross_entropy import (
     counted_rows,
     cross_entropy_rows,
@@ -169,6 +170,8 @@ def linear_cross_entropy(
                 f"the bias must be ({words},)",
                 f"{b.shape} was got",
             )
+    if targets.dtype.kind == "i":
+        targets = within("linear_cross_entropy", "targets", targets, words, False, ignore_index)
     hidden = counted_rows(hidden, targets, ignore_index)
     losses = cross_entropy_rows(_logits(hidden, weight, *given), targets, ignore_index, label_smoothing)
     if targets.size * words * weight.dtype.itemsize > WHOLE_BYTES:

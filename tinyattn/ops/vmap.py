@@ -160,6 +160,7 @@ def _along_last(node: Tensor, rows: _Batched) -> Tensor | None:
 _RULES: dict[str, Callable[[Tensor, _Batched], Tensor | None]] = {
     **dict.fromkeys(("sum", "prod", "max", "min"), _reduction),
     **dict.fromkeys(("softmax", "log_softmax"), _along_last),
+    **dict.fromkeys(("stop_gradient", "within"), _elementwise),
     **dict.fromkeys(("slice", "unslice"), _slice),
     "matmul": _matmul,
     "reshape": _reshape,
@@ -167,5 +168,4 @@ _RULES: dict[str, Callable[[Tensor, _Batched], Tensor | None]] = {
     "broadcast_to": _broadcast,
     "concat": _concat,
     "take": _take,
-    "stop_gradient": _elementwise,
 }

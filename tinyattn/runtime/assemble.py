@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from tinyattn.kernels import build
+from tinyattn.runtime import faults
 from tinyattn.runtime.lower import SHARE_ABOVE, Lowered, Row
 from tinyattn.runtime.memory import Ref, Region
 
-HALT, KERNEL, LOOP, END, POINT, BIND = 0, 1, 2, 3, 4, 5  # as in tinyattn/kernels/executor.py
+HALT, KERNEL, LOOP, END, POINT, BIND, CHECK = 0, 1, 2, 3, 4, 5, 6  # as in tinyattn/kernels/executor.py
 ROW = 8
 
 
@@ -27,6 +28,10 @@ class Assembly:
     def __init__(self, lowered: Lowered):
         self.keep: list[np.ndarray] = []
         """Arrays that the words point to."""
+        self.fault = np.zeros(2, np.int64)
+        """Place of a wrong index, plus 1, and the row that met it; see ``tinyattn/runtime/faults.py``."""
+        self.checks: dict[int, int] = {}
+        """Row that checks indices → its first word."""
         self._cells = np.zeros((1 + len(lowered.inputs) + len(lowered.outputs), 2), np.int64)
         cells: Any = self._cells[:, 0]
         self.bases = memoryview(cells)
@@ -64,6 +69,8 @@ class Assembly:
                     self._points.setdefault(moving.region, []).append((first + k, word))
             elif isinstance(word, list):
                 self._blocks[first + k] = ("block", self._block(word, dtype))
+            elif word is faults.FAULT:
+                self._blocks[first + k] = self.fault.ctypes.data
             elif isinstance(word, str):
                 self._blocks[first + k] = build.address(word, dtype)
             else:
@@ -147,6 +154,9 @@ class Assembly:
                             0,
                         ]
                     )
+                    if item.kernel == faults.CHECK:
+                        self.checks[len(self.rows)] = args[item]
+                        table.append([CHECK, self.fault.ctypes.data, len(self.rows), 0, 0, 0, 0, 0])
                     self.rows.append(item)
 
         for base in sorted(self._bound):

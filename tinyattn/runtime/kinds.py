@@ -24,7 +24,7 @@ _BESIDE: dict[str, frozenset[np.dtype]] = {
     ),
     "integer.product": frozenset({INT64}),
     # Indices, and elements that are moved by their size.
-    **dict.fromkeys(("gather.take", "gather.scatter_add"), _INDICES),
+    **dict.fromkeys(("gather.take", "gather.scatter_add", "gather.check"), _INDICES),
     **dict.fromkeys(("softmax.cross_entropy_forward", "softmax.cross_entropy_backward"), _INDICES),
     # Masks, and the state of the random numbers.
     **dict.fromkeys(("attention.forward", "attention.backward"), frozenset({BOOL, INT64})),

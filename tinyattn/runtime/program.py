@@ -21,6 +21,7 @@ from tinyattn.runtime import nans
 from tinyattn.runtime.arena import address_of, arenas
 from tinyattn.runtime.assemble import Assembly
 from tinyattn.runtime.border import Border, Out
+from tinyattn.runtime.faults import raise_fault
 from tinyattn.runtime.lower import lower_graph
 from tinyattn.runtime.plan import plan_memory
 from tinyattn.runtime.threads import pool
@@ -167,6 +168,11 @@ class Call:
             finally:
                 for storage in program.stored:
                     storage.version += 1
+        if self.assembly.checks and self.assembly.fault[0]:
+            try:
+                raise_fault(self.assembly)
+            finally:
+                self.end()
         if self.results is not self.fresh:
             for result, fresh in zip(self.results, self.fresh, strict=True):
                 if result is not fresh:

@@ -6,7 +6,8 @@ In a derivative that is the gradient of the last layer's weights, which needs th
 them go, before the walk goes on to the layer below. *Free at once*: a node that frees as much memory as it
 takes runs as soon as it can, for instance a parameter's update, which frees the gradient.
 
-A new value of a leaf is made where the old one is, so an update waits until nothing else reads the old value.
+A new value of a leaf is made where the old one is, so an update waits until nothing else reads the old value, and
+until all indices have been looked at: a step with a wrong one updates nothing.
 """
 
 import heapq
@@ -14,6 +15,7 @@ from collections.abc import Container, Mapping, Sequence
 
 from tinyattn.graph.tensor import Tensor
 from tinyattn.graph.traverse import topological
+from tinyattn.runtime.faults import checks_in
 
 
 def schedule(
@@ -93,8 +95,14 @@ class _Walk:
         # Updates come after all other readers of their leaf.
         self.blocked = dict.fromkeys(order, 0)
         self.releases: dict[Tensor, list[Tensor]] = {}
+        checks = checks_in(order) if updates else []
+        before_checks = set(topological(checks))
         for leaf, value in updates.items():
             maker = value.inputs[0] if value.op.name == "output" else value
+            if maker in self.reads and maker not in before_checks:
+                self.blocked[maker] += len(checks)
+                for check in checks:
+                    self.releases.setdefault(check, []).append(maker)
             for reader in self.readers.get(leaf, ()):
                 if reader is not maker and maker in self.reads:
                     self.blocked[maker] += 1

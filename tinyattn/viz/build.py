@@ -72,6 +72,8 @@ class Builder:
             text = None if node in wanted else labels.filled(node)
             if text is not None:
                 where[node] = text
+            elif node.op.name == "within":  # a look at indices, of no interest to who looks at the graph
+                where[node] = where[node.inputs[0]]
             elif node.op.name == "output":
                 where[node] = parts[node.inputs[0]](node.attrs["key"])
             elif node.op.name == "scan":

@@ -22,7 +22,7 @@ from tinyattn.rewrite import rules
 from tinyattn.rewrite.rule import RULES, Rewriter, Rule
 from tinyattn.viz import labels
 
-_SILENT = ("reshape", "broadcast_to", "cast", "stop_gradient")
+_SILENT = ("reshape", "broadcast_to", "cast", "stop_gradient", "within")
 """What changes the form of a value, not its numbers."""
 _LINEAR = ("sum", "transpose", "reshape", "broadcast_to")
 """What a number may be taken out of."""
