@@ -212,7 +212,7 @@ def test_recurrent_layers_refuse_what_does_not_fit():
     with pytest.raises(errors.ShapeError) as error:
         layer(x, None, np.array([1.0, 2.0]))
     assert first_line(error) == (
-        "[LSTM] lengths must be 2 integers, one for each sequence, but float64 of shape (2,) was got."
+        "[LSTM] lengths must be 2 integers, one for each sequence, but f64[2] was got."
     )
     with pytest.raises(
         errors.ShapeError, match=r"\[GRU\] hidden_size must be a positive integer, but 0 was got\."

@@ -462,4 +462,4 @@ def test_a_program_that_nobody_has_leaves_nothing_behind():
     before = alive()
     for size in range(4, 9):
         run(size)
-    assert alive() == before
+    assert alive() <= before

@@ -33,6 +33,7 @@ LARGE = [
     (lambda a, b: [ta.add(a @ b.T, 1.0)], [real(2, 300), real(3000, 300)]),
     (lambda h, xs, w: list(ta.scan(lambda h, x: (ta.tanh(x + (h * 0.05) @ w.T), h), h, xs)),
      [real(12, 300), real(3, 12, 300), real(300, 300)]),
+    (lambda x, i: [ta.take(x, i)], [real(70), integers(70, 40_000)]),
     (lambda table, i: [ta.embedding(table, i)], [real(600, 170), integers(600, 900)]),
     (lambda x, m: [ta.softmax(x), ta.softmax(x, mask=m), ta.log_softmax(x)], [real(70, 65), flags(70, 65)]),
     (lambda x, t: [ta.cross_entropy_rows(x, t, label_smoothing=0.1)], [real(70, 65), integers(65, 70)]),
