@@ -196,10 +196,12 @@ def test_promised_gradients_that_nobody_has_are_not_computed(runs):
 
 
 def test_programs_are_few_and_hold_no_data():
-    big = ta.tensor(numbers(300, 300))
+    big = ta.parameter(numbers(300, 300))
     there = weakref.ref(big)
-    (ta.tanh(big) * 2).sum().numpy()
-    del big
+    loss = (ta.tanh(big) * 2).sum()
+    loss.backward()
+    big.grad.numpy(), loss.numpy(), ta.grad(big.grad.sum(), big).numpy()
+    del big, loss
     gc.collect()
     assert there() is None
     for columns in range(1, evaluate.PROGRAMS + 20):

@@ -184,8 +184,8 @@ def test_the_verifier_finds_malformed_nodes():
     x = ta.tensor(numbers(2, 3))
     y = ta.tanh(x) + 1
     verify([y])
-    for attribute, wrong in (("shape", (3, 2)), ("dtype", np.dtype(np.float32))):
-        bad = make("exp", y * 1.5)
+    for factor, attribute, wrong in ((1.5, "shape", (3, 2)), (2.5, "dtype", np.dtype(np.float32))):
+        bad = make("exp", y * factor)
         right = getattr(bad, attribute)
         setattr(bad, attribute, wrong)
         with pytest.raises(VerifyError) as error:

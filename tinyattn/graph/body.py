@@ -19,12 +19,14 @@ def argument(index: int, kind: Type) -> Tensor:
 class Body:
     """``outputs`` as expressions of ``arguments`` (nodes made by :func:`argument`, numbered from 0)."""
 
-    __slots__ = ("arguments", "outputs", "_key", "__weakref__")
+    __slots__ = ("arguments", "outputs", "types", "_key", "verified", "__weakref__")
 
     def __init__(self, arguments: Sequence[Tensor], outputs: Sequence[Tensor]):
         self.arguments, self.outputs = tuple(arguments), tuple(outputs)
         # Nodes are hash-consed and arguments canonical, so identity of nodes is equality of structure.
         self._key = (tuple(map(id, self.arguments)), tuple(map(id, self.outputs)))
+        self.types = tuple([y.type for y in self.outputs])
+        self.verified = False
 
     @classmethod
     def closing(

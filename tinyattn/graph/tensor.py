@@ -9,7 +9,7 @@ until a value is asked for.
 import importlib
 import math
 from typing import TYPE_CHECKING, Any
-from weakref import WeakValueDictionary
+from weakref import ref
 
 import numpy as np
 
@@ -83,6 +83,7 @@ class Tensor:
         "storage",
         "grad",
         "_memo",
+        "_verified",
         "__weakref__",
     )
     __array_priority__ = 1000
@@ -100,6 +101,7 @@ class Tensor:
     storage: Any  # Storage for a leaf with a value, else None
     grad: "Tensor | None"
     _memo: Any
+    _verified: bool
 
     @property
     def ndim(self) -> int:
@@ -284,7 +286,21 @@ def set_evaluator(function) -> None:
     evaluator = function
 
 
-_nodes: "WeakValueDictionary[tuple, Tensor]" = WeakValueDictionary()
+class _Entry(ref):
+    """A node in the table of all nodes, which it leaves when nobody has it any more. (A WeakValueDictionary does the
+    same, in twice the time.)
+    """
+
+    __slots__ = ("key",)
+    key: tuple
+
+
+def _forget(entry: "_Entry") -> None:
+    if _nodes.get(entry.key) is entry:
+        del _nodes[entry.key]
+
+
+_nodes: dict[tuple, _Entry] = {}
 
 
 def _ancestors(node: Tensor):
@@ -298,12 +314,18 @@ def _ancestors(node: Tensor):
                 stack.append(source)
 
 
+_NONE: dict[str, Any] = {}
+"""The attributes of most nodes."""
+
+
 def _fresh(op: Op, inputs, attrs, kind: Type | None, name=None, storage=None) -> Tensor:
     node = object.__new__(Tensor)
-    node.op, node.inputs, node.attrs = op, inputs, attrs
+    node.op, node.inputs, node.attrs = op, inputs, attrs or _NONE
     node.shape, node.dtype = kind if kind is not None else (None, None)  # type: ignore[assignment]
-    node.name, node.storage, node.grad, node._memo = name, storage, None, None
-    node.scope, node.line, node.origin = scope.state.scope, scope.user_line(), scope.state.origin
+    node.name, node.storage, node.grad, node._memo, node._verified = name, storage, None, None, False
+    state = scope.state
+    node.scope, node.origin = state.scope, state.origin
+    node.line = state.line if state.line is not None else scope.user_line()
     return node
 
 
@@ -313,12 +335,15 @@ def make(name: str, *inputs: Tensor, **attrs) -> Tensor:
     """
     op = OPS[name]
     key = (name, *map(id, inputs), *attrs.items())
-    node = _nodes.get(key)
+    entry = _nodes.get(key)
+    node: Tensor | None = entry() if entry is not None else None
     if node is None:
         check_operands(op, inputs)
         kind = op.infer(*inputs, **attrs)
         node = _fresh(op, inputs, attrs, kind if isinstance(kind, Type) else None)
-        _nodes[key] = node
+        entry = _Entry(node, _forget)
+        entry.key = key
+        _nodes[key] = entry
     if scope.state.made is not None:
         scope.state.made.add(node)
     return node
@@ -332,6 +357,12 @@ def distinct(node: Tensor) -> Tensor:
         return _fresh(node.op, node.inputs, node.attrs, node.type, node.name)
 
 
+def stand_in(node: Tensor) -> Tensor:
+    """A node with the operation, attributes and type of this one, and nothing below it."""
+    kind = Type(node.shape, node.dtype) if node.dtype is not None else None
+    return _fresh(node.op, (), node.attrs, kind, node.name)
+
+
 def output(node: Tensor, key) -> Tensor:
     """One output of a node that has several; ``key`` is its number, or what the op calls it."""
     return make("output", node, key=key)
@@ -342,7 +373,8 @@ def outputs(node: Tensor, count: int) -> tuple[Tensor, ...]:
     return tuple(output(node, k) for k in range(count))
 
 
-def _infer_output(node: Tensor, key) -> Type:
+def output_type(node: Tensor, key) -> Type:
+    """The type of one output of a node that has several."""
     if node.op.output_type is not None:
         return node.op.output_type(node, key)
     return node.op.infer(*node.inputs, **node.attrs)[key]
@@ -478,7 +510,7 @@ def _register_leaves() -> None:
             formula="c",
         )
     )
-    register(Op("output", _infer_output, lambda g, node: (g,), formula="{0}"))
+    register(Op("output", output_type, lambda g, node: (g,), formula="{0}"))
 
 
 _register_leaves()

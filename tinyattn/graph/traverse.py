@@ -13,20 +13,17 @@ def topological(roots: Iterable[Tensor], known: Container[Tensor] = ()) -> list[
     """
     order: list[Tensor] = []
     done: set[Tensor] = set()
-    stack = [(root, False) for root in reversed(list(roots))]
+    stack: list[Tensor | None] = [*reversed(list(roots))]
     while stack:
-        node, expanded = stack.pop()
-        if expanded:
-            order.append(node)
+        node = stack.pop()
+        if node is None:  # all that the node below on the stack needs is in order
+            order.append(stack.pop())  # type: ignore[arg-type]
         elif node not in done:
             done.add(node)
             if not node.inputs or node in known:
                 order.append(node)
-                continue
-            stack.append((node, True))
-            for source in reversed(node.inputs):
-                if source not in done:
-                    stack.append((source, False))
+            else:
+                stack += (node, None, *node.inputs[::-1])
     return order
 
 
@@ -57,8 +54,12 @@ def rebuild(node: Tensor, inputs: Sequence[Tensor], attrs: dict | None = None) -
                 break
         else:
             return node
-    with scope.on_behalf_of(node, node.origin):
+    state = scope.state
+    if state.line is node.line and state.origin is node.origin and state.scope is node.scope and node.line:
         new = make(node.op.name, *inputs, **attrs)
+    else:
+        with scope.on_behalf_of(node, node.origin):
+            new = make(node.op.name, *inputs, **attrs)
     if node.name is not None and new.name is None:
         new.name = node.name
     return new
@@ -78,19 +79,7 @@ def transform(
     settled beforehand.
     """
     new = dict(mapping or {})
-    stack = [(root, False) for root in reversed(list(roots))]
-    seen: set[Tensor] = set()
-    while stack:
-        node, expanded = stack.pop()
-        if node in new:
-            continue
-        if expanded or not node.inputs:
+    for node in topological(roots, new):
+        if node not in new:
             new[node] = change(node, [new[source] for source in node.inputs])
-        elif node not in seen:
-            seen.add(node)
-            stack.append((node, True))
-            for source in reversed(node.inputs):
-                if source not in new:
-                    stack.append((source, False))
-        # A node met again before it is finished can only be waiting on the stack below: skip it.
     return [new[root] for root in roots]

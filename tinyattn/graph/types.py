@@ -94,7 +94,7 @@ def promote(*dtypes: np.dtype) -> np.dtype:
 @functools.lru_cache(maxsize=65536)
 def broadcast(op: str, *shapes: Shape) -> Shape:
     """The shape that all of ``shapes`` broadcast to, by NumPy's rules."""
-    if all(shape == shapes[0] for shape in shapes):
+    if shapes.count(shapes[0]) == len(shapes):
         return shapes[0]
     rank = max(map(len, shapes))
     result = []

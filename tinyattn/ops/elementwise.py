@@ -38,7 +38,7 @@ def _row(
                     "operands must have one element type",
                     f"{[str(i.type) for i in inputs]} were got",
                 )
-        return Type(broadcast(name, *(i.shape for i in inputs)), BOOL if result == "bool" else dtype)
+        return Type(broadcast(name, *[i.shape for i in inputs]), BOOL if result == "bool" else dtype)
 
     register(
         Op(

@@ -27,6 +27,8 @@ the same.
 def absorb(roots: Sequence[Tensor], log: Log) -> list[Tensor]:
     """``roots`` with sums absorbed, inside bodies too."""
     order = topological(roots)
+    if not any(n.op.name in ("matmul", "scan") or _squares(n) for n in order):
+        return list(roots)
     users = consumers(order)
     roots_set = set(roots)
     asked = asked_stacks(roots)
@@ -71,12 +73,7 @@ def absorb(roots: Sequence[Tensor], log: Log) -> list[Tensor]:
             if better is not None:
                 log.steps.append(("absorb", APPLY, node, better))
                 return better
-        if (
-            node.op.name == "sum"
-            and node.inputs[0].op.name == "square"
-            and alone(node.inputs[0])
-            and _trailing(node)
-        ):
+        if _squares(node) and alone(node.inputs[0]) and _trailing(node):
             with scope.on_behalf_of(node, node.origin):
                 better = make(
                     "sum_squares",
@@ -89,6 +86,10 @@ def absorb(roots: Sequence[Tensor], log: Log) -> list[Tensor]:
         return rebuild(node, inputs)
 
     return transform(roots, change)
+
+
+def _squares(node: Tensor) -> bool:
+    return node.op.name == "sum" and node.inputs[0].op.name == "square"
 
 
 def _trailing(node: Tensor) -> bool:

@@ -9,6 +9,7 @@ it is carried out, is in ``tinyattn/runtime/elementwise.py``.)
 """
 
 from collections.abc import Sequence
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -32,14 +33,11 @@ class _Group:
         self.shape, self.real, self.members = shape, real, []
 
 
-def _real(node: Tensor) -> np.dtype | None:
-    """The floating-point type that a node computes in (None for integers and bools)."""
-    kinds = {d.dtype for d in (node, *node.inputs)}
-    return FLOAT64 if FLOAT64 in kinds else FLOAT32 if FLOAT32 in kinds else None
-
-
-def _mixes_floats(node: Tensor) -> bool:
-    return {FLOAT32, FLOAT64} <= {d.dtype for d in (node, *node.inputs)}
+def _real(node: Tensor) -> tuple[np.dtype | None, bool]:
+    """The floating-point type that a node computes in (None for integers and bools), and whether it mixes two."""
+    kinds = [node.dtype, *[source.dtype for source in node.inputs]]
+    single, double = FLOAT32 in kinds, FLOAT64 in kinds
+    return FLOAT64 if double else FLOAT32 if single else None, single and double
 
 
 def fuse(roots: Sequence[Tensor], log: Log, alone: bool = False) -> list[Tensor]:
@@ -63,7 +61,8 @@ def fuse(roots: Sequence[Tensor], log: Log, alone: bool = False) -> list[Tensor]
                     close(groups[source])
             schedule.append(node)
             continue
-        real, single = _real(node), alone or _mixes_floats(node)
+        real, single = _real(node)
+        single = single or alone
         joined: list[_Group] = []
         for source in node.inputs:
             group = groups.get(source)
@@ -120,13 +119,33 @@ def _rebuild(roots, order, schedule, log: Log, alone: bool) -> list[Tensor]:
     return [new[root] for root in roots]
 
 
+_bodies: "WeakValueDictionary[tuple, Body]" = WeakValueDictionary()
+"""Bodies by the structure of their groups: the layers of a model have the same ones again and again."""
+
+
+def _body(externals: list[Tensor], members: list[Tensor], results: list[Tensor]) -> Body:
+    number = {source: k for k, source in enumerate(externals)}
+    key: list = [source.type for source in externals]
+    for member in members:
+        places = [
+            number[s] if s in number else tuple(s.attrs.values()) for s in member.inputs
+        ]  # (or a number)
+        key.append((member.op.name, member.dtype.char, *places, *member.attrs.items()))
+        number[member] = len(number)
+    structure = (tuple(key), tuple([number[result] for result in results]))
+    body = _bodies.get(structure)
+    if body is None:
+        body = _bodies[structure] = Body.closing(externals, results)[0]
+    return body
+
+
 def _fuse_group(group: _Group, outside: set[Tensor], new: dict[Tensor, Tensor], log: Log) -> None:
     members = set(group.members)
     # Single numbers stay inside, where a reader sees them.
     externals = [s for m in group.members for s in m.inputs if s not in members]
     externals = [s for s in dict.fromkeys(externals) if not (s.op.name == "constant" and s.size == 1)]
     results = [m for m in group.members if m in outside]
-    body, _ = Body.closing(externals, results)
+    body = _body(externals, group.members, results)
     last = group.members[-1]
     with scope.on_behalf_of(last, last.origin):
         node = make("fused", *(new[s] for s in externals), body=body)

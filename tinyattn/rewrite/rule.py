@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 
 from tinyattn.graph import scope
 from tinyattn.graph.body import Body
+from tinyattn.graph.op import OPS, Op
 from tinyattn.graph.tensor import Tensor, constant_value, make, output
 from tinyattn.graph.text import to_text
 from tinyattn.graph.traverse import rebuild, topological, transform
@@ -33,17 +34,19 @@ class Rule:
     soundness: str
     ops: tuple[str, ...]
     rewrite: Callable[[Tensor], Tensor | None]
+    suits: Callable[[Op], bool] | None = None
+    """Of the operations in ``ops`` (or of all), those it can ever apply to; None: all."""
 
 
 RULES: list[Rule] = []
 OPEN = Rule("checkpoint", "checkpoint(f)(x) → f(x)", "exact", ("output",), lambda node: None)
 
 
-def rule(name: str, pattern: str, soundness: str, *ops: str):
+def rule(name: str, pattern: str, soundness: str, *ops: str, **more):
     """Register a rule; ``pattern`` is for readers, e.g. ``"x · 1 → x"``."""
 
     def register(function):
-        RULES.append(Rule(name, pattern, soundness, ops, function))
+        RULES.append(Rule(name, pattern, soundness, ops, function, **more))
         return function
 
     return register
@@ -87,11 +90,14 @@ class Rewriter:
         soundness: Sequence[str] = DEFAULT_SOUNDNESS,
         log: Log | None = None,
     ):
-        self.by_op: dict[str, list[Rule]] = {}
-        for candidate in RULES if rules is None else rules:
-            if candidate.soundness in soundness:
-                for op in candidate.ops or ("",):
-                    self.by_op.setdefault(op, []).append(candidate)
+        sound = [
+            candidate for candidate in (RULES if rules is None else rules) if candidate.soundness in soundness
+        ]
+        sound.sort(key=lambda candidate: not candidate.ops)  # those for all operations come last
+        self.by_op = {
+            name: [r for r in sound if (not r.ops or name in r.ops) and (r.suits is None or r.suits(op))]
+            for name, op in OPS.items()
+        }
         self.log = log if log is not None else Log()
 
     def __call__(self, roots: Sequence[Tensor], phase: str) -> list[Tensor]:
@@ -126,27 +132,27 @@ class Rewriter:
                 inner = opened[node.inputs[0]][node.attrs["key"]]
                 self.log.steps.append((phase, OPEN, node, inner))
                 return inner
-            return self._apply(rebuild(node, inputs), phase)
+            with scope.on_behalf_of(node, node.origin):
+                return self._apply(rebuild(node, inputs), phase)
 
         return transform(roots, change, {node: node for node in settled})
 
     def _apply(self, node: Tensor, phase: str) -> Tensor:
         # Bounded: each rule makes an expression smaller or more specific, but a cycle must not hang.
-        with scope.on_behalf_of(node, node.origin):
-            for _ in range(20):
-                for candidate in (*self.by_op.get(node.op.name, ()), *self.by_op.get("", ())):
-                    better = candidate.rewrite(node)
-                    if better is not None and better is not node:
-                        if better.type != node.type:
-                            raise VerifyError(
-                                f"[rewrite] types must be kept, but rule {candidate.name!r} turned {node.type} "
-                                f"into {better.type}."
-                            )
-                        self.log.steps.append((phase, candidate, node, better))
-                        node = better
-                        break
-                else:
-                    return node
+        for _ in range(20):
+            for candidate in self.by_op[node.op.name]:
+                better = candidate.rewrite(node)
+                if better is not None and better is not node:
+                    if better.shape != node.shape or better.dtype != node.dtype:
+                        raise VerifyError(
+                            f"[rewrite] types must be kept, but rule {candidate.name!r} turned {node.type} "
+                            f"into {better.type}."
+                        )
+                    self.log.steps.append((phase, candidate, node, better))
+                    node = better
+                    break
+            else:
+                return node
         return node
 
 
@@ -199,9 +205,13 @@ def rebuild_scan(
     return new, names
 
 
+_REPEATS = frozenset(["broadcast_to", "reshape", "transpose", "slice", "stop_gradient"])
+"""What makes nothing but the numbers of its input."""
+
+
 def number(node: Tensor) -> float | None:
     """The number that every element of a node is known to be, if there is one."""
-    while node.op.name in ("broadcast_to", "reshape", "transpose", "slice", "stop_gradient"):
+    while node.op.name in _REPEATS:
         node = node.inputs[0]
     if node.op.name != "constant" or node.size == 0:
         return None

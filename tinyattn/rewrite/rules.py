@@ -3,6 +3,7 @@
 import numpy as np
 
 from tinyattn.graph.body import Body
+from tinyattn.graph.op import Op
 from tinyattn.graph.tensor import Tensor, constant, constant_value, make
 from tinyattn.graph.traverse import rebuild, transform
 from tinyattn.rewrite import stable as _stable  # noqa: F401  (registers the stabilising rules)
@@ -12,22 +13,20 @@ _FOLD_LIMIT = 4096
 """Largest result, in elements, of constant folding."""
 
 
-@rule("fold-constants", "f(constants) → constant", "exact")
+def _may_fold(op: Op) -> bool:
+    return (
+        op.reference is not None and not op.impure and op.name not in ("constant", "broadcast_to", "output")
+    )
+
+
+@rule("fold-constants", "f(constants) → constant", "exact", suits=_may_fold)
 def fold_constants(node: Tensor) -> Tensor | None:
-    if (
-        not node.inputs
-        or node.op.impure
-        or node.dtype is None
-        or node.op.name in ("constant", "broadcast_to", "output")
-    ):
+    for source in node.inputs:
+        if source.op.name != "constant":
+            return None
+    if not node.inputs or node.dtype is None or node.size > _FOLD_LIMIT:
         return None
-    if (
-        node.size > _FOLD_LIMIT
-        or any(s.op.name != "constant" for s in node.inputs)
-        or node.op.reference is None
-    ):
-        return None
-    if any(isinstance(v, Body) for v in node.attrs.values()):
+    if node.op.reference is None or any(isinstance(v, Body) for v in node.attrs.values()):
         return None
     with np.errstate(all="ignore"):
         value = node.op.reference(*map(constant_value, node.inputs), **node.attrs)
@@ -234,6 +233,10 @@ def _expanded(node: Tensor, inputs: list[Tensor]) -> Tensor:
     return node if opened is None else opened
 
 
-rule("expand", "an op without kernels → its definition", "exact")(expand_definition)
+def _may_expand(op: Op) -> bool:
+    return op.name == "output" or op.lower is None and op.definition is not None
+
+
+rule("expand", "an op without kernels → its definition", "exact", suits=_may_expand)(expand_definition)
 
 __all__ = ["RULES"]

@@ -176,11 +176,12 @@ def _reference(*arrays, body: Body):
 register(
     Op(
         "fused",
-        lambda *inputs, body: tuple(y.type for y in body.outputs),
+        lambda *inputs, body: body.types,
         NotDifferentiable("it exists only in compiled programs"),
         reference=_reference,
         lower=lower_fused,
         formula="fused",
+        output_type=lambda node, key: node.attrs["body"].types[key],
         mixed=True,
     )
 )

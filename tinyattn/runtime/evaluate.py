@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from tinyattn import errors
+from tinyattn.graph import scope
 from tinyattn.graph.grad import Promise
-from tinyattn.graph.tensor import Tensor, constant_value, placeholder, set_evaluator
-from tinyattn.graph.traverse import substitute, topological
+from tinyattn.graph.tensor import Tensor, constant_value, make, placeholder, set_evaluator, stand_in
+from tinyattn.graph.traverse import topological
 from tinyattn.graph.types import fail
 from tinyattn.runtime import nans
 from tinyattn.runtime.program import Program
@@ -165,11 +166,29 @@ def _program(
         program = _programs.pop(structure)
     except KeyError:
         inputs = {node: placeholder(node.type, node.name) for node in given}
-        program = Program(substitute(roots, inputs), list(inputs.values()))
+        program = Program(_copied(roots, order, inputs), list(inputs.values()))
     _programs[structure] = program
     while len(_programs) > PROGRAMS:
         _programs.popitem(last=False)
     return program, list(given.values())
+
+
+def _copied(roots: list[Tensor], order: list[Tensor], inputs: dict[Tensor, Tensor]) -> list[Tensor]:
+    """``roots`` as functions of ``inputs``, in nodes that refer to nothing of the user's graph: a program that is kept
+    must not keep his data.
+    """
+    new = dict(inputs)
+    origins: dict[Tensor, Tensor] = {}
+    for node in order:
+        if node in new:
+            continue
+        origin = node.origin
+        if origin is not None:
+            origin = origins.setdefault(origin, new[origin] if origin in new else stand_in(origin))
+        with scope.on_behalf_of(node, origin):
+            sources = [new[source] for source in node.inputs]
+            new[node] = make(node.op.name, *sources, **node.attrs) if sources else stand_in(node)
+    return [new[root] for root in roots]
 
 
 def _varies(node: Tensor) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tinyattn.graph.tensor import Tensor, constant_value
+from tinyattn.graph.tensor import Tensor, constant_value, output_type
 from tinyattn.graph.traverse import consumers, topological
 from tinyattn.graph.types import FLOAT32, FLOAT64, SHORT
 from tinyattn.kernels.chains import Chain
@@ -90,7 +90,7 @@ class Emitter:
             return target
         outputs = self._values.setdefault(node, {})
         asked = {n.attrs["key"]: n for n in self._asked.get(node, ())}
-        kind = node.op.infer(*node.inputs, **node.attrs)[key]
+        kind = output_type(node, key)
         placed = self._placed.get(asked[key]) if key in asked else None
         outputs[key] = placed or self._laid_out(kind.shape, kind.dtype, like)
         return outputs[key]
