@@ -195,6 +195,19 @@ def test_promised_gradients_that_nobody_has_are_not_computed(runs):
     assert not ran
 
 
+def test_a_wrong_index_names_the_line_that_reads_it():
+    found = []
+    for take in (
+        lambda x, i: ta.take(x, i),
+        lambda x, i: ta.take(x, i),  # the same structure in another line
+    ):
+        take(ta.tensor(numbers(4, 2)), ta.tensor(np.array([1, 0])) * 1).numpy()
+        with pytest.raises(errors.TinyattnError, match=r"^\[take\]") as error:
+            take(ta.tensor(numbers(4, 2)), ta.tensor(np.array([9, 0])) * 1).numpy()
+        found.append(int(str(error.value).splitlines()[1].split(":")[-1]))
+    assert found[1] == found[0] + 1
+
+
 def test_programs_are_few_and_hold_no_data():
     big = ta.parameter(numbers(300, 300))
     there = weakref.ref(big)

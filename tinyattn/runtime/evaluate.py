@@ -158,7 +158,11 @@ def _program(
         elif node.op.name == "constant" and _varies(node):
             given[node] = constant_value(node)
         else:
-            key.append((node.op.name, *[number[source] for source in node.inputs], *node.attrs.items()))
+            # (What reads indices may fail in a run, which names the line.)
+            line = (
+                node.line if any([s.dtype is not None and s.dtype.kind == "i" for s in node.inputs]) else None
+            )
+            key.append((node.op.name, line, *[number[source] for source in node.inputs], *node.attrs.items()))
             continue
         key.append((node.shape, node.dtype.char))
     structure = (tuple(key), tuple([number[root] for root in roots]))
