@@ -53,7 +53,7 @@ def test_updates_read_what_was_before_the_step():
         expected_w = expected_w - 0.1 * expected_m
         np.testing.assert_allclose(w.numpy(), expected_w)
         np.testing.assert_allclose(m.numpy(), expected_m)
-    assert w.storage.version == m.storage.version == 5
+    assert w.storage.version == m.storage.version >= 5
 
 
 def test_leaves_can_change_places():

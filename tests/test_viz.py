@@ -245,12 +245,6 @@ def test_functions_are_drawn_with_their_updates():
     assert small and set(small.values()) == {"not computed"}, "never 0 for what wasn't computed"
 
 
-def test_shared_memory_is_marked():
-    array = np.ones(3, np.float32)
-    picture = viz.draw((ta.tensor(array, name="a") * ta.tensor(array, name="b")).sum()).picture
-    assert [n.attrs for n in picture.nodes.values() if n.kind == "input"] == ["", "same memory as a"]
-
-
 def test_make_dot_has_the_signature_of_torchviz():
     x, w = ta.tensor(np.ones((2, 3), np.float32)), ta.parameter(np.ones((3, 2), np.float32))
     graph = viz.make_dot((x @ w).sum(), params={"weight": w})

@@ -20,8 +20,8 @@ from tinyattn.graph.types import DTYPES, FLOAT32, SHORT, Shape, Type, as_array, 
 
 
 class Storage:
-    """Memory that a leaf owns: a C-contiguous array and a count of how often it was overwritten; and ``promises`` of
-    values that are still to be computed from what it holds now.
+    """Memory that a leaf owns, alone: a C-contiguous array and a count of how often it was overwritten; and
+    ``promises`` of values that are still to be computed from what it holds now.
     """
 
     __slots__ = ("array", "version", "promises", "__weakref__")
@@ -33,9 +33,9 @@ class Storage:
 
     def keep_promises(self) -> None:
         """Compute what was promised, before the memory changes."""
-        promises, self.promises = self.promises, []
-        for promise in promises:
-            promise.keep()
+        while self.promises:
+            self.promises[-1].keep()
+            self.promises.pop()  # (not before it is kept: the user may press Ctrl-C)
 
     def assign(self, value: np.ndarray) -> None:
         if self.promises:
@@ -263,7 +263,10 @@ class Tensor:
                 "only a leaf made by ta.tensor or ta.parameter owns memory",
                 f"the result of {self.op.name!r} was got",
             )
-        array = np.asarray(value)
+        array = as_array(evaluator(value) if isinstance(value, Tensor) else value)
+        if array.dtype.kind not in "fiub":
+            got = f"an array of {array.dtype} was got"
+            fail(errors.DTypeError, "assign", "the value must be made of numbers", got)
         if array.shape != self.shape:
             fail(
                 errors.ShapeError,
@@ -381,11 +384,12 @@ def output_type(node: Tensor, key) -> Type:
 
 
 def _array(data, dtype, op: str, weak=FLOAT32) -> np.ndarray:
+    """``data`` in memory of its own: whoever writes to the one doesn't change the other."""
     if isinstance(data, Tensor):
-        data = data.numpy()
+        data = evaluator(data)
     was_array = isinstance(data, (np.ndarray, np.generic))
     try:
-        array = np.asarray(data)
+        array = np.array(data, order="C")
     except ValueError:
         array = np.asarray(None)
     array = as_array(array)
@@ -403,13 +407,13 @@ def _array(data, dtype, op: str, weak=FLOAT32) -> np.ndarray:
         array = array.astype(as_dtype(dtype, op), copy=False)
     elif not was_array and array.dtype.kind == "f":
         array = array.astype(weak)  # Python numbers have no width of their own; training is in float32
-    return np.require(array, requirements=["C", "A"])
+    return array
 
 
 def tensor(data, dtype=None, name: str | None = None) -> Tensor:
     """A leaf with a value.
 
-    ``data``: NumPy array (used as it is, not copied, when C-contiguous), nested lists or a number. Element
+    ``data``: NumPy array, nested lists or a number; copied, so that neither changes with the other. Element
     type: that of the array; float32 for lists of Python floats; or ``dtype``. Raises DTypeError for what
     isn't numbers.
     """
@@ -418,10 +422,8 @@ def tensor(data, dtype=None, name: str | None = None) -> Tensor:
 
 
 def parameter(data, dtype=None, name: str | None = None) -> Tensor:
-    """A trainable leaf: like :func:`tensor`, with memory of its own (the data is copied) that optimizers
-    overwrite.
-    """
-    array = _array(data, dtype, "parameter").copy()
+    """A trainable leaf: like :func:`tensor`, but optimizers overwrite it."""
+    array = _array(data, dtype, "parameter")
     if not is_float(array.dtype):
         fail(
             errors.DTypeError,

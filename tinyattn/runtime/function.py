@@ -3,7 +3,8 @@
 ``@ta.function`` calls the Python function with traced inputs; what it returns, and every update that
 optimizers ask for on the way, become one graph, one program. Arrays (and Tensors) among the arguments, in
 any tree of tuples, lists and dicts, are inputs; Python floats are inputs too (float32 scalars); integers,
-bools, strings and None are part of the signature, so another value means another trace.
+bools, strings and None are part of the signature, so another value means another trace. Leaves are read and
+updated where they are; a NumPy array that the function closes over is a constant, copied when it is traced.
 """
 
 import functools

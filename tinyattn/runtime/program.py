@@ -57,8 +57,8 @@ class Program:
         self.outputs, self.inputs, self.updates = list(outputs), list(inputs), dict(updates or {})
         with _compiling:
             collecting = gc.isenabled()
-            gc.disable()  # the many objects made here stay: looking through them again and again would cost a third
             try:
+                gc.disable()  # the many objects made here stay: looking through them again and again costs a third
                 self._compile(rewriting)
             finally:
                 if collecting:
@@ -163,6 +163,8 @@ class Call:
             if storage.promises:
                 storage.keep_promises()
         with program.turn:
+            for storage in program.stored:  # before and after: neither Ctrl-C on the way nor whoever computes
+                storage.version += 1  # meanwhile may leave a remembered value of numbers that are no more
             try:
                 pool.run(program.native, self.assembly.table_address, program.shares, profile)
             finally:

@@ -233,7 +233,6 @@ def _finish(builder: Builder, where: Where, ids, outputs, gradients, updates) ->
         else:
             nodes[start.node].output = True
     _house_leaves(builder)
-    _mark_shared_memory(builder)
     for leaf, gradient in gradients:
         if gradient is None:
             continue  # no path leads from the output to this leaf
@@ -282,16 +281,6 @@ def _house_leaves(builder: Builder) -> None:
             shared.append(steps[0])
         if not picture.nodes[ident].path:
             picture.nodes[ident].path = tuple(shared)
-
-
-def _mark_shared_memory(builder: Builder) -> None:
-    """Say so where two leaves are the same memory: changing one changes the other."""
-    first: dict[int, str] = {}
-    for leaf, ident in builder.drawn.items():
-        if leaf.storage is not None and leaf.size:
-            name = first.setdefault(leaf.storage.array.ctypes.data, builder.picture.nodes[ident].title)
-            if name != builder.picture.nodes[ident].title:
-                builder.picture.nodes[ident].attrs = f"same memory as {name}"
 
 
 def _write_values(builder: Builder, order: Sequence[Tensor], picture: Picture) -> None:
