@@ -15,12 +15,11 @@ graph carries.
 
 What an attribute is depends on what it holds: a leaf made by ``ta.parameter`` is a parameter, one made by
 ``ta.tensor`` a buffer (saved with the parameters, but not trained; not saved if its name begins with an
-underscore), a Module is a part.
+underscore), a Module is a part. It stays what it is: setting it to anything else, or deleting it, is refused.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -44,22 +43,34 @@ class Module:
         fail(errors.TinyattnError, name, "a module must define forward to be called", f"{name} does not")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        with ExitStack() as stack:
-            for name in self._path[_overlap(scope.state.scope, self._path) :]:
-                stack.enter_context(scope.scope(name))
+        state = scope.state
+        before = state.scope
+        try:
+            state.scope = (*before, *self._path[_overlap(before, self._path) :])
             return self.forward(*args, **kwargs)
+        finally:
+            state.scope = before
 
     # Parts and leaves.
 
     def __setattr__(self, name: str, value: Any) -> None:
         if isinstance(value, (list, tuple, dict)):
             _refuse_hidden_parts(self, name, value)
+        held = _role(name, vars(self).get(name))
+        if held and _role(name, value) != held:
+            _refuse_loss(self, name, held, f"{type(value).__name__} was got")
         object.__setattr__(self, name, value)
         if isinstance(value, Module):
             if not value._path:
                 value._place((*self._path, name))
         elif _is_leaf(value) and value.name is None:
             value.name = ".".join((*self._path, name))
+
+    def __delattr__(self, name: str) -> None:
+        held = _role(name, vars(self).get(name))
+        if held:
+            _refuse_loss(self, name, held, "del was got")
+        object.__delattr__(self, name)
 
     def _place(self, path: tuple[str, ...]) -> None:
         """Take a new path, and pass it on to the parts and leaves that were named after the old one."""
@@ -76,9 +87,8 @@ class Module:
 
     def _leaves(self) -> list[tuple[str, Tensor]]:
         """The module's own parameters, then its buffers."""
-        own = vars(self).items()
-        buffers = [(name, leaf) for name, leaf in own if _is_leaf(leaf, "tensor") and name[0] != "_"]
-        return [(name, leaf) for name, leaf in own if _is_leaf(leaf, "parameter")] + buffers
+        own = [(name, leaf, _role(name, leaf)) for name, leaf in vars(self).items()]
+        return [(name, leaf) for kind in ("parameter", "buffer") for name, leaf, role in own if role == kind]
 
     def named_modules(self) -> list[tuple[str, "Module"]]:
         """(dotted path, module) of this module, whose path is empty, and of all modules in it, each once."""
@@ -214,6 +224,26 @@ def _is_leaf(value: Any, *kinds: str) -> bool:
     return isinstance(value, Tensor) and value.op.name in (kinds or ("parameter", "tensor"))
 
 
+def _role(name: str, value: Any) -> str:
+    """What an attribute is to the module: a "parameter", a "buffer", a "module", or nothing special."""
+    if _is_leaf(value, "parameter"):
+        return "parameter"
+    if _is_leaf(value, "tensor") and name[0] != "_":
+        return "buffer"
+    return "module" if isinstance(value, Module) else ""
+
+
+def _refuse_loss(module: Module, name: str, role: str, got: str) -> NoReturn:
+    """A part or a leaf must not get lost: it would no longer be trained or saved."""
+    hint = {
+        "parameter": f"Write .{name}.assign(array) for other numbers, or set a leaf made by ta.parameter.",
+        "buffer": f"Write .{name}.assign(array), or ta.assign in a compiled function, for other numbers.",
+        "module": "Set another module, nn.Identity() for one that does nothing.",
+    }[role]
+    must = f"the attribute {name!r} is a {role} and must stay one"
+    fail(errors.TinyattnError, type(module).__name__, must, got, hint)
+
+
 def _overlap(current: tuple[str, ...], path: tuple[str, ...]) -> int:
     """How much of ``path`` the current scope ends with."""
     longest = min(len(current), len(path))
@@ -286,7 +316,7 @@ class ModuleDict(Module):
     def __delitem__(self, name: str) -> None:
         if name not in self:
             raise KeyError(name)
-        delattr(self, name)
+        object.__delattr__(self, name)
 
     def __contains__(self, name: str) -> bool:
         return name in dict(self._parts())

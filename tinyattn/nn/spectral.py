@@ -80,7 +80,7 @@ def spectral_norm(
         got = f"{weight.type}" if isinstance(weight, Tensor) else f"{weight!r}"
         fail(errors.TinyattnError, "spectral_norm", must, f"{got} was got")
     axis = (1 if isinstance(module, ConvTranspose2d) else 0) if dim is None else dim
-    delattr(module, name)
+    object.__delattr__(module, name)  # it stays a parameter, elsewhere
     weight.name = None  # it takes its new place as its name
     holder = vars(module).get("parametrizations") or Module()
     setattr(holder, name, _Parametrized(weight, _SpectralNorm(weight, n_power_iterations, eps, axis)))
