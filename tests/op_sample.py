@@ -39,6 +39,16 @@ def positive(*shape) -> Spec:
     return Spec(shape, lambda g, s: g.uniform(0.5, 2, s), "positive")
 
 
+def inside(*shape) -> Spec:
+    """Numbers in (−0.9, 0.9)."""
+    return Spec(shape, lambda g, s: g.uniform(-0.9, 0.9, s), "inside")
+
+
+def above_one(*shape) -> Spec:
+    """Numbers in [1.5, 4)."""
+    return Spec(shape, lambda g, s: g.uniform(1.5, 4, s), "above_one")
+
+
 def apart(*shape) -> Spec:
     """Numbers at least 0.1 from each other and from whole numbers: no ties, no kinks nearby."""
 

@@ -50,3 +50,26 @@ def test_nan_behind_a_triangle_reaches_neither_value_nor_gradient():
     y = ta.tril(x)
     assert np.array_equal(y.numpy(), [[1, 0], [2, 3]])
     assert np.array_equal(ta.grad((y * y).sum(), x).numpy(), [[2, 0], [4, 6]])
+
+
+@pytest.mark.parametrize("name", ["silu", "elu", "log_sigmoid", "logaddexp", "arcsinh", "arctan"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_derivatives_far_out_are_finite_and_right(name, dtype):
+    large = np.array([-1e20, -1e4, -200, -1e-30, 0, 1e-30, 200, 1e4, 1e20], dtype)
+    x = ta.tensor(large)
+    y = ta.logaddexp(x, 0.0) if name == "logaddexp" else getattr(ta, name)(x)
+    first = ta.grad(y.sum(), x)
+    second = ta.grad(first.sum(), x)
+    with np.errstate(all="ignore"):
+        sigmoid = 1 / (1 + np.exp(-large.astype(np.float64)))
+        right = {
+            "silu": sigmoid + np.where(np.abs(large) > 100, 0, large * sigmoid * (1 - sigmoid)),
+            "elu": np.where(large > 0, 1, np.exp(large.astype(np.float64))),
+            "log_sigmoid": 1 / (1 + np.exp(large.astype(np.float64))),
+            "logaddexp": sigmoid,
+            "arcsinh": 1 / np.hypot(1, large.astype(np.float64)),
+            "arctan": 1 / (1 + large.astype(np.float64) ** 2),
+        }[name]
+    found = compiled([first, second])
+    np.testing.assert_allclose(found[0], right, rtol=1e-5 if dtype == np.float32 else 1e-13, atol=1e-37)
+    assert np.isfinite(found[1]).all()

@@ -2,7 +2,6 @@
 
 import math
 
-from tinyattn.kernels.elementary import Elementary
 from tinyattn.kernels.formula import (
     absolute,
     bits,
@@ -16,6 +15,7 @@ from tinyattn.kernels.formula import (
     sqrt,
     while_any,
 )
+from tinyattn.kernels.functions import Functions
 from tinyattn.kernels.opcodes import OPCODES
 
 
@@ -141,14 +141,14 @@ def formulas(name: str) -> dict:
     """``{(operation, kind): formula}`` for every opcode, with reals of the type ``name``, ``"f32"`` or
     ``"f64"``.
     """
-    elementary = Elementary(name)
+    functions = Functions(name)
     special = {
         ("abs", "real"): absolute,
         ("floor_divide", "i32"): _floor_divide_i32,
         ("mod", "i32"): _mod_i32,
         ("floor_divide", "real"): _floor_divide_real,
         ("mod", "real"): _mod_real,
-        ("pow", "real"): elementary.pow,
+        ("pow", "real"): functions.pow,
         ("step", "real"): lambda x: convert(x > 0, name),
         ("to_f32", "real"): lambda x: convert(convert(x, "f32"), name),
     }
@@ -161,6 +161,6 @@ def formulas(name: str) -> dict:
         if operation.startswith("to_"):
             target = operation.removeprefix("to_")
             return lambda x: convert(x, name if target == "real" else target)
-        return getattr(elementary, operation)
+        return getattr(functions, operation)
 
     return {key: formula(*key) for key in OPCODES}

@@ -157,7 +157,10 @@ class Elementary:
         return n * self.ln2_high - ((square - (tail + (n * self.ln2_low + correction))) - f)
 
     def log(self, x):
-        result = self.log_reduced(*self.split(x), self.number(0))
+        return self.log_cases(x, self.log_reduced(*self.split(x), self.number(0)))
+
+    def log_cases(self, x, result):
+        """A logarithm of x, ``result`` where that is a positive number."""
         result = select(x < math.inf, result, x)
         result = select(x == 0, self.number(-math.inf), result)
         return select(x < 0, self.number(math.nan), result)

@@ -33,6 +33,8 @@ def _opcodes() -> dict[tuple[str, str], Opcode]:
     define("div", real, 2)
     define("sqrt rsqrt reciprocal floor ceil round relu step", real, 1)
     define("exp expm1 log log1p tanh sigmoid erf sin cos", real, 1)
+    define("log2 log10 tan arcsin arccos arctan sinh cosh arcsinh arccosh arctanh", real, 1)
+    define("logaddexp", real, 2)
     define("isfinite", real, 1, "bool")
     define("gelu gelu_tanh", real, 1)
     define("dtanh dsigmoid gelu_backward gelu_tanh_backward", real, 2)

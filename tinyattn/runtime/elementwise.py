@@ -33,10 +33,12 @@ _COST_PER_OPERATION = {
     "gelu_backward": 1.0,
     "gelu_tanh": 0.4,
     "gelu_tanh_backward": 0.5,
-    "sin": 0.6,
-    "cos": 0.6,
     "mod": 4.0,
     "floor_divide": 4.0,
+    **dict.fromkeys(("sin", "cos", "log2", "log10", "logaddexp"), 0.6),
+    **dict.fromkeys(
+        ("tan", "arcsin", "arccos", "arctan", "sinh", "cosh", "arcsinh", "arccosh", "arctanh"), 1.0
+    ),
 }
 """Rough nanoseconds an element; 0.02 for everything else, and 0.04 for what is read or written."""
 

@@ -1,0 +1,156 @@
+"""More functions without branches, tables or libm: logarithms to other bases, tangent, hyperbolic functions and the
+inverses of all of them.
+
+They are needed rarely, so f32 is computed in f64 and rounded once at the end, which makes it exact to ½ ulp; in
+f64 results are within 2 ulp (arccosh: 2.04). The pattern is that of
+:mod:`tinyattn.kernels.elementary`, on which they are built: near a zero of the function a polynomial or a
+function that is exact there, elsewhere a formula in which nothing cancels.
+"""
+
+import functools
+import math
+
+from tinyattn.kernels import coefficients
+from tinyattn.kernels.elementary import Elementary
+from tinyattn.kernels.formula import absolute, bits, convert, polynomial, select, sqrt
+
+_HALF_PI, _HALF_PI_REST = 1.5707963267948966, 6.123233995736766e-17
+_LARGE = 2.0**54
+"""From here on x² + 1 is x²."""
+
+
+def _in_f64(method):
+    """The method of f64, whatever the type."""
+
+    @functools.wraps(method)
+    def formula(self, x):
+        if self.name == "f64":
+            return method(self, x)
+        return convert(method(Functions("f64"), convert(x, "f64")), self.name)
+
+    return formula
+
+
+def _signed(x, size):
+    """``size`` with the sign of ``x``."""
+    return select(x < 0, -size, size)
+
+
+class Functions(Elementary):
+    """:class:`Elementary` and more."""
+
+    # Logarithms to other bases
+
+    @_in_f64
+    def log2(self, x):
+        return self._log_of_base(x, coefficients.PER_LN2, (1.0, 0.0))
+
+    @_in_f64
+    def log10(self, x):
+        return self._log_of_base(x, coefficients.PER_LN10, coefficients.LOG10_2)
+
+    def _log_of_base(self, x, scale, two):
+        """n·log 2 + ln(1 + f)·scale. ``scale`` and log 2 to the base are in two parts, and so is ln(1 + f): the product
+        of the first parts is exact, and powers of 2 have exact logarithms to the base 2.
+        """
+        n, f = self.split(x)
+        s = f / (2 + f)
+        z = s * s
+        square = 0.5 * f * f
+        tail = s * (square + z * polynomial(coefficients.LOG["f64"], z))
+        high = bits(bits(f - square) & -(1 << 27))
+        low = ((f - high) - square) + tail
+        base, product = n * two[0], high * scale[0]
+        total = base + product
+        rest = ((base - total) + product) + (n * two[1] + (high * scale[1] + low * (scale[0] + scale[1])))
+        return self.log_cases(x, total + rest)
+
+    # Circular functions
+
+    @_in_f64
+    def tan(self, x):
+        return self.sin(x) / self.cos(x)
+
+    @_in_f64
+    def arctan(self, x):
+        """arctan t = t + t³P(t²) for t ≤ 1, else π/2 − arctan(1/t)."""
+        size = absolute(x)
+        large = size > 1
+        t = select(large, 1 / size, size)
+        z = t * t
+        rest = t * z * polynomial(coefficients.ARCTAN, z)
+        return _signed(x, select(large, _HALF_PI - (t + (rest - _HALF_PI_REST)), t + rest))
+
+    def _half_arc(self, size):
+        """Whether |x| > ½; then s = √((1 − |x|)/2), else s = |x|; and arcsin s − s. (arcsin |x| = π/2 − 2 arcsin s.)"""
+        large = size > 0.5
+        half = 0.5 * (1 - size)
+        z = select(large, half, size * size)
+        s = select(large, sqrt(half), size)
+        return large, s, s * z * polynomial(coefficients.ARCSIN, z)
+
+    @_in_f64
+    def arcsin(self, x):
+        large, s, rest = self._half_arc(absolute(x))
+        return _signed(x, select(large, (_HALF_PI - 2 * s) - (2 * rest - _HALF_PI_REST), s + rest))
+
+    @_in_f64
+    def arccos(self, x):
+        """π/2 − arcsin x, but near ±1, where that would cancel, from arcsin s."""
+        large, s, rest = self._half_arc(absolute(x))
+        twice = 2 * (s + rest)
+        edge = select(x < 0, (2 * _HALF_PI) - (twice - 2 * _HALF_PI_REST), twice)
+        return select(large, edge, _HALF_PI - (x + (_signed(x, rest) - _HALF_PI_REST)))
+
+    # Hyperbolic functions
+
+    def _half_exp(self, x):
+        """½ eˣ for x ≥ 0, also where eˣ is too large for a number."""
+        x = select(x > 711, 711.0, x)
+        nearest = self.nearest(x)
+        n = bits(nearest) - 1
+        half = n >> 1
+        return (1 + self.expm1_reduced(x, nearest)) * self.power_of_two(half) * self.power_of_two(n - half)
+
+    @_in_f64
+    def sinh(self, x):
+        """½ (eˣ − e⁻ˣ), for |x| < 1 x + x³P(x²)."""
+        size, z = absolute(x), x * x
+        half = self._half_exp(size)
+        small = x + x * z * polynomial(coefficients.SINH, z)
+        return select(size < 1, small, _signed(x, half - 0.25 / half))
+
+    @_in_f64
+    def cosh(self, x):
+        half = self._half_exp(absolute(x))
+        return half + 0.25 / half
+
+    @_in_f64
+    def arcsinh(self, x):
+        """ln(x + √(x² + 1)) = log1p(x + x²/(1 + √(x² + 1))); ln 2x for large x."""
+        size = absolute(x)
+        square = size * size
+        large = size > _LARGE
+        y = self.log1p(select(large, size, size + square / (1 + sqrt(square + 1))))
+        return _signed(x, select(large, y + math.log(2), y))
+
+    @_in_f64
+    def arccosh(self, x):
+        """ln(x + √(x² − 1)) = log1p(t + √(t (x + 1))) with t = x − 1; ln 2x for large x."""
+        t = x - 1
+        large = x > _LARGE
+        y = self.log1p(select(large, x, t + sqrt(t * (x + 1))))
+        return select(x < 1, math.nan, select(large, y + math.log(2), y))
+
+    @_in_f64
+    def arctanh(self, x):
+        """½ ln((1 + x)/(1 − x)) = ½ log1p(2x/(1 − x))."""
+        size = absolute(x)
+        return _signed(x, 0.5 * self.log1p((size + size) / (1 - size)))
+
+    # Of two numbers
+
+    def logaddexp(self, a, b):
+        """ln(eᵃ + eᵇ) = max + log1p(e^−|a − b|), where equal infinities lie 0 apart."""
+        gap = select(a == b, 0, absolute(a - b))
+        return select(a > b, a, b) + self.log1p(self.exp(-gap))

@@ -1,0 +1,71 @@
+"""The order of the numbers in each row: which comes first, second, …; equal ones stay in the order they are in, and
+NaN comes last (first, if the order is downwards).
+
+Merge sort from below: runs of 1, 2, 4, … positions, each twice as long as the ones it is merged from, go to and fro
+between two rows of memory.
+"""
+
+from tinyattn.kernels.real import inline
+from tinyattn.kernels.simd import i64
+
+
+@inline
+def _goes_before(b, a, downwards):
+    """Whether b, which stands behind a, must come before it."""
+    if downwards != 0:
+        return b > a or (b != b and a == a)
+    return b < a or (a != a and b == b)
+
+
+def order(real):
+    """``y[r]`` = the positions of row r in the order of their numbers.
+
+    ===== ============================================================
+    0 1   rows, and numbers in a row
+    2     address of x (rows, n), contiguous
+    3     kind of x: 0 for reals, 1 for i64
+    4     1: downwards
+    5     address of y (rows, n) i64
+    6     address of as many i64 to work with
+    ===== ============================================================
+    """
+    pointer, size = real.pointer, real.size
+
+    def kernel(arguments, first, last, scratch):
+        word = i64(arguments)
+        n, whole, downwards = word[1], word[3], word[4]
+        for row in range(first, last):
+            numbers = pointer(word[2] + row * n * size)
+            integers = i64(word[2] + row * n * 8)
+            here, there = word[5] + row * n * 8, word[6] + row * n * 8
+            for i in range(n):
+                i64(here)[i] = i
+            width = 1
+            while width < n:
+                old, new = i64(here), i64(there)
+                for start in range(0, n, 2 * width):
+                    a, middle, past = start, min(start + width, n), min(start + 2 * width, n)
+                    b = middle
+                    for k in range(start, past):
+                        take_b = False
+                        if a >= middle:
+                            take_b = True
+                        elif b < past:
+                            if whole != 0:
+                                take_b = _goes_before(integers[old[b]], integers[old[a]], downwards)
+                            else:
+                                take_b = _goes_before(numbers[old[b]], numbers[old[a]], downwards)
+                        if take_b:
+                            new[k] = old[b]
+                            b += 1
+                        else:
+                            new[k] = old[a]
+                            a += 1
+                here, there = there, here
+                width *= 2
+            if here != word[5] + row * n * 8:
+                done, result = i64(here), i64(there)
+                for i in range(n):
+                    result[i] = done[i]
+
+    return kernel
