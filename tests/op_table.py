@@ -15,7 +15,8 @@ from op_rows_memory import MEMORY_ROWS
 from op_rows_norm import NORM_ROWS
 from op_rows_rearrange import REARRANGED_ROWS
 from op_rows_sdpa import SDPA_ROWS
-from op_sample import Row, apart, edges, fixed, flags, integers, positive, real, sample
+from op_rows_sorting import SORTING_ROWS
+from op_sample import Row, above_one, apart, edges, fixed, flags, inside, integers, positive, real, sample
 from scipy import special
 
 import tinyattn as ta
@@ -75,6 +76,10 @@ def _float(*shape):
 
 _NUMBERS = sample(integers(9, 4, 5, low=-9), integers(7, 5, low=-6, dtype=np.int32))
 _PAIRS = (sample(apart(3, 4), apart(4)), _NUMBERS, sample(real(0, 2), real(2)), sample(flags(5), flags(4, 5)))
+_SUMS = (
+    *(sample(real(3, 4), real(3, 4)), sample(real(3, 1), real(2, 1, 4)), sample(real(), real(5)), sample(real(0, 3), real(3))),
+    sample(fixed([0.0, 1.0, 40.0, -1e4]), fixed([0.0, 1.0, -40.0, 1e4])),
+)  # fmt: skip
 _BOOLS = (sample(flags(3, 4), flags(4)), sample(flags(0), flags(1)), sample(flags(), flags(70)))
 
 
@@ -134,6 +139,26 @@ ELEMENTWISE_ROWS = [
     _unary("tanh", np.tanh, torch="tanh"),
     _unary("sin", np.sin, torch="sin", special=[edges(without=["1e+20"])]),
     _unary("cos", np.cos, torch="cos", special=[edges(without=["1e+20"])]),
+    _unary("log2", np.log2, draw=positive, torch="log2"),
+    _unary("log10", np.log10, draw=positive, torch="log10"),
+    _unary("tan", np.tan, draw=inside, torch="tan", special=[edges(without=["1e+20"])]),
+    _unary("sinh", np.sinh, torch="sinh"),
+    _unary("cosh", np.cosh, torch="cosh"),
+    _unary("arcsin", np.arcsin, draw=inside, torch="arcsin"),
+    _unary("arccos", np.arccos, draw=inside, torch="arccos"),
+    _unary("arctan", np.arctan, torch="arctan"),
+    _unary("arcsinh", np.arcsinh, torch="arcsinh"),
+    _unary("arccosh", np.arccosh, draw=above_one, torch="arccosh"),
+    _unary("arctanh", np.arctanh, draw=inside, torch="arctanh"),
+    _binary("logaddexp", np.logaddexp, *_SUMS, torch="logaddexp"),
+    _unary("silu", lambda x: x * special.expit(x), torch=lambda t, x: t.nn.functional.silu(x)),
+    Row(
+        "elu", ta.elu, lambda x, alpha=1.0: np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0))),
+        [sample(real(3, 4)), sample(real(3, 4), alpha=0.5), sample(real()), sample(real(0, 3))],
+        torch=lambda t, x, alpha=1.0: t.nn.functional.elu(x, alpha), special=[edges()],
+        errors=[(lambda: ta.elu(_float(2), "x"), DTypeError, "[elu] alpha must be a number, but 'x' was got.")],
+    ),
+    _unary("log_sigmoid", lambda x: -np.logaddexp(0, -x), torch=lambda t, x: t.nn.functional.logsigmoid(x)),
     _unary("sigmoid", special.expit, torch="sigmoid"),
     _unary("erf", special.erf, torch="erf"),
     _unary("relu", lambda x: np.maximum(x, 0), torch="relu"),
@@ -221,6 +246,7 @@ ROWS = [
     *LOSS_ROWS,
     *MEMORY_ROWS,
     *CONVOLUTION_ROWS,
+    *SORTING_ROWS,
 ]
 
 assert len({row.name for row in ROWS}) == len(ROWS)

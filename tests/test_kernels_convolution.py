@@ -126,4 +126,4 @@ def test_max_pool(shape, dtype):
         run("pooling.max_forward", dtype, [x, y, y, *words], tiles, order)
         run("pooling.max_backward", dtype, [x, g, dx, *words], tiles, order)
         assert np.array_equal(y, right)
-        close(dx, _max_backward(*wide(x, g), kernel, stride, padding), 4, dtype)
+        close(dx, _max_backward(*wide(x, g), kernel, stride, padding, right.shape[2:]), 4, dtype)

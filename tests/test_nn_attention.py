@@ -291,10 +291,9 @@ def test_sequences_that_begin_later_are_padded_in_front(added):
 def test_index_update_at_a_position_known_at_run_time():
     x = numbers(2, 3, 5, 4)
     write = ta.function(lambda x, p, v: ta.index_update(x, (Ellipsis, p, slice(1, 3)), v))
-    for position in (0, 4, -1, 5, -6):
+    for position in (0, 4, -1, -5):
         value, expected = numbers(2, 3, 2, seed=1), x.copy()
-        if -5 <= position < 5:
-            expected[..., position, 1:3] = value
+        expected[..., position, 1:3] = value
         assert np.array_equal(write(x, np.array(position), value), expected)
     assert len(write._compiled) == 1
     p, value = ta.tensor(np.array(2)), ta.parameter(numbers(4))

@@ -13,7 +13,7 @@ SOFT = np.random.default_rng(1).random((3, 4, 2))
 
 MODULES = {
     "Identity": lambda n: n.Identity(54, unused=1), "ReLU": lambda n: n.ReLU(), "Tanh": lambda n: n.Tanh(), "Sigmoid": lambda n: n.Sigmoid(),
-    "SiLU": lambda n: n.SiLU(), "GELU": lambda n: n.GELU(), "GELU, tanh": lambda n: n.GELU("tanh"), "LeakyReLU": lambda n: n.LeakyReLU(0.2),
+    "SiLU": lambda n: n.SiLU(), "ELU": lambda n: n.ELU(0.7), "LogSigmoid": lambda n: n.LogSigmoid(), "GELU": lambda n: n.GELU(), "GELU, tanh": lambda n: n.GELU("tanh"), "LeakyReLU": lambda n: n.LeakyReLU(0.2),
     "Softplus": lambda n: n.Softplus(2.0, 0.5), "Softmax": lambda n: n.Softmax(1), "LogSoftmax": lambda n: n.LogSoftmax(dim=-2),
     "Flatten": lambda n: n.Flatten(), "Flatten, first": lambda n: n.Flatten(0, 1),
     "GroupNorm": lambda n: n.GroupNorm(2, 4, 1e-3), "GroupNorm, plain": lambda n: n.GroupNorm(4, 4, affine=False),

@@ -5,10 +5,12 @@ Constructor arguments, state-dict keys and shapes are torch's, so that weights m
 
 from tinyattn.nn import init
 from tinyattn.nn.activations import (
+    ELU,
     GELU,
     Flatten,
     Identity,
     LeakyReLU,
+    LogSigmoid,
     LogSoftmax,
     ReLU,
     Sigmoid,
@@ -55,6 +57,8 @@ __all__ = [
     "ReLU",
     "Sigmoid",
     "SiLU",
+    "ELU",
+    "LogSigmoid",
     "Softmax",
     "Softplus",
     "Tanh",

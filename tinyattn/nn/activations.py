@@ -11,6 +11,7 @@ from tinyattn.graph.tensor import Tensor, as_tensor
 from tinyattn.graph.types import fail, normalize_axis
 from tinyattn.nn.module import Module
 from tinyattn.ops.elementwise import leaky_relu, relu, sigmoid, softplus, tanh, where
+from tinyattn.ops.functions import elu, log_sigmoid, silu
 from tinyattn.ops.gelu import gelu
 from tinyattn.ops.shape import reshape
 from tinyattn.ops.softmax import log_softmax, softmax
@@ -69,8 +70,27 @@ class SiLU(Module):
         pass
 
     def forward(self, x: Tensor) -> Tensor:
-        x = as_tensor(x)
-        return x * sigmoid(x)
+        return silu(x)
+
+
+class ELU(Module):
+    """x where x > 0, else α (e^x − 1), element by element (Clevert et al. 2016)."""
+
+    def __init__(self, alpha: float = 1.0, inplace: bool = False):
+        self.alpha = alpha
+
+    def forward(self, x: Tensor) -> Tensor:
+        return elu(x, self.alpha)
+
+    def extra_repr(self) -> str:
+        return f"alpha={self.alpha}"
+
+
+class LogSigmoid(Module):
+    """log σ(x), element by element."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return log_sigmoid(x)
 
 
 class Tanh(Module):

@@ -14,6 +14,7 @@ from tinyattn.ops import (
     convolving,
     cross_entropy,
     elementwise,
+    functions,
     gelu,
     hard,
     index,
@@ -27,6 +28,7 @@ from tinyattn.ops import (
     normalisers,
     pooling,
     predicates,
+    products,
     projection,
     random,
     rearrange,
@@ -34,6 +36,7 @@ from tinyattn.ops import (
     scores,
     shape,
     softmax,
+    sorting,
     spectral_norm,
     statistics,
     triangles,
@@ -46,6 +49,7 @@ _NAMES = {
     elementwise: "add sub mul div neg abs sign square sqrt exp expm1 log log1p tanh sin cos sigmoid erf relu "
     "leaky_relu softplus maximum minimum power floor ceil round floor_divide mod less less_equal greater greater_equal "
     "equal not_equal isfinite logical_and logical_or logical_xor logical_not where clip stop_gradient cast",
+    functions: "log2 log10 tan sinh cosh arcsin arccos arctan arcsinh arccosh arctanh logaddexp silu elu log_sigmoid",
     shape: "reshape transpose broadcast_to concat expand_dims squeeze stack split flip pad arange full zeros ones",
     reduce: "sum prod max min mean var any all logsumexp argmax argmin cumsum",
     linalg: "matmul dot einsum",
@@ -76,6 +80,8 @@ _NAMES = {
     triangles: "tril triu diagonal diag trace eye",
     like: "zeros_like ones_like full_like linspace",
     statistics: "std norm count_nonzero diff",
+    sorting: "argsort sort topk",
+    products: "outer tensordot cumprod",
     predicates: "isnan isinf isclose allclose",
     random: "random_uniform random_normal bernoulli dropout",
 }

@@ -6,6 +6,7 @@ broadcasting of cotangents itself. In a derivative,
 compiler into chains that run tile by tile.
 """
 
+import builtins
 import math
 import re
 from collections.abc import Callable
@@ -267,7 +268,21 @@ def _whole(name, reference, formula, kinks) -> Callable[..., Tensor]:
 
 floor = _whole("floor", np.floor, "⌊{0}⌋", lambda a: a - np.round(a))
 ceil = _whole("ceil", np.ceil, "⌈{0}⌉", lambda a: a - np.round(a))
-round = _whole("round", np.round, "round({0})", lambda a: a - np.floor(a) - 0.5)
+_to_whole = _whole("round", np.round, "round({0})", lambda a: a - np.floor(a) - 0.5)
+
+
+def round(x, decimals: int = 0) -> Tensor:
+    """``x`` rounded to ``decimals`` digits behind the point (before it, if negative), halves to the even digit."""
+    if decimals == 0:
+        return _to_whole(x)
+    x = as_tensor(x)
+    if not is_float(x.dtype) and decimals > 0:
+        return x
+    scale = 10.0 ** builtins.abs(decimals)
+    if decimals > 0:
+        return _to_whole(x * scale) / scale
+    rounded = _to_whole(x / scale) * scale
+    return rounded if is_float(x.dtype) else cast(rounded, x.dtype)
 
 
 def _floor_divide(a, b):

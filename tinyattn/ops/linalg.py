@@ -17,7 +17,7 @@ from tinyattn.kernels import blocking
 from tinyattn.ops.elementwise import cast
 from tinyattn.ops.hand import bits
 from tinyattn.ops.reduce import sum
-from tinyattn.ops.shape import reshape, swap_last, transpose
+from tinyattn.ops.shape import broadcast_to, reshape, swap_last, transpose
 from tinyattn.runtime.moves import coalesce
 
 
@@ -289,12 +289,12 @@ def dot(a, b) -> Tensor:
 
 def einsum(subscripts: str, *operands) -> Tensor:
     """Einstein summation over one or more operands, e.g. ``einsum("bik,bjk->bij", q, k)``; explicit or
-    implicit output, no ellipsis.
+    implicit output; ``...`` stands for axes that broadcast, and an axis of size 1 is repeated.
 
     Computed pairwise from the left, each pair as a transposed matrix product.
     """
     tensors = number_operands(*operands)
-    text = subscripts.replace(" ", "")
+    text = _without_ellipsis(subscripts.replace(" ", ""), [x.ndim for x in tensors])
     inputs, arrow, result = text.partition("->")
     terms = inputs.split(",")
     if (
@@ -309,11 +309,15 @@ def einsum(subscripts: str, *operands) -> Tensor:
             f"{subscripts!r} for shapes {[x.shape for x in tensors]} was got",
         )
     if not arrow:
-        result = "".join(sorted(c for c in set(inputs) - {","} if inputs.count(c) == 1))
+        spread = [c for c in _SPREAD if c in inputs]
+        alone = sorted(c for c in set(inputs) - {",", *spread} if inputs.count(c) == 1)
+        result = "".join([*spread, *alone])
     sizes: dict[str, int] = {}
     for term, x in zip(terms, tensors, strict=True):
         for letter, size in zip(term, x.shape, strict=True):
-            if sizes.setdefault(letter, size) != size:
+            if sizes.setdefault(letter, size) == 1:
+                sizes[letter] = size
+            if size not in (1, sizes[letter]):
                 fail(
                     errors.ShapeError,
                     "einsum",
@@ -327,7 +331,8 @@ def einsum(subscripts: str, *operands) -> Tensor:
             "each output letter must be an input letter, once",
             f"{result!r} was got",
         )
-    parts = [_diagonals(x, t) for x, t in zip(tensors, terms, strict=True)]
+    whole = [broadcast_to(x, [sizes[c] for c in t]) for x, t in zip(tensors, terms, strict=True)]
+    parts = [_diagonals(x, t) for x, t in zip(whole, terms, strict=True)]
     x, term = parts[0]
     for k, (y, other) in enumerate(parts[1:], start=1):
         later = set(result).union(*(t for _, t in parts[k + 1 :]))
@@ -336,6 +341,25 @@ def einsum(subscripts: str, *operands) -> Tensor:
     x, term = sum(x, gone) if gone else x, "".join(c for c in term if c in result)
     x = cast(x, tensors[0].dtype)  # (sums of int32 are int64)
     return transpose(x, tuple(term.index(c) for c in result)) if term != result else x
+
+
+_SPREAD = "αβγδεζηθικλμνξοπρστυφχψω"
+"""Letters for the axes that an ellipsis stands for."""
+
+
+def _without_ellipsis(text: str, ranks: list[int]) -> str:
+    """``...`` as letters of its own, the last ones of a common list, so that they broadcast from the right."""
+    inputs, arrow, result = text.partition("->")
+    terms = inputs.split(",")
+    counts = [
+        rank - (len(term) - 3) if "..." in term else 0 for term, rank in zip(terms, ranks, strict=False)
+    ]
+    most = max(counts, default=0)
+    letters = _SPREAD[:most]
+    if most > len(_SPREAD) or min(counts, default=0) < 0:
+        return text
+    filled = [t.replace("...", letters[most - n :]) for t, n in zip(terms, counts, strict=False)]
+    return ",".join([*filled, *terms[len(counts) :]]) + arrow + result.replace("...", letters)
 
 
 def _diagonals(x: Tensor, term: str) -> tuple[Tensor, str]:

@@ -205,15 +205,17 @@ def _arg_row(name, reference):
         )
     )
 
-    def function(x, axis: int | None = None) -> Tensor:
+    def function(x, axis: int | None = None, keepdims: bool = False) -> Tensor:
         (x,) = number_operands(x)
-        if axis is None:
-            x, axis = reshape(x, -1), 0
-        return make(name, x, axis=normalize_axis(name, axis, x.ndim))
+        rows, along = (reshape(x, -1), 0) if axis is None else (x, normalize_axis(name, axis, x.ndim))
+        found = make(name, rows, axis=along)
+        kept = (1,) * x.ndim if axis is None else (*x.shape[:along], 1, *x.shape[along + 1 :])
+        return reshape(found, kept) if keepdims else found
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = (
-        f"Position of the extreme along ``axis`` as np.{name}, int64: the first on ties; NaN counts."
+        f"Position of the extreme along ``axis`` (None: of all numbers in a row) as np.{name}, int64: the first on "
+        "ties; NaN counts. With ``keepdims`` the axis stays, of size 1."
     )
     return function
 

@@ -361,14 +361,21 @@ def pad(x, widths, value: float = 0.0) -> Tensor:
     return where(inside, padded, cast(as_tensor(value, x), x.dtype))
 
 
-def arange(start: int, stop: int | None = None, step: int = 1, dtype=np.int64) -> Tensor:
-    """``start, start + step, …`` below ``stop``, as in NumPy (one argument: from 0)."""
+def arange(start: float, stop: float | None = None, step: float = 1, dtype=None) -> Tensor:
+    """``start, start + step, …`` below ``stop``, as in NumPy (one argument: from 0). Element type: int64, float32 if
+    one of the numbers is a float, or ``dtype``.
+    """
     from tinyattn.graph.tensor import constant
 
-    if step == 0:
-        fail(errors.ShapeError, "arange", "the step must not be 0", f"{step!r} was got")
-
-    return constant(np.arange(0 if stop is None else start, start if stop is None else stop, step), dtype)
+    given = [start, step] if stop is None else [start, stop, step]
+    if step == 0 or any(not math.isfinite(number) for number in given):
+        must = "the step must not be 0" if step == 0 else "start, stop and step must be finite"
+        fail(errors.ShapeError, "arange", must, f"{step if step == 0 else given!r} was got")
+    if dtype is None:
+        dtype = np.float32 if any(isinstance(number, (float, np.floating)) for number in given) else np.int64
+    kind = as_dtype(dtype, "arange")
+    values = np.arange(0 if stop is None else start, start if stop is None else stop, step)
+    return constant(values.astype(kind), kind)
 
 
 def full(shape: int | Sequence[int], value, dtype=np.float32) -> Tensor:

@@ -1,0 +1,61 @@
+"""Rows of the op table: sorting and products."""
+
+import numpy as np
+from op_sample import Row, apart, edges, fixed, integers, real, rough, sample
+
+import tinyattn as ta
+from tinyattn.errors import ShapeError
+
+_TIES = fixed([[2.0, 1.0, 2.0, 1.0], [0.0, 0.0, -1.0, 5.0]])
+
+
+def _zeros(*shape):
+    return ta.zeros(shape)
+
+
+def _topk(x, k, axis=-1):
+    order = np.argsort(-x, axis=axis, kind="stable")
+    places = np.take(order, range(k), axis=axis)
+    return np.take_along_axis(x, places, axis), places
+
+
+SORTING_ROWS = [
+    Row(
+        "argsort", ta.argsort, lambda x, axis=-1: np.argsort(x, axis=axis, kind="stable"),
+        [sample(apart(3, 5)), sample(apart(3, 5), axis=0), sample(apart(2, 3, 4), axis=1), sample(real(0, 3)), sample(real(3, 0)), sample(apart(1)),
+         sample(integers(5, 4, 70, low=-5)), sample(integers(3, 9, dtype=np.int32)), sample(_TIES), sample(apart(400))],
+        constant="positions", special=[edges()],
+        errors=[(lambda: ta.argsort(_zeros()), ShapeError, "[argsort] there must be an axis, but a scalar and axis -1 were got.")],
+    ),
+    Row(
+        "sort", ta.sort, lambda x, axis=-1: np.sort(x, axis=axis),
+        [sample(apart(3, 5)), sample(apart(3, 5), axis=0), sample(apart(2, 3, 4), axis=1), sample(real(0, 3)), sample(apart(1)), sample(apart(130)),
+         sample(integers(5, 4, 70, low=-5)), rough(_TIES)],
+        torch=lambda t, x, axis=-1: t.sort(x, dim=axis, stable=True)[0], special=[edges()],
+        errors=[(lambda: ta.sort(_zeros(2), axis=1), ShapeError, "[sort] the axis must be an integer from -1 to 0, but 1 was got.")],
+    ),
+    Row(
+        "topk", ta.topk, _topk,
+        [sample(apart(3, 5), k=2), sample(apart(3, 5), k=3, axis=0), sample(apart(6), k=6), sample(apart(6), k=0), rough(_TIES, k=3)],
+        torch=lambda t, x, k, axis=-1: tuple(t.topk(x, k, dim=axis)),
+        errors=[(lambda: ta.topk(_zeros(3), 4), ShapeError, "[topk] k must lie in 0..3, the size of axis 0, but 4 was got.")],
+    ),
+    Row(
+        "cumprod", ta.cumprod, lambda x, axis=0: np.cumprod(x, axis),
+        [sample(real(5)), sample(real(3, 4), axis=1), sample(fixed([2.0, 0.0, 3.0, 0.0, 4.0])), sample(real(0, 2)), sample(integers(4, 3, 3))],
+        torch=lambda t, x, axis=0: t.cumprod(x, axis),
+        errors=[(lambda: ta.cumprod(_zeros(2), 1), ShapeError, "[cumprod] the axis must be an integer from -1 to 0, but 1 was got.")],
+    ),
+    Row("outer", ta.outer, np.outer, [sample(real(3), real(4)), sample(real(2, 2), real(0)), sample(real(), real(3)), sample(integers(9, 3), integers(9, 2))],
+        torch=lambda t, a, b: t.outer(a.reshape(-1), b.reshape(-1))),
+    Row(
+        "tensordot", ta.tensordot, np.tensordot,
+        [sample(real(2, 3, 4), real(3, 4, 5)), sample(real(2, 3), real(3), axes=1), sample(real(2), real(3), axes=0),
+         sample(real(2, 3, 4), real(4, 5, 2), axes=[[0, 2], [2, 0]]), sample(real(3, 2), real(4, 3), axes=(0, 1)), sample(real(2, 0), real(0, 3), axes=1)],
+        torch=lambda t, a, b, axes=2: t.tensordot(a, b, axes if isinstance(axes, int) else [[k] if isinstance(k, int) else k for k in axes]),
+        errors=[
+            (lambda: ta.tensordot(_zeros(2, 3), _zeros(4, 3)), ShapeError, "[tensordot] the axes that are summed over must agree, but [2, 3] and [4, 3] were got."),
+            (lambda: ta.tensordot(_zeros(2), _zeros(2), 2), ShapeError, "[tensordot] axes must lie in 0..1, or be two lists, but 2 was got."),
+        ],
+    ),
+]  # fmt: skip

@@ -1,0 +1,59 @@
+"""Products beyond the matrix product: ``outer``, ``tensordot``, and the running product ``cumprod``."""
+
+import math
+from collections.abc import Sequence
+
+from tinyattn import errors
+from tinyattn.graph.operands import number_operands
+from tinyattn.graph.scan import scan
+from tinyattn.graph.tensor import Tensor
+from tinyattn.graph.types import fail, normalize_axis
+from tinyattn.ops.linalg import matmul
+from tinyattn.ops.rearrange import moveaxis
+from tinyattn.ops.shape import ones, reshape, transpose
+
+
+def outer(a, b) -> Tensor:
+    """``a_i b_j`` for all pairs: (n, m) for n and m numbers of any shape."""
+    a, b = number_operands(a, b)
+    return reshape(a, (-1, 1)) * reshape(b, (1, -1))
+
+
+def tensordot(a, b, axes: int | Sequence = 2) -> Tensor:
+    """The sum of products over pairs of axes: ``axes`` pairs of a's last and b's first, or two lists of axes. The axes
+    that are left come in the order of a, then of b. NumPy's tensordot.
+    """
+    a, b = number_operands(a, b)
+    if isinstance(axes, int):
+        if not 0 <= axes <= min(a.ndim, b.ndim):
+            must = f"axes must lie in 0..{min(a.ndim, b.ndim)}, or be two lists"
+            fail(errors.ShapeError, "tensordot", must, f"{axes} was got")
+        left, right = tuple(range(a.ndim - axes, a.ndim)), tuple(range(axes))
+    else:
+        pair = [(x,) if isinstance(x, int) else tuple(x) for x in axes]
+        if len(pair) != 2 or len(pair[0]) != len(pair[1]):
+            must = "axes must be a number, or two lists of as many axes"
+            fail(errors.ShapeError, "tensordot", must, f"{axes!r} was got")
+        left = tuple(normalize_axis("tensordot", k, a.ndim) for k in pair[0])
+        right = tuple(normalize_axis("tensordot", k, b.ndim) for k in pair[1])
+    if [a.shape[k] for k in left] != [b.shape[k] for k in right]:
+        must = "the axes that are summed over must agree"
+        got = f"{[a.shape[k] for k in left]} and {[b.shape[k] for k in right]} were got"
+        fail(errors.ShapeError, "tensordot", must, got)
+    rows = [k for k in range(a.ndim) if k not in left]
+    columns = [k for k in range(b.ndim) if k not in right]
+    inner = math.prod(a.shape[k] for k in left)
+    shape = (*(a.shape[k] for k in rows), *(b.shape[k] for k in columns))
+    x = reshape(transpose(a, (*rows, *left)), (math.prod(a.shape[k] for k in rows), inner))
+    y = reshape(transpose(b, (*right, *columns)), (inner, math.prod(b.shape[k] for k in columns)))
+    return reshape(matmul(x, y), shape)
+
+
+def cumprod(x, axis: int = 0) -> Tensor:
+    """Running products along ``axis``: y_i = x_0 · … · x_i. A loop, whose derivatives hold at zeros, too."""
+    (x,) = number_operands(x)
+    rows = moveaxis(x, normalize_axis("cumprod", axis, x.ndim), 0)
+    if not rows.shape[0]:
+        return x
+    _, products = scan(lambda running, row: (running * row,) * 2, ones(rows.shape[1:], x.dtype), rows)
+    return moveaxis(products, 0, axis)

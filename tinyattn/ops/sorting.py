@@ -1,0 +1,87 @@
+"""Sorting: ``argsort``, ``sort`` and ``topk``.
+
+The order of numbers is constant almost everywhere, so only what is read in that order has a derivative: of
+y = x[order] it is x̄[order] = ȳ, each number taking back the cotangent of its place.
+"""
+
+import numpy as np
+
+from tinyattn import errors
+from tinyattn.graph.op import ZERO, Op, register
+from tinyattn.graph.tensor import Tensor, as_tensor, make
+from tinyattn.graph.types import INT64, Type, fail, is_float, normalize_axis
+from tinyattn.ops.elementwise import cast
+from tinyattn.ops.index import take_along_axis
+from tinyattn.ops.rearrange import moveaxis
+
+
+def _reference(x, *, downwards):
+    if not downwards:
+        return np.argsort(x, axis=-1, kind="stable").astype(np.int64)
+    backwards = np.argsort(x[..., ::-1], axis=-1, kind="stable")[..., ::-1]
+    return (x.shape[-1] - 1 - backwards).astype(np.int64)
+
+
+def _lower(node, emit):
+    x, result = emit.contiguous(emit.value(node.inputs[0])), emit.result(node)
+    n = x.shape[-1]
+    room = emit.new(x.shape, INT64)
+    words = [x.size // max(n, 1), n, x, int(x.dtype == INT64), int(node.attrs["downwards"]), result, room]
+    emit.kernel(
+        "sort.order",
+        words,
+        x.size // n if n else 0,
+        reads=[x],
+        writes=[result, room],
+        dtype=x.dtype if is_float(x.dtype) else np.float64,
+        cost=5.0 * x.size * max(1, n.bit_length()),
+    )
+
+
+register(
+    Op(
+        "order",
+        lambda x, *, downwards: Type(x.shape, INT64),
+        ZERO,
+        reference=_reference,
+        lower=_lower,
+        formula="order of {0}",
+        kinks=lambda x, *, downwards: _gaps(x),
+    )
+)
+
+
+def _gaps(x):
+    """Distances between neighbours in the order: where one is 0, the order jumps."""
+    return np.diff(np.sort(x, axis=-1), axis=-1)
+
+
+def _order(op: str, x: Tensor, axis: int, downwards: bool) -> Tensor:
+    """Positions along ``axis`` in the order of their numbers."""
+    axis = normalize_axis(op, axis, x.ndim)
+    rows = moveaxis(x if is_float(x.dtype) else cast(x, INT64), axis, -1)
+    return moveaxis(make("order", rows, downwards=downwards), -1, axis)
+
+
+def argsort(x, axis: int = -1) -> Tensor:
+    """Positions (int64) along ``axis`` that would sort ``x``: equal numbers in the order they are in, NaN last."""
+    return _order("argsort", as_tensor(x), axis, False)
+
+
+def sort(x, axis: int = -1) -> Tensor:
+    """``x`` sorted along ``axis``, NaN last; the cotangent of each number goes back to where it was."""
+    x = as_tensor(x)
+    return take_along_axis(x, _order("sort", x, axis, False), axis)
+
+
+def topk(x, k: int, axis: int = -1) -> tuple[Tensor, Tensor]:
+    """The ``k`` largest numbers along ``axis``, largest first (NaN before all), and their positions (int64); of equal
+    ones the first. torch's topk.
+    """
+    x = as_tensor(x)
+    axis = normalize_axis("topk", axis, x.ndim)
+    if not 0 <= k <= x.shape[axis]:
+        must = f"k must lie in 0..{x.shape[axis]}, the size of axis {axis}"
+        fail(errors.ShapeError, "topk", must, f"{k} was got")
+    places = _order("topk", x, axis, True)[(slice(None),) * axis + (slice(0, int(k)),)]
+    return take_along_axis(x, places, axis), places
