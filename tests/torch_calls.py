@@ -171,7 +171,7 @@ def _pad(x, pad, mode="constant", value=None):
     if builtins.any(p < 0 for p in pad):
         raise Absent("padding that cuts")
     pairs = [(0, 0)] * (x.ndim - len(pad) // 2) + list(zip(pad[::2], pad[1::2], strict=True))[::-1]
-    return ta.pad(x, pairs, 0 if value is None else value)
+    return ta.pad(x, pairs, 0 if value is None else int(value) if value is True or value is False else value)
 
 
 def _index_select(x, dim, index):
@@ -351,20 +351,21 @@ def _sort(x, *rest, descending=False, stable=False, **keywords):
     return ta.sort(x, axis=axis), ta.argsort(x, axis=axis)
 
 
-def _norm(x, *rest, **keywords):
-    keywords = dict(zip(("ord", "axis", "keepdims"), rest, strict=False)) | _axes(keywords)
-    keywords.setdefault("ord", keywords.pop("p", None))
-    dtype = keywords.pop("dtype", None)
-    if dtype is not None:
-        x = ta.cast(x, _dtype(dtype))
-    axis = keywords.get("axis")
-    keywords["axis"] = tuple(axis) if isinstance(axis, list) else axis
-    return ta.norm(x, **keywords)
+def _norm(x, p="fro", dim=None, keepdim=False, dtype=None):
+    if p in ("fro", None, "nuc"):
+        if p == "nuc" or isinstance(dim, (list, tuple)) and len(dim) > 2:
+            raise Absent("the nuclear norm")
+        p = 2
+    if dim is not None and not isinstance(dim, int) and len(dim) == 1:
+        dim = dim[0]
+    return _vector_norm(x, p, dim, keepdim, dtype)
 
 
 def _vector_norm(x, ord=2, dim=None, keepdim=False, dtype=None):
     if dtype is not None:
         x = ta.cast(x, _dtype(dtype))
+    if not x.ndim:
+        raise Absent("the axis of a scalar")
     axes = tuple(range(x.ndim)) if dim is None else (dim,) if isinstance(dim, int) else tuple(dim)
     if len(axes) != 1:
         others = [k for k in range(x.ndim) if k not in {a % x.ndim for a in axes}]
@@ -409,6 +410,8 @@ def _arange(start, *rest, dtype=None, end=None, step=None, **_):
 
 
 def _diff(x, n=1, dim=-1, prepend=None, append=None):
+    if n == 0:
+        return x
     parts = [p for p in (prepend, x, append) if p is not None]
     return ta.diff(ta.concat(parts, dim) if len(parts) > 1 else x, n=n, axis=dim)
 

@@ -72,7 +72,7 @@ def compare(row, sample, training: bool) -> Outcome:
         return Outcome(name, "float64", text, "absent", "other random numbers")
     try:
         module = _make(theirs, sample.constructor_input)
-        arguments, keywords = ours(tuple(forward.args)), {k: ours(v) for k, v in forward.kwargs.items()}
+        arguments, keywords = ours((tuple(forward.args), forward.kwargs))
     except Absent as missing:
         return Outcome(name, "float64", text, "absent", str(missing))
     except Exception as error:

@@ -14,6 +14,8 @@ import torch_calls
 import tinyattn as ta
 
 KINDS = ("float64", "float32", "int64", "int32", "bool")
+MOST = 60
+"""Samples of one operation and type; of more (pooling has hundreds), as many are taken evenly."""
 _TOLERANCE = {"float64": 1e-9, "float32": 2e-5}
 
 
@@ -42,18 +44,24 @@ class Tally:
         return Counter(o.verdict for o in self.outcomes)
 
 
-def ours(value):
-    """A sample's arguments with Tensors in the place of torch's."""
+def ours(value, made=None):
+    """A sample's arguments with Tensors in the place of torch's, one for each that there is."""
     import torch
 
+    made = {} if made is None else made
     if isinstance(value, torch.Tensor):
         if str(value.dtype).removeprefix("torch.") not in KINDS:
             raise torch_calls.Absent(f"the type {value.dtype}")
-        return ta.tensor(value.detach().resolve_conj().resolve_neg().contiguous().numpy().copy())
-    if isinstance(value, (list, tuple)) and type(value) in (list, tuple):
-        return type(value)(map(ours, value))
+        if id(value) not in made:
+            array = value.detach().resolve_conj().resolve_neg().contiguous().numpy().copy()
+            made[id(value)] = ta.tensor(array)
+        return made[id(value)]
     if isinstance(value, torch.Size):
         return tuple(value)
+    if type(value) in (list, tuple):
+        return type(value)(ours(part, made) for part in value)
+    if isinstance(value, dict):
+        return {key: ours(part, made) for key, part in value.items()}
     return value
 
 
@@ -64,7 +72,7 @@ def _flat(value) -> list:
 def _array(value):
     import torch
 
-    return value.detach().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)
+    return value.detach().numpy(force=True) if isinstance(value, torch.Tensor) else np.asarray(value)
 
 
 def difference(found, right) -> str:
@@ -105,7 +113,7 @@ def _gradients(torch_inputs, torch_outputs, our_inputs, our_outputs):
     found = ta.grad(total, [x for _, x in moving])
     arrays = ta.Program(found).run() if found else []
     return [
-        (mine, np.zeros(mine.shape) if right is None else right.detach().numpy())
+        (mine, np.zeros(mine.shape) if right is None else right.detach().numpy(force=True))
         for mine, right in zip(arrays, theirs, strict=True)
     ]
 
@@ -217,7 +225,9 @@ def run(row, kinds=KINDS) -> Tally:
         torch.manual_seed(0)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            for sample in row.sample_inputs("cpu", dtype, requires_grad=gradients):
+            samples = list(row.sample_inputs("cpu", dtype, requires_grad=gradients))
+            every = -(-len(samples) // MOST)
+            for sample in samples[::every]:
                 tally.outcomes.append(
                     compare(row.name, torch_calls.CALLS[row.name], sample, row.op, kind, gradients)
                 )

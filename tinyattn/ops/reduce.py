@@ -147,7 +147,7 @@ def mean(x, axis=None, keepdims: bool = False) -> Tensor:
     return sum(x, axis, keepdims) / count
 
 
-def var(x, axis=None, keepdims: bool = False, ddof: int = 0) -> Tensor:
+def var(x, axis=None, keepdims: bool = False, ddof: float = 0) -> Tensor:
     """The variance over ``axis``, the sum of squares divided by (count − ddof), or by 0 if that is less."""
     x = as_tensor(x)
     centred = x - mean(x, axis, keepdims=True)

@@ -21,7 +21,7 @@ def _root(x: Tensor, degree: float = 2) -> Tensor:
     return where(is_zero, 0, sqrt(safe) if degree == 2 else power(safe, 1 / degree))
 
 
-def std(x, axis=None, keepdims: bool = False, ddof: int = 0) -> Tensor:
+def std(x, axis=None, keepdims: bool = False, ddof: float = 0) -> Tensor:
     """The standard deviation over ``axis``: √(Σ (x − mean)² / (count − ddof)); its gradient is 0 where it is 0."""
     return _root(var(x, axis, keepdims, ddof))
 
