@@ -60,7 +60,8 @@ def _reduction(name):
             x = ta.cast(x, _dtype(dtype))
         if x.ndim == 0 and axis is not None:  # torch lets a scalar have an axis
             keywords["axis"] = None
-        return getattr(ta, name)(x, **keywords)
+        result = getattr(ta, name)(x, **keywords)
+        return result if dtype is None else ta.cast(result, _dtype(dtype))
 
     return call
 
@@ -456,7 +457,8 @@ def _cumulative(name):
     def call(x, dim, dtype=None, **_):
         if dtype is not None:
             x = ta.cast(x, _dtype(dtype))
-        return getattr(ta, name)(x, axis=dim) if x.ndim else x
+        result = getattr(ta, name)(x, axis=dim) if x.ndim else getattr(ta, name)(x.reshape(1)).reshape(())
+        return result if dtype is None else ta.cast(result, _dtype(dtype))
 
     return call
 

@@ -7,7 +7,8 @@ from tinyattn import errors
 from tinyattn.graph.operands import number_operands
 from tinyattn.graph.scan import scan
 from tinyattn.graph.tensor import Tensor
-from tinyattn.graph.types import fail, normalize_axis
+from tinyattn.graph.types import INT64, fail, is_float, normalize_axis
+from tinyattn.ops.elementwise import cast
 from tinyattn.ops.linalg import matmul
 from tinyattn.ops.rearrange import moveaxis
 from tinyattn.ops.shape import ones, reshape, transpose
@@ -52,6 +53,7 @@ def tensordot(a, b, axes: int | Sequence = 2) -> Tensor:
 def cumprod(x, axis: int = 0) -> Tensor:
     """Running products along ``axis``: y_i = x_0 · … · x_i. A loop, whose derivatives hold at zeros, too."""
     (x,) = number_operands(x)
+    x = x if is_float(x.dtype) else cast(x, INT64)
     rows = moveaxis(x, normalize_axis("cumprod", axis, x.ndim), 0)
     if not rows.shape[0]:
         return x
