@@ -1,0 +1,23 @@
+"""The README's examples run, one after the other, as a reader would try them."""
+
+import re
+from pathlib import Path
+
+README = Path(__file__).parent.parent / "README.md"
+
+
+def test_the_examples_run_in_order(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"^```python\n(.*?)^```", README.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    assert len(blocks) >= 5
+    names: dict = {"__name__": "readme"}
+    for number, block in enumerate(blocks):
+        exec(compile(block, f"README.md, example {number}", "exec"), names)
+    printed = capsys.readouterr().out
+    assert "hello world. hello world." in printed and "1 − tanh(x)²" in printed
+    assert (tmp_path / "attention.svg").stat().st_size > 1000
+
+
+def test_the_table_of_differences_is_linked():
+    links = re.findall(r"\]\(((?!http)[^)#]+)\)", README.read_text("utf-8"))
+    assert links and not [link for link in links if not (README.parent / link).exists()]
