@@ -32,15 +32,6 @@ _MODULES = {
 _ELSEWHERE = {"show": "tinyattn.viz.mathematics"}
 """Public names that live above the modules gathered in ``tinyattn.api``."""
 
-_TORCH = {
-    "cat": "concat", "randn": "random_normal", "rand": "random_uniform", "unsqueeze": "expand_dims",
-    "permute": "transpose", "bmm": "matmul", "mm": "matmul", "pow": "power", "clamp": "clip",
-    "as_tensor": "tensor", "from_numpy": "tensor", "no_grad": "stop_gradient", "gather": "take_along_axis",
-    "masked_fill": "where",
-    "scaled_dot_product_attention": "attention", "Parameter": "parameter", "compile": "function",
-}  # fmt: skip
-"""What PyTorch calls things that have NumPy's names here."""
-
 
 def __getattr__(name: str):
     if name.startswith("__"):
@@ -53,14 +44,14 @@ def __getattr__(name: str):
     try:
         value = getattr(api, name)
     except AttributeError:
-        import difflib
+        for module in ("nn", "optim"):
+            if name in vars(__getattr__(module)):
+                raise AttributeError(
+                    f"tinyattn has no attribute {name!r}; here it is ta.{module}.{name}"
+                ) from None
+        from tinyattn.graph.hints import missing
 
-        close = [_TORCH[name]] if name in _TORCH else []
-        close += difflib.get_close_matches(name, [*api.__all__, *_MODULES], 1)
-        hint = f"; did you mean ta.{close[0]}?" if close else ""
-        error = AttributeError(f"tinyattn has no attribute {name!r}{hint}")
-        error.name = None  # Python would add a guess of its own
-        raise error from None
+        raise missing("tinyattn", "ta", name, [*api.__all__, *_MODULES], "ta.") from None
     globals()[name] = value
     return value
 

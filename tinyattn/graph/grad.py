@@ -94,7 +94,7 @@ def pull_back(seeds: Mapping[Tensor, Tensor], leaves: Sequence[Tensor]) -> list[
     return [cotangents.get(leaf) for leaf in leaves]
 
 
-def grad(y: Tensor, xs):
+def grad(y: Tensor, xs=None):
     """Gradient of the scalar ``y`` with respect to ``xs`` (a Tensor, or a list or tuple of them), as Tensors
     of the same shapes.
 
@@ -102,6 +102,18 @@ def grad(y: Tensor, xs):
     DTypeError for integer tensors, and TinyattnError if an operation on the way has no derivative. Second
     and higher orders: apply ``grad`` to the result.
     """
+    if not isinstance(y, Tensor):
+        got = f"the function {getattr(y, '__name__', 'given')!r}" if callable(y) else repr(y)
+        hint = "The gradient of a function is ta.value_and_grad(fn)(x)." if callable(y) else ""
+        fail(errors.DTypeError, "grad", "what is differentiated must be a Tensor", f"{got} was got", hint)
+    if xs is None:
+        fail(
+            errors.DTypeError,
+            "grad",
+            "there must be Tensors to differentiate by",
+            "none was got",
+            "Write ta.grad(y, x).",
+        )
     single = isinstance(xs, Tensor)
     leaves = [xs] if single else list(xs)
     if y.shape != ():

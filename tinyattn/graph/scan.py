@@ -25,7 +25,7 @@ from tinyattn.graph.prints import record
 from tinyattn.graph.tensor import Tensor, as_tensor, constant, make, output, placeholder
 from tinyattn.graph.trace import RANDOM_STATE
 from tinyattn.graph.traverse import depends_on, rebuild, substitute, topological, transform
-from tinyattn.graph.types import Type, fail, is_float
+from tinyattn.graph.types import Type, as_integer, fail, is_float
 
 Tree = Any
 """A Tensor, or a tuple, list or dict of trees."""
@@ -73,7 +73,10 @@ def scan(
     carries, inputs = flatten(init), flatten(xs)
     lengths = {x.shape[0] for x in inputs if x.shape}
     if length is not None:
-        lengths.add(length)
+        count = as_integer(length)
+        if count is None or count < 0:
+            fail(errors.ShapeError, "scan", "length must be an integer ≥ 0", f"{length!r} was got")
+        lengths.add(count)
     if len(lengths) != 1 or any(not x.shape for x in inputs):
         fail(
             errors.ShapeError,

@@ -15,6 +15,8 @@ import numpy as np
 
 from tinyattn import errors
 from tinyattn.graph import scope
+from tinyattn.graph.hints import missing
+from tinyattn.graph.interop import Values
 from tinyattn.graph.op import OPS, Op, check_operands
 from tinyattn.graph.types import DTYPES, FLOAT32, SHORT, Shape, Type, as_array, as_dtype, fail, is_float
 
@@ -44,28 +46,7 @@ class Storage:
         self.version += 1
 
 
-_TORCH = {
-    "view": "x.reshape(...)",
-    "permute": "x.transpose(...)",
-    "unsqueeze": "ta.expand_dims(x, axis) or x[:, None]",
-    "detach": "ta.stop_gradient(x)",
-    "numel": "x.size",
-    "dim": "x.ndim",
-    "matmul": "x @ y",
-    "expand": "ta.broadcast_to(x, shape)",
-    "masked_fill": "ta.where(mask, value, x)",
-    "exp": "ta.exp(x)",
-    "tanh": "ta.tanh(x)",
-    "sigmoid": "ta.sigmoid(x)",
-    "relu": "ta.relu(x)",
-    "softmax": "ta.softmax(x, axis)",
-    "to": "x.astype(dtype)",
-    "float": "x.astype(np.float32)",
-}
-"""What PyTorch's users look for on a Tensor."""
-
-
-class Tensor:
+class Tensor(Values):
     """A node. Attributes: ``op``, ``inputs``, ``attrs``, ``shape``, ``dtype``, ``name``, ``scope`` (module
     path), ``line`` (user's source line) and, in a derivative, ``origin``: the forward node that it belongs
     to. Make leaves with ``ta.tensor`` and ``ta.parameter``."""
@@ -86,9 +67,6 @@ class Tensor:
         "_verified",
         "__weakref__",
     )
-    __array_priority__ = 1000
-    __array_ufunc__ = None  # NumPy arrays leave mixed expressions to us
-
     op: Op
     inputs: "tuple[Tensor, ...]"
     attrs: dict[str, Any]
@@ -188,9 +166,7 @@ class Tensor:
         def backward(self) -> None: ...
 
     def __getattr__(self, name: str):
-        hint = _TORCH.get(name)
-        advice = f"; here it is {hint}" if hint else ""
-        raise AttributeError(f"a Tensor has no attribute {name!r}{advice}")
+        raise missing("a Tensor", "Tensor", name, dir(type(self)), "x.")
 
     # Values.
     def numpy(self) -> np.ndarray:

@@ -7,6 +7,7 @@ doing it. Every read in the step sees the value from before the step.
 import contextlib
 import threading
 from dataclasses import dataclass, field
+from typing import NoReturn
 
 import numpy as np
 
@@ -115,3 +116,15 @@ default_generator = Generator(0)
 def manual_seed(seed: int) -> None:
     """Seed the global source of randomness (dropout, random tensors, initialisers): same seed, same bits."""
     default_generator.seed(int(seed))
+
+
+def refuse_traced(op: str, node: Tensor) -> NoReturn:
+    """Say that ``node``, which belongs to a traced function or loop, is asked for its value, or used elsewhere."""
+    fail(
+        errors.TinyattnError,
+        op,
+        "a value can be had only outside of the function or loop that is being traced, and a Tensor of one must not be "
+        "used in another",
+        f"{node!r} was got",
+        "Return it from the function, or go on computing with it as a Tensor.",
+    )

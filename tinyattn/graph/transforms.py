@@ -34,7 +34,7 @@ def value_and_grad(fn: Callable, argnums: int | Sequence[int] = 0, has_aux: bool
         loss, slopes = ta.value_and_grad(loss_of)(weights, x, y)
     """
     _function("value_and_grad", fn)
-    several = not isinstance(argnums, int)
+    several = isinstance(argnums, Sequence)
     places = tuple(argnums) if isinstance(argnums, Sequence) else (argnums,)
 
     def evaluate(*args: Any, **kwargs: Any):

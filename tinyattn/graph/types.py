@@ -6,6 +6,7 @@ integer, an integer over bool, and a Python number takes the type of what it mee
 """
 
 import functools
+import operator
 from typing import NamedTuple, NoReturn
 
 import numpy as np
@@ -113,26 +114,37 @@ def broadcast(op: str, *shapes: Shape) -> Shape:
     return tuple(result)
 
 
+def as_integer(value) -> int | None:
+    """``value`` as a Python integer, if it is one of any kind (NumPy's, a 0-d array …; True is none); else None."""
+    if isinstance(value, (bool, np.bool_)) or isinstance(value, np.ndarray) and value.dtype == bool:
+        return None
+    try:
+        return operator.index(value)
+    except TypeError:
+        return None
+
+
 def as_shape(op: str, shape, least: int = 0) -> Shape:
     """``shape``, an integer or several, as a tuple of integers ≥ ``least``."""
     several = isinstance(shape, (tuple, list)) or isinstance(shape, np.ndarray) and shape.ndim == 1
-    sizes = tuple(shape) if several else (shape,)
-    if not all(isinstance(s, (int, np.integer)) and not isinstance(s, bool) and s >= least for s in sizes):
+    sizes = tuple(map(as_integer, tuple(shape) if several else (shape,)))
+    if not all(s is not None and s >= least for s in sizes):
         must = f"a shape must be made of integers ≥ {least}"
         fail(errors.ShapeError, op, must, f"{shape!r} was got")
-    return tuple(map(int, sizes))
+    return sizes  # type: ignore[return-value]
 
 
 def normalize_axis(op: str, axis: int, rank: int) -> int:
     """``axis`` counted from the front; an error names what was allowed."""
-    if not isinstance(axis, (int, np.integer)) or not -rank <= axis < rank:
+    place = as_integer(axis)
+    if place is None or not -rank <= place < rank:
         fail(
             errors.ShapeError,
             op,
             f"the axis must be an integer from {-rank} to {rank - 1}" if rank else "there must be an axis",
             f"{axis!r} was got" if rank else f"a scalar and axis {axis!r} were got",
         )
-    return int(axis) % rank
+    return place % rank
 
 
 def normalize_axes(op: str, axis, rank: int) -> tuple[int, ...]:

@@ -18,7 +18,7 @@ import numpy as np
 
 import tinyattn as ta
 from tinyattn.errors import ShapeError
-from tinyattn.graph.types import fail
+from tinyattn.graph.types import as_integer, fail
 from tinyattn.tasks.vocabulary import BOS, EOS, PAD
 
 DEAD = -1e30
@@ -54,7 +54,7 @@ def beam_search(
     state: that of the beginning, R rows. Raises ShapeError unless beam and max_length are at least 1.
     """
     for name, value in (("beam", beam), ("max_length", max_length)):
-        if not isinstance(value, int) or value < 1:
+        if (as_integer(value) or 0) < 1:
             fail(ShapeError, "translate", f"{name} must be an integer of at least 1", f"{value!r} was got")
     rows = batch * beam
     first_row = ta.tensor(np.arange(batch)[:, None] * beam)  # (B, 1): the first beam of each sentence

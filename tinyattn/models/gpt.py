@@ -24,7 +24,7 @@ import tinyattn as ta
 from tinyattn import nn
 from tinyattn.errors import ShapeError, TinyattnError
 from tinyattn.graph.tensor import as_tensor
-from tinyattn.graph.types import fail
+from tinyattn.graph.types import as_integer, fail
 from tinyattn.models.generation import Generation, choose
 from tinyattn.nn.cache import KVCache, Position, as_position
 from tinyattn.ops.multihead import join_heads, split_heads
@@ -58,7 +58,7 @@ class GPTConfig:
         """Raise TinyattnError, with one sentence, for a value that makes no sense."""
         for entry in fields(self):
             value = getattr(self, entry.name)
-            if entry.type is int and (not isinstance(value, (int, np.integer)) or value < 1):
+            if entry.type is int and (as_integer(value) or 0) < 1:
                 fail(TinyattnError, "GPT", f"{entry.name} must be a positive integer", f"{value!r} was got")
         if self.n_embd % self.n_head:
             must = f"n_embd must be divisible by n_head = {self.n_head}"

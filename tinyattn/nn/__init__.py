@@ -3,6 +3,7 @@
 Constructor arguments, state-dict keys and shapes are torch's, so that weights move between the two.
 """
 
+from tinyattn.graph.hints import missing
 from tinyattn.nn import init
 from tinyattn.nn.activations import (
     ELU,
@@ -104,3 +105,7 @@ __all__ = [
     "sinusoidal_positions",
     "spectral_norm",
 ]
+
+
+def __getattr__(name: str):
+    raise missing("tinyattn.nn", "nn", name, __all__, "ta.nn.")

@@ -96,7 +96,9 @@ class MultiheadAttention(Module):
         dtype: Any = np.float32,
     ):
         kdim, vdim = embed_dim if kdim is None else kdim, embed_dim if vdim is None else vdim
-        check_sizes(_NAME, embed_dim=embed_dim, num_heads=num_heads, kdim=kdim, vdim=vdim)
+        embed_dim, num_heads, kdim, vdim = check_sizes(
+            _NAME, embed_dim=embed_dim, num_heads=num_heads, kdim=kdim, vdim=vdim
+        )
         if embed_dim % num_heads:
             must = f"embed_dim must be divisible by num_heads = {num_heads}"
             fail(errors.ShapeError, _NAME, must, f"embed_dim = {embed_dim} was got")

@@ -17,7 +17,7 @@ import numpy as np
 
 from tinyattn import errors
 from tinyattn.graph.trace import default_generator
-from tinyattn.graph.types import fail
+from tinyattn.graph.types import as_shape, fail
 
 Shape = int | Sequence[int]
 
@@ -31,7 +31,7 @@ def _numbers(shape: Shape) -> np.ndarray:
 
 
 def _sizes(shape: Shape) -> tuple[int, ...]:
-    return (int(shape),) if isinstance(shape, (int, np.integer)) else tuple(int(size) for size in shape)
+    return as_shape("init", shape)
 
 
 def zeros(shape: Shape) -> np.ndarray:

@@ -1,13 +1,14 @@
 """Layers without recurrence: Linear, Embedding, Dropout."""
 
 import math
+import operator
 from typing import Any
 
 import numpy as np
 
 from tinyattn import errors
 from tinyattn.graph.tensor import Tensor, as_tensor, parameter
-from tinyattn.graph.types import fail
+from tinyattn.graph.types import as_integer, fail
 from tinyattn.nn import init
 from tinyattn.nn.module import Module
 from tinyattn.ops.index import embedding
@@ -94,8 +95,9 @@ def check_probability(op: str, p: float) -> float:
     return float(p)
 
 
-def check_sizes(op: str, **sizes: int) -> None:
-    """Raise ShapeError unless all of the named sizes are positive integers."""
+def check_sizes(op: str, **sizes: int) -> list[int]:
+    """The named sizes as Python integers; raises ShapeError unless all are positive integers."""
     for name, size in sizes.items():
-        if not isinstance(size, (int, np.integer)) or size < 1:
+        if (as_integer(size) or 0) < 1:
             fail(errors.ShapeError, op, f"{name} must be a positive integer", f"{size!r} was got")
+    return list(map(operator.index, sizes.values()))

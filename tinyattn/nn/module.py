@@ -25,6 +25,7 @@ import numpy as np
 
 from tinyattn import errors
 from tinyattn.graph import scope, trace
+from tinyattn.graph.hints import missing
 from tinyattn.graph.tensor import Tensor, parameter, tensor
 from tinyattn.graph.types import as_dtype, fail, is_float
 from tinyattn.nn import state
@@ -36,6 +37,9 @@ class Module:
     _path: tuple[str, ...] = ()
     """The attributes that lead to this module from the outermost one, by way of its first parent."""
     _training = True
+
+    def __getattr__(self, name: str) -> Any:
+        raise missing(type(self).__name__, "module", name, [*vars(self), *dir(type(self))])
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """What the module computes."""

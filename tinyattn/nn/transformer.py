@@ -23,7 +23,7 @@ from tinyattn.graph.types import fail
 from tinyattn.nn import init
 from tinyattn.nn.attention import MultiheadAttention, causal_mask, silenced
 from tinyattn.nn.cache import KVCache, Position
-from tinyattn.nn.layers import Dropout, Linear
+from tinyattn.nn.layers import Dropout, Linear, check_sizes
 from tinyattn.nn.module import Module, ModuleList
 from tinyattn.nn.norm import LayerNorm
 from tinyattn.ops.elementwise import relu
@@ -189,9 +189,7 @@ class _Stack(Module):
     """``num_layers`` copies of a layer, and a norm at the end."""
 
     def __init__(self, layer: Module, num_layers: int, norm: Module | None = None):
-        if not isinstance(num_layers, int) or num_layers < 1:
-            must = "num_layers must be a positive integer"
-            fail(errors.ShapeError, type(self).__name__, must, f"{num_layers!r} was got")
+        (num_layers,) = check_sizes(type(self).__name__, num_layers=num_layers)
         self.num_layers = num_layers
         self.layers = ModuleList(layer.copy() for _ in range(num_layers))
         self.norm = norm

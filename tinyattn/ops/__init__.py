@@ -4,6 +4,7 @@ file a family.
 ``PUBLIC`` is what users see as ``ta.name``.
 """
 
+from tinyattn.graph import hints
 from tinyattn.graph.op import OPS
 from tinyattn.ops import (
     address,
@@ -88,6 +89,7 @@ _NAMES = {
 PUBLIC = {
     name: _checked(name, getattr(module, name)) for module, names in _NAMES.items() for name in names.split()
 }
+hints.FUNCTIONS.update(PUBLIC)
 
 for _name, _op in OPS.items():
     if _op.derivative is None:

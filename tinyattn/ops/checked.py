@@ -12,18 +12,18 @@ import math
 import types
 import typing
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
 from tinyattn import errors
+from tinyattn.graph.hints import renamed
 from tinyattn.graph.tensor import Tensor
-from tinyattn.graph.types import fail
+from tinyattn.graph.types import as_integer, fail
 
 _WORDS = {bool: "True or False", int: "an integer", float: "a number", str: "a string", Tensor: "a tensor"}
 _ACCEPTED = {
     bool: (bool, np.bool_),
-    int: (int, np.integer),
     float: (int, float, np.integer, np.floating),
     str: (str,),
     Tensor: (Tensor,),
@@ -47,7 +47,9 @@ def _wrong(value, kinds: tuple[type, ...], nan: bool) -> bool:
         return bool not in kinds
     if isinstance(value, (float, np.floating)) and math.isnan(value):
         return not nan
-    return not any(isinstance(value, _ACCEPTED[k]) for k in kinds if k in _ACCEPTED)
+    return not any(isinstance(value, _ACCEPTED[k]) for k in kinds if k in _ACCEPTED) and not (
+        int in kinds and as_integer(value) is not None
+    )
 
 
 def _check(op: str, rules: Mapping[str, tuple[type, ...]], given: Mapping[str, Any]) -> None:
@@ -58,18 +60,42 @@ def _check(op: str, rules: Mapping[str, tuple[type, ...]], given: Mapping[str, A
 
 
 def checked(op: str, function: Callable) -> Callable:
-    """``function``, with a look at its plain arguments first; ``function`` itself if it has none."""
+    """``function``, with a look at its plain arguments and the names of its arguments first;
+    ``function`` itself if it has one at most.
+    """
     signature = inspect.signature(function, eval_str=True)
     own = ("axis", "axes")  # checked where the number of axes is known
     rules = {name: _plain(p.annotation) for name, p in signature.parameters.items() if name not in own}
     plain = {name: kinds for name, kinds in rules.items() if kinds is not None}
-    if not plain:
-        return function
     names = tuple(signature.parameters)
+    if len(names) < 2 or any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values()):
+        return function
 
     @functools.wraps(function)
     def call(*args, **attrs):
-        _check(op, plain, {**dict(zip(names, args, strict=False)), **attrs})
+        if attrs and not attrs.keys() <= known:
+            _unknown(op, names, next(name for name in attrs if name not in known))
+        if plain:
+            _check(op, plain, {**dict(zip(names, args, strict=False)), **attrs})
+        if whole:
+            first = [_integer(v) if n in whole else v for n, v in zip(names, args, strict=False)]
+            args = (*first, *args[len(names) :])
+            attrs = {n: _integer(v) if n in whole else v for n, v in attrs.items()}
         return function(*args, **attrs)
 
+    known = frozenset(names)
+    whole = {name for name, kinds in plain.items() if int in kinds}
     return call
+
+
+def _integer(value):
+    """An integer of NumPy, or anybody's, as one of Python."""
+    whole = as_integer(value) if type(value) not in (int, float, str, bool) else None
+    return value if whole is None else whole
+
+
+def _unknown(op: str, names: tuple[str, ...], got: str) -> NoReturn:
+    """Refuse an argument by a name that there isn't."""
+    here = renamed(got, names)
+    must = f"the arguments must be {', '.join(names)}"
+    fail(errors.DTypeError, op, must, f"{got}= was got", f"Write {here}= instead of {got}=." if here else "")

@@ -8,12 +8,10 @@ In groups, each group of channels is convolved by itself, and the results stand 
 (Krizhevsky et al. 2012.) With one channel a group see :mod:`tinyattn.ops.depthwise`.
 """
 
-import numpy as np
-
 from tinyattn import errors
 from tinyattn.graph.operands import real_operands
 from tinyattn.graph.tensor import Tensor
-from tinyattn.graph.types import fail
+from tinyattn.graph.types import as_integer, fail
 from tinyattn.ops import depthwise as _depthwise  # noqa: F401  (its rows of the table)
 from tinyattn.ops.convolution import Pair
 from tinyattn.ops.hand import call
@@ -24,12 +22,11 @@ def pair(op: str, name: str, value, least: int) -> Pair:
     """One number for both axes, or one for each; raises ShapeError."""
     both = tuple(value) if isinstance(value, (tuple, list)) else (value,)
     both = both * 2 if len(both) == 1 else both
-    if len(both) != 2 or any(
-        isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < least for n in both
-    ):
+    both = tuple(map(as_integer, both))
+    if len(both) != 2 or any(n is None or n < least for n in both):
         must = f"{name} must be one or two integers ≥ {least}"
         fail(errors.ShapeError, op, must, f"{value!r} was got")
-    return int(both[0]), int(both[1])
+    return both
 
 
 def _prepare(op: str, x, weight, bias, axes: str, window: str, groups: int):

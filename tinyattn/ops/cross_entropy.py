@@ -23,6 +23,11 @@ from tinyattn.ops.shape import expand_dims, reshape
 from tinyattn.ops.softmax import COST, FLOPS, largest_score, row_statistics
 
 
+def classes_hint(logits: Tensor, targets: Tensor) -> str:
+    """What to write where targets have the shape of the scores, as one-hot rows do."""
+    return "Of one-hot targets take targets.argmax(-1)." if targets.shape == logits.shape else ""
+
+
 def _target_rows(logits, targets, smoothing):
     classes = logits.shape[-1]
     hot = hot_rows(targets, classes, logits.dtype)
@@ -150,6 +155,7 @@ def cross_entropy_rows(
             "cross_entropy",
             "logits (…, C) and targets (…) must agree but for the class axis",
             f"{logits.shape} and {targets.shape} were got",
+            classes_hint(logits, targets),
         )
     check_smoothing(label_smoothing)
     classes = logits.shape[-1]

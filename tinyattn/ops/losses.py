@@ -22,7 +22,13 @@ from tinyattn.graph.tensor import Tensor, as_tensor
 from tinyattn.graph.types import broadcast, fail, is_float
 from tinyattn.ops import reduce
 from tinyattn.ops.bounds import within
-from tinyattn.ops.cross_entropy import check_smoothing, counted_rows, cross_entropy_rows, mean_of_rows
+from tinyattn.ops.cross_entropy import (
+    check_smoothing,
+    classes_hint,
+    counted_rows,
+    cross_entropy_rows,
+    mean_of_rows,
+)
 from tinyattn.ops.elementwise import abs, cast, equal, exp, less, log, logical_and, not_equal, softplus, where
 from tinyattn.ops.index import take, take_along_axis
 from tinyattn.ops.linalg import matmul
@@ -152,7 +158,13 @@ def nll_loss(
         fail(errors.DTypeError, op, must, f"{log_p.type} and {targets.type} were got")
     if log_p.ndim < 1 or log_p.shape[:-1] != targets.shape:
         must = "log-probabilities (…, C) and targets (…) must agree but for the class axis"
-        fail(errors.ShapeError, op, must, f"{log_p.shape} and {targets.shape} were got")
+        fail(
+            errors.ShapeError,
+            op,
+            must,
+            f"{log_p.shape} and {targets.shape} were got",
+            classes_hint(log_p, targets),
+        )
     targets = within(op, "targets", targets, log_p.shape[-1], negative=False, ignore=ignore_index)
     safe = targets if ignore_index is None else where(not_equal(targets, ignore_index), targets, 0)
     log_p = counted_rows(log_p, targets, ignore_index)

@@ -5,6 +5,7 @@ from tinyattn.graph.tensor import Tensor
 from tinyattn.graph.types import BOOL, is_float
 from tinyattn.ops import elementwise as e
 from tinyattn.ops import index, linalg, rearrange, reduce, shape, statistics, triangles
+from tinyattn.ops.checked import checked
 
 _OPERATORS = {
     "add": e.add,
@@ -86,4 +87,4 @@ for _name, _function in {
     "round": e.round,
     "backward": backward,
 }.items():
-    setattr(Tensor, _name, _function)
+    setattr(Tensor, _name, checked(_name, _function))

@@ -12,7 +12,7 @@ import numpy as np
 
 from tinyattn import errors
 from tinyattn.graph.tensor import Tensor, as_tensor, constant
-from tinyattn.graph.types import INT64, as_shape, fail, normalize_axes, normalize_axis
+from tinyattn.graph.types import INT64, as_integer, as_shape, fail, normalize_axes, normalize_axis
 from tinyattn.ops.index import take
 from tinyattn.ops.shape import broadcast_to, concat, reshape, slice_, transpose
 
@@ -58,10 +58,8 @@ def roll(x, shift: int | Sequence[int], axis: int | Sequence[int] | None = None)
     if axis is None:
         return reshape(roll(reshape(x, -1), shift, 0), x.shape)
     axes = tuple(axis) if isinstance(axis, (tuple, list)) else (axis,)
-    shifts: tuple = tuple(shift) if isinstance(shift, (tuple, list)) else (shift,) * len(axes)
-    if len(shifts) != len(axes) or any(
-        not isinstance(s, (int, np.integer)) or isinstance(s, bool) for s in shifts
-    ):
+    shifts: list = list(map(as_integer, shift if isinstance(shift, (tuple, list)) else (shift,) * len(axes)))
+    if len(shifts) != len(axes) or None in shifts:
         must = (
             f"shift must be an integer, or {len(axes)} integers"
             if len(axes) > 1

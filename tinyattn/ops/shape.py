@@ -17,6 +17,7 @@ from tinyattn.graph.types import (
     SHORT,
     Type,
     as_dtype,
+    as_integer,
     as_shape,
     broadcast,
     fail,
@@ -72,12 +73,9 @@ def transpose(x, *axes) -> Tensor:
         else tuple(normalize_axis("transpose", a, x.ndim) for a in order)
     )
     if sorted(order) != list(range(x.ndim)):
-        fail(
-            errors.ShapeError,
-            "transpose",
-            f"the axes must be a permutation of 0..{x.ndim - 1}",
-            f"{order} was got",
-        )
+        hint = f"To swap two axes use ta.swapaxes(x, {axes[0]}, {axes[1]})." if len(axes) == 2 else ""
+        must = f"the axes must be a permutation of 0..{x.ndim - 1}"
+        fail(errors.ShapeError, "transpose", must, f"{order} was got", hint)
     if order == tuple(range(x.ndim)):
         return x
     return make(
@@ -308,7 +306,7 @@ def split(x, sizes: int | Sequence[int], axis: int = 0) -> list[Tensor]:
     """``x`` cut along an axis: into ``sizes`` equal parts, or parts of the given sizes."""
     x = as_tensor(x)
     axis = normalize_axis("split", axis, x.ndim)
-    one = isinstance(sizes, (int, np.integer))
+    one = as_integer(sizes) is not None
     counts = as_shape("split", sizes, 1 if one else 0)
     parts = [x.shape[axis] // counts[0]] * counts[0] if one else list(counts)
     if sum(parts) != x.shape[axis]:
@@ -335,7 +333,7 @@ def pad(x, widths, value: float = 0.0) -> Tensor:
     given = widths if isinstance(widths, (tuple, list)) else (widths,)
     pairs = [tuple(w) if isinstance(w, (tuple, list)) else (w, w) for w in given]
     if len(pairs) != x.ndim or any(
-        len(p) != 2 or not all(isinstance(n, (int, np.integer)) and n >= 0 for n in p) for p in pairs
+        len(p) != 2 or any(n is None or n < 0 for n in map(as_integer, p)) for p in pairs
     ):
         fail(
             errors.ShapeError,

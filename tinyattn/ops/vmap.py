@@ -30,7 +30,7 @@ def vmap(fn: Callable, in_axes: Axes = 0, out_axes: int = 0) -> Callable:
         fail(errors.TinyattnError, "vmap", "what is mapped must be a function", f"{fn!r} was got")
 
     def mapped(*args: Any):
-        axes = [in_axes] * len(args) if in_axes is None or isinstance(in_axes, int) else list(in_axes)
+        axes = list(in_axes) if isinstance(in_axes, Sequence) else [in_axes] * len(args)
         if len(axes) != len(args):
             must = f"in_axes must name an axis (or None) for each of the {len(args)} arguments"
             fail(errors.ShapeError, "vmap", must, f"{in_axes!r} was got")

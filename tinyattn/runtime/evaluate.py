@@ -15,6 +15,7 @@ from tinyattn import errors
 from tinyattn.graph import scope
 from tinyattn.graph.grad import Promise
 from tinyattn.graph.tensor import Tensor, constant_value, make, placeholder, set_evaluator, stand_in
+from tinyattn.graph.trace import refuse_traced
 from tinyattn.graph.traverse import topological
 from tinyattn.graph.types import fail
 from tinyattn.runtime import nans
@@ -91,13 +92,7 @@ def _compute(roots: list[Tensor]) -> None:
     leaves: dict = {}
     for node in order:
         if node.op.name in ("input", "argument"):
-            fail(
-                errors.TinyattnError,
-                "numpy",
-                "a value can be had only outside of the function or loop that is being traced",
-                f"{roots[0]!r} was got",
-                "Return it from the function, or go on computing with it as a Tensor.",
-            )
+            refuse_traced("numpy", roots[0])
         if node.storage is not None:
             leaves[node.storage] = node.storage.version
         elif node in known:

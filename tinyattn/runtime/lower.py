@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from tinyattn.graph.tensor import Tensor, constant_value, output_type
+from tinyattn.graph.trace import refuse_traced
 from tinyattn.graph.traverse import consumers, topological
 from tinyattn.graph.types import FLOAT32, FLOAT64, SHORT
 from tinyattn.kernels.chains import Chain
@@ -238,6 +239,8 @@ class Emitter:
             values[node] = seen
         elif node.op.lower is not None:
             node.op.lower(node, self)
+        elif node.op.name in ("input", "argument"):
+            refuse_traced("function", node)
         else:
             raise NotImplementedError(f"operation {node.op.name} has no kernel")
 

@@ -15,7 +15,7 @@ from collections.abc import Callable
 import numpy as np
 
 from tinyattn import errors
-from tinyattn.graph.types import fail
+from tinyattn.graph.types import as_integer, fail
 from tinyattn.kernels import MAX_TILES, SCRATCH_BYTES, build, environment
 from tinyattn.runtime.arena import aligned_bytes
 
@@ -70,8 +70,7 @@ class Pool:
         self._local = threading.local()
 
     def set_threads(self, count: int) -> None:
-        whole = isinstance(count, (int, np.integer)) and not isinstance(count, bool)
-        if not whole or not 1 <= count <= MOST:
+        if not 1 <= (as_integer(count) or 0) <= MOST:
             must = f"the number of threads must be a whole number from 1 to {MOST}"
             fail(errors.ShapeError, "set_num_threads", must, f"{count!r} was got")
         with self.lock:

@@ -24,6 +24,7 @@ import numpy as np
 from tinyattn import errors
 from tinyattn.graph import trace
 from tinyattn.graph.grad import grad
+from tinyattn.graph.hints import missing
 from tinyattn.graph.scope import scope
 from tinyattn.graph.tensor import Tensor, as_tensor, tensor
 from tinyattn.graph.types import FLOAT64, fail
@@ -44,7 +45,8 @@ class Optimizer:
     ``parameters``: leaves made by ``ta.parameter``, for instance ``model.parameters()``; or groups of them as
     in torch, ``[{"params": …, "weight_decay": 0.0}, …]``, each with an ``lr`` or ``weight_decay`` of its own
     where it gives one. ``lr``: a number, or
-    a schedule (``ta.optim.schedules``), a function of the number of updates done. ``clip_norm`` limits the
+    a schedule (``ta.optim.schedules``, or a function of yours: ``lambda step: 0.1 / (1 + step)``), a function of the
+    number of updates done, a float64 Tensor. ``clip_norm`` limits the
     norm of all gradients together (Pascanu et al. 2013), ``clip_value`` each of their elements. With
     ``skip_nonfinite`` an update whose gradients hold inf or NaN changes nothing, not even the count of
     updates: the loop sees the norm, and the parameters are still good.
@@ -69,9 +71,7 @@ class Optimizer:
             fail(errors.TinyattnError, self._name, "clip_norm or clip_value must be left out", got)
         self._check("clip_norm", clip_norm is None or clip_norm > 0, "positive", clip_norm)
         self._check("clip_value", clip_value is None or clip_value > 0, "positive", clip_value)
-        first = lr(0) if callable(lr) else lr
-        self._check("lr", math.isfinite(first) and first >= 0, "at least 0", first)
-        self._lr = tensor(np.array(first, np.float64), name="lr")
+        self._lr = tensor(np.array(self._first("lr", lr), np.float64), name="lr")
         self.steps = tensor(np.zeros((), np.int64), name="steps")
         """The number of updates done."""
         self._moments: list[Moments] = [
@@ -83,15 +83,24 @@ class Optimizer:
     def _with(self, options: dict[str, Any]) -> tuple["Optimizer", Any]:
         """For one parameter: whose rule it follows, and its own learning rate or None."""
         for name, value in options.items():
-            first = value(0) if callable(value) else value
-            self._check(name, math.isfinite(first) and first >= 0, "at least 0", first)
+            self._first(name, value)
         variant = copy.copy(self) if options else self
         vars(variant).update({name: value for name, value in options.items() if name != "lr"})
         return variant, options.get("lr")
 
+    def _first(self, name: str, given: Any) -> float:
+        """The value of an option, or of its schedule at the first step."""
+        first = schedules.rate_at(self._name, given, 0).item() if callable(given) else given
+        self._check(name, schedules.is_number(first), "a number or a schedule", repr(first))
+        self._check(name, math.isfinite(first) and first >= 0, "at least 0", first)
+        return first
+
     @property
     def _name(self) -> str:
         return type(self).__name__
+
+    def __getattr__(self, name: str) -> Any:
+        raise missing(type(self).__name__, "optimizer", name, dir(type(self)))
 
     def _check(self, name: str, holds: bool, must: str, got: Any) -> None:
         if not holds:
@@ -134,13 +143,13 @@ class Optimizer:
 
     def _updates(self, gradients: list[Tensor], norm: Tensor) -> dict[Tensor, Tensor]:
         """What each leaf becomes."""
-        lr = self._lr if self.schedule is None else self.schedule(self.steps)
+        lr = self._lr if self.schedule is None else self._rate(self.schedule)
         done = self.steps + 1
         updates = {self.steps: done} if self.schedule is None else {self.steps: done, self._lr: lr}
         scale = None if self.clip_norm is None else minimum(self.clip_norm / (norm + 1e-6), 1.0)
         known = zip(self.parameters, gradients, self._moments, self._groups, strict=True)
         for w, g, moments, (rules, own) in known:
-            rate = lr if own is None else own(self.steps) if callable(own) else as_tensor(np.float64(own))
+            rate = lr if own is None else self._rate(own) if callable(own) else as_tensor(np.float64(own))
             scalars = rules.scalars(rate, cast(done, FLOAT64))
             if scale is not None:
                 g = g * cast(scale, w.dtype)
@@ -154,6 +163,9 @@ class Optimizer:
         sound = isfinite(norm)
         kept = {leaf: where(sound, value, leaf) for leaf, value in updates.items()}
         return kept if self.schedule is None else {**kept, self._lr: lr}
+
+    def _rate(self, schedule: schedules.Schedule) -> Tensor:
+        return schedules.rate_at(self._name, schedule, self.steps)
 
     def scalars(self, lr: Tensor, step: Tensor) -> Scalars:
         """What the rule needs besides arrays, from the rate and the update's number 1, 2, …; 0-d float64."""
@@ -402,3 +414,7 @@ class GravesRMSprop(Optimizer):
         variance = maximum(mean_square - mean * mean, 0)  # rounding may leave it below 0
         delta = self.momentum * delta - lr * (g / sqrt(variance + self.eps))
         return w + delta, (mean_square, mean, delta)
+
+
+def __getattr__(name: str) -> Any:
+    raise missing("tinyattn.optim", "optim", name, globals(), "ta.optim.")

@@ -13,12 +13,37 @@ from typing import Any
 import numpy as np
 
 from tinyattn import errors
-from tinyattn.graph.tensor import Tensor
+from tinyattn.graph import trace
+from tinyattn.graph.tensor import Tensor, as_tensor, placeholder
+from tinyattn.graph.traverse import substitute
 from tinyattn.graph.types import FLOAT64, fail
 from tinyattn.ops import elementwise
 
 Schedule = Callable[[Any], Any]
-"""step, a Tensor or a number → learning rate, a float64 Tensor or a float."""
+"""step, a float64 Tensor or a number → learning rate, a Tensor of shape () or a number."""
+
+
+def rate_at(optimizer: str, schedule: Schedule, step: Any) -> Tensor:
+    """What a schedule, perhaps a user's, gives for ``step`` (a number, or a Tensor that it gets as float64): a 0-d
+    float64 Tensor. In a compiled function the schedule sees no value of the step: an ``if`` would choose once for ever.
+    """
+    seen = step
+    if isinstance(step, Tensor):
+        step = elementwise.cast(step, FLOAT64)
+        seen = placeholder(step.type, "step") if trace.current() is not None else step
+    rate = schedule(seen)
+    if not isinstance(rate, (Tensor, np.ndarray)) and is_number(rate):
+        return as_tensor(np.float64(rate))
+    if not isinstance(rate, (Tensor, np.ndarray)) or rate.shape != () or rate.dtype.kind not in "fiu":
+        must = "a schedule must return a number or a Tensor of shape ()"
+        fail(errors.DTypeError, optimizer, must, f"{rate!r} was got")
+    rate = as_tensor(rate)
+    return elementwise.cast(rate if seen is step else substitute([rate], {seen: step})[0], FLOAT64)
+
+
+def is_number(value: Any) -> bool:
+    """Whether it is a number of Python or NumPy (True is none)."""
+    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
 
 
 def _schedule(formula: Callable[[Any, Any], Any]) -> Schedule:

@@ -16,7 +16,7 @@ from tinyattn.graph.op import OPS
 from tinyattn.graph.tensor import Tensor, tensor
 from tinyattn.graph.text import structural_ids
 from tinyattn.graph.traverse import depends_on, topological
-from tinyattn.graph.types import fail, is_float
+from tinyattn.graph.types import as_integer, fail, is_float
 from tinyattn.runtime.function import Function
 from tinyattn.runtime.program import Program
 from tinyattn.viz import labels
@@ -133,7 +133,7 @@ def _roots(y: Any) -> tuple[list[Tensor], dict[Tensor, Tensor]]:
 
 
 def _checked_depth(depth: int | None) -> int | None:
-    if depth is not None and (isinstance(depth, bool) or not isinstance(depth, int) or depth < 0):
+    if depth is not None and (as_integer(depth) is None or depth < 0):
         fail(errors.ShapeError, "draw", "depth must be None or a whole number from 0", f"{depth!r} was got")
     return depth
 
