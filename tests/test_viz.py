@@ -459,7 +459,7 @@ def test_a_dot_that_never_ends_is_stopped(tmp_path, monkeypatch):
     start = time.monotonic()
     with pytest.raises(
         errors.TinyattnError,
-        match=r"\[draw\] dot must finish within 0.3 s, but it didn't, even for a collapsed picture",
+        match=r"\[draw\] dot must finish within 0.3 s, but it took longer than 0.3 s, even for all in one node",
     ):
         viz.draw(_residual()).save(tmp_path / "a.svg")
     assert time.monotonic() - start < 10
@@ -489,6 +489,42 @@ def test_a_slow_dot_falls_back_to_the_collapsed_picture(tmp_path, monkeypatch):
     view = viz.draw(_residual()).save(tmp_path / "a.svg")
     assert len(view.drawn.nodes) < len(view.picture.nodes) and "took longer than 3 s" in view.notes[0]
     assert "took longer" in (tmp_path / "a.svg").read_text()
+
+
+@needs_dot
+def test_a_gpt_of_twelve_layers_is_drawn_whole(tmp_path):
+    """With ids and targets as named leaves the router of Graphviz 2.43 overflows its stack from ten layers on."""
+    config = ta.models.GPT.Config(vocab_size=9, block_size=4, n_layer=12, n_head=1, n_embd=4)
+    ids, targets = (ta.tensor(np.zeros((1, 4), np.int64), name=name) for name in ("ids", "targets"))
+    view = viz.draw(ta.models.GPT(config).loss(ids, targets)).save(tmp_path / "gpt.svg")
+    texts = [t.text for t in ET.parse(tmp_path / "gpt.svg").getroot().iter() if t.tag.endswith("}text")]
+    assert view.drawn is view.picture and {"ids", "targets"} <= set(texts) and view.notes == []
+
+
+@needs_dot
+@pytest.mark.parametrize("code", ["kill -SEGV $$", "exit 139"])
+@pytest.mark.parametrize(
+    ("when", "straight", "nodes"),
+    [("case $* in *splines=line*) ;; *) CRASH;; esac", True, None), ('case "$text" in *"forward op"*) CRASH;; esac', False, 5)],
+    ids=["curves", "details"],
+)  # fmt: skip
+def test_a_dot_that_crashes_is_asked_for_less(tmp_path, monkeypatch, when, straight, nodes, code):
+    script = f'text=$(cat)\n{when.replace("CRASH", code)}\necho "$@" >> {tmp_path}/asked\nprintf \'%s\' "$text" | {shutil.which("dot")} "$@"'
+    monkeypatch.setenv("PATH", _fake_dot(tmp_path, script) + os.pathsep + os.environ["PATH"])
+    x = ta.parameter(np.ones((2, 2), np.float32), name="x")
+    view = viz.draw(ta.relu(ta.tanh(x)).sum()).save(tmp_path / "a.svg")
+    assert ("splines=line" in (tmp_path / "asked").read_text()) == straight
+    assert len(view.drawn.nodes) == (nodes or len(view.picture.nodes))
+    assert [note.split(" for ")[0] for note in view.notes[:1]] == ([] if straight else ["dot crashed"])
+
+
+def test_a_dot_that_always_crashes_gives_one_sentence(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", _fake_dot(tmp_path, "kill -SEGV $$") + os.pathsep + os.environ["PATH"])
+    with pytest.raises(
+        errors.TinyattnError, match=r"\[draw\] dot must finish .*, but it crashed, even for all"
+    ) as caught:
+        viz.draw(_residual()).save(tmp_path / "a.svg")
+    assert "test_viz.py" in str(caught.value).splitlines()[1]
 
 
 def test_a_dot_that_fails_gives_one_sentence(tmp_path, monkeypatch):

@@ -5,6 +5,7 @@ can name the line that caused it.
 """
 
 import contextlib
+import functools
 import os
 import sys
 import threading
@@ -13,6 +14,8 @@ from typing import Any, NamedTuple
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _MODELS = _PACKAGE + "models" + os.sep
+_BETWEEN = (functools.__file__, contextlib.__file__)
+"""Python's own files that may stand between the user's line and ours."""
 
 
 class Line(NamedTuple):
@@ -77,7 +80,7 @@ def user_line() -> Line | None:
     while frame is not None:
         file = frame.f_code.co_filename
         if not file.startswith(_PACKAGE):
-            if not file.startswith("<frozen"):
+            if not file.startswith("<frozen") and file not in _BETWEEN:
                 return Line(file, frame.f_lineno)
         elif model is None and file.startswith(_MODELS):
             model = Line(file, frame.f_lineno)

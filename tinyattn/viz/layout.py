@@ -3,7 +3,8 @@ it isn't there.
 
 dot works on ranks, and an arrow over r ranks costs r points, so the cost of a picture is predicted from the
 number of points, its nodes and arrows counted with their spans. Seconds grow like points^1.6; modules, which
-become clusters, divide them by about eight.
+become clusters, divide them by about four. dot also crashes: on some large pictures its router of curved
+arrows overflows the stack, and straight arrows (``splines=line``) go another way.
 """
 
 import os
@@ -21,6 +22,8 @@ UPWARDS = ("gradient", "operand")
 """Kinds of arrows that are ranked from target to source: cotangents flow up, beside the values they belong
 to.
 """
+STRAIGHT = "-Gsplines=line"
+"""The option that spares dot the routing of curves."""
 UNRANKED = ("saved", "loop", "update")
 
 INSTALL = (
@@ -60,9 +63,9 @@ def points(picture: Picture) -> int:
 
 
 def seconds(picture: Picture) -> float:
-    """About how long dot will take, on one core of 2024."""
+    """About how long dot will take, on one core of 2024: right within a factor of five, for chains too long."""
     inside = sum(bool(node.path) for node in picture.nodes.values())
-    return (points(picture) / 15_000) ** 1.6 / (8 if 2 * inside > len(picture.nodes) else 1)
+    return (points(picture) / (20_000 if 2 * inside > len(picture.nodes) else 8_000)) ** 1.6
 
 
 def available() -> bool:
@@ -70,12 +73,27 @@ def available() -> bool:
     return shutil.which("dot") is not None
 
 
-def run(source: str, kind: str, *options: str, timeout: float | None = None) -> bytes | None:
-    """The output of ``dot -Tkind`` for DOT text, or None if it took longer than ``timeout`` seconds (TIMEOUT
-    by default) and was stopped.
+class Unfinished(Exception):
+    """dot took too long, or crashed; the message completes "dot …". A smaller picture may do."""
 
-    Raises TinyattnError if dot isn't installed or fails.
+
+def run(source: str, kind: str, *options: str) -> bytes:
+    """The output of ``dot -Tkind`` for DOT text; should it crash, with straight arrows.
+
+    Raises TinyattnError if dot isn't installed or refuses, Unfinished if it crashes in both ways or takes
+    longer than TIMEOUT seconds, when it is stopped.
     """
+    try:
+        return _once(source, kind, *options)
+    except Crashed:
+        return _once(source, kind, *options, STRAIGHT)
+
+
+class Crashed(Unfinished):
+    """dot ended by a signal."""
+
+
+def _once(source: str, kind: str, *options: str) -> bytes:
     program = shutil.which("dot") or ""
     if not program:
         fail(
@@ -89,13 +107,15 @@ def run(source: str, kind: str, *options: str, timeout: float | None = None) -> 
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True) as process:
         try:
-            made, complaints = process.communicate(source.encode(), TIMEOUT if timeout is None else timeout)
+            made, complaints = process.communicate(source.encode(), TIMEOUT)
         except subprocess.TimeoutExpired:
             _stop(process)
-            return None
+            raise Unfinished(f"took longer than {TIMEOUT:g} s") from None
         except BaseException:  # Ctrl-C too must not leave it running
             _stop(process)
             raise
+    if process.returncode < 0 or process.returncode > 128:  # more than 128: what a shell or Windows says
+        raise Crashed("crashed")
     if process.returncode:
         reason = complaints.decode(errors="replace").strip().splitlines() or [
             f"exit code {process.returncode}"
@@ -108,17 +128,6 @@ def run(source: str, kind: str, *options: str, timeout: float | None = None) -> 
             "Try another format; .gv holds the input of dot.",
         )
     return made
-
-
-def too_slow(got: str) -> bytes:
-    """Raise the error for a picture that dot can't finish."""
-    return fail(
-        errors.TinyattnError,
-        "draw",
-        f"dot must finish within {TIMEOUT:g} s",
-        got,
-        "Save .gv, or draw with a smaller depth=.",
-    )
 
 
 def _stop(process: subprocess.Popen) -> None:

@@ -5,6 +5,8 @@ from functools import cached_property
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from tinyattn import errors
+from tinyattn.graph.types import fail
 from tinyattn.viz import collapse, dot, layout, output, page
 from tinyattn.viz.model import Picture
 
@@ -12,8 +14,8 @@ if TYPE_CHECKING:
     import graphviz
 
 FORMATS = ("svg", "png", "pdf", "gv", "json", "html")
-_FALLBACK = 250
-"""Nodes of the picture that is drawn when dot was too slow."""
+_FALLBACKS = (250, 3)
+"""Nodes of the pictures that are tried when dot can't finish; the last is one node for each phase."""
 
 
 class GraphView:
@@ -101,15 +103,21 @@ class GraphView:
         return bundle
 
     def _render(self, kind: str) -> bytes:
-        """Run dot; if it is too slow, on a collapsed picture."""
+        """Run dot; if it can't finish, on a collapsed picture."""
         sharp = 120 if len(self.drawn.nodes) <= 300 else 72
         options = {"png": ["-Gbgcolor=white", f"-Gdpi={sharp}"], "pdf": ["-Gbgcolor=white"]}.get(kind, [])
-        done = layout.run(self.source, kind, *options)
-        if done is None:
-            smaller = collapse.fit(self.picture, min(_FALLBACK, len(self.drawn.nodes) - 1))
-            smaller.notes.insert(
-                0, f"dot took longer than {layout.TIMEOUT:g} s for {len(self.drawn.nodes):,} nodes."
+        for largest in _FALLBACKS:
+            try:
+                return layout.run(self.source, kind, *options)
+            except layout.Unfinished as problem:
+                count = len(self.drawn.nodes)
+                self.drawn = collapse.fit(self.picture, min(largest, count - 1))
+                self.drawn.notes.insert(0, f"dot {problem} for {count:,} nodes.")
+        try:
+            return layout.run(self.source, kind, *options)
+        except layout.Unfinished as problem:
+            must, got = (
+                f"dot must finish within {layout.TIMEOUT:g} s",
+                f"it {problem}, even for all in one node",
             )
-            self.drawn = smaller
-            done = layout.run(self.source, kind, *options)
-        return done if done is not None else layout.too_slow("it didn't, even for a collapsed picture")
+            return fail(errors.TinyattnError, "draw", must, got, "Save .gv or .json.")
