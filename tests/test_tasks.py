@@ -6,6 +6,7 @@ import json
 import random
 import subprocess
 import sys
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -418,11 +419,33 @@ def test_corrupt_file_wherever_a_byte_is_wrong(folder):
         ),
         (gzip.compress(b"fine\nEin M\xe4dchen\n"), "be UTF-8 text, but byte 0xe4 was got in line 2"),
         (gzip.compress(b"one\n\nthree\n"), "hold one sentence a line, but line 2 is empty"),
+        (gzip.compress("one\n\u00a0\nthree\n".encode()), "hold one sentence a line, but line 2 is empty"),
+        (gzip.compress("\ufeff".encode()), "hold one sentence a line, but it is empty"),
     ],
 )
 def test_foreign_files(folder, content, expected):
     (folder / "train.en.gz").write_bytes(content)
     assert message(folder) == f"[multi30k] DIR/train.en.gz must {expected}."
+
+
+def test_a_byte_order_mark_is_no_word(folder):
+    path = folder / "train.en.gz"
+    path.write_bytes(gzip.compress("\ufeffa dog\n".encode()))
+    assert multi30k.read_lines(path) == ["a dog"]
+
+
+def test_a_file_that_unpacks_to_more_than_the_limit_is_refused(folder, monkeypatch):
+    path = folder / "train.en.gz"
+    path.write_bytes(gzip.compress(b"dog\n" * 1024))
+    monkeypatch.setattr(multi30k, "LARGEST", 4096)
+    assert len(multi30k.read_lines(path)) == 1024
+    path.write_bytes(gzip.compress(b"dog\n" * (64 << 20)))  # 256 MB and 4 times the limit of 64 MB
+    monkeypatch.setattr(multi30k, "LARGEST", 64 << 20)
+    tracemalloc.start()
+    assert message(folder).endswith("must hold at most 64 MB of text, but it unpacks to more.")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 160 << 20
 
 
 def test_languages_must_have_as_many_lines(folder):

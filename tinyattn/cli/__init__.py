@@ -8,10 +8,11 @@ command is a function in a module of this folder that is imported when the comma
 import argparse
 import contextlib
 import difflib
+import io
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import NoReturn
@@ -164,28 +165,42 @@ def _parsed(top: Parser, argv: Sequence[str] | None) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; its exit code."""
+    _prepare_streams()
     top = parser()
     try:
         arguments = _parsed(top, argv)
     except SystemExit as end:  # argparse has said what it had to say
-        return int(end.code or 0)
+        said = int(end.code or 0)
+        return _run(lambda _: said, argparse.Namespace(command=top.name, debug=False))
     if arguments.version:
         from tinyattn import __version__
 
-        print(f"tinyattn {__version__}")
-        return 0
+        return _run(
+            lambda _: print(f"tinyattn {__version__}"), argparse.Namespace(command=top.name, debug=False)
+        )
     if arguments.command is None:
-        top.print_help()
-        return 0
-    return _run(arguments)
+        return _run(lambda _: top.print_help(), argparse.Namespace(command=top.name, debug=False))
+    module, _, function = arguments.function.partition(".")
+    return _run(lambda given: import_module(f"{__name__}.{module}").__dict__[function](given), arguments)
 
 
-def _run(arguments: argparse.Namespace) -> int:
+def _prepare_streams() -> None:
+    """Standard streams that can't fail a finished run: closed ones lead nowhere, and what the terminal's encoding
+    lacks is printed as a question mark. Texts come in as UTF-8, with or without a byte order mark.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace", encoding="utf-8-sig" if name == "stdin" else None)
+
+
+def _run(command: Callable[[argparse.Namespace], int | None], arguments: argparse.Namespace) -> int:
     from tinyattn.errors import TinyattnError
 
-    module, _, function = arguments.function.partition(".")
     try:
-        code = import_module(f"{__name__}.{module}").__dict__[function](arguments) or 0
+        code = command(arguments) or 0
         sys.stdout.flush()  # here, where a full disk can still be reported
         return code
     except TinyattnError as error:

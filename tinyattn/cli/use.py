@@ -48,7 +48,10 @@ def sample(arguments: argparse.Namespace) -> None:
     _, task, model = trained(arguments.run, arguments.data)
     texts = arguments.text
     if not texts and not sys.stdin.isatty():
-        texts = [line.strip() for line in sys.stdin if line.strip()]
+        given = sys.stdin.read()
+        texts = [line.strip() for line in given.split("\n") if line.strip()]
+        if given and not texts:
+            raise DataError("[sample] stdin must hold a sentence a line, but all of its lines are blank.")
     if not texts:
         held_out = task.source_tokens("test")
         texts = [task.join_source(held_out[k * len(held_out) // SHOWN]) for k in range(SHOWN)]

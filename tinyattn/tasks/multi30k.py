@@ -35,6 +35,8 @@ from tinyattn.tasks.vocabulary import Vocabulary
 LANGUAGES = {"de": "German", "en": "English", "fr": "French"}
 FILES = dict(zip(SPLITS, ("train", "val", "test_2016_flickr"), strict=True))
 LENGTHS = (12, 16, 24)  # padded lengths, source and target alike; the longest sentence decides on one more
+LARGEST = 256 << 20
+"""Bytes of text that a file may hold: a small file can unpack to more than the memory."""
 
 _WORD = r"\w+|[^\w\s]"
 _TOKEN = {
@@ -117,8 +119,11 @@ def read_lines(path: Path) -> list[str]:
     if not path.is_file():
         refuse("be a gzipped text file", "there is no such file")
     try:
-        content = path.read_bytes()
-        text = gzip.decompress(content).decode("utf-8")
+        with gzip.open(path) as file:
+            content = file.read(LARGEST + 1)
+        if len(content) > LARGEST:
+            refuse(f"hold at most {LARGEST >> 20} MB of text", "it unpacks to more")
+        text = content.decode("utf-8-sig")
     except EOFError:
         refuse("be a whole gzip file", "it ends early: it is truncated")
     except gzip.BadGzipFile as error:
