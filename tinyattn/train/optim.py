@@ -27,6 +27,7 @@ from tinyattn.graph.grad import grad
 from tinyattn.graph.hints import missing
 from tinyattn.graph.scope import scope
 from tinyattn.graph.tensor import Tensor, as_tensor, tensor
+from tinyattn.graph.traverse import topological
 from tinyattn.graph.types import FLOAT64, fail
 from tinyattn.nn import state
 from tinyattn.ops.elementwise import cast, clip, isfinite, maximum, minimum, sqrt, square, where
@@ -127,6 +128,20 @@ class Optimizer:
         Inside a compiled function the update is recorded, once for each call of its program; outside it
         happens now. Returns the norm of all gradients before clipping, a 0-d float64 Tensor.
         """
+        if (
+            isinstance(loss, Tensor)
+            and self.parameters
+            and set(topological([loss])).isdisjoint(self.parameters)
+        ):
+            must = "the loss must depend on a parameter of the optimizer"
+            hint = "Make the optimizer from the model that is trained, after any .copy() of it."
+            fail(
+                errors.TinyattnError,
+                self._name,
+                must,
+                "it depends on none: they belong to another model",
+                hint,
+            )
         return self.update(grad(loss, self.parameters))
 
     def update(self, gradients: Sequence[Tensor]) -> Tensor:
