@@ -29,7 +29,11 @@ _MODULES = {
     "cli": "tinyattn.cli",
 }
 
-_ELSEWHERE = {"show": "tinyattn.viz.mathematics"}
+_ELSEWHERE = {
+    "show": "tinyattn.viz.mathematics",
+    "save": "tinyattn.train.resume",
+    "load": "tinyattn.train.resume",
+}
 """Public names that live above the modules gathered in ``tinyattn.api``."""
 
 

@@ -12,7 +12,7 @@ from tinyattn.graph.prints import print_value as print
 from tinyattn.graph.scan import scan
 from tinyattn.graph.scope import scope
 from tinyattn.graph.tensor import Tensor, parameter, tensor
-from tinyattn.graph.trace import assign, manual_seed
+from tinyattn.graph.trace import assign, manual_seed, random_state, set_random_state
 from tinyattn.graph.transforms import hessian, jacobian, value_and_grad
 from tinyattn.ops.custom import custom_vjp
 from tinyattn.ops.vmap import vmap
@@ -58,6 +58,8 @@ __all__ = [
     "jvp",
     "manual_seed",
     "parameter",
+    "random_state",
+    "set_random_state",
     "print",
     "scan",
     "scope",

@@ -12,7 +12,8 @@ from typing import NoReturn
 import numpy as np
 
 from tinyattn import errors
-from tinyattn.graph.tensor import Tensor, constant, make, tensor
+from tinyattn.graph import scope
+from tinyattn.graph.tensor import Storage, Tensor, constant, make, tensor
 from tinyattn.graph.types import fail
 
 RANDOM_STATE = "random state"
@@ -28,6 +29,8 @@ class Trace:
     draws: int = 0
     guards: list[tuple[object, str, object]] = field(default_factory=list)
     """(object, attribute, value): Python state that the trace read; another value means another trace."""
+    reads: dict[Storage, str] = field(default_factory=dict)
+    """Leaves whose values Python saw while tracing (float, item, if), and the line that did."""
     printed: list[tuple[str, Tensor]] = field(default_factory=list)
     """(label, value): what is to be printed when the program has run."""
 
@@ -89,6 +92,23 @@ def guard(thing: object, attribute: str, value: object) -> None:
         state.trace.guards.append((thing, attribute, value))
 
 
+def read(leaf: Tensor) -> None:
+    """Note that Python sees the value of a leaf: the trace being recorded holds only for this value."""
+    if state.trace is not None and leaf.storage not in state.trace.reads:
+        state.trace.reads[leaf.storage] = f"{leaf.name or 'a leaf'} at {scope.user_line()}"
+        guard(leaf.storage, "version", leaf.storage.version)
+
+
+def check_reads(record: Trace) -> None:
+    """Refuse a function that updates a leaf whose value it saw while it was traced: the value would be frozen."""
+    for leaf in record.updates:
+        if leaf.storage in record.reads:
+            must = "a compiled function must not read the value of a leaf that it updates"
+            got = f"it reads {record.reads[leaf.storage]}"
+            hint = "Choose with ta.where(condition, a, b), or return the value and look at it outside."
+            fail(errors.TinyattnError, "function", must, got, hint)
+
+
 class Generator:
     """A source of randomness: the words (seed, counter) in a leaf that programs read and advance."""
 
@@ -111,6 +131,30 @@ class Generator:
 
 
 default_generator = Generator(0)
+
+
+def random_state() -> np.ndarray:
+    """The state of the global source of randomness, (seed, counter): an int64 array of shape (2,), for
+    ``set_random_state``.
+    """
+    return default_generator.state.numpy()
+
+
+def set_random_state(state: np.ndarray) -> None:
+    """Go on with the random numbers that were to come when ``random_state`` returned this. ShapeError or
+    DTypeError for anything else.
+    """
+    words = np.asarray(state)
+    if words.shape != (2,):
+        must, got = (
+            "the state must be an array of shape (2,), as ta.random_state returns",
+            f"{words.shape} was got",
+        )
+        fail(errors.ShapeError, "set_random_state", must, got)
+    if words.dtype != np.int64:
+        must, got = "the state must be int64, as ta.random_state returns", f"{words.dtype} was got"
+        fail(errors.DTypeError, "set_random_state", must, got)
+    default_generator.state.storage.assign(words)
 
 
 def manual_seed(seed: int) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from tinyattn import errors
-from tinyattn.graph import scope
+from tinyattn.graph import scope, trace
 from tinyattn.graph.grad import Promise
 from tinyattn.graph.tensor import Tensor, constant_value, make, placeholder, set_evaluator, stand_in
 from tinyattn.graph.trace import refuse_traced
@@ -43,7 +43,9 @@ _programs: "OrderedDict[Any, Program]" = OrderedDict()
 
 
 def evaluate(node: Tensor) -> np.ndarray:
-    """The value of a node (do not write to it)."""
+    """The value of a node (do not write to it). A trace that reads it holds only while it stays the same."""
+    if trace.current() is not None:
+        _note_read(node)
     if node.storage is not None:
         return node.storage.array
     if _known(node):
@@ -73,10 +75,22 @@ def values(tensors: Sequence[Tensor]) -> list[np.ndarray]:
     for node in tensors:
         if isinstance(node._memo, Promise):
             evaluate(node)
+    if trace.current() is not None:
+        for node in tensors:
+            _note_read(node)
     missing = [node for node in dict.fromkeys(tensors) if node.storage is None and not _known(node)]
     if missing:
         _compute(missing)
     return [evaluate(node).copy() for node in tensors]
+
+
+def _note_read(node: Tensor) -> None:
+    """Tell the trace being recorded which leaves a value depends on that Python is about to see."""
+    if type(node._memo) is tuple and not node._memo[1]:
+        return  # a gradient as it was at ``backward``
+    for leaf in topological([node]):
+        if leaf.storage is not None:
+            trace.read(leaf)
 
 
 def _known(node: Tensor) -> bool:

@@ -111,6 +111,7 @@ class Compiled:
         args, kwargs = _rebuild(signature, iter(self.inputs))
         with trace.recording() as record:
             self.result = fn(*args, **kwargs)
+        trace.check_reads(record)
         self.outputs = flatten(self.result)
         self.printed = record.printed
         self.updates = record.updates
@@ -119,7 +120,7 @@ class Compiled:
         self.program = Program([*self.outputs, *printed], self.inputs, self.updates)
 
     def holds(self) -> bool:
-        """Whether the modes that the trace depended on (training or not) are still the same."""
+        """Whether what Python saw in the trace (training mode, values of leaves) is still the same."""
         return all(getattr(thing, name) == value for thing, name, value in self.guards)
 
     def __call__(self, arrays: list[np.ndarray], out=None):

@@ -10,6 +10,7 @@ _ADVICE = {
     "element type": "Convert it to one element type before the call",
     "value": "Pass it as an array or a float if the graph doesn't depend on it, for instance np.float32(value)",
     "form": "Pass trees of one form",
+    "number": "Compute with it as a Tensor, for instance in ta.where, or pass its value as an argument",
     "attribute": "Make a function for each of its values, or pass it as an argument",
 }
 
@@ -41,7 +42,10 @@ def changing(signatures: Sequence[Any], guards: Sequence[Sequence[tuple]], names
     if not found:
         for read, again in zip(guards, guards[1:], strict=False):
             for (thing, name, old), (_, _, new) in zip(read, again, strict=False):
-                if old is not new:
+                if old is not new and name == "version":
+                    read_leaf = ("a leaf that it reads by float(), .item(), .numpy() or if", "number")
+                    _note(found, read_leaf, repr(old), repr(new), "version {}")
+                elif old is not new:
                     _note(found, (f"{type(thing).__name__}.{name}", "attribute"), repr(old), repr(new))
     if not found:
         return "its modes keep changing"

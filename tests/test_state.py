@@ -1,0 +1,153 @@
+"""State and time: what an optimizer trains, what a trace has read, and loops that are saved and go on."""
+
+import numpy as np
+import pytest
+
+import tinyattn as ta
+from tinyattn import nn
+
+
+def _f32(*shape):
+    return np.linspace(-1, 1, int(np.prod(shape))).reshape(shape).astype(np.float32)
+
+
+def test_minimize_refuses_a_loss_of_another_model():
+    model = nn.Linear(3, 2)
+    optimizer = ta.optim.SGD(model.parameters(), lr=0.1)
+    twin = model.copy()
+    with pytest.raises(ta.TinyattnError, match="another model"):
+        optimizer.minimize(twin(ta.tensor(_f32(4, 3))).sum())
+    assert int(optimizer.steps) == 0
+
+
+READS = {
+    "if": lambda w: 1.0 if w.sum() > 0 else -1.0,
+    "float": lambda w: float(w.sum()),
+    "int": lambda w: int(w.sum()),
+    "item": lambda w: w.sum().item(),
+    "numpy": lambda w: float(w.numpy().sum()),
+    "asarray": lambda w: float(np.asarray(w).sum()),
+    "tolist": lambda w: sum(w.tolist()),
+}
+
+
+@pytest.mark.parametrize("how", READS)
+@pytest.mark.parametrize("inside", ["function", "scan", "checkpoint"])
+def test_a_trace_holds_only_for_the_values_it_read(how, inside):
+    w, read = ta.parameter(np.full(2, 1.0, np.float32), name="w"), READS[how]
+
+    @ta.function
+    def f(x):
+        if inside == "scan":
+            return ta.scan(lambda c, row: (c + row * read(w), c), x[0] * 0, x)[0]
+        if inside == "checkpoint":
+            return ta.checkpoint(lambda y: y * read(w))(x)
+        return x * read(w)
+
+    x = np.ones((1, 2), np.float32)
+    for value in (1.0, -3.0, 2.0):
+        w.assign(np.full(2, value, np.float32))
+        right = np.sign(value) if how == "if" else 2 * value
+        np.testing.assert_array_equal(np.ravel(f(x)), [right, right])
+
+
+@pytest.mark.parametrize("how", READS)
+def test_a_function_may_not_read_what_it_updates(how):
+    w, read = ta.parameter(np.ones(2, np.float32), name="w"), READS[how]
+
+    @ta.function
+    def f(x):
+        ta.assign(w, w + x)
+        return x * read(w)
+
+    with pytest.raises(
+        ta.TinyattnError, match=r"must not read the value of a leaf that it updates.*reads w"
+    ) as e:
+        f(np.ones(2, np.float32))
+    assert "ta.where" in str(e.value)
+    np.testing.assert_array_equal(w.numpy(), [1, 1])
+
+
+def test_many_retraces_for_a_value_are_named():
+    w = ta.parameter(np.ones((), np.float32))
+    f = ta.function(lambda x: x * float(w))
+    with pytest.warns(RuntimeWarning, match="leaf that it reads"):
+        for k in range(10):
+            w.assign(np.float32(k))
+            f(np.ones(2, np.float32))
+
+
+def test_the_random_state_can_be_saved_and_set():
+    state = ta.random_state()
+    first = ta.random_normal((3,)).numpy()
+    ta.set_random_state(state)
+    np.testing.assert_array_equal(ta.random_normal((3,)).numpy(), first)
+    with pytest.raises(ta.ShapeError, match="set_random_state"):
+        ta.set_random_state([1, 2, 3])
+    with pytest.raises(ta.DTypeError, match="set_random_state"):
+        ta.set_random_state(np.zeros(2))
+
+
+OPTIMIZERS = [
+    name
+    for name, kind in vars(ta.optim).items()
+    if isinstance(kind, type) and issubclass(kind, ta.optim.Optimizer) and kind is not ta.optim.Optimizer
+]
+
+
+def _loop(name):
+    model = nn.Sequential(nn.Linear(3, 4), nn.Dropout(0.5), nn.Linear(4, 1))
+    optimizer = getattr(ta.optim, name)(model.parameters(), lr=1e-2)
+
+    @ta.function
+    def step(x):
+        loss = ta.square(model(x)).mean()
+        optimizer.minimize(loss)
+        return loss
+
+    return model, optimizer, step
+
+
+@pytest.mark.parametrize("several", [False, True])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_loop_goes_on_bit_for_bit(name, several, tmp_path):
+    path, x = tmp_path / "loop.safetensors", _f32(5, 3)
+    model, optimizer, step = _loop(name)
+    for _ in range(3):
+        step(x)
+    ta.save(path, model, [optimizer] if several else optimizer)
+    losses = [step(x) for _ in range(3)]
+    ta.manual_seed(99)
+    other, its, again = _loop(name)
+    again(x)
+    ta.load(path, other, [its] if several else its)
+    assert [again(x) for _ in range(3)] == losses
+    for key, array in model.state_dict().items():
+        np.testing.assert_array_equal(other.state_dict()[key], array)
+
+
+def test_what_cannot_be_loaded_changes_nothing(tmp_path):
+    path = tmp_path / "loop.safetensors"
+    model, optimizer, step = _loop("Adam")
+    ta.save(path, model)
+    step(_f32(5, 3))
+    other = nn.Linear(3, 4)
+    before, random = {**model.state_dict(), **optimizer.state_dict()}, ta.random_state()
+
+    def refused(*given):
+        with pytest.raises(ta.CheckpointError):
+            ta.load(*given)
+        for key, array in {**model.state_dict(), **optimizer.state_dict()}.items():
+            np.testing.assert_array_equal(array, before[key])
+        np.testing.assert_array_equal(ta.random_state(), random)
+
+    refused(path, model, optimizer)  # it was saved without
+    refused(tmp_path / "none", model)
+    content = bytearray(path.read_bytes())
+    content[-9] ^= 1
+    (tmp_path / "damaged").write_bytes(content)
+    refused(tmp_path / "damaged", model)
+    ta.save(path, other)
+    refused(path, model)
+    with pytest.raises(ta.TinyattnError, match="module"):
+        ta.save(path, optimizer)
