@@ -80,7 +80,7 @@ def test_help_and_version(capsys):
         (["train", "--set", "name=x"], "choose the model with MODEL and the task with --task"),
         (["train", "--set", "model.name=x"], "choose the model with MODEL and the task with --task"),
         (["gradcheck", "zzz"], "'zzz' was got: known are abs, "),
-        (["gradcheck", "sofmax"], "'sofmax' was got: did you mean softmax or log_softmax"),
+        (["gradcheck", "sofmax"], "'sofmax' was got: did you mean softmax?"),
         (["draw", "bahdanau", "-o", "x.gif"], "FILE must end in .svg"),
         (["eval"], "required: RUN"),
         (["sample", "x", "--beams", "2"], "unrecognized arguments: --beams 2"),

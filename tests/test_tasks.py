@@ -422,6 +422,7 @@ def test_corrupt_file_wherever_a_byte_is_wrong(folder):
         (gzip.compress("one\n\u00a0\nthree\n".encode()), "hold one sentence a line, but line 2 is empty"),
         (gzip.compress("\ufeff".encode()), "hold one sentence a line, but it is empty"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "",  # (packed bytes hold the time)
 )
 def test_foreign_files(folder, content, expected):
     (folder / "train.en.gz").write_bytes(content)

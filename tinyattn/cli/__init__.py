@@ -7,7 +7,6 @@ command is a function in a module of this folder that is imported when the comma
 
 import argparse
 import contextlib
-import difflib
 import io
 import os
 import re
@@ -46,8 +45,10 @@ class Parser(argparse.ArgumentParser):
 
 
 def _hint(word: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(word.lower(), known, n=1)
-    return f"; did you mean {close[0]}?" if close else ""
+    from tinyattn.graph.hints import near
+
+    close = near(word.lower(), known)
+    return f"; did you mean {close}?" if close else ""
 
 
 def _natural(text: str) -> int:

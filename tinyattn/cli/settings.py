@@ -8,7 +8,6 @@ The result is the table that config.toml keeps, from which a run can be put toge
     [training]  steps, batch_size, seed, …
 """
 
-import difflib
 import inspect
 from dataclasses import asdict, fields
 from importlib import import_module
@@ -17,6 +16,7 @@ from typing import Any
 
 from tinyattn import models, tasks
 from tinyattn.errors import CheckpointError, TinyattnError
+from tinyattn.graph.hints import near
 from tinyattn.train.loop import TrainingConfig
 from tinyattn.train.run import Run, command
 
@@ -188,6 +188,5 @@ def _parse(key: str, text: str, kind: type) -> Any:
 
 def hint(name: str, known: list[str], otherwise: str) -> str:
     """What to try instead of an unknown name: the nearest of the known ones, if one is near."""
-    close = difflib.get_close_matches(name.lower().replace("-", "_"), known, n=1, cutoff=0.5)
-    close = close or difflib.get_close_matches(name.lower().replace("_", "-"), known, n=1, cutoff=0.4)
-    return f"did you mean {close[0]}?" if close else otherwise
+    close = near(name.lower().replace("-", "_"), known) or near(name.lower().replace("_", "-"), known)
+    return f"did you mean {close}?" if close else otherwise

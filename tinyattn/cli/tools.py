@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import difflib
 import json
 import platform
 import shutil
@@ -20,6 +19,7 @@ from tinyattn.cli import workloads
 from tinyattn.cli.points import samples
 from tinyattn.cli.settings import UsageError
 from tinyattn.errors import TinyattnError
+from tinyattn.graph.hints import near
 from tinyattn.train.checkpoint import versions
 
 
@@ -28,10 +28,8 @@ def gradcheck(arguments: argparse.Namespace) -> int:
     table = samples()
     for name in arguments.ops:
         if name not in table:
-            close = difflib.get_close_matches(name.lower(), table, n=3, cutoff=0.5)
-            advice = (
-                f"did you mean {' or '.join(close)}?" if close else f"known are {', '.join(sorted(table))}."
-            )
+            close = near(name.lower(), table)
+            advice = f"did you mean {close}?" if close else f"known are {', '.join(sorted(table))}."
             raise UsageError(f"[gradcheck] OP must be an operation, but {name!r} was got: {advice}")
     started, outcomes = time.perf_counter(), {}
     for name in arguments.ops or table:

@@ -3,7 +3,6 @@
 A workload is a named entry: a function from a batch size to a step and its arguments.
 """
 
-import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +13,7 @@ import numpy as np
 import tinyattn as ta
 from tinyattn import models
 from tinyattn.errors import TinyattnError
+from tinyattn.graph.hints import near
 from tinyattn.runtime.function import Function
 from tinyattn.tasks.batching import Batch
 from tinyattn.train.loop import TrainingConfig
@@ -95,8 +95,8 @@ def get(name: str) -> Entry:
     """The workload of a model. Raises TinyattnError, with the nearest name, for one that there is none of."""
     wanted = name.lower().replace("_", "-")
     if wanted not in WORKLOADS:
-        close = difflib.get_close_matches(wanted, WORKLOADS, n=1, cutoff=0.4)
-        advice = f"did you mean {close[0]}?" if close else "choose one of these."
+        close = near(wanted, WORKLOADS)
+        advice = f"did you mean {close}?" if close else "choose one of these."
         raise TinyattnError(
             f"[bench] the model must be one of {', '.join(WORKLOADS)}, but {name!r} was got: {advice}"
         )

@@ -6,12 +6,12 @@ models.Bahdanau(config)    the class itself
 """
 
 import builtins
-import difflib
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
 from tinyattn.errors import TinyattnError
+from tinyattn.graph.hints import near
 
 
 @dataclass(frozen=True)
@@ -79,8 +79,8 @@ def get(name: str) -> Entry:
         if wanted in (entry.name, entry.class_name.lower()):
             return entry
     names = [entry.name for entry in MODELS]
-    close = difflib.get_close_matches(wanted, names, n=1, cutoff=0.4)
-    suggestion = f"did you mean {close[0]}?" if close else "see `tinyattn models`."
+    close = near(wanted, names)
+    suggestion = f"did you mean {close}?" if close else "see `tinyattn models`."
     raise TinyattnError(
         f"[models] the model must be one of {', '.join(names)}, but {name!r} was got: {suggestion}"
     )

@@ -9,7 +9,6 @@ task is imported when it is asked for, and not before.
 """
 
 import builtins
-import difflib
 import inspect
 from dataclasses import dataclass
 from importlib import import_module
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tinyattn.errors import DataError
+from tinyattn.graph.hints import near
 
 if TYPE_CHECKING:
     from tinyattn.tasks.translation import TranslationTask
@@ -53,8 +53,8 @@ def get(name: str, data: str | Path | None = None, seed: int = 0, **options) -> 
     entry = next((entry for entry in TASKS if entry.name == name), None)
     if entry is None:
         names = [entry.name for entry in TASKS]
-        close = difflib.get_close_matches(str(name).lower().replace("_", "-"), names, n=1, cutoff=0.4)
-        suggestion = f"did you mean {close[0]}?" if close else "see `tinyattn tasks`."
+        close = near(str(name).lower().replace("_", "-"), names)
+        suggestion = f"did you mean {close}?" if close else "see `tinyattn tasks`."
         raise DataError(
             f"[tasks] the task must be one of {', '.join(names)}, but {name!r} was got: {suggestion}"
         )
