@@ -151,3 +151,22 @@ def test_what_cannot_be_loaded_changes_nothing(tmp_path):
     refused(path, model)
     with pytest.raises(ta.TinyattnError, match="module"):
         ta.save(path, optimizer)
+
+
+def test_a_function_sees_its_model_in_another_type():
+    model = nn.Linear(3, 2)
+    optimizer = ta.optim.SGD(model.parameters(), lr=0.1)
+    forward = ta.function(lambda x: model(x))
+    step = ta.function(lambda x: optimizer.minimize(model(x).sum()))
+    x = _f32(4, 3)
+    before = forward(x)
+    step(x)
+    model.to(np.float64)
+    weight = model.weight.numpy()
+    with pytest.raises(ta.TinyattnError, match="another model"):
+        step(x)
+    np.testing.assert_array_equal(model.weight.numpy(), weight)
+    found = forward(x)
+    assert found.dtype == np.float64 and not np.allclose(found, before)
+    np.testing.assert_array_equal(found, model(ta.tensor(x)).numpy())
+    assert forward.graph(x) is forward.graph(x)

@@ -20,18 +20,28 @@ from tinyattn.graph.interop import Values
 from tinyattn.graph.op import OPS, Op, check_operands
 from tinyattn.graph.types import DTYPES, FLOAT32, SHORT, Shape, Type, as_array, as_dtype, fail, is_float
 
+retirements = 0
+"""How many leaves have been replaced by others so far."""
+
 
 class Storage:
     """Memory that a leaf owns, alone: a C-contiguous array and a count of how often it was overwritten; and
     ``promises`` of values that are still to be computed from what it holds now.
     """
 
-    __slots__ = ("array", "version", "promises", "__weakref__")
+    __slots__ = ("array", "version", "promises", "retired", "__weakref__")
 
     def __init__(self, array: np.ndarray):
         self.array = array
         self.version = 0
         self.promises: list[Any] = []
+        self.retired = False
+
+    def retire(self) -> None:
+        """Note that a leaf of another element type has taken the place of this one in its module."""
+        global retirements
+        self.retired = True
+        retirements += 1
 
     def keep_promises(self) -> None:
         """Compute what was promised, before the memory changes."""

@@ -152,7 +152,8 @@ class Module:
     def to(self, dtype: Any) -> "Module":
         """Give every floating-point parameter and buffer another element type, float32 or float64.
 
-        They are new leaves afterwards: make optimizers later.
+        They are new leaves afterwards: make optimizers later. Compiled functions that read the old ones are
+        traced again.
         """
         wanted = as_dtype(dtype, "to")
         if not is_float(wanted):
@@ -164,6 +165,7 @@ class Module:
                     if value not in changed:
                         make = parameter if value.op.name == "parameter" else tensor
                         changed[value] = make(value.numpy().astype(wanted), name=value.name)
+                        value.storage.retire()
                     object.__setattr__(module, name, changed[value])
         return self
 

@@ -134,7 +134,7 @@ class Optimizer:
             and set(topological([loss])).isdisjoint(self.parameters)
         ):
             must = "the loss must depend on a parameter of the optimizer"
-            hint = "Make the optimizer from the model that is trained, after any .copy() of it."
+            hint = "Make the optimizer from the model that is trained, after any .copy() or .to() of it."
             fail(
                 errors.TinyattnError,
                 self._name,
