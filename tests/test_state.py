@@ -170,3 +170,23 @@ def test_a_function_sees_its_model_in_another_type():
     assert found.dtype == np.float64 and not np.allclose(found, before)
     np.testing.assert_array_equal(found, model(ta.tensor(x)).numpy())
     assert forward.graph(x) is forward.graph(x)
+
+
+# Values beside the way.
+
+
+def test_a_gradient_by_what_lies_beside_the_way_is_refused():
+    q, v = ta.tensor(np.ones((1, 3, 4), np.float32)), ta.tensor(np.ones((1, 3, 2), np.float32))
+    out, weights = ta.attention(q, q, v, return_weights=True)
+    with pytest.raises(ta.TinyattnError, match="lies beside the way to it"):
+        ta.grad(out.sum(), weights)
+    right = ta.grad((weights @ v).sum(), weights)  # from the weights it has one
+    np.testing.assert_allclose(right.numpy(), np.full((1, 3, 3), 2.0), rtol=1e-6)
+    np.testing.assert_array_equal(ta.grad(out.sum(), ta.tensor([1.0])).numpy(), [0])  # a leaf's is zero
+
+
+def test_second_derivatives_of_linear_functions_are_zero():
+    w, x = ta.parameter([2.0, 3.0]), ta.tensor([1.0, 4.0])
+    inside = x * 2
+    slope = ta.grad((w * inside).sum(), inside)
+    np.testing.assert_array_equal(ta.grad((slope * slope).sum(), inside).numpy(), [0, 0])

@@ -419,7 +419,10 @@ def test_corrupt_file_wherever_a_byte_is_wrong(folder):
         ),
         (gzip.compress(b"fine\nEin M\xe4dchen\n", mtime=0), "be UTF-8 text, but byte 0xe4 was got in line 2"),
         (gzip.compress(b"one\n\nthree\n", mtime=0), "hold one sentence a line, but line 2 is empty"),
-        (gzip.compress("one\n\u00a0\nthree\n".encode(), mtime=0), "hold one sentence a line, but line 2 is empty"),
+        (
+            gzip.compress("one\n\u00a0\nthree\n".encode(), mtime=0),
+            "hold one sentence a line, but line 2 is empty",
+        ),
         (gzip.compress("\ufeff".encode(), mtime=0), "hold one sentence a line, but it is empty"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",  # (packed bytes hold the time)

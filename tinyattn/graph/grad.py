@@ -98,7 +98,8 @@ def grad(y: Tensor, xs=None):
     """Gradient of the scalar ``y`` with respect to ``xs`` (a Tensor, or a list or tuple of them), as Tensors
     of the same shapes.
 
-    Where ``y`` doesn't depend on an x the gradient is zeros. Raises ShapeError if ``y`` isn't a scalar,
+    Where ``y`` doesn't depend on an x the gradient is zeros; but TinyattnError is raised for an x that is made of the
+    same leaves as ``y`` and not on the way from them to it. Raises ShapeError if ``y`` isn't a scalar,
     DTypeError for integer tensors, and TinyattnError if an operation on the way has no derivative. Second
     and higher orders: apply ``grad`` to the result.
     """
@@ -127,8 +128,23 @@ def grad(y: Tensor, xs=None):
     for value in (y, *leaves):
         _check_float("grad", value)
     found = pull_back({y: constant(1, y.dtype)}, leaves)
+    _check_on_the_way(y, [x for x, g in zip(leaves, found, strict=True) if g is None and x.inputs])
     result = [zeros_like(leaf) if g is None else g for leaf, g in zip(leaves, found, strict=True)]
     return result[0] if single else type(xs)(result) if isinstance(xs, (list, tuple)) else result
+
+
+def _check_on_the_way(y: Tensor, aside: Sequence[Tensor]) -> None:
+    """Values that ``y`` is made beside, not of (the weights that a fused attention returns): zeros would mislead."""
+    below = {n for n in topological([y]) if not n.inputs and n.op.name != "constant"} if aside else set()
+    for x in aside:
+        if not below.isdisjoint(topological([x])):
+            fail(
+                errors.TinyattnError,
+                "grad",
+                "the output must depend on what it is differentiated by",
+                f"{x!r} lies beside the way to it: both are made of the same leaves",
+                "Compute the output from it (of attention: weights @ values), or differentiate by leaves.",
+            )
 
 
 def _check_float(op: str, value: Tensor) -> None:
