@@ -1,7 +1,7 @@
 """Rows of the op table: operations on whole arrays (shapes, reductions, products, indices, randomness)."""
 
 import numpy as np
-from op_sample import Row, apart, fixed, flags, integers, positive, real, sample
+from op_sample import Row, apart, fixed, flags, integers, ours, positive, real, sample
 from scipy import special
 
 import tinyattn as ta
@@ -147,7 +147,12 @@ SHAPE_ROWS = [
         ],
     ),
     Row("arange", lambda bounds: ta.arange(*bounds), lambda bounds: np.arange(*bounds),
-        [sample(bounds=(5,)), sample(bounds=(2, 9, 3)), sample(bounds=(4, 4))], constant="no inputs"),
+        [sample(bounds=(5,)), sample(bounds=(2, 9, 3)), sample(bounds=(4, 4)), sample(bounds=(9, 2, -3)), sample(bounds=(-2, 5))], constant="no inputs",
+        errors=[(lambda: ta.arange(0, INF), ShapeError, "[arange] start, stop and step must be finite, but (0, inf, 1) was got.")]),
+    Row("arange of fractions", lambda bounds, **attrs: (ta.arange(*bounds, **attrs) * 1000 + 0.5).astype(np.int64),
+        lambda bounds, **attrs: (np.arange(*bounds, **attrs) * 1000 + 0.5).astype(np.int64),
+        [sample(bounds=(5.0,)), sample(bounds=(0, 1, 0.125)), sample(bounds=(1, 0, -0.3)), sample(bounds=(2.5, 2)),
+         sample(bounds=(0.1, -7.9, -4.0), dtype=np.int64), sample(bounds=(0, 3), dtype=np.float64)], constant="no inputs"),
     Row("full", lambda **a: ta.full(**a, dtype=np.int32), lambda shape, value: np.full(shape, value), [sample(shape=(2, 3), value=7)], constant="no inputs"),
     Row("zeros", lambda shape: ta.zeros(shape, np.int64), np.zeros, [sample(shape=(2, 3)), sample(shape=(0,))], constant="no inputs"),
     Row("ones", lambda shape: ta.ones(shape, np.int64), np.ones, [sample(shape=(2, 3)), sample(shape=())], constant="no inputs"),
@@ -201,6 +206,7 @@ _DISTINCT = [
     sample(apart(3, 4)), sample(apart(3, 4), axis=0), sample(apart(2, 3, 4), axis=1, keepdims=True), sample(apart(2, 3, 4), axis=(0, -1)),
     sample(apart(1, 5), axis=0),
 ]  # fmt: skip
+_KEPT = [sample(apart(3, 4), axis=1, keepdims=True), sample(apart(2, 3, 4), keepdims=True)]
 _SPREAD = [[1.0, NAN, 2.0], [INF, 1.0, -INF], [INF, 2.0, 3.0], [-INF, -INF, -INF], [0.0, -0.0, -1.0]]
 _SPECIAL = [sample(fixed(_SPREAD), axis=1), sample(fixed(_SPREAD), axis=0)]
 
@@ -268,9 +274,9 @@ REDUCE_ROWS = [
         lambda x, axes, keepdims=False: np.sum(x * x, axis=axes, keepdims=keepdims),
         [sample(real(3, 4), axes=(0, 1)), sample(real(3, 70), axes=(1,)), sample(real(3, 4), axes=(0,)), sample(real(2, 3, 4), axes=(1,), keepdims=True),
          sample(real(0, 3), axes=(0, 1)), sample(real(70001), axes=(0,))], constant="it exists only in compiled programs", tolerance=20),
-    Row("argmax", ta.argmax, _whole(np.argmax), [sample(apart(3, 4)), sample(apart(3, 4), axis=0), sample(apart(2, 70), axis=-1)], constant="integers",
+    Row("argmax", ta.argmax, _whole(np.argmax), [sample(apart(3, 4)), sample(apart(3, 4), axis=0), sample(apart(2, 70), axis=-1), *_KEPT], constant="integers",
         errors=[_axis_error("argmax"), _empty_error("argmax", "the axis")], special=_SPECIAL),
-    Row("argmin", ta.argmin, _whole(np.argmin), [sample(apart(3, 4)), sample(apart(3, 4), axis=0), sample(apart(2, 70), axis=-1)], constant="integers",
+    Row("argmin", ta.argmin, _whole(np.argmin), [sample(apart(3, 4)), sample(apart(3, 4), axis=0), sample(apart(2, 70), axis=-1), *_KEPT], constant="integers",
         errors=[_axis_error("argmin"), _empty_error("argmin", "the axis")], special=_SPECIAL),
     Row("cumsum", ta.cumsum, lambda x, axis=0, reverse=False: np.flip(np.cumsum(np.flip(x, axis), axis), axis) if reverse else np.cumsum(x, axis),
         [sample(real(4, 3)), sample(real(3, 4), axis=1, reverse=True), sample(real(2, 5, 3), axis=1), sample(real(0, 2)), sample(integers(9, 6))],
@@ -301,7 +307,13 @@ PRODUCT_ROWS = [
          sample(real(3, 4), subscripts="ij->ji"), sample(real(3), real(4), subscripts="i,j->ij"), sample(real(3, 4), subscripts="ij->j"),
          sample(real(2, 3), real(3, 4), real(4, 2), subscripts="ij,jk,kl->il"), sample(real(2, 3), real(3, 4), subscripts="ij , jk"),
          sample(real(2, 3, 4), real(4, 3), subscripts="abc,cb->a"), sample(real(0, 3), real(3, 2), subscripts="ij,jk->ik"),
-         sample(real(2, 3), real(2, 3), subscripts="ij,ij->ij")],
+         sample(real(2, 3), real(2, 3), subscripts="ij,ij->ij"),
+         sample(real(2, 3, 4), real(2, 4, 5), subscripts="...ij,...jk->...ik"), sample(real(5, 2, 3, 4), real(2, 4, 5), subscripts="...ij,...jk"),
+         sample(real(5, 1, 3, 4), real(2, 3), subscripts="...ij,...i->j..."), sample(real(3, 3, 2), subscripts="ii...->...i"),
+         sample(real(2, 3), real(3), real(4, 1, 3), subscripts="...,...i,a...->a..."), sample(real(3), subscripts="..."), sample(real(), real(3), subscripts="...,i->i..."),
+         ours(real(1, 3), real(4, 3), subscripts="ij,ij->i"), ours(real(2, 1), real(3, 4), subscripts="ij,jk->ik"),
+         sample(real(2, 3), real(3, 4), real(2, 4), subscripts="ij,jk,ik->"), sample(real(2, 3), real(3), real(3, 2), subscripts="ij,j,ji->i"),
+         sample(integers(9, 2, 3), integers(9, 3, 2), subscripts="ij,jk"), sample(real(0, 3, 2), real(3, 2), subscripts="...ij,ij->...")],
         torch=lambda t, *x, subscripts: t.einsum(subscripts.replace(" ", ""), *x),
         errors=[
             (lambda: ta.einsum("ij,jk->ik", _float(2, 3)), ShapeError,
@@ -309,6 +321,8 @@ PRODUCT_ROWS = [
             (lambda: ta.einsum("ij,jk->ik", _float(2, 3), _float(2, 3)), ShapeError,
              "[einsum] axis 'j' must have one size in all operands, but 3 and 2 were got."),
             (lambda: ta.einsum("ij->ijk", _float(2, 3)), ShapeError, "[einsum] each output letter must be an input letter, once, but 'ijk' was got."),
+            (lambda: ta.einsum("...ij->ij", _float(2)), ShapeError,
+             "[einsum] there must be one group of letters for each operand and one letter for each axis, but '...ij->ij' for shapes [(2,)] was got."),
         ]),
 ]  # fmt: skip
 

@@ -1,48 +1,62 @@
 """Rows of the op table: sorting and products."""
 
 import numpy as np
-from op_sample import Row, apart, edges, fixed, integers, real, rough, sample
+from op_sample import Row, apart, edges, fixed, flags, integers, ours, real, rough, sample
 
 import tinyattn as ta
 from tinyattn.errors import ShapeError
 
 _TIES = fixed([[2.0, 1.0, 2.0, 1.0], [0.0, 0.0, -1.0, 5.0]])
+_NANS = fixed([[1.0, np.nan, -np.inf, 0.0], [np.inf, -0.0, 0.0, np.nan], [np.nan, np.nan, 2.0, 3.0]])
 
 
 def _zeros(*shape):
     return ta.zeros(shape)
 
 
-def _topk(x, k, axis=-1):
-    order = np.argsort(-x, axis=axis, kind="stable")
-    places = np.take(order, range(k), axis=axis)
+def _argsort(x, axis=-1, descending=False):
+    """NaN last, or first if downwards; equal numbers as they come."""
+    order = np.argsort(np.flip(x, axis) if descending else x, axis, kind="stable")
+    return np.flip((x.size if axis is None else x.shape[axis]) - 1 - order, axis) if descending else order
+
+
+def _read(x, places, axis):
+    return np.take_along_axis(x.ravel() if axis is None else x, places, axis or 0 if axis is None else axis)
+
+
+def _topk(x, k, axis=-1, largest=True):
+    places = np.take(_argsort(x, axis, largest), range(k), axis=axis)
     return np.take_along_axis(x, places, axis), places
 
 
 SORTING_ROWS = [
     Row(
-        "argsort", ta.argsort, lambda x, axis=-1: np.argsort(x, axis=axis, kind="stable"),
+        "argsort", ta.argsort, _argsort,
         [sample(apart(3, 5)), sample(apart(3, 5), axis=0), sample(apart(2, 3, 4), axis=1), sample(real(0, 3)), sample(real(3, 0)), sample(apart(1)),
-         sample(integers(5, 4, 70, low=-5)), sample(integers(3, 9, dtype=np.int32)), sample(_TIES), sample(apart(400))],
-        constant="positions", special=[edges()],
+         sample(integers(5, 4, 70, low=-5)), sample(integers(3, 9, dtype=np.int32)), sample(_TIES), sample(apart(400)),
+         sample(_TIES, axis=None), sample(_TIES, descending=True), sample(flags(3, 9)), sample(flags(3, 9), descending=True)],
+        constant="positions", special=[edges(), sample(_NANS), sample(_NANS, descending=True)],
         errors=[(lambda: ta.argsort(_zeros()), ShapeError, "[argsort] there must be an axis, but a scalar and axis -1 were got.")],
     ),
     Row(
-        "sort", ta.sort, lambda x, axis=-1: np.sort(x, axis=axis),
+        "sort", ta.sort, lambda x, axis=-1, descending=False: _read(x, _argsort(x, axis, descending), axis),
         [sample(apart(3, 5)), sample(apart(3, 5), axis=0), sample(apart(2, 3, 4), axis=1), sample(real(0, 3)), sample(apart(1)), sample(apart(130)),
-         sample(integers(5, 4, 70, low=-5)), rough(_TIES)],
-        torch=lambda t, x, axis=-1: t.sort(x, dim=axis, stable=True)[0], special=[edges()],
+         sample(integers(5, 4, 70, low=-5)), rough(_TIES), ours(apart(2, 3), axis=None), sample(apart(3, 5), axis=0, descending=True), sample(flags(9))],
+        torch=lambda t, x, axis=-1, descending=False: t.sort(x, dim=axis, stable=True, descending=descending)[0],
+        special=[edges(), sample(_NANS), sample(_NANS, descending=True)],
         errors=[(lambda: ta.sort(_zeros(2), axis=1), ShapeError, "[sort] the axis must be an integer from -1 to 0, but 1 was got.")],
     ),
     Row(
         "topk", ta.topk, _topk,
-        [sample(apart(3, 5), k=2), sample(apart(3, 5), k=3, axis=0), sample(apart(6), k=6), sample(apart(6), k=0), rough(_TIES, k=3)],
-        torch=lambda t, x, k, axis=-1: tuple(t.topk(x, k, dim=axis)),
+        [sample(apart(3, 5), k=2), sample(apart(3, 5), k=3, axis=0), sample(apart(6), k=6), sample(apart(6), k=0), rough(_TIES, k=3), rough(_NANS, k=3),
+         sample(apart(3, 5), k=2, largest=False), rough(_NANS, k=3, axis=0, largest=False)],
+        torch=lambda t, x, k, axis=-1, largest=True: tuple(t.topk(x, k, dim=axis, largest=largest)),
         errors=[(lambda: ta.topk(_zeros(3), 4), ShapeError, "[topk] k must lie in 0..3, the size of axis 0, but 4 was got.")],
     ),
     Row(
         "cumprod", ta.cumprod, lambda x, axis=0: np.cumprod(x, axis),
-        [sample(real(5)), sample(real(3, 4), axis=1), sample(fixed([2.0, 0.0, 3.0, 0.0, 4.0])), sample(real(0, 2)), sample(integers(4, 3, 3))],
+        [sample(real(5)), sample(real(3, 4), axis=1), sample(fixed([2.0, 0.0, 3.0, 0.0, 4.0])), sample(real(0, 2)), sample(real(1)), sample(integers(4, 3, 3)), sample(integers(4, 9, low=-3, dtype=np.int32)),
+         sample(flags(4)), sample(fixed([[0.0, 0.0, 2.0], [1.0, 0.0, 0.0]]), axis=1)],
         torch=lambda t, x, axis=0: t.cumprod(x, axis),
         errors=[(lambda: ta.cumprod(_zeros(2), 1), ShapeError, "[cumprod] the axis must be an integer from -1 to 0, but 1 was got.")],
     ),
@@ -56,6 +70,8 @@ SORTING_ROWS = [
         errors=[
             (lambda: ta.tensordot(_zeros(2, 3), _zeros(4, 3)), ShapeError, "[tensordot] the axes that are summed over must agree, but [2, 3] and [4, 3] were got."),
             (lambda: ta.tensordot(_zeros(2), _zeros(2), 2), ShapeError, "[tensordot] axes must lie in 0..1, or be two lists, but 2 was got."),
+            (lambda: ta.tensordot(_zeros(2), _zeros(2), ([0], [0, 0])), ShapeError, "[tensordot] axes must be a number, or two lists of as many axes, but ([0], [0, 0]) was got."),
+            (lambda: ta.tensordot(_zeros(2, 2), _zeros(2, 2), ([0, -2], [0, 1])), ShapeError, "[tensordot] each axis must be named once, but (0, -2) was got."),
         ],
     ),
 ]  # fmt: skip

@@ -169,7 +169,12 @@ ELEMENTWISE_ROWS = [
     _binary("power", _power, left=positive, torch="pow"),
     _unary("floor", np.floor, constant=STEP, torch="floor"),
     _unary("ceil", np.ceil, constant=STEP, torch="ceil"),
-    _unary("round", np.round, constant=STEP, torch="round"),
+    _unary(
+        "round", lambda x, decimals=0: np.round(x, decimals), sample(real(3, 4)), sample(real()), sample(real(0, 3)), sample(real(2, 5), decimals=2),
+        sample(fixed([15.0, 25.0, -25.0, 149.0, 1e5]), decimals=-1), sample(integers(999, 3, 4, low=-999), decimals=-2), sample(integers(99, 4), decimals=3),
+        sample(fixed(np.array([5, 15, 25, -5, -15, 2**31 - 8], np.int32)), decimals=-1), constant=STEP, torch=lambda t, x, decimals=0: t.round(x, decimals=decimals)
+        if x.is_floating_point() else x.double().div(10.0**-decimals).round().mul(10.0**-decimals),
+    ),
     _binary(
         "floor_divide", _integer_safe(np.floor_divide, 0), sample(real(3, 4), positive(4)), _NUMBERS, sample(real(0, 2), real(2)),
         constant=STEP, special=(),

@@ -26,6 +26,7 @@ LARGE = [
     (lambda x: [ta.tanh(x) * x, x.T * 2.0], [real(130, 165)]),
     (lambda a, b: [ta.concat([a, b], 1)], [real(300, 40), real(300, 41)]),
     (lambda x: [ta.sum(x, 1), ta.argmax(x, 1), ta.argmin(x, 1), ta.cumsum(x, 1)], [real(100, 300)]),
+    (lambda x: [ta.sort(x, 1), ta.topk(x, 3)[0]], [real(100, 300)]),
     (lambda x: [ta.sum(x, 0), ta.cumsum(x, 0), ta.max(x, 0)], [real(3, 1100)]),
     (lambda a, b: [a @ b], [real(300, 70), real(70, 290)]),
     (lambda a, b: [a @ b], [real(8, 70, 70), real(8, 70, 70)]),

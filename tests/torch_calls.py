@@ -343,13 +343,16 @@ def _softplus(x, beta=1, threshold=20):
 
 def _sort(x, *rest, descending=False, stable=False, **keywords):
     keywords = dict(zip(("axis", "descending"), rest, strict=False)) | _axes(keywords)
-    descending = keywords.pop("descending", descending)
-    axis = keywords.get("axis", -1)
     if not x.ndim:
         raise Absent("an axis of a scalar")
-    if descending:
-        raise Absent("sorting downwards")
-    return ta.sort(x, axis=axis), ta.argsort(x, axis=axis)
+    keywords.setdefault("descending", descending)
+    return ta.sort(x, **keywords), ta.argsort(x, **keywords)
+
+
+def _repeat_interleave(x, repeats, dim=None, output_size=None):
+    if isinstance(repeats, ta.Tensor):
+        repeats = repeats.tolist() if repeats.ndim else int(repeats)
+    return ta.repeat(x, repeats, axis=dim if x.ndim else None)
 
 
 def _norm(x, p="fro", dim=None, keepdim=False, dtype=None):
@@ -448,9 +451,9 @@ def _one_hot(indices, num_classes=-1):
 
 
 def _topk(x, k, dim=-1, largest=True, sorted=True):
-    if not largest or not x.ndim:
-        raise Absent("the least")
-    return tuple(ta.topk(x, k, axis=dim))
+    if not x.ndim:
+        raise Absent("an axis of a scalar")
+    return tuple(ta.topk(x, k, axis=dim, largest=largest))
 
 
 def _cumulative(name):
@@ -546,6 +549,7 @@ CALLS = {
     "cumsum": _cumulative("cumsum"), "cumprod": _cumulative("cumprod"),
     "sort": _sort, "msort": lambda x: ta.sort(x, axis=0) if x.ndim else x,
     "argsort": lambda x, dim=-1, descending=False, stable=False: _sort(x, dim, descending)[1], "topk": _topk,
+    "repeat_interleave": _repeat_interleave, "isclose": same("isclose"), "allclose": same("allclose"),
     "norm": _norm, "linalg.vector_norm": _vector_norm,
     "softmax": _softmax("softmax"), "log_softmax": _softmax("log_softmax"),
     "nn.functional.cross_entropy": _cross_entropy, "nn.functional.mse_loss": _loss("mse_loss"),

@@ -17,7 +17,7 @@ from tinyattn import errors
 from tinyattn.graph.op import ZERO, Op, register
 from tinyattn.graph.operands import common_operands, number_operands, real_operands
 from tinyattn.graph.tensor import Tensor, as_tensor, constant_value, make
-from tinyattn.graph.types import BOOL, FLOAT32, Type, as_dtype, broadcast, fail, is_float
+from tinyattn.graph.types import BOOL, FLOAT32, FLOAT64, INT64, Type, as_dtype, broadcast, fail, is_float
 
 _BROUGHT = {"float": real_operands, "number": number_operands, "bool": common_operands}
 
@@ -271,18 +271,27 @@ ceil = _whole("ceil", np.ceil, "⌈{0}⌉", lambda a: a - np.round(a))
 _to_whole = _whole("round", np.round, "round({0})", lambda a: a - np.floor(a) - 0.5)
 
 
+_MOST_DECIMALS = {FLOAT32: 37, FLOAT64: 307}
+"""So that 10^decimals is a number of the type (of integers: 18)."""
+
+
 def round(x, decimals: int = 0) -> Tensor:
     """``x`` rounded to ``decimals`` digits behind the point (before it, if negative), halves to the even digit."""
-    if decimals == 0:
-        return _to_whole(x)
     x = as_tensor(x)
-    if not is_float(x.dtype) and decimals > 0:
-        return x
-    scale = 10.0 ** builtins.abs(decimals)
+    if decimals == 0 or (not is_float(x.dtype) and decimals > 0):
+        return _to_whole(x)
+    most = _MOST_DECIMALS.get(x.dtype, 18)
+    if builtins.abs(decimals) > most:
+        fail(errors.TinyattnError, "round", f"decimals must lie in −{most}..{most}", f"{decimals} was got")
+    scale = 10 ** builtins.abs(decimals)
     if decimals > 0:
-        return _to_whole(x * scale) / scale
-    rounded = _to_whole(x / scale) * scale
-    return rounded if is_float(x.dtype) else cast(rounded, x.dtype)
+        return _to_whole(x * float(scale)) / float(scale)
+    if is_float(x.dtype):
+        return _to_whole(x / float(scale)) * float(scale)
+    whole = cast(x, INT64)
+    tens, rest = floor_divide(whole, scale), mod(whole, scale)
+    up = logical_or(2 * rest > scale, logical_and(equal(2 * rest, scale), equal(mod(tens, 2), 1)))
+    return cast((tens + cast(up, INT64)) * scale, x.dtype)
 
 
 def _floor_divide(a, b):

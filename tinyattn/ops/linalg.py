@@ -1,4 +1,4 @@
-"""Matrix products: ``matmul`` and ``einsum``.
+"""Matrix products: ``matmul`` and ``dot``.
 
 C = A·B has the cotangents Ā = C̄·Bᵀ and B̄ = Aᵀ·C̄. Leading axes are a batch and broadcast; transposes cost
 nothing, as the kernel takes any strides.
@@ -11,13 +11,12 @@ import numpy as np
 from tinyattn import errors
 from tinyattn.graph.op import OPS, ZERO, NotDifferentiable, Op, register
 from tinyattn.graph.operands import number_operands
-from tinyattn.graph.tensor import Tensor, as_tensor, make
+from tinyattn.graph.tensor import Tensor, make
 from tinyattn.graph.types import FLOAT32, INT64, SHORT, Type, broadcast, fail, is_float
 from tinyattn.kernels import blocking
 from tinyattn.ops.elementwise import cast
 from tinyattn.ops.hand import bits
-from tinyattn.ops.reduce import sum
-from tinyattn.ops.shape import broadcast_to, reshape, swap_last, transpose
+from tinyattn.ops.shape import reshape, swap_last, transpose
 from tinyattn.runtime.moves import coalesce
 
 
@@ -54,18 +53,18 @@ def matmul(a, b) -> Tensor:
         # Rows of a small table, many times over: multiply the table once and take rows of the product. The
         # same numbers with less work.
         table, indices = looked_up
-        c = make("take", _product(table, b), indices, axis=0)
+        c = make("take", product(table, b), indices, axis=0)
     elif b.ndim == 2 and a.ndim > 2:  # one matrix for the whole batch: a single large product
         rows = reshape(a, (math.prod(a.shape[:-1]), a.shape[-1]))
-        c = reshape(_product(rows, b), (*a.shape[:-1], b.shape[-1]))
+        c = reshape(product(rows, b), (*a.shape[:-1], b.shape[-1]))
     else:
-        c = _product(a, b)
+        c = product(a, b)
     if left:
         c = reshape(c, (*c.shape[:-2], c.shape[-1]))
     return reshape(c, c.shape[:-1]) if right else c
 
 
-def _product(a: Tensor, b: Tensor) -> Tensor:
+def product(a: Tensor, b: Tensor) -> Tensor:
     """a·b of matrices of one type."""
     if is_float(a.dtype):
         return make("matmul", a, b)
@@ -285,116 +284,3 @@ _affine("affine_sigmoid", "σ({0}·{1} + {2})", "sigmoid")
 def dot(a, b) -> Tensor:
     """Inner product of two vectors."""
     return matmul(a, b)
-
-
-def einsum(subscripts: str, *operands) -> Tensor:
-    """Einstein summation over one or more operands, e.g. ``einsum("bik,bjk->bij", q, k)``; explicit or
-    implicit output; ``...`` stands for axes that broadcast, and an axis of size 1 is repeated.
-
-    Computed pairwise from the left, each pair as a transposed matrix product.
-    """
-    tensors = number_operands(*operands)
-    text = _without_ellipsis(subscripts.replace(" ", ""), [x.ndim for x in tensors])
-    inputs, arrow, result = text.partition("->")
-    terms = inputs.split(",")
-    if (
-        "." in text
-        or len(terms) != len(tensors)
-        or any(len(t) != x.ndim for t, x in zip(terms, tensors, strict=False))
-    ):
-        fail(
-            errors.ShapeError,
-            "einsum",
-            "there must be one group of letters for each operand and one letter for each axis",
-            f"{subscripts!r} for shapes {[x.shape for x in tensors]} was got",
-        )
-    if not arrow:
-        spread = [c for c in _SPREAD if c in inputs]
-        alone = sorted(c for c in set(inputs) - {",", *spread} if inputs.count(c) == 1)
-        result = "".join([*spread, *alone])
-    sizes: dict[str, int] = {}
-    for term, x in zip(terms, tensors, strict=True):
-        for letter, size in zip(term, x.shape, strict=True):
-            if sizes.setdefault(letter, size) == 1:
-                sizes[letter] = size
-            if size not in (1, sizes[letter]):
-                fail(
-                    errors.ShapeError,
-                    "einsum",
-                    f"axis {letter!r} must have one size in all operands",
-                    f"{sizes[letter]} and {size} were got",
-                )
-    if any(c not in sizes for c in result) or len(set(result)) != len(result):
-        fail(
-            errors.ShapeError,
-            "einsum",
-            "each output letter must be an input letter, once",
-            f"{result!r} was got",
-        )
-    whole = [broadcast_to(x, [sizes[c] for c in t]) for x, t in zip(tensors, terms, strict=True)]
-    parts = [_diagonals(x, t) for x, t in zip(whole, terms, strict=True)]
-    x, term = parts[0]
-    for k, (y, other) in enumerate(parts[1:], start=1):
-        later = set(result).union(*(t for _, t in parts[k + 1 :]))
-        x, term = _contract(x, term, y, other, later)
-    gone = tuple(i for i, c in enumerate(term) if c not in result)
-    x, term = sum(x, gone) if gone else x, "".join(c for c in term if c in result)
-    x = cast(x, tensors[0].dtype)  # (sums of int32 are int64)
-    return transpose(x, tuple(term.index(c) for c in result)) if term != result else x
-
-
-_SPREAD = "αβγδεζηθικλμνξοπρστυφχψω"
-"""Letters for the axes that an ellipsis stands for."""
-
-
-def _without_ellipsis(text: str, ranks: list[int]) -> str:
-    """``...`` as letters of its own, the last ones of a common list, so that they broadcast from the right."""
-    inputs, arrow, result = text.partition("->")
-    terms = inputs.split(",")
-    counts = [
-        rank - (len(term) - 3) if "..." in term else 0 for term, rank in zip(terms, ranks, strict=False)
-    ]
-    most = max(counts, default=0)
-    letters = _SPREAD[:most]
-    if most > len(_SPREAD) or min(counts, default=0) < 0:
-        return text
-    filled = [t.replace("...", letters[most - n :]) for t, n in zip(terms, counts, strict=False)]
-    return ",".join([*filled, *terms[len(counts) :]]) + arrow + result.replace("...", letters)
-
-
-def _diagonals(x: Tensor, term: str) -> tuple[Tensor, str]:
-    """Replace a letter that repeats within one operand by the diagonal."""
-    for letter in dict.fromkeys(term):
-        while term.count(letter) > 1:
-            i = term.index(letter)
-            j = term.index(letter, i + 1)
-            size = x.shape[i]
-            shape = tuple(size if a in (i, j) else 1 for a in range(x.ndim))
-            x = sum(x * reshape(cast(as_tensor(np.eye(size)), x.dtype), shape), axis=j)
-            term = term[:j] + term[j + 1 :]
-    return x, term
-
-
-def _contract(x: Tensor, left: str, y: Tensor, right: str, keep: set[str]) -> tuple[Tensor, str]:
-    """Σ over the letters that both have and nobody needs later, as one batched matrix product."""
-    only_x = [c for c in left if c not in right and c not in keep]
-    only_y = [c for c in right if c not in left and c not in keep]
-    if only_x:
-        x, left = sum(x, tuple(left.index(c) for c in only_x)), "".join(c for c in left if c not in only_x)
-    if only_y:
-        y, right = sum(y, tuple(right.index(c) for c in only_y)), "".join(c for c in right if c not in only_y)
-    batch = [c for c in left if c in right and c in keep]
-    inner = [c for c in left if c in right and c not in keep]
-    rows, columns = [c for c in left if c not in right], [c for c in right if c not in left]
-    size = dict(zip(left + right, x.shape + y.shape, strict=True))
-
-    def group(*letters):
-        return math.prod(size[c] for c in letters)
-
-    a = transpose(x, tuple(left.index(c) for c in batch + rows + inner))
-    b = transpose(y, tuple(right.index(c) for c in batch + inner + columns))
-    a = reshape(a, (group(*batch), group(*rows), group(*inner)))
-    b = reshape(b, (group(*batch), group(*inner), group(*columns)))
-    c = _product(a, b) if inner else a * b
-    letters = "".join(batch + rows + columns)
-    return reshape(c, tuple(size[c] for c in letters)), letters

@@ -4,7 +4,7 @@ from tinyattn.graph.grad import backward
 from tinyattn.graph.tensor import Tensor
 from tinyattn.graph.types import BOOL, is_float
 from tinyattn.ops import elementwise as e
-from tinyattn.ops import index, linalg, rearrange, reduce, shape, statistics, triangles
+from tinyattn.ops import index, linalg, products, rearrange, reduce, shape, sorting, statistics, triangles
 from tinyattn.ops.checked import checked
 
 _OPERATORS = {
@@ -71,6 +71,9 @@ for _name, _function in {
     "argmax": reduce.argmax,
     "argmin": reduce.argmin,
     "cumsum": reduce.cumsum,
+    "cumprod": products.cumprod,
+    "sort": sorting.sort,
+    "argsort": sorting.argsort,
     "reshape": shape.reshape,
     "transpose": shape.transpose,
     "squeeze": shape.squeeze,

@@ -3,11 +3,13 @@
 import math
 from collections.abc import Sequence
 
+import numpy as np
+
 from tinyattn import errors
 from tinyattn.graph.operands import number_operands
 from tinyattn.graph.scan import scan
 from tinyattn.graph.tensor import Tensor
-from tinyattn.graph.types import INT64, fail, is_float, normalize_axis
+from tinyattn.graph.types import INT64, fail, is_float, normalize_axes, normalize_axis
 from tinyattn.ops.elementwise import cast
 from tinyattn.ops.linalg import matmul
 from tinyattn.ops.rearrange import moveaxis
@@ -25,16 +27,19 @@ def tensordot(a, b, axes: int | Sequence = 2) -> Tensor:
     that are left come in the order of a, then of b. NumPy's tensordot.
     """
     a, b = number_operands(a, b)
-    if isinstance(axes, int):
+    if isinstance(axes, (int, np.integer)):
         if not 0 <= axes <= min(a.ndim, b.ndim):
             must = f"axes must lie in 0..{min(a.ndim, b.ndim)}, or be two lists"
             fail(errors.ShapeError, "tensordot", must, f"{axes} was got")
         left, right = tuple(range(a.ndim - axes, a.ndim)), tuple(range(axes))
     else:
-        pair = [(x,) if isinstance(x, int) else tuple(x) for x in axes]
+        several = isinstance(axes, (tuple, list))
+        pair = [x if isinstance(x, (tuple, list)) else (x,) for x in axes] if several else []
         if len(pair) != 2 or len(pair[0]) != len(pair[1]):
             must = "axes must be a number, or two lists of as many axes"
             fail(errors.ShapeError, "tensordot", must, f"{axes!r} was got")
+        for part, x in zip(pair, (a, b), strict=True):
+            normalize_axes("tensordot", part, x.ndim)  # (each once)
         left = tuple(normalize_axis("tensordot", k, a.ndim) for k in pair[0])
         right = tuple(normalize_axis("tensordot", k, b.ndim) for k in pair[1])
     if [a.shape[k] for k in left] != [b.shape[k] for k in right]:
@@ -51,7 +56,9 @@ def tensordot(a, b, axes: int | Sequence = 2) -> Tensor:
 
 
 def cumprod(x, axis: int = 0) -> Tensor:
-    """Running products along ``axis``: y_i = x_0 · … · x_i. A loop, whose derivatives hold at zeros, too."""
+    """Running products along ``axis``: y_i = x_0 · … · x_i (of integers, int64). A loop, whose derivatives
+    hold at zeros, too.
+    """
     (x,) = number_operands(x)
     x = x if is_float(x.dtype) else cast(x, INT64)
     rows = moveaxis(x, normalize_axis("cumprod", axis, x.ndim), 0)

@@ -6,6 +6,7 @@ The first four are *views*: they compile to no kernel, only to other strides ove
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -365,14 +366,14 @@ def arange(start: float, stop: float | None = None, step: float = 1, dtype=None)
     """
     from tinyattn.graph.tensor import constant
 
-    given = [start, step] if stop is None else [start, stop, step]
+    given: tuple[Any, Any, Any] = (0 if stop is None else start, start if stop is None else stop, step)
     if step == 0 or any(not math.isfinite(number) for number in given):
         must = "the step must not be 0" if step == 0 else "start, stop and step must be finite"
         fail(errors.ShapeError, "arange", must, f"{step if step == 0 else given!r} was got")
     if dtype is None:
         dtype = np.float32 if any(isinstance(number, (float, np.floating)) for number in given) else np.int64
     kind = as_dtype(dtype, "arange")
-    values = np.arange(0 if stop is None else start, start if stop is None else stop, step)
+    values = np.arange(*given, dtype=kind if kind.kind == "i" else None)
     return constant(values.astype(kind), kind)
 
 

@@ -13,6 +13,7 @@ from tinyattn.graph.types import INT64, Type, fail, is_float, normalize_axis
 from tinyattn.ops.elementwise import cast
 from tinyattn.ops.index import take_along_axis
 from tinyattn.ops.rearrange import moveaxis
+from tinyattn.ops.shape import reshape
 
 
 def _reference(x, *, downwards):
@@ -63,25 +64,34 @@ def _order(op: str, x: Tensor, axis: int, downwards: bool) -> Tensor:
     return moveaxis(make("order", rows, downwards=downwards), -1, axis)
 
 
-def argsort(x, axis: int = -1) -> Tensor:
-    """Positions (int64) along ``axis`` that would sort ``x``: equal numbers in the order they are in, NaN last."""
-    return _order("argsort", as_tensor(x), axis, False)
-
-
-def sort(x, axis: int = -1) -> Tensor:
-    """``x`` sorted along ``axis``, NaN last; the cotangent of each number goes back to where it was."""
+def _rows(x, axis: int | None) -> tuple[Tensor, int]:
+    """The operand and its axis; without one, the flattened operand."""
     x = as_tensor(x)
-    return take_along_axis(x, _order("sort", x, axis, False), axis)
+    return (x, axis) if axis is not None else (reshape(x, -1), 0)
 
 
-def topk(x, k: int, axis: int = -1) -> tuple[Tensor, Tensor]:
+def argsort(x, axis: int | None = -1, descending: bool = False) -> Tensor:
+    """Positions (int64) along ``axis`` (None: in the flattened ``x``) that would sort ``x``: equal numbers in the order
+    they are in, NaN last. ``descending``: the largest first, and NaN before all; equal numbers stay in order then, too.
+    """
+    x, axis = _rows(x, axis)
+    return _order("argsort", x, axis, descending)
+
+
+def sort(x, axis: int | None = -1, descending: bool = False) -> Tensor:
+    """``x`` in the order of :func:`argsort`; the cotangent of each number goes back to where it was."""
+    x, axis = _rows(x, axis)
+    return take_along_axis(x, _order("sort", x, axis, descending), axis)
+
+
+def topk(x, k: int, axis: int = -1, largest: bool = True) -> tuple[Tensor, Tensor]:
     """The ``k`` largest numbers along ``axis``, largest first (NaN before all), and their positions (int64); of equal
-    ones the first. torch's topk.
+    ones the first. Not ``largest``: the least, the least first (NaN behind all). torch's topk.
     """
     x = as_tensor(x)
     axis = normalize_axis("topk", axis, x.ndim)
     if not 0 <= k <= x.shape[axis]:
         must = f"k must lie in 0..{x.shape[axis]}, the size of axis {axis}"
         fail(errors.ShapeError, "topk", must, f"{k} was got")
-    places = _order("topk", x, axis, True)[(slice(None),) * axis + (slice(0, int(k)),)]
+    places = _order("topk", x, axis, largest)[(slice(None),) * axis + (slice(0, int(k)),)]
     return take_along_axis(x, places, axis), places
