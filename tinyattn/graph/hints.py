@@ -58,8 +58,6 @@ HABITS: dict[str, dict[str, str]] = {
             lax="ta.scan for loops, ta.where for choices", functional="ta.relu, ta.softmax, … directly",
             F="ta.relu, ta.softmax, … directly", lr_scheduler="ta.optim.schedules",
         ),
-        "save": "it is np.savez(path, **model.state_dict())",
-        "load": "it is model.load_state_dict(np.load(path))",
         **dict.fromkeys(("no_grad", "enable_grad", "inference_mode", "set_grad_enabled"), _NO_GRAD),
         **dict.fromkeys(("jit", "compile", "script"), _FUNCTION),
         **dict.fromkeys(("cuda", "device", "device_put"), _CPU),
