@@ -18,7 +18,6 @@ from tinyattn.graph.traverse import consumers, topological
 from tinyattn.graph.types import FLOAT32, FLOAT64, SHORT
 from tinyattn.kernels.chains import Chain
 from tinyattn.runtime.elementwise import may_overwrite
-from tinyattn.runtime.faults import checks_in
 from tinyattn.runtime.kinds import check_kinds
 from tinyattn.runtime.memory import Buffer, Moving, Ref, Region, full_ref
 from tinyattn.runtime.moves import emit_copy, emit_fill
@@ -393,13 +392,10 @@ def lower_graph(
     news = {
         leaf: values[v] if values[v] == emit._leaf(leaf) else kept(values[v]) for leaf, v in updates.items()
     }
-    # What an index is made of is computed before that is looked at, and so not where the leaf is.
-    early = set(topological(checks_in(topological([*outputs, *updates.values()])))) if updates else set()
     for leaf, source in news.items():
         target = emit._leaf(leaf)
         if source != target:
             count = len(emit.main.items)
             emit.copy(source, target)
-            if updates[leaf] not in early:
-                result.stores += emit.main.items[count:]
+            result.stores += emit.main.items[count:]
     return result

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tinyattn.runtime.faults import CHECK
 from tinyattn.runtime.lower import Lowered, Row
 from tinyattn.runtime.memory import Buffer, Region
 
@@ -108,10 +109,11 @@ def plan_memory(lowered: Lowered) -> MemoryPlan:
 
 
 def _store_in_leaves(lowered: Lowered, rows: list[Row], lives: dict[Buffer, Life]) -> int:
-    """Let the new value of a leaf be made where the leaf is, when nothing reads the old value later; drops
-    the copy at the end.
+    """Let the new value of a leaf be made where the leaf is, when nothing reads the old value later and all indices
+    have been looked at (a step with a wrong one updates nothing); drops the copy at the end.
     """
     position = {row: k for k, row in enumerate(rows)}
+    checked = max((position[row] for row in rows if row.kernel == CHECK), default=-1)
     readers: dict[Buffer, list[Row]] = {}
     writers: dict[Buffer, list[Row]] = {}
     for row in rows:
@@ -134,6 +136,8 @@ def _store_in_leaves(lowered: Lowered, rows: list[Row], lives: dict[Buffer, Life
         if len(made) != 1 or made[0].region is not lowered.main:
             continue
         maker = made[0]
+        if position[maker] < checked:
+            continue
         same = any(out.buffer is buffer and into.buffer is leaf for out, into in maker.in_place)
         late = [
             r

@@ -173,20 +173,22 @@ def profile(program: Any, arrays: Sequence[np.ndarray], steps: int = 10) -> Prof
     machine = measured()
     before = [leaf.storage.array.copy() for leaf in program.updates]
     call = program.bind(arrays)
-    call()  # wakes threads, fills caches
     whole, ticks = [], []
     places = call.assembly.kernel_rows()
     table = call.assembly.table
-    for _ in range(steps):
-        started = time.perf_counter()
-        call()
-        whole.append(time.perf_counter() - started)
-        table[places, 5] = 0
-        call(profile=True)
-        ticks.append(table[places, 5].copy())
+    try:
+        call()  # wakes threads, fills caches
+        for _ in range(steps):
+            started = time.perf_counter()
+            call()
+            whole.append(time.perf_counter() - started)
+            table[places, 5] = 0
+            call(profile=True)
+            ticks.append(table[places, 5].copy())
+    finally:
+        for leaf, value in zip(program.updates, before, strict=True):
+            leaf.storage.assign(value)
     call.end()
-    for leaf, value in zip(program.updates, before, strict=True):
-        leaf.storage.assign(value)
     seconds = min(ticks, key=np.sum) / machine.frequency
     phase = _phases(program)
     rows = [
