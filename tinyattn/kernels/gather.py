@@ -6,11 +6,9 @@ An array is seen as ``x[outer, n, inner]`` where the index runs over the middle 
 may meet in one row. To keep the sum's order (that of i) without locks, a tile owns a band of *result* rows
 and walks over all indices.
 
-A negative index counts from the end, once. A wrong index never leads outside an array: the row is skipped, or
-filled, and 1 is stored at the address ``error`` (unless that is 0), for the caller to report. Indices are
-32-bit (kind 0) or 64-bit (kind 1).
-
-:func:`check` looks at indices before anything is read by them, and tells of the first that is wrong.
+Both trust their indices: :func:`check` has looked at them, has counted negative ones from the end, and tells of the
+first that is wrong, so that the program ends before anything is read by it. Indices are 32-bit (kind 0) or 64-bit
+(kind 1).
 
 The kernels only move numbers, except ``scatter_add``, so 32- and 64-bit integers go through those for f32 and
 f64.
@@ -29,22 +27,6 @@ def read_index(indices, kind, i):
     return i64(indices)[i] if kind == 1 else i32(indices)[i] + 0
 
 
-@inline
-def index_at(indices, kind, i, n):
-    """Index i of ``indices``, where 0 <= index < n; −1 when it is wrong."""
-    index = read_index(indices, kind, i)
-    if index < 0:
-        index += n
-    return index if 0 <= index < n else -1
-
-
-@inline
-def _report(error):
-    """Leave word of a wrong index. Threads may meet here, all with the same number."""
-    if error != 0:
-        i64(error)[0] = 1
-
-
 def take(real):
     """``y[o, i, :] = x[o, index[i], :]``.
 
@@ -57,8 +39,6 @@ def take(real):
     5     kind of the indices: 0 for i32, 1 for i64
     6     count
     7     address of y (outer, count, inner)
-    8     bits of the number that fills y where an index is wrong
-    9     address of the error word, or 0
     ===== ============================================================
     """
     pointer, size, most_columns, rows_of = real.pointer, real.size, GATHER_COLUMNS, _rows_of_take
@@ -66,7 +46,6 @@ def take(real):
     def kernel(arguments, first, last, scratch):
         word = i64(arguments)
         n, inner, indices, kind, count = word[2], word[3], word[4], word[5], word[6]
-        filler = pointer(arguments + 8 * 8)[0]
         rows, bands = rows_of(inner), (inner + most_columns - 1) // most_columns
         for tile in range(first, last):
             column = tile % bands * most_columns
@@ -75,16 +54,11 @@ def take(real):
             past = min(start + rows, word[1] * count)
             outer, i = start // max(count, 1), start % max(count, 1)
             for row in range(start, past):
-                index = index_at(indices, kind, i, n)
+                index = read_index(indices, kind, i)
+                x = pointer(word[0] + ((outer * n + index) * inner + column) * size)
                 y = pointer(word[7] + (row * inner + column) * size)
-                if index >= 0:
-                    x = pointer(word[0] + ((outer * n + index) * inner + column) * size)
-                    for j in range(columns):
-                        y[j] = x[j]
-                else:
-                    _report(word[9])
-                    for j in range(columns):
-                        y[j] = filler
+                for j in range(columns):
+                    y[j] = x[j]
                 i += 1
                 if i == count:
                     outer, i = outer + 1, 0
@@ -105,7 +79,6 @@ def scatter_add(real):
     6     count
     7     address of dx (outer, n, inner)
     8     1: add to what is in dx; 0: to zero
-    9     address of the error word, or 0
     ===== ============================================================
     """
     pointer, size, bands_of, zero = real.pointer, real.size, _bands_of_scatter, real.type(0)
@@ -122,14 +95,12 @@ def scatter_add(real):
                 for j in range(low * inner, high * inner):
                     dx[j] = zero
             for i in range(count):
-                index = index_at(indices, kind, i, n)
+                index = read_index(indices, kind, i)
                 if low <= index < high:
                     dx = pointer(word[7] + (outer * n + index) * inner * size)
                     dy = pointer(word[0] + (outer * count + i) * inner * size)
                     for j in range(inner):
                         dx[j] += dy[j]
-                elif index < 0:
-                    _report(word[9])
 
     return kernel
 
@@ -143,7 +114,7 @@ def check(real):
     2     count
     3     n: an index is less than this,
     4     and not less than this (−n, or 0)
-    5     a number that is let through, whatever it is
+    5     a number that is let through as it is (0 if there is none: that is allowed anyway)
     6     address of y (count), of the same kind
     7     address of the fault cell: 0, or the least wrong i, plus 1
     ===== ============================================================

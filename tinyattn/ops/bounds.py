@@ -14,9 +14,6 @@ from tinyattn.graph.types import INT64, fail
 from tinyattn.kernels import tiling
 from tinyattn.runtime.faults import FAULT
 
-NOTHING = -(1 << 62)
-"""Stands for no index to be let through."""
-
 
 def within(
     op: str, what: str, indices: Tensor, size: int, negative: bool = True, ignore: int | None = None
@@ -29,6 +26,13 @@ def within(
     attrs = {"op": op, "what": what, "size": size, "negative": negative, "ignore": ignore}
     if indices.op.name == "within" and indices.attrs["size"] == size and indices.attrs["ignore"] == ignore:
         return indices
+    if not size and ignore is None and indices.size:
+        fail(
+            errors.ShapeError,
+            op,
+            f"there must be something for {what} to point to",
+            f"{indices.type} was got",
+        )
     if indices.op.name == "constant":
         value = _reference(constant_value(indices), **attrs)
         return constant(value, indices.dtype)
@@ -38,11 +42,9 @@ def within(
 
 
 def _fail(index, *, op, what, size, negative, ignore):
-    also = f" (or −{size}..−1)" if negative and size else ""
+    also = f" (or −{size}..−1)" if negative else ""
     must = (
-        f"{what} must lie in 0..{size - 1}{also}"
-        if size
-        else f"there must be something for {what} to point to"
+        f"{what} must lie in 0..{size - 1}{also}" if size else f"{what} must be {ignore}, as there are none"
     )
     advice = "Set ignore_index= for padding." if what == "targets" else ""
     fail(errors.ShapeError, op, must, f"{index} was got", advice)
@@ -71,7 +73,7 @@ def _lower(node, emit):
                 size,
                 -size if node.attrs["negative"] else 0,
             ),
-            *(NOTHING if ignore is None else ignore, result, FAULT),
+            *(0 if ignore is None else ignore, result, FAULT),
         ],
         tiling.tiles_of_check(indices.size),
         reads=[indices],

@@ -28,7 +28,6 @@ from tinyattn.graph.types import (
 from tinyattn.kernels import tiling
 from tinyattn.ops.bounds import within
 from tinyattn.ops.elementwise import cast, equal, logical_and, stop_gradient, where
-from tinyattn.ops.hand import bits
 from tinyattn.ops.shape import arange, broadcast_to, reshape, slice_, transpose
 
 
@@ -51,19 +50,6 @@ def _taken(x: Tensor, indices: Tensor, axis: int) -> Tensor:
     return make("take", x, indices, axis=axis)
 
 
-def _reference_take(x, indices, *, axis):
-    size = x.shape[axis]
-    wrapped = np.where(indices < 0, indices + size, indices)
-    valid = (wrapped >= 0) & (wrapped < size)
-    if size == 0:
-        result = np.zeros((*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :]), x.dtype)
-    else:
-        result = np.take(x, np.where(valid, wrapped, 0), axis=axis)
-    fill = np.array(np.nan if x.dtype.kind == "f" else 0, x.dtype)
-    mask = valid.reshape((1,) * axis + valid.shape + (1,) * (x.ndim - axis - 1))
-    return np.where(mask, result, fill)
-
-
 def _carrier(dtype):
     """The kernel variant that moves elements of this size."""
     return FLOAT64 if dtype.itemsize == 8 else FLOAT32
@@ -73,19 +59,7 @@ def _lower_take(node, emit):
     x, indices = (emit.contiguous(emit.value(s)) for s in node.inputs)
     axis, result = node.attrs["axis"], emit.result(node)
     outer, inner = math.prod(x.shape[:axis]), math.prod(x.shape[axis + 1 :])
-    filler = bits(math.nan, x.dtype) if x.dtype.kind == "f" else 0
-    words = [
-        x,
-        outer,
-        x.shape[axis],
-        inner,
-        indices,
-        int(indices.dtype == INT64),
-        indices.size,
-        result,
-        filler,
-        0,
-    ]
+    words = [x, outer, x.shape[axis], inner, indices, int(indices.dtype == INT64), indices.size, result]
     tiles = tiling.tiles_of_take(outer, indices.size, inner) if result.size else 0
     emit.kernel(
         "gather.take",
@@ -111,7 +85,6 @@ def _lower_scatter(node, emit):
         int(indices.dtype == INT64),
         indices.size,
         result,
-        0,
         0,
     ]
     tiles = tiling.tiles_of_scatter(outer, node.attrs["size"], inner, indices.size) if result.size else 0
@@ -140,7 +113,7 @@ register(
             ),
             None,
         ),
-        reference=_reference_take,
+        reference=lambda x, indices, *, axis: np.take(x, indices, axis),
         lower=_lower_take,
         formula="{0}[{1}]",
         vjp_formula="Σ ḡ at {1}",
@@ -155,9 +128,7 @@ def _infer_scatter(g, indices, *, axis, size):
 def _reference_scatter(g, indices, *, axis, size):
     moved = np.moveaxis(g.reshape(*g.shape[:axis], indices.size, *g.shape[axis + indices.ndim :]), axis, 0)
     result = np.zeros((size, *moved.shape[1:]), g.dtype)
-    flat = np.where(indices < 0, indices + size, indices).ravel()
-    valid = (flat >= 0) & (flat < size)
-    np.add.at(result, flat[valid], moved[valid])
+    np.add.at(result, indices.ravel(), moved)
     return np.moveaxis(result, 0, axis)
 
 
@@ -212,11 +183,18 @@ def hot_rows(indices: Tensor, size: int, dtype) -> Tensor:
 
 
 def take_along_axis(x, indices, axis: int) -> Tensor:
-    """``np.take_along_axis``: for each position along the other axes, entries of ``x`` at ``indices``."""
-    x, indices = as_tensor(x), as_tensor(indices)
-    axis = normalize_axis("take_along_axis", axis, x.ndim)
-    if indices.dtype.kind == "i":
-        indices = within("take_along_axis", f"indices of axis {axis}", indices, x.shape[axis])
+    """``np.take_along_axis``: for each position along the other axes, entries of ``x`` at integer ``indices``, which
+    have as many axes as ``x`` (broadcast but for ``axis``) and may be negative, from the end.
+
+    Raises ShapeError for indices out of range, when the program runs if they are known only then.
+    """
+    op, x, indices = "take_along_axis", as_tensor(x), as_tensor(indices)
+    axis = normalize_axis(op, axis, x.ndim)
+    if indices.dtype.kind != "i":
+        fail(errors.DTypeError, op, "indices must be int32 or int64", f"{indices.type} was got")
+    if indices.ndim != x.ndim:
+        fail(errors.ShapeError, op, f"indices must have {x.ndim} axes, as x has", f"{indices.type} was got")
+    indices = within(op, f"indices of axis {axis}", indices, x.shape[axis])
     grid = [
         reshape(arange(size), tuple(-1 if b == a else 1 for b in range(x.ndim))) if a != axis else indices
         for a, size in enumerate(x.shape)
