@@ -34,7 +34,8 @@ CALLS = {
 }  # fmt: skip
 """Every way to say a position."""
 
-WRONG = {"one too far": 4, "far": 999, "the largest": INT64.max, "the least": INT64.min, "too negative": -5}
+WRONG = {"one too far": 4, "far": 999, "the largest": INT64.max, "the least": INT64.min, "too negative": -5,
+         "very negative": -(1 << 62)}  # fmt: skip
 
 
 def wrong(name, value, dtype=np.int64):
@@ -47,7 +48,7 @@ def message(call):
     with pytest.raises(errors.ShapeError) as found:
         call()
     rows = str(found.value).splitlines()
-    assert len(rows) <= 3 and "must lie in 0..3" in rows[0] and rows[1].startswith("  at "), rows
+    assert len(rows) <= 3 and "must lie in 0..3" in rows[0] and "test_index_errors.py:" in rows[1], rows
     return rows[0]
 
 
@@ -63,14 +64,62 @@ def test_a_wrong_index_is_told_wherever_it_comes_from(name, which):
         "constant": lambda: call(ta.tensor(bad)).numpy(),
         "argument": lambda: run(bad),
         "computed": lambda: ta.function(lambda i: call(ta.where(i < 3, i, ta.maximum(i, i))))(bad),
+        "in a loop": lambda: ta.function(lambda i: looped(call, i))(np.stack([good, bad, good])),
+        "profiled": lambda: run.profile(bad),
     }
-    told = {message(texts[way]) for way in ("constant", "argument", "computed")}
+    told = {message(way) for way in texts.values()}
     leaf = ta.tensor(good.copy())
     late = call(leaf)  # the leaf is right now, and wrong when the value is asked for
     leaf.assign(bad)
     told |= {message(late.numpy), message(lambda: reference.evaluate([late]))}
     assert len(told) == 1 and f"but {value} was got." in told.pop()
     np.testing.assert_array_equal(run(good), right)  # and the program works as before
+
+
+def looped(call, indices):
+    """``call`` of one row of indices after another."""
+    return ta.scan(lambda total, i: (total + call(i).sum(), None), ta.zeros(()), indices)[0]
+
+
+def state_of(leaves, *optimizers):
+    """Bits of everything that a step moves, the state of randomness too."""
+    moments = [value for o in optimizers for value in o.state_dict().values()]
+    values = [*leaves, ta.graph.trace.default_generator.state]
+    return [np.array(value).tobytes() for value in (*(leaf.numpy() for leaf in values), *moments)]
+
+
+@pytest.mark.parametrize("where", ["in the step", "in a loop", "in a checkpoint", "after the norm"])
+@pytest.mark.parametrize("name", CALLS)
+def test_a_training_step_with_a_wrong_index_changes_nothing(name, where):
+    """Dropout, a counter, batch norm's averages, moments and parameters, whether they depend on the index or not."""
+    call, _, _ = CALLS[name]
+    layer, norm, factor = nn.Linear(2, 2), nn.BatchNorm1d(2), ta.parameter(np.ones((), np.float32))
+    steps = ta.tensor(np.zeros((), np.int64), name="steps")
+    model = [*layer.parameters(), *norm.parameters(), factor]
+    optimizer = ta.optim.Adam(model, lr=0.1, clip_norm=1.0)
+    leaves = [*model, norm.running_mean, norm.running_var, norm.num_batches_tracked, steps]
+
+    @ta.function
+    def step(x, indices):
+        ta.assign(steps, steps + 1)
+        hidden = norm(ta.dropout(layer(x), 0.5))
+        if where == "after the norm":
+            indices = indices + ta.cast(ta.stop_gradient(hidden).sum() * 0, np.int64)
+        of = {"in a loop": lambda i: looped(call, ta.stack([i, i])), "in a checkpoint": ta.checkpoint(call)}
+        value = of.get(where, call)(indices)
+        loss = (hidden * hidden).sum() + (value * factor).sum()
+        optimizer.minimize(loss)
+        return loss
+
+    x = X[:3] / 8
+    bad, good = wrong(name, 4), wrong(name, 3)
+    step(x, good)
+    before = state_of(leaves, optimizer)
+    message(lambda: step(x, bad))
+    message(lambda: step.profile(x, bad))
+    assert state_of(leaves, optimizer) == before
+    assert np.isfinite(step(x, good)) and steps.numpy() == 2
+    assert state_of(leaves, optimizer) != before
 
 
 @pytest.mark.parametrize("name", CALLS)
@@ -150,6 +199,54 @@ def test_an_index_made_of_a_new_value_is_looked_at_before_that_is_stored():
     assert place.numpy() == 3
 
 
+def test_a_leaf_keeps_its_value_however_the_new_one_and_an_index_are_made():
+    """Together in one kernel, seen through a view, by a kernel of several outputs, or as random numbers."""
+    place, table = ta.tensor(np.array([0, 1]), name="place"), ta.tensor(X)
+    wide, norm = ta.tensor(np.zeros((2, 3), np.float32), name="wide"), nn.BatchNorm1d(2)
+    norm.weight.assign(np.zeros(2))
+
+    @ta.function
+    def one_kernel(by):
+        new = place + by
+        ta.assign(place, new)
+        return ta.take(table, new * 2 - new)
+
+    @ta.function
+    def view(by):
+        ta.assign(wide, ta.reshape(ta.exp(ta.tensor(X[:3])) + ta.cast(by[0], np.float32), (2, 3)))
+        return ta.take(table, ta.argmax(ta.softmax(ta.tensor(X) @ X.T), axis=0)[:2] * 0 + by)
+
+    @ta.function
+    def averages(by):
+        return ta.take(table, ta.cast(norm(ta.cast(by, np.float32)[:, None] * [1, 1]), np.int64).sum(1) + by)
+
+    @ta.function
+    def random(by):
+        return ta.take(table, ta.cast(ta.random_uniform((2,)), np.int64) + by)
+
+    leaves = [place, wide, norm.running_mean, norm.running_var, norm.num_batches_tracked]
+    for step in (one_kernel, view, averages, random):
+        step(np.array([1, 1]))
+        before = state_of(leaves)
+        message(lambda step=step: step(np.array([1, 7])))
+        assert state_of(leaves) == before
+        step(np.array([0, 0]))
+        if step is not one_kernel:
+            assert state_of(leaves) != before
+
+
+def test_a_profile_that_meets_a_wrong_index_puts_the_leaves_back():
+    steps = ta.tensor(np.zeros((), np.int64), name="steps")
+
+    @ta.function
+    def step():
+        ta.assign(steps, steps + 1)
+        return ta.take(ta.tensor(X), steps)
+
+    message(lambda: step.profile(steps=10))  # the fifth step goes too far
+    assert steps.numpy() == 0
+
+
 def test_gradients_alone_look_at_indices_too():
     x = ta.parameter(X)
     run = ta.function(lambda i: ta.grad((x[i, i] * 2.0).sum(), x))
@@ -161,18 +258,93 @@ def test_gradients_alone_look_at_indices_too():
     np.testing.assert_array_equal(run(np.array([1, 1])), [[0, 0], [0, 4], [0, 0], [0, 0]])
 
 
-def test_models_say_which_word_they_do_not_know():
-    gpt = ta.models.GPT(ta.models.GPTConfig(10, block_size=8, n_layer=1, n_head=1, n_embd=8))
-    for ids in ([[1, 999]], [[1, -1]]):
-        with pytest.raises(errors.ShapeError, match="indices must lie in 0..9"):
-            gpt.generate(ids, 3)
-    config = ta.models.Bahdanau.Config(8, 8)
-    model = ta.models.Bahdanau(config)
-    source = np.array([[4, 5, 6]])
-    model.translate(source, np.array([3]), max_length=4)
-    for ids, lengths in ((source * 2, [3]), (source, [4]), (source, [-1]), (-source, [3])):
-        with pytest.raises(errors.ShapeError, match="must lie in 0.."):
-            model.translate(ids, np.array(lengths), max_length=4)
+def gpt():
+    return ta.models.GPT(ta.models.GPTConfig(10, block_size=8, n_layer=1, n_head=1, n_embd=8))
+
+
+@pytest.mark.parametrize(
+    ("tokens", "more", "text"),
+    [
+        ([[1, 999]], {}, "tokens must lie in 0..9, but 999 was got."),
+        ([[1, -1]], {}, "tokens must lie in 0..9, but -1 was got."),
+        ([[1, INT64.max]], {"use_cache": False}, f"tokens must lie in 0..9, but {INT64.max} was got."),
+        ([[1, 999]], {"max_new_tokens": 0}, "tokens must lie in 0..9, but 999 was got."),
+        ([[10] + [1] * 12], {}, "tokens must lie in 0..9, but 10 was got."),  # out of the model's sight
+        ([[1, 2], [3]], {}, "tokens must be integers of shape (B, T), no axis empty, but [[1, 2], [3]] was got."),
+        ([[1]], {"max_new_tokens": -1}, "max_new_tokens must be an integer of at least 0, but -1 was got."),
+        ([[1]], {"max_new_tokens": 1.5}, "max_new_tokens must be an integer of at least 0, but 1.5 was got."),
+        ([[1]], {"top_k": 1.5}, "top_k must be an integer of at least 1, but 1.5 was got."),
+        ([[1]], {"temperature": np.nan}, "temperature must be at least 0, but nan was got."),
+    ],
+)  # fmt: skip
+def test_gpt_refuses_impossible_prompts(tokens, more, text):
+    model = gpt()
+    right = model.generate([[1, 2]], 3, temperature=0)
+    with pytest.raises(errors.ShapeError) as found:
+        model.generate(tokens, **{"max_new_tokens": 3} | more)
+    assert str(found.value).splitlines()[0] == "[generate] " + text
+    np.testing.assert_array_equal(model.generate([[1, 2]], 3, temperature=0), right)
+
+
+def test_gpt_continues_longer_prompts_than_it_sees():
+    model, long = gpt(), [[1, 2, 3] * 5]
+    seen = model.generate([long[0][-8:]], 1, temperature=0)
+    np.testing.assert_array_equal(model.generate(long, 1, temperature=0)[:, -1], seen[:, -1])
+
+
+@pytest.mark.parametrize("position", [8, -1, INT64.max])
+def test_gpt_has_no_position_outside_of_its_block(position):
+    model = gpt()
+    caches = model.empty_caches(1)
+    one = np.array([[1]])
+    with pytest.raises(errors.ShapeError, match="must lie in 0..7"):
+        ta.function(lambda tokens, at: model.step(tokens, caches, at)[0])(one, np.array(position))
+    with pytest.raises(errors.ShapeError, match="at most block_size = 8|at least 0, but -1"):
+        model.step(one, caches, position)
+
+
+@pytest.mark.parametrize(
+    ("source", "lengths", "more", "text"),
+    [
+        ([[4, 5, 8]], [3], {}, "source ids must lie in 0..7, but 8 was got."),
+        ([[4, 5, -1]], [3], {}, "source ids must lie in 0..7, but -1 was got."),
+        ([[4, 5, 999]], [2], {}, "source ids must lie in 0..7, but 999 was got."),  # behind the end
+        ([[4, 5, 6]], [4], {}, "lengths must lie in 1..3, but 4 was got."),
+        ([[4, 5, 6]], [-1], {}, "lengths must lie in 1..3, but -1 was got."),
+        ([[4, 5, 6]], [0], {}, "lengths must lie in 1..3, but 0 was got."),
+        ([[4, 5, 6]], [3, 3], {}, "there must be a length for each of the 1 sentences, but 2 were got."),
+        ([[4, 5, 6]], 3, {}, "lengths must be integers of shape (B), no axis empty, but int64 of shape () was got."),
+        ([4, 5, 6], [3], {}, "source ids must be integers of shape (B, S), no axis empty, but int64 of shape (3,) was got."),
+        ([[]], [0], {}, "source ids must be integers of shape (B, S), no axis empty, but float64 of shape (1, 0) was got."),
+        ([[4, 5, 6]], [3], {"beam": 1.5}, "beam must be an integer of at least 1, but 1.5 was got."),
+        ([[4, 5, 6]], [3], {"beam": -1}, "beam must be an integer of at least 1, but -1 was got."),
+        ([[4, 5, 6]], [3], {"max_length": 0}, "max_length must be an integer of at least 1, but 0 was got."),
+    ],
+)  # fmt: skip
+def test_translate_refuses_impossible_sentences(source, lengths, more, text):
+    for kind in (ta.models.Bahdanau, ta.models.Seq2Seq):
+        model = kind(kind.Config(8, 8, embedding=4, hidden=4, maxout=4))
+        with pytest.raises(errors.ShapeError) as found:
+            model.translate(source, lengths, **{"max_length": 2} | more)
+        assert str(found.value).splitlines()[0] == "[translate] " + text
+
+
+def test_translate_takes_numpy_counts():
+    model = ta.models.Bahdanau(ta.models.Bahdanau.Config(8, 8, embedding=4, hidden=4, maxout=4))
+    found = model.translate([[4, 5, 6]], [3], np.int64(2), np.int64(3))
+    np.testing.assert_array_equal(found.tokens, model.translate([[4, 5, 6]], [3], 2, 3).tokens)
+
+
+def test_losses_of_models_look_at_ids():
+    one, far = np.array([[1, 9]]), np.array([[1, 10]])
+    for ids, targets in ((far, one), (one, far)):
+        with pytest.raises(errors.ShapeError, match="must lie in 0..9, but 10 was got"):
+            ta.function(gpt().loss)(ids, targets)
+
+
+def test_positions_along_an_axis_have_the_axes_of_the_array():
+    with pytest.raises(errors.ShapeError, match=r"\[take_along_axis\] indices must have 2 axes, as x has"):
+        ta.take_along_axis(X, [0, 1], 0)
 
 
 def test_pictures_and_formulas_do_not_show_the_look_at_indices():

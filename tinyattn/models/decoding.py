@@ -17,8 +17,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import tinyattn as ta
-from tinyattn.errors import ShapeError
-from tinyattn.graph.types import as_integer, fail
 from tinyattn.tasks.vocabulary import BOS, EOS, PAD
 
 DEAD = -1e30
@@ -51,11 +49,8 @@ def beam_search(
 
     step(state, tokens) takes the state of each row and its last token, (R,) int32 with R = batch · beam, and
     returns the new state, log-probabilities (R, V) of the next token, and attention weights (R, S) or None.
-    state: that of the beginning, R rows. Raises ShapeError unless beam and max_length are at least 1.
+    state: that of the beginning, R rows.
     """
-    for name, value in (("beam", beam), ("max_length", max_length)):
-        if (as_integer(value) or 0) < 1:
-            fail(ShapeError, "translate", f"{name} must be an integer of at least 1", f"{value!r} was got")
     rows = batch * beam
     first_row = ta.tensor(np.arange(batch)[:, None] * beam)  # (B, 1): the first beam of each sentence
 

@@ -21,9 +21,11 @@ import numpy as np
 
 import tinyattn as ta
 from tinyattn import nn
-from tinyattn.errors import TinyattnError
+from tinyattn.errors import ShapeError, TinyattnError
 from tinyattn.graph.scope import scope
 from tinyattn.graph.tensor import as_tensor
+from tinyattn.graph.types import fail
+from tinyattn.models.checks import checked_count, checked_ids
 from tinyattn.models.decoding import Translation, beam_search
 from tinyattn.ops.cells import gru_gates_before
 from tinyattn.tasks.vocabulary import PAD
@@ -225,12 +227,19 @@ class EncoderDecoder(nn.Module):
         """The best translations found, as arrays: greedily with beam 1, else among `beam` hypotheses at a
         time.
 
-        source: (B, S) integer ids; lengths: (B,). At most max_length tokens, <eos> included (2 S + 10 unless
-        said). Compiled once for each shape, beam and max_length. Raises ShapeError and DTypeError for what
-        does not fit.
+        source: (B, S) integer ids; lengths: (B,), from 1 to S. At most max_length tokens, <eos> included (2 S + 10
+        unless said). Compiled once for each shape, beam and max_length. Raises ShapeError for what does not fit.
         """
-        source, lengths = np.asarray(source), np.asarray(lengths)
-        limit = 2 * source.shape[-1] + 10 if max_length is None else max_length
+        op, words = "translate", self.config.source_vocabulary
+        source = checked_ids(op, "source ids", source, "B, S", 0, words - 1)
+        lengths = checked_ids(op, "lengths", lengths, "B", 1, source.shape[1])
+        if len(lengths) != len(source):
+            must = f"there must be a length for each of the {len(source)} sentences"
+            fail(ShapeError, op, must, f"{len(lengths)} were got")
+        beam = checked_count(op, "beam", beam)
+        limit = checked_count(
+            op, "max_length", 2 * source.shape[1] + 10 if max_length is None else max_length
+        )
         was_training = self._training
         self.eval()
         try:

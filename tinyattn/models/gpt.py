@@ -25,6 +25,7 @@ from tinyattn import nn
 from tinyattn.errors import ShapeError, TinyattnError
 from tinyattn.graph.tensor import as_tensor
 from tinyattn.graph.types import as_integer, fail
+from tinyattn.models.checks import checked_count, checked_ids
 from tinyattn.models.generation import Generation, choose
 from tinyattn.nn.cache import KVCache, Position, as_position
 from tinyattn.ops.multihead import join_heads, split_heads
@@ -162,6 +163,8 @@ class Blocks(nn.Module):
         where = as_position(position)
         if not isinstance(where, int):
             return self.wpe(ta.arange(count, dtype=where.dtype) + where)
+        if where < 0:
+            fail(ShapeError, "GPT", "a position must be at least 0", f"{where} was got")
         if where + count > self.config.block_size:
             must = f"at most block_size = {self.config.block_size} tokens can be seen at once"
             fail(ShapeError, "GPT", must, f"{where + count} were got", "Cut the beginning off.")
@@ -228,13 +231,11 @@ class GPT(nn.Module):
         last ``block_size`` of them. ``use_cache=False`` computes everything anew at every token: the same
         result to rounding. Reproducible after ``ta.manual_seed``. Raises ShapeError for what makes no sense.
         """
-        tokens = np.asarray(tokens)
-        if tokens.ndim != 2 or tokens.dtype.kind != "i" or not tokens.size:
-            must = "the beginning must be integers of shape (B, T), T ≥ 1"
-            fail(ShapeError, "generate", must, f"{tokens.dtype} of shape {tokens.shape} was got")
-        if temperature < 0 or (top_k is not None and top_k < 1):
-            must = "temperature must be at least 0, and top_k at least 1"
-            fail(ShapeError, "generate", must, f"{temperature} and {top_k} were got")
+        tokens = checked_ids("generate", "tokens", tokens, "B, T", 0, self.config.vocab_size - 1)
+        max_new_tokens = checked_count("generate", "max_new_tokens", max_new_tokens, least=0)
+        top_k = None if top_k is None else checked_count("generate", "top_k", top_k)
+        if not temperature >= 0:
+            fail(ShapeError, "generate", "temperature must be at least 0", f"{temperature} was got")
         if self._generation is None or not self._generation.fits(self, len(tokens)):
             self._generation = Generation(self, len(tokens))
         mode, seen = self._training, 0
