@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import tinyattn as ta
-from tinyattn import models
+from tinyattn import files, models
 from tinyattn.cli import STOPPED, settings
 from tinyattn.cli.finished import load_best
 from tinyattn.cli.outcome import Trained, figures_of, show, write_report
@@ -101,7 +101,7 @@ def _train(run: Run, task: Any, arguments: argparse.Namespace) -> int:
         "run": str(run.folder), "report": str(report), "seed": config["training"]["seed"],
         "models": {t.name: t.summary() for t in trained},
     }  # fmt: skip
-    (run.folder / "results.json").write_text(json.dumps(outcome, indent=1) + "\n", encoding="utf-8")
+    files.replace(run.folder / "results.json", [f"{json.dumps(outcome, indent=1)}\n".encode()])
     if arguments.record:
         for one in trained:
             _record(one, config)
@@ -155,4 +155,4 @@ def _record(trained: Trained, config: Config) -> None:
         " ".join([*words, "--record"]), entry.paper, entry.targets.get(task, {}),
     )  # fmt: skip
     curve = RESULTS.parent / f"{trained.name}-{task}-{training['seed']}.jsonl"
-    curve.write_text("".join(json.dumps(record) + "\n" for record in trained.metrics), encoding="utf-8")
+    files.replace(curve, [f"{json.dumps(record)}\n".encode() for record in trained.metrics])

@@ -7,12 +7,15 @@ They carry no colours of their own, only the classes and custom properties of th
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 
 import numpy as np
 
+from tinyattn.markup import escape, label
+
 WIDTH, HEIGHT = 640, 300
 LEFT, RIGHT, TOP, BOTTOM = 52, 12, 12, 40
+LONGEST = 40
+"""Letters of a word in a heat map."""
 LOGARITHMIC = 30.0
 """From this ratio of largest to smallest value on, an axis of positive values is logarithmic."""
 
@@ -91,6 +94,7 @@ def heat_map(weights: np.ndarray, rows: Sequence[str], columns: Sequence[str], c
     """Weights (rows, columns) from 0 to 1 as squares, the darker the larger, with a word at each row and
     column.
     """
+    rows, columns = ([label(word, LONGEST) for word in words] for words in (rows, columns))
     left = 8 + 7 * max(map(len, rows), default=0)
     top = 8 + 6 * max(map(len, columns), default=0)
     parts = []

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from tinyattn import __version__
+from tinyattn import __version__, files
 from tinyattn.errors import CheckpointError
 from tinyattn.train import safetensors
 
@@ -120,8 +120,9 @@ def saved(folder: str | Path) -> list[Path]:
 
 def prune(folder: str | Path, keep: int) -> None:
     """Remove all numbered checkpoints but the last `keep`, and what interrupted writes left behind."""
-    for path in [*saved(folder)[:-keep], *Path(folder).glob(".*.tmp")]:
+    for path in saved(folder)[:-keep]:
         path.unlink(missing_ok=True)
+    files.remove_leftovers(folder)
 
 
 def latest(folder: str | Path) -> Checkpoint:

@@ -7,14 +7,14 @@ on paper.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from html import escape
 from pathlib import Path
 
 import numpy as np
 
+from tinyattn import files
+from tinyattn.markup import escape
 from tinyattn.train import charts
 from tinyattn.train.run import command
-from tinyattn.train.safetensors import replace_file
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1b1b1f; --paper: #fff; --soft: #6b6b76; --rule: #dcdce3;
@@ -45,7 +45,7 @@ pre { overflow-x: auto; border: 1px solid var(--rule); padding: .7rem; font-size
 """
 GRAPH = "graph.svg"
 """The picture of the graph, beside the page."""
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
 
 
 @dataclass
@@ -81,7 +81,7 @@ class Report:
 
 def write(path: str | Path, report: Report) -> None:
     """Write the page. Raises OSError."""
-    replace_file(Path(path), [render(report).encode()])
+    files.replace(path, [render(report).encode()])
 
 
 def render(report: Report) -> str:
@@ -108,7 +108,7 @@ def render(report: Report) -> str:
     if report.graph:
         parts += ["<h2>The computation, forward and backward</h2>", _graph(report)]
     if report.config:
-        parts += ["<h2>Settings</h2>", f"<pre>{escape(report.config)}</pre>"]
+        parts += ["<h2>Settings</h2>", f"<pre>{escape(report.config, None)}</pre>"]
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
@@ -147,13 +147,12 @@ def _sample(sample: tuple[str, str, Mapping[str, str]]) -> str:
 
 def _graph(report: Report) -> str:
     """An SVG without what stands in front of its first tag; anything else is a sentence."""
-    start = report.graph.find("<svg")
-    if start < 0:
+    if not report.graph.startswith(("<svg", "<?xml")):
         return f"<p>{escape(report.graph)}</p>"
     caption = "Blue: inputs and parameters; orange: the derivative; dotted: values it needs. "
     caption += f"All of it: {command('draw', report.folder, '-o', 'graph.html')}"
     large = f'<a href="{GRAPH}">At full size</a>.'
     return (
-        f'<figure><div class="graph">{report.graph[start:]}</div>'
+        f'<figure><div class="graph">{report.graph[report.graph.index("<svg") :]}</div>'
         f"<figcaption>{large} {escape(caption)}</figcaption></figure>"
     )

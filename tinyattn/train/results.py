@@ -20,8 +20,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from tinyattn import files
 from tinyattn.errors import DataError
-from tinyattn.train.safetensors import replace_file
 
 
 def record(
@@ -64,7 +64,7 @@ def record(
             records[records.index(old)] = new
         changed.append(new)
     path.parent.mkdir(parents=True, exist_ok=True)
-    replace_file(path, [(json.dumps(records, indent=1, ensure_ascii=False) + "\n").encode()])
+    files.replace(path, [(json.dumps(records, indent=1, ensure_ascii=False) + "\n").encode()])
     return changed
 
 

@@ -20,8 +20,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from tinyattn import files
 from tinyattn.errors import CheckpointError, DataError
-from tinyattn.train.safetensors import replace_file
 
 CONFIG, METRICS, LOCK = "config.toml", "metrics.jsonl", ".lock"
 
@@ -47,10 +47,10 @@ class Run:
         """
         try:
             folder = _first_free(Path("runs"), name) if folder is None else _empty(Path(folder))
-            replace_file(folder / CONFIG, [toml(config).encode()])
+            files.replace(folder / CONFIG, [toml(config).encode()])
         except OSError as error:
             raise DataError(
-                f"[train] the run's folder must be writable, but it is not: {error.strerror}."
+                f"[train] {error.filename} must be writable, but it is not: {error.strerror}."
             ) from None
         return cls(folder, config)._locked()
 
@@ -77,7 +77,7 @@ class Run:
         except ImportError:  # Windows has no such lock
             return self
         try:
-            self._lock = os.open(self.folder / LOCK, os.O_CREAT | os.O_RDWR, 0o644)
+            self._lock = os.open(self.folder / LOCK, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o644)
             with tempfile.TemporaryFile(dir=self.folder):  # the lock may be left from better days
                 pass
         except OSError as error:
@@ -100,14 +100,14 @@ class Run:
 
     def save_config(self) -> None:
         """Write `config` again, after a change."""
-        replace_file(self.folder / CONFIG, [toml(self.config).encode()])
+        files.replace(self.folder / CONFIG, [toml(self.config).encode()])
 
     # Metrics.
 
     def log(self, record: dict[str, Any]) -> None:
         """Append one line to metrics.jsonl. Numbers that JSON does not have (nan, inf) become null."""
-        with open(self.folder / METRICS, "a", encoding="utf-8") as file:
-            file.write(json.dumps({key: _finite(value) for key, value in record.items()}) + "\n")
+        line = json.dumps({key: _finite(value) for key, value in record.items()}) + "\n"
+        files.append(self.folder / METRICS, line.encode())
 
     def metrics(self) -> list[dict[str, Any]]:
         """All lines of metrics.jsonl; what a crash left of a last one is left out."""
@@ -116,7 +116,7 @@ class Run:
     def truncate_metrics(self, step: int) -> None:
         """Forget what was measured after `step`: a resumed run will measure it again."""
         kept = [json.dumps(record) + "\n" for record in self.metrics() if record.get("step", 0) <= step]
-        replace_file(self.folder / METRICS, ["".join(kept).encode()])
+        files.replace(self.folder / METRICS, ["".join(kept).encode()])
 
 
 def _records(path: Path) -> Iterator[dict[str, Any]]:

@@ -4,14 +4,12 @@
     N bytes   JSON: {"name": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}, …, "__metadata__":
     {…}} the rest  the arrays, little-endian, row-major, one behind the other without gaps
 
-(github.com/huggingface/safetensors). Metadata are pairs of strings. A file is written whole or not at all:
-under another name in the same folder first, flushed to the disk, then renamed. Files written here carry a
-checksum of themselves, so that a flipped bit is noticed, and every fault of a file is one sentence.
+(github.com/huggingface/safetensors). Metadata are pairs of strings. A file is written whole or not at all,
+and carries a checksum of itself, so that a flipped bit is noticed; every fault of a file is one sentence.
 """
 
 import json
 import math
-import os
 import struct
 import zlib
 from collections.abc import Mapping
@@ -20,6 +18,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from tinyattn import files
 from tinyattn.errors import CheckpointError
 
 NAMES = {
@@ -68,35 +67,11 @@ def write(
         checksum = zlib.crc32(buffer, checksum)
     text = text.replace(_checksum_text(UNKNOWN), _checksum_text(f"{checksum:08x}"), 1)
     try:
-        replace_file(path, [struct.pack("<Q", len(text)), text, *buffers])
+        files.replace(path, [struct.pack("<Q", len(text)), text, *buffers])
     except OSError as error:
         raise CheckpointError(
             f"[checkpoint] {path} must be writable, but it is not: {error.strerror}."
         ) from None
-
-
-def replace_file(path: Path, parts: list) -> None:
-    """Put a file of the given bytes in the place of `path`, so that a reader finds the old one or the new
-    one, whole.
-
-    Also after a crash: the data reach the disk before the name does. Raises OSError.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            file.writelines(parts)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    if hasattr(os, "O_DIRECTORY"):  # the new name is an entry of the folder, which has to reach the disk too
-        folder = os.open(path.parent, os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
 
 def read(path: str | Path, checked: bool = False) -> tuple[dict[str, np.ndarray], dict[str, str]]:

@@ -1,13 +1,13 @@
-"""A picture as DOT text, by the ``graphviz`` package (which quotes names; labels are escaped here).
+"""A picture as DOT text, by the ``graphviz`` package (which quotes what isn't ``<a label>``; those are escaped here).
 
 Saved values are dotted arrows that don't take part in ranking, and there is a cluster for each module: both
 keep large graphs fast to lay out and free of long detours. Cotangents flow from the loss upwards beside the
 values they belong to.
 """
 
-from html import escape
 from typing import TYPE_CHECKING
 
+from tinyattn import markup
 from tinyattn.viz import layout, style
 from tinyattn.viz.model import Edge, Node, Path, Picture
 
@@ -65,12 +65,17 @@ like one.
 
 def text(plain: str) -> str:
     """Plain text inside an HTML-like label."""
-    return escape(plain.translate(_BACKSLASH), quote=True)
+    return markup.escape(plain.translate(_BACKSLASH))
 
 
 def tip(plain: str) -> str:
-    """Plain text as a tooltip, where Graphviz reads entities and ends lines at \\n."""
-    return plain.translate(_BACKSLASH).replace("&", "&amp;").replace("\n", "\\n")
+    """Plain text as a tooltip, where Graphviz reads entities and ends lines at \\n. It is quoted even if it
+    looks like a label, ``<…>``.
+    """
+    import graphviz
+
+    plain = markup.clean(plain).translate(_BACKSLASH)
+    return graphviz.nohtml(plain.replace("&", "&amp;").replace("\n", "\\n"))
 
 
 def _rooms(picture: Picture) -> dict[Path, tuple[list[Node], list[Path]]]:

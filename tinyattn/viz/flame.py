@@ -6,8 +6,8 @@ down it is Gregg's flame graph, 2011.)
 """
 
 from dataclasses import dataclass, field
-from html import escape
 
+from tinyattn.markup import escape
 from tinyattn.runtime.profile import BACKWARD, FORWARD, UPDATE, Cost, Profile, seconds_text
 from tinyattn.viz.model import as_id
 from tinyattn.viz.style import BLUE, FADED, FONT, INK, PURPLE, VERMILLION

@@ -6,7 +6,6 @@ upright column labels.
 
 import os
 from collections.abc import Iterable, Sequence
-from html import escape
 from typing import Any
 
 import numpy as np
@@ -14,10 +13,13 @@ import numpy as np
 from tinyattn import errors
 from tinyattn.graph.tensor import Tensor
 from tinyattn.graph.types import fail
+from tinyattn.markup import escape, label
 from tinyattn.viz import labels, layout, output, page, style
 
 FORMATS = ("svg", "png", "pdf", "html")
 _BLUES = ("#F4F9FD", "#56B4E9", "#0072B2", "#00304D")
+_LONGEST = 60
+"""Letters of a label."""
 _REDS = ("#F4F9FD", "#F0A36E", "#D55E00", "#5C2800")
 
 
@@ -71,8 +73,8 @@ class Heatmap:
     def __init__(self, weights: np.ndarray, rows: Iterable, columns: Iterable):
         self.weights, self.rows, self.columns = (
             weights,
-            [str(row) for row in rows],
-            [str(column) for column in columns],
+            [label(str(row), _LONGEST) for row in rows],
+            [label(str(column), _LONGEST) for column in columns],
         )
         finite = weights[np.isfinite(weights)]
         self.low = float(min(finite.min(initial=0.0), 0.0))
@@ -186,8 +188,11 @@ class Heatmap:
         elif kind == "html":
             output.write(path, self.html())
         else:
-            done = layout.run(self._table(), kind, "-Gbgcolor=white", "-Gdpi=120")
-            output.write(path, done if done is not None else layout.too_slow("it didn't; save .svg instead"))
+            try:
+                made = layout.run(self._table(), kind, "-Gbgcolor=white", "-Gdpi=120")
+            except layout.Unfinished as problem:
+                layout.give_up(f"it {problem}", "Save .svg or .html, which need no dot.")
+            output.write(path, made)
         return self
 
     def html(self) -> str:

@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 import subprocess
+from typing import NoReturn
 
 from tinyattn import errors
 from tinyattn.graph.types import fail
@@ -128,6 +129,12 @@ def _once(source: str, kind: str, *options: str) -> bytes:
             "Try another format; .gv holds the input of dot.",
         )
     return made
+
+
+def give_up(got: str, suggestion: str) -> NoReturn:
+    """Raise the error for a picture that dot can't finish."""
+    must = f"dot must finish within {TIMEOUT:g} s"
+    fail(errors.TinyattnError, "draw", must, got, suggestion)
 
 
 def _stop(process: subprocess.Popen) -> None:

@@ -3,7 +3,7 @@ Graphviz.
 
 One arrow direction everywhere: from producer to consumer. What belongs to the derivative has ``phase``
 "gradient", what belongs to an optimizer "update", everything else "forward". Ids come from structure alone,
-so the same program gives the same picture, byte for byte.
+so the same program gives the same picture, byte for byte. Users' words are cleaned as they come in.
 """
 
 import hashlib
@@ -11,16 +11,23 @@ import json
 import re
 from dataclasses import asdict, dataclass, field
 
+from tinyattn import markup
+
 Path = tuple[str, ...]
 """Where a node lies: the ids of the clusters around it, outermost first."""
 
 
+_LONGEST_ID = 80
+
+
 def as_id(name: str) -> str:
     """A name as part of an id: letters, digits, dots, dashes and underscores; a name that needed changes
-    gets a digest, so that it stays apart from others.
+    or was too long gets a digest, so that it stays apart from others.
     """
-    safe = re.sub(r"[^\w.-]", "_", name)
-    return safe if safe == name else f"{safe}_{hashlib.blake2b(name.encode(), digest_size=3).hexdigest()}"
+    safe = re.sub(r"[^\w.-]", "_", name)[:_LONGEST_ID]
+    if safe == name:
+        return name
+    return f"{safe}_{hashlib.blake2b(name.encode(errors='surrogatepass'), digest_size=3).hexdigest()}"
 
 
 @dataclass
@@ -53,6 +60,11 @@ class Node:
     """The user's source line: where, and its text."""
     members: int = 1
 
+    def __post_init__(self) -> None:
+        self.title = markup.label(self.title)
+        for what in ("formula", "rule", "attrs", "line", "source"):
+            setattr(self, what, markup.label(getattr(self, what), markup.PASSAGE))
+
     @property
     def classes(self) -> str:
         """CSS classes of the box in an SVG."""
@@ -77,6 +89,9 @@ class Edge:
     label: str = ""
     operands: list[int] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        self.label = markup.label(self.label)
+
 
 @dataclass
 class Cluster:
@@ -89,6 +104,9 @@ class Cluster:
     """Its own place: the clusters around it, then itself."""
     note: str = ""
     phase: str = "forward"
+
+    def __post_init__(self) -> None:
+        self.label, self.note = markup.label(self.label), markup.label(self.note, markup.PASSAGE)
 
 
 @dataclass
@@ -118,7 +136,7 @@ class Picture:
         else:
             known.operands = sorted({*known.operands, *edge.operands})
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self._edge_index = {(e.source, e.target, e.kind, e.label): e for e in self.edges}
 
     def part(self, nodes: dict[str, Node], edges: list[Edge]) -> "Picture":

@@ -6,7 +6,7 @@ import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
 
-from tinyattn import errors
+from tinyattn import errors, files
 from tinyattn.graph.types import fail
 
 
@@ -27,15 +27,11 @@ def write(path: str | os.PathLike, content: str | bytes) -> Path:
     """Write a file whole, and only then under its name."""
     path = Path(path)
     data = content.encode() if isinstance(content, str) else content
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        part.write_bytes(data)
-        part.replace(path)
+        files.replace(path, [data], durable=False)
         return path
     except OSError as error:
-        part.unlink(missing_ok=True) if part.parent.is_dir() else None
         reason = (error.strerror or str(error)).lower()
-    # Out here, so that the temporary file is not part of the message.
     must = f"{str(path)!r} must be a place that can be written to"
     suggestion = "" if path.parent.exists() else f"Make the folder {str(path.parent)!r} first."
     fail(errors.DataError, "save", must, reason, suggestion)

@@ -6,8 +6,8 @@ The page loads nothing from anywhere; its content security policy forbids it to,
 import base64
 import hashlib
 import re
-from html import escape
 
+from tinyattn.markup import escape
 from tinyattn.viz import style
 from tinyattn.viz.model import Picture
 
@@ -71,7 +71,7 @@ def clean_svg(text: str, title: str) -> str:
     """The ``<svg>`` element alone (no prolog, no comments), with the font said once and a name for screen readers."""
     font = f' font-family="{style.FONT}"'
     element = re.sub(r"<!--.*?-->\n?", "", text[text.index("<svg") :].rstrip()).replace(font, "")
-    return element.replace("<svg", f'<svg role="img" aria-label="{escape(title, quote=True)}"{font}', 1)
+    return element.replace("<svg", f'<svg role="img" aria-label="{escape(title)}"{font}', 1)
 
 
 def _page(title: str, body: str, script: str = "") -> str:
@@ -108,7 +108,7 @@ def graph_page(title: str, svg: str) -> str:
 
 def text_page(title: str, text: str) -> str:
     """A page with plain text."""
-    return _page(title, f"<header><h1>{escape(title)}</h1></header>\n<pre>{escape(text)}</pre>\n")
+    return _page(title, f"<header><h1>{escape(title)}</h1></header>\n<pre>{escape(text, None)}</pre>\n")
 
 
 def as_text(picture: Picture) -> str:

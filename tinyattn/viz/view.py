@@ -5,8 +5,6 @@ from functools import cached_property
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from tinyattn import errors
-from tinyattn.graph.types import fail
 from tinyattn.viz import collapse, dot, layout, output, page
 from tinyattn.viz.model import Picture
 
@@ -116,8 +114,4 @@ class GraphView:
         try:
             return layout.run(self.source, kind, *options)
         except layout.Unfinished as problem:
-            must, got = (
-                f"dot must finish within {layout.TIMEOUT:g} s",
-                f"it {problem}, even for all in one node",
-            )
-            return fail(errors.TinyattnError, "draw", must, got, "Save .gv or .json.")
+            layout.give_up(f"it {problem}, even for all in one node", "Save .gv or .json.")
