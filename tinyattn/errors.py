@@ -9,6 +9,9 @@ operation in brackets, what must hold, and what was got, then one suggestion:
 Each class is also the built-in error a Python reader would expect, so `except ValueError` keeps working.
 """
 
+import difflib
+from collections.abc import Iterable
+
 
 class TinyattnError(Exception):
     """Base class: catches every error that tinyattn raises for a user's mistake."""
@@ -32,3 +35,9 @@ class CheckpointError(TinyattnError, ValueError):
 
 class GradcheckError(TinyattnError, ValueError):
     """A derivative differs from its finite difference."""
+
+
+def near(name: str, known: Iterable[str]) -> str | None:
+    """The one of ``known`` that may have been meant by ``name``; None if none is near."""
+    close = difflib.get_close_matches(name, list(known), 1, 0.75)
+    return close[0] if close else None

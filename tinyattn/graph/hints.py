@@ -4,9 +4,10 @@ A name that isn't in the table but is an operation's is told as ``ta.name``; fai
 if one is near.
 """
 
-import difflib
 from collections.abc import Iterable
 from typing import Any
+
+from tinyattn.errors import near
 
 
 def _is(**code: str) -> dict[str, str]:
@@ -93,12 +94,6 @@ ARGUMENTS = {"dim": "axis", "dims": "axes", "keepdim": "keepdims", "input": "x",
 
 FUNCTIONS: set[str] = set()
 """The operations that users see as ``ta.name``: put here by the op table, a floor above."""
-
-
-def near(name: str, known: Iterable[str]) -> str | None:
-    """The one of ``known`` that may have been meant by ``name``; None if none is near."""
-    close = difflib.get_close_matches(name, list(known), 1, 0.75)
-    return close[0] if close else None
 
 
 def missing(what: str, place: str, name: str, known: Iterable[str], prefix: str = "") -> AttributeError:

@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
-from tinyattn.errors import TinyattnError
-from tinyattn.graph.hints import near
+from tinyattn.errors import TinyattnError, near
 
 
 @dataclass(frozen=True)

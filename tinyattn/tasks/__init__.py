@@ -15,8 +15,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tinyattn.errors import DataError
-from tinyattn.graph.hints import near
+from tinyattn.errors import DataError, near
 
 if TYPE_CHECKING:
     from tinyattn.tasks.translation import TranslationTask
