@@ -483,7 +483,9 @@ def test_the_report_is_self_contained_and_escaped(tmp_path):
         for tag, a in found.tags
         if tag == "meta" and a.get("http-equiv") == "Content-Security-Policy"
     ]
-    assert policy == ["default-src 'none'; style-src 'unsafe-inline'; img-src data:"]
+    assert policy == [
+        "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
+    ]
     cells = [a for tag, a in found.tags if tag == "rect" and a.get("class") == "cell"]
     assert [cell["fill-opacity"] for cell in cells] == [
         "0.90",
