@@ -21,16 +21,21 @@ def structural_ids(roots: Sequence[Tensor]) -> dict[Tensor, str]:
     for node in topological(roots):
         leaf = "" if node.inputs else f"{node.name}|{node.type if node.dtype is not None else ''}"
         source = "|".join([node.op.name, attrs_text(node), leaf, *(ids[s] for s in node.inputs)])
-        digest = hashlib.blake2b(source.encode(), digest_size=6).hexdigest()
+        digest = _digest(source)
         count = taken.get(digest, 0)  # equal only for leaves that look the same: number them as they appear
         taken[digest] = count + 1
         ids[node] = f"{node.op.name}_{digest}" + (f"_{count}" if count else "")
     return ids
 
 
+def _digest(text: str) -> str:
+    data = text.encode(errors="surrogatepass")  # a name may be any string
+    return hashlib.blake2b(data, digest_size=6).hexdigest()
+
+
 def _attr_text(value) -> str:
     if isinstance(value, Body):
-        return f"body<{hashlib.blake2b(body_text(value).encode(), digest_size=6).hexdigest()}>"
+        return f"body<{_digest(body_text(value))}>"
     if isinstance(value, Tensor):
         return structural_ids([value])[value]
     if isinstance(value, bytes):

@@ -64,8 +64,8 @@ like one.
 
 
 def text(plain: str) -> str:
-    """Plain text inside an HTML-like label."""
-    return markup.escape(plain.translate(_BACKSLASH))
+    """Plain text inside an HTML-like label, which must not be empty."""
+    return markup.escape(plain.translate(_BACKSLASH)) or " "
 
 
 def tip(plain: str) -> str:

@@ -25,7 +25,7 @@ def as_id(name: str) -> str:
     or was too long gets a digest, so that it stays apart from others.
     """
     safe = re.sub(r"[^\w.-]", "_", name)[:_LONGEST_ID]
-    if safe == name:
+    if safe == name != "":
         return name
     return f"{safe}_{hashlib.blake2b(name.encode(errors='surrogatepass'), digest_size=3).hexdigest()}"
 
