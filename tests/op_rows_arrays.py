@@ -310,7 +310,7 @@ PRODUCT_ROWS = [
          sample(real(2, 3), real(2, 3), subscripts="ij,ij->ij"),
          sample(real(2, 3, 4), real(2, 4, 5), subscripts="...ij,...jk->...ik"), sample(real(5, 2, 3, 4), real(2, 4, 5), subscripts="...ij,...jk"),
          sample(real(5, 1, 3, 4), real(2, 3), subscripts="...ij,...i->j..."), sample(real(3, 3, 2), subscripts="ii...->...i"),
-         sample(real(2, 3), real(3), real(4, 1, 3), subscripts="...,...i,a...->a..."), sample(real(3), subscripts="..."), sample(real(), real(3), subscripts="...,i->i..."),
+         sample(real(2, 3), positive(3), real(4, 1, 3), subscripts="...,...i,a...->a..."), sample(real(3), subscripts="..."), sample(real(), real(3), subscripts="...,i->i..."),
          ours(real(1, 3), real(4, 3), subscripts="ij,ij->i"), ours(real(2, 1), real(3, 4), subscripts="ij,jk->ik"),
          sample(real(2, 3), real(3, 4), real(2, 4), subscripts="ij,jk,ik->"), sample(real(2, 3), real(3), real(3, 2), subscripts="ij,j,ji->i"),
          sample(integers(9, 2, 3), integers(9, 3, 2), subscripts="ij,jk"), sample(real(0, 3, 2), real(3, 2), subscripts="...ij,ij->...")],

@@ -153,7 +153,7 @@ ELEMENTWISE_ROWS = [
     _binary("logaddexp", np.logaddexp, *_SUMS, torch="logaddexp"),
     _unary("silu", lambda x: x * special.expit(x), torch=lambda t, x: t.nn.functional.silu(x)),
     Row(
-        "elu", ta.elu, lambda x, alpha=1.0: np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0))),
+        "elu", ta.elu, lambda x, alpha=1.0: np.where(x > 0, x, alpha * np.expm1(np.where(x > 0, 0, x))),
         [sample(real(3, 4)), sample(real(3, 4), alpha=0.5), sample(real()), sample(real(0, 3))],
         torch=lambda t, x, alpha=1.0: t.nn.functional.elu(x, alpha), special=[edges()],
         errors=[(lambda: ta.elu(_float(2), "x"), DTypeError, "[elu] alpha must be a number, but 'x' was got.")],

@@ -18,6 +18,11 @@ METHODS = {
     "diagonal": ((1,), {}),
     "trace": ((), {}),
     "tolist": ((), {}),
+    "cumprod": ((1,), {}),
+    "argsort": ((0,), {}),
+    "argmax": ((1,), {"keepdims": True}),
+    "argmin": ((), {"keepdims": True}),
+    "round": ((-1,), {}),
 }
 
 
@@ -73,3 +78,29 @@ def test_derivatives_far_out_are_finite_and_right(name, dtype):
     found = compiled([first, second])
     np.testing.assert_allclose(found[0], right, rtol=1e-5 if dtype == np.float32 else 1e-13, atol=1e-37)
     assert np.isfinite(found[1]).all()
+
+
+def test_a_sorted_numbers_cotangent_goes_back_to_where_it_was():
+    x = ta.tensor(np.array([3.0, np.nan, 1.0, 2.0]))
+    y = x.sort()
+    assert np.array_equal(y.numpy(), [1, 2, 3, np.nan], equal_nan=True)
+    weights = np.array([10.0, 20.0, 30.0, 40.0])
+    assert np.array_equal(ta.grad((y * weights)[:3].sum(), x).numpy(), [30, 0, 10, 20])
+
+
+def test_nan_off_a_diagonal_does_not_reach_it():
+    x = np.array([[1.0, np.nan], [np.inf, 2.0]])
+    assert np.array_equal(ta.einsum("ii->i", x).numpy(), [1, 2])
+    assert ta.einsum("ii", x).item() == ta.trace(x).item() == 3
+
+
+@pytest.mark.parametrize("decimals", [1, -1, 3, -2])
+def test_whole_numbers_are_rounded_exactly(decimals):
+    x = np.array([2**53 + 5, -(2**53) - 15, 25, 35, -25, 150, 250, 0], np.int64)
+    right = [round(v, decimals) for v in x.tolist()]
+    assert ta.round(x, decimals).tolist() == right
+
+
+def test_too_many_decimals_are_refused():
+    with pytest.raises(ta.TinyattnError, match=r"^\[round\] decimals must lie in −37..37, but 400 was got"):
+        ta.round(np.float32(1.5), 400)

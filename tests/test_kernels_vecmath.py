@@ -178,6 +178,14 @@ def test_subnormal_numbers(dtype):
 
 
 @pytest.mark.parametrize("dtype", ["f32", "f64"])
+@pytest.mark.parametrize("name", [name for name in SPECIAL if SPECIAL[name][0] == 0])
+def test_zeros_keep_their_sign(name, dtype):
+    x = np.array([-0.0, 0.0] * 20, TYPES[dtype])
+    y = elementwise_call.apply(dtype, name, "real", x)
+    assert not y.any() and np.array_equal(np.signbit(y), np.signbit(x))
+
+
+@pytest.mark.parametrize("dtype", ["f32", "f64"])
 def test_powers(dtype):
     number = TYPES[dtype]
     random = np.random.default_rng(3)

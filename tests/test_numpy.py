@@ -43,6 +43,7 @@ def same(found, expected, where):
         wrong = ~np.isclose(
             found, expected, rtol=16 * limits.eps, atol=2 * limits.smallest_subnormal, equal_nan=True
         )
+        wrong |= (found == 0) & (expected == 0) & (np.signbit(found) != np.signbit(expected))
     assert not wrong.any(), f"{where} at {np.argwhere(wrong).tolist()}: {found[wrong]}, not {expected[wrong]}"
 
 

@@ -4,9 +4,9 @@ import math
 
 from tinyattn.kernels.formula import (
     absolute,
-    bits,
     ceil,
     convert,
+    copysign,
     floor,
     quotient,
     remainder,
@@ -29,7 +29,7 @@ def _minimum(a, b):
 
 
 def _sign(x):
-    return select(x > 0, 1, select(x < 0, -1, x))
+    return select(x > 0, 1, select(x < 0, -1, x + 0))
 
 
 def _safe(divisor):
@@ -64,16 +64,11 @@ def _mod_i32(a, b):
     return a - convert(floor(convert(a, "f64") / convert(safe, "f64")), "i32") * safe
 
 
-def _like(zero, sign):
-    """A zero with the sign of another number."""
-    return select(bits(sign) < 0, -absolute(zero), absolute(zero))
-
-
 def _mod_real(a, b):
     """What is left of a, exactly, of the sign of b (which a zero has, too); NaN for b = 0."""
     left = remainder(a, b)
     left = select((left != 0) & ((left < 0) ^ (b < 0)), left + b, left)
-    return select(left == 0, _like(left, b), left)
+    return select(left == 0, copysign(left, b), left)
 
 
 def _floor_divide_real(a, b):
@@ -83,7 +78,7 @@ def _floor_divide_real(a, b):
     whole = select((left != 0) & ((left < 0) ^ (b < 0)), whole - 1, whole)
     below = floor(whole)
     nearest = select(whole - below > 0.5, below + 1, below)
-    return select(b == 0, a / b, select(whole == 0, _like(whole, a / b), nearest))
+    return select(b == 0, a / b, select(whole == 0, copysign(whole, a / b), nearest))
 
 
 def _power(x, y):

@@ -23,6 +23,7 @@ from tinyattn.kernels.formula import (
     absolute,
     bits,
     convert,
+    copysign,
     floor,
     library_cos,
     library_sin,
@@ -107,7 +108,7 @@ class Elementary:
         nearest = self.nearest(x)
         scale = self.power_of_two(bits(nearest) - 1)
         half = self.expm1_reduced(x, nearest) * scale + (scale - self.number(0.5))
-        return half + half
+        return select(x == 0, x, half + half)
 
     def sigmoid(self, x):
         """1 / (1 + e⁻ˣ) = 2⁻ᵇ / (2ᵃ (eʳ − 1) + 2⁻ᵇ + 2ᵃ) with n = a + b for −x: in halves, nothing
@@ -135,7 +136,7 @@ class Elementary:
         scale = self.power_of_two(bits(nearest))
         tail = self.expm1_reduced(y, nearest) * scale
         result = ((1 - scale) - tail) / (tail + (scale + 1))
-        return select(x < 0, -result, result)
+        return copysign(result, x)
 
     # ln x and its relatives: x = 2ⁿ (1 + f) with √½ ≤ 1 + f < √2
 
@@ -174,7 +175,7 @@ class Elementary:
         near = n == 0
         lost = select(near, self.number(0), (x - (u - 1)) / u)
         result = self.log_reduced(n, select(near, x, f), lost)
-        result = select(x < math.inf, result, x)
+        result = select((x < math.inf) & (x != 0), result, x)
         result = select(u == 0, self.number(-math.inf), result)
         return select(u < 0, self.number(math.nan), result)
 

@@ -151,19 +151,22 @@ def bits(x):
 def _instruction(name, pure):
     """A function that is one instruction on vectors, too: the name of LLVM's and NumPy's function."""
 
-    def function(x):
+    def function(x, *others):
         if not isinstance(x, Value):
-            return pure(x)
+            return pure(x, *others)
         suffix = (f"v{x.lanes}" if x.lanes else "") + x.kind
         full, module = f"llvm.{name}.{suffix}", x.builder.module
+        values = [x.value, *map(x.like, others)]
         callee = module.globals.get(full) or ir.Function(
-            module, ir.FunctionType(x.value.type, [x.value.type]), full
+            module, ir.FunctionType(x.value.type, [value.type for value in values]), full
         )
-        return Value(x.builder, x.builder.call(callee, [x.value], fastmath=_FLAGS))
+        return Value(x.builder, x.builder.call(callee, values, fastmath=_FLAGS))
 
     return function
 
 
+copysign = _instruction("copysign", np.copysign)
+"""The size of the first number with the sign of the second."""
 sqrt, absolute = _instruction("sqrt", np.sqrt), _instruction("fabs", np.abs)
 floor, ceil, round_even = (
     _instruction("floor", np.floor),

@@ -12,7 +12,7 @@ import math
 
 from tinyattn.kernels import coefficients
 from tinyattn.kernels.elementary import Elementary
-from tinyattn.kernels.formula import absolute, bits, convert, polynomial, select, sqrt
+from tinyattn.kernels.formula import absolute, bits, convert, copysign, polynomial, select, sqrt
 
 _HALF_PI, _HALF_PI_REST = 1.5707963267948966, 6.123233995736766e-17
 _LARGE = 2.0**54
@@ -29,11 +29,6 @@ def _in_f64(method):
         return convert(method(Functions("f64"), convert(x, "f64")), self.name)
 
     return formula
-
-
-def _signed(x, size):
-    """``size`` with the sign of ``x``."""
-    return select(x < 0, -size, size)
 
 
 class Functions(Elementary):
@@ -79,7 +74,7 @@ class Functions(Elementary):
         t = select(large, 1 / size, size)
         z = t * t
         rest = t * z * polynomial(coefficients.ARCTAN, z)
-        return _signed(x, select(large, _HALF_PI - (t + (rest - _HALF_PI_REST)), t + rest))
+        return copysign(select(large, _HALF_PI - (t + (rest - _HALF_PI_REST)), t + rest), x)
 
     def _half_arc(self, size):
         """Whether |x| > ½; then s = √((1 − |x|)/2), else s = |x|; and arcsin s − s. (arcsin |x| = π/2 − 2 arcsin s.)"""
@@ -92,7 +87,7 @@ class Functions(Elementary):
     @_in_f64
     def arcsin(self, x):
         large, s, rest = self._half_arc(absolute(x))
-        return _signed(x, select(large, (_HALF_PI - 2 * s) - (2 * rest - _HALF_PI_REST), s + rest))
+        return copysign(select(large, (_HALF_PI - 2 * s) - (2 * rest - _HALF_PI_REST), s + rest), x)
 
     @_in_f64
     def arccos(self, x):
@@ -100,7 +95,7 @@ class Functions(Elementary):
         large, s, rest = self._half_arc(absolute(x))
         twice = 2 * (s + rest)
         edge = select(x < 0, (2 * _HALF_PI) - (twice - 2 * _HALF_PI_REST), twice)
-        return select(large, edge, _HALF_PI - (x + (_signed(x, rest) - _HALF_PI_REST)))
+        return select(large, edge, _HALF_PI - (x + (copysign(rest, x) - _HALF_PI_REST)))
 
     # Hyperbolic functions
 
@@ -118,7 +113,7 @@ class Functions(Elementary):
         size, z = absolute(x), x * x
         half = self._half_exp(size)
         small = x + x * z * polynomial(coefficients.SINH, z)
-        return select(size < 1, small, _signed(x, half - 0.25 / half))
+        return select(size < 1, small, copysign(half - 0.25 / half, x))
 
     @_in_f64
     def cosh(self, x):
@@ -132,7 +127,7 @@ class Functions(Elementary):
         square = size * size
         large = size > _LARGE
         y = self.log1p(select(large, size, size + square / (1 + sqrt(square + 1))))
-        return _signed(x, select(large, y + math.log(2), y))
+        return copysign(select(large, y + math.log(2), y), x)
 
     @_in_f64
     def arccosh(self, x):
@@ -146,7 +141,7 @@ class Functions(Elementary):
     def arctanh(self, x):
         """½ ln((1 + x)/(1 − x)) = ½ log1p(2x/(1 − x))."""
         size = absolute(x)
-        return _signed(x, 0.5 * self.log1p((size + size) / (1 - size)))
+        return copysign(0.5 * self.log1p((size + size) / (1 - size)), x)
 
     # Of two numbers
 
