@@ -21,7 +21,6 @@ LARGER = {
     "memory_address": 24,  # content addressing, a shift and a power, one after the other
     "content_addressing": 10,
     "additive_score": 10,
-    "einsum": 24,  # a sum of few products that cancel: its size says little about theirs
 }
 """Units allowed to rows that lose more, and why."""
 CANCELLED = {"layer_norm": 32, "cosine_score": 4}

@@ -122,8 +122,9 @@ class Generator:
         return tensor(now, name=RANDOM_STATE)
 
     def advanced(self) -> Tensor:
-        """The state after a step, as an expression."""
-        return make("add", self.state, constant(_STEP, np.int64))
+        """The state after a step, as an expression. It belongs to the step, not to the module that drew first."""
+        with scope.on_behalf_of(self.state):
+            return make("add", self.state, constant(_STEP, np.int64))
 
     def seed(self, seed: int) -> None:
         """Start again from a seed."""
