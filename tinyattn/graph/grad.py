@@ -126,7 +126,7 @@ def grad(y: Tensor, xs=None):
             "Reduce it with .sum() or .mean(), or use ta.vjp with a cotangent of that shape.",
         )
     for value in (y, *leaves):
-        _check_float("grad", value)
+        check_float("grad", value)
     found = pull_back({y: constant(1, y.dtype)}, leaves)
     _check_on_the_way(y, [x for x, g in zip(leaves, found, strict=True) if g is None and x.inputs])
     result = [zeros_like(leaf) if g is None else g for leaf, g in zip(leaves, found, strict=True)]
@@ -147,7 +147,8 @@ def _check_on_the_way(y: Tensor, aside: Sequence[Tensor]) -> None:
             )
 
 
-def _check_float(op: str, value: Tensor) -> None:
+def check_float(op: str, value: Tensor) -> None:
+    """Refuse what has no derivative: anything but a floating-point Tensor."""
     if not isinstance(value, Tensor) or not is_float(value.dtype):
         fail(
             errors.DTypeError,

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tinyattn import errors
-from tinyattn.graph.grad import _check_float, grad, pull_back, zeros_like
+from tinyattn.graph.grad import check_float, grad, pull_back, zeros_like
 from tinyattn.graph.scan import flatten, scan, unflatten
 from tinyattn.graph.tensor import Tensor, as_tensor, constant, make
 from tinyattn.graph.types import fail
@@ -67,7 +67,7 @@ def jacobian(fn: Callable, inputs: Tensor | Sequence[Tensor]) -> Any:
     result = fn(*leaves)
     parts = result if isinstance(result, (tuple, list)) else (result,)
     for value in (*leaves, *parts):
-        _check_float("jacobian", value)
+        check_float("jacobian", value)
     found = [_rows(y, leaves) for y in parts]
     per_output = [rows[0] if single else rows for rows in found]
     return type(result)(per_output) if isinstance(result, (tuple, list)) else per_output[0]

@@ -13,7 +13,8 @@ from tinyattn.graph.scan import flatten, scan, unflatten
 from tinyattn.graph.tensor import Tensor, make, output, placeholder
 from tinyattn.graph.traverse import rebuild, topological
 from tinyattn.graph.types import Type, fail, normalize_axis
-from tinyattn.ops.shape import broadcast_to, reshape, transpose
+from tinyattn.ops.rearrange import moveaxis
+from tinyattn.ops.shape import broadcast_to, reshape
 
 Axes = int | None | Sequence[int | None]
 
@@ -41,7 +42,7 @@ def vmap(fn: Callable, in_axes: Axes = 0, out_axes: int = 0) -> Callable:
             for k, x in enumerate(group):
                 if axis is None:
                     continue
-                rows = _moved(x, normalize_axis("vmap", axis, x.ndim), 0)
+                rows = moveaxis(x, normalize_axis("vmap", axis, x.ndim), 0)
                 group[k] = variable = placeholder(Type(rows.shape[1:], rows.dtype))
                 whole[variable] = rows
                 examples.add(rows.shape[0])
@@ -50,15 +51,9 @@ def vmap(fn: Callable, in_axes: Axes = 0, out_axes: int = 0) -> Callable:
             fail(errors.ShapeError, "vmap", must, f"{sorted(examples) or 'no mapped argument'} was got")
         result = fn(*(unflatten(a, group) for a, group in zip(args, leaves, strict=True)))
         values = _Batched(examples.pop(), whole)(flatten(result))
-        return unflatten(result, [_moved(y, 0, normalize_axis("vmap", out_axes, y.ndim)) for y in values])
+        return unflatten(result, [moveaxis(y, 0, normalize_axis("vmap", out_axes, y.ndim)) for y in values])
 
     return mapped
-
-
-def _moved(x: Tensor, source: int, target: int) -> Tensor:
-    order = [a for a in range(x.ndim) if a != source]
-    order.insert(target, source)
-    return transpose(x, tuple(order))
 
 
 class _Batched:

@@ -64,7 +64,8 @@ def filled(node: Tensor) -> str | None:
     )
 
 
-def _slice_text(node: Tensor) -> str:
+def slice_text(node: Tensor) -> str:
+    """The index that a slice node stands for, ``[1:3, 0]``."""
     parts = []
     source = node.inputs[0].shape
     for axis, (start, step, size) in enumerate(
@@ -95,7 +96,7 @@ def title(node: Tensor, operands: Sequence[str | None]) -> str:
             return node.op.formula.format(*(text or next(letters) for text in operands))
         return f"{name} ({', '.join(text or '·' for text in operands)})"
     if name == "slice":
-        return f"slice {_slice_text(node)}"
+        return f"slice {slice_text(node)}"
     if name == "transpose":
         rank = node.ndim
         swapped = rank > 1 and attrs["axes"] == (*range(rank - 2), rank - 1, rank - 2)

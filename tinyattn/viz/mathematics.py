@@ -218,7 +218,7 @@ class _Writer:
         if name == "scan":
             return f"scan×{node.attrs['length']}({', '.join(self._operand(s)[0] for s in node.inputs)})", 9
         if name == "slice":
-            return f"{_wrapped(*self._operand(node.inputs[0]), 9)}{labels._slice_text(node)}", 9
+            return f"{_wrapped(*self._operand(node.inputs[0]), 9)}{labels.slice_text(node)}", 9
         template = _template(node)
         level = 4 if name == "matmul" else _level(template)
         return _fill(template, [self._operand(s) for s in node.inputs]), level
