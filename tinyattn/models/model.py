@@ -1,0 +1,130 @@
+"""What every model is to those who train, measure and draw it: a loss, its answers, and the settings that
+reach the figures of its paper.
+
+    class MyModel(Model):
+        Config = MyConfig                       # a dataclass; fields made by from_task() are decided by the data
+        families = ("translation",)
+        def loss(self, batch): ...
+        def answer(self, batch): ...
+"""
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from typing import Any, ClassVar
+
+from tinyattn.errors import TinyattnError
+from tinyattn.graph.tensor import Tensor
+from tinyattn.nn.module import Module
+from tinyattn.sections import Section
+from tinyattn.tasks.task import Answers, Batch, Task
+
+
+def from_task(default: Any = MISSING) -> Any:
+    """A field of a Config that the task decides, by its name in `Task.sizes`."""
+    return field(default=default, metadata={"from_task": True})
+
+
+def settings_of(config: type) -> dict[str, Any]:
+    """The fields of a Config that users may set, with their defaults."""
+    return {f.name: f.default for f in fields(config) if not f.metadata.get("from_task")}
+
+
+@dataclass(frozen=True)
+class Objective:
+    """One compiled step: what is minimised, and over which parameters.
+
+    every: it is taken at every so-manieth step. settings: training settings of its own, e.g. learning_rate.
+    """
+
+    name: str
+    parameters: list[Tensor]
+    loss: Callable[[Any], Tensor]
+    every: int = 1
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Settings with which a model reaches its figures on a task. baseline: the model trained beside it, sized by
+    its `Config.like`."""
+
+    task: str
+    sizes: Mapping[str, Any] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=dict)
+    baseline: str | None = None
+    targets: Mapping[str, float] = field(default_factory=dict)
+
+
+class Model(Module):
+    """A model that can be trained on any task of its families."""
+
+    Config: ClassVar[type]
+    name: ClassVar[str] = ""
+    """As the command line calls it."""
+    paper: ClassVar[str] = ""
+    documents: ClassVar[str] = ""
+    """The numbers of the project's source documents that describe it."""
+    families: ClassVar[tuple[str, ...]] = ()
+    recipes: ClassVar[tuple[Recipe, ...]] = ()
+    """The first is the default."""
+    remark: ClassVar[str] = ""
+    """What tells it apart from the model that it is a baseline of."""
+    keeps: ClassVar[str] = "best"
+    """Which parameters a run ends with: those of the "best" validation loss, or the "last" ones, of models
+    whose loss says nothing of how good they are."""
+    config: Any
+
+    @classmethod
+    def for_task(cls, task: Task, **sizes: Any) -> Any:
+        """A model for a task, with initial values. Raises TinyattnError when it isn't made for such tasks."""
+        check_family(cls, task)
+        given = task.sizes()
+        decided = {f.name: given[f.name] for f in fields(cls.Config) if f.name in given}
+        make: Any = cls  # a model takes its config alone
+        return make(cls.Config(**decided | sizes))
+
+    @classmethod
+    def recipe(cls, task: str) -> Recipe:
+        """The settings for a task; defaults where none have been found yet."""
+        return next((recipe for recipe in cls.recipes if recipe.task == task), Recipe(task))
+
+    @classmethod
+    def search(cls) -> dict[str, Any]:
+        """The keyword options of `answer` and `sample` with their defaults: beam width, temperature, …"""
+        found: dict[str, Any] = {}
+        for method in (cls.answer, cls.sample):
+            for option in inspect.signature(method).parameters.values():
+                if option.kind is option.KEYWORD_ONLY:
+                    found[option.name] = option.default
+        return found
+
+    def loss(self, batch: Any) -> Tensor:
+        """The mean loss of a batch's predictions: a scalar, in nats where it is −log p."""
+        raise NotImplementedError
+
+    def answer(self, batch: Any) -> Answers:
+        """Answers to a batch, a row each, in evaluation mode."""
+        raise NotImplementedError
+
+    def sample(self, batch: Any) -> Answers:
+        """What a user is shown who gives the model one example: for most models, its answer."""
+        return self.answer(batch)
+
+    def objectives(self) -> list[Objective]:
+        """What training minimises, in the order of a step."""
+        return [Objective("loss", self.parameters(), self.loss)]
+
+    def sections(self, batch: Batch, task: Task) -> list[Section]:
+        """What a report shows of the model itself; batch: a few held-out examples."""
+        return []
+
+
+def check_family(model: type[Model], task: Task) -> None:
+    """Raise TinyattnError unless the model is made for such tasks."""
+    if model.families and not set(model.families) & set(task.families):
+        wanted, got = " or ".join(model.families), " and ".join(task.families)
+        raise TinyattnError(
+            f"[train] {model.name or model.__name__} must be trained on a task of {wanted}, but got {task.name}, "
+            f"a task of {got}."
+        )
