@@ -12,8 +12,10 @@ All lengths are equally frequent. The validation and test sets are the same what
 evenly over the lengths, and no sentence of theirs is in any training set.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from functools import cached_property
 from itertools import permutations
+from typing import ClassVar
 
 import numpy as np
 
@@ -48,27 +50,32 @@ _phrases = (np.arange(MOST_ROWS)[:, None] * COLUMNS + PHRASE_ORDER).ravel()
 TARGET_ORDER = np.concatenate([_phrases[_phrases != VERB_CELL], [VERB_CELL, SUBJECT_CELL]])
 
 
-def load(seed: int = 0, train_examples: int = 60_000) -> TranslationTask:
+class TinyMT(TranslationTask):
     """The task; `seed` chooses the training sentences, about `train_examples` of them.
 
     The few that also occur in the validation or test set are taken out. Raises DataError for a bad option.
     """
-    count = check_positive("tiny-mt", "train_examples", train_examples)
-    validation, test = held_out()
-    lengths = SHORTEST + np.arange(count) % (LONGEST - SHORTEST + 1)
-    train = generate(lengths, Stream("tiny-mt train", seed))
-    new = ~np.isin(_sentences(train), np.concatenate([_sentences(validation), _sentences(test)]))
-    return TranslationTask(
-        name="tiny-mt",
-        description="forty words of English into an invented language, with gold alignments",
-        source_vocabulary=SOURCE_VOCABULARY,
-        target_vocabulary=TARGET_VOCABULARY,
-        train=train.take(np.flatnonzero(new)),
-        validation=validation,
-        test=test,
-        shapes=SHAPES,
-        join_target=kalomiru.join,
-    )
+
+    name: ClassVar[str] = "tiny-mt"
+    title = "forty words of English into an invented language, with gold alignments"
+    source_vocabulary, target_vocabulary, shapes = SOURCE_VOCABULARY, TARGET_VOCABULARY, SHAPES
+
+    def __init__(self, seed: int = 0, train_examples: int = 60_000):
+        self.seed = seed
+        self.train_examples = check_positive("tiny-mt", "train_examples", train_examples)
+        self.validation, self.test = held_out()
+
+    @cached_property
+    def train(self) -> Examples:  # type: ignore[override]  # (made when it is asked for: drawing doesn't)
+        """The training sentences."""
+        lengths = SHORTEST + np.arange(self.train_examples) % (LONGEST - SHORTEST + 1)
+        train = generate(lengths, Stream("tiny-mt train", self.seed))
+        kept = np.concatenate([_sentences(self.validation), _sentences(self.test)])
+        return train.take(np.flatnonzero(~np.isin(_sentences(train), kept)))
+
+    def join_target(self, tokens: Sequence[str]) -> str:
+        """Kalomiru as it is written."""
+        return kalomiru.join(tokens)
 
 
 def held_out() -> tuple[Examples, Examples]:

@@ -4,8 +4,8 @@
     trainer.fit()
 
 A step (loss, derivative, clipping, the optimizer's update) is one program, compiled at the first batch of
-each shape. Around it: the validation loss every so often, the best parameters kept, a checkpoint every so
-often and at the end.
+each shape; a model with several objectives, such as a GAN, has one for each. Around it: the validation loss
+every so often, the best parameters kept, a checkpoint every so often and at the end.
 
 Ctrl-C (and SIGTERM) let the step finish, save, and raise Interrupted; a run resumed from a checkpoint
 continues bit for bit as if it had never stopped. A loss or gradient that is not finite stops the run with a
@@ -18,20 +18,19 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from tinyattn.errors import TinyattnError
 from tinyattn.graph import trace
 from tinyattn.graph.tensor import Tensor
 from tinyattn.runtime.function import function
-from tinyattn.train import checkpoint, optim, schedules
-from tinyattn.train.checkpoint import Checkpoint
+from tinyattn.train import checkpoint
+from tinyattn.train.checkpoint import Arrays, Checkpoint
+from tinyattn.train.config import TrainingConfig
+from tinyattn.train.optim import Optimizer
 from tinyattn.train.progress import Progress
 from tinyattn.train.run import Run
-
-OPTIMIZERS = {"adam": optim.Adam, "adamw": optim.AdamW, "sgd": optim.SGD, "adadelta": optim.Adadelta}
-SCHEDULES = ("constant", "linear", "cosine")
 
 
 class Interrupted(Exception):
@@ -40,58 +39,6 @@ class Interrupted(Exception):
     def __init__(self, step: int):
         super().__init__(f"stopped after step {step}")
         self.step = step
-
-
-@dataclass(frozen=True)
-class TrainingConfig:
-    """How to train. The schedule brings the learning rate to 0 at the last step, or keeps it ("constant")."""
-
-    steps: int = 2000
-    batch_size: int = 64
-    seed: int = 0
-    optimizer: str = "adam"
-    learning_rate: float = 1e-3
-    schedule: str = "linear"
-    warmup_steps: int = 0
-    clip_norm: float = 1.0  # 0: no clipping
-    validate_every: int = 300
-    checkpoint_every: int = 300
-    log_every: int = 20
-    keep: int = 2  # numbered checkpoints
-
-    def check(self) -> "TrainingConfig":
-        """Raise TinyattnError, with one sentence, for a value that makes no sense."""
-
-        def refuse(name: str, must: str) -> None:
-            raise TinyattnError(f"[train] {name} must be {must}, but got {getattr(self, name)!r}.")
-
-        for name in ("steps", "batch_size", "validate_every", "checkpoint_every", "log_every", "keep"):
-            if getattr(self, name) < 1:
-                refuse(name, "at least 1")
-        for name in ("seed", "warmup_steps", "clip_norm"):
-            if not getattr(self, name) >= 0:
-                refuse(name, "at least 0")
-        if not 0 < self.learning_rate < math.inf:
-            refuse("learning_rate", "positive")
-        if self.warmup_steps and self.schedule == "constant":
-            refuse("warmup_steps", "0 with the constant schedule")
-        if self.warmup_steps >= self.steps:
-            refuse("warmup_steps", "fewer than the steps")
-        if self.optimizer not in OPTIMIZERS:
-            refuse("optimizer", f"one of {', '.join(OPTIMIZERS)}")
-        if self.schedule not in SCHEDULES:
-            refuse("schedule", f"one of {', '.join(SCHEDULES)}")
-        return self
-
-    def make_optimizer(self, parameters: list[Tensor]) -> optim.Optimizer:
-        """The optimizer, with its schedule, for the given parameters."""
-        rates = {
-            "constant": lambda: schedules.constant(self.learning_rate),
-            "linear": lambda: schedules.linear_warmup(self.learning_rate, self.warmup_steps, self.steps),
-            "cosine": lambda: schedules.cosine(self.learning_rate, self.steps, self.warmup_steps),
-        }
-        rate = rates[self.schedule]()
-        return OPTIMIZERS[self.optimizer](parameters, lr=rate, clip_norm=self.clip_norm or None)
 
 
 @dataclass
@@ -103,39 +50,53 @@ class Standing:
     validation: float | None = None  # the latest validation loss, in nats
     best: float | None = None
     best_step: int = 0
-    window: list[float] = field(
-        default_factory=lambda: [0.0, 0.0]
-    )  # losses since the last log line: sum, count
+    window: list[float] = field(default_factory=list)
+    """Since the last log line: the sum of each objective's losses, and the number of steps."""
+
+
+class Pursuit:
+    """An objective at work: its optimizer, and its compiled step."""
+
+    def __init__(self, objective: Any, config: TrainingConfig):
+        self.name, self.every = objective.name, objective.every
+        own = {"steps": max(1, config.steps // self.every)} | dict(objective.settings)
+        self.optimizer: Optimizer = replace(config, **own).check().make_optimizer(objective.parameters)
+
+        @function
+        def step(kind: type, arrays: dict) -> tuple[Tensor, Tensor]:
+            loss = objective.loss(kind(**arrays))
+            return loss, self.optimizer.minimize(loss)
+
+        self.step = step
 
 
 class Trainer:
-    """Trains `model` on `task` in the folder of `run`.
-
-    model: has loss(batch) → scalar Tensor, parameters(), state_dict(), train() and eval(). task: has
-    batches(split, batch_size, seed) whose shuffled form has state() and restore(). A batch is a dataclass of
-    arrays with `tokens`, how many predictions its loss is the mean of.
-    """
+    """Trains a Model on a Task (see models/model.py and tasks/task.py) in the folder of `run`."""
 
     def __init__(
         self, model: Any, task: Any, config: TrainingConfig, run: Run, progress: Progress | None = None
     ):
         self.model, self.task, self.config, self.run = model, task, config.check(), run
-        self.optimizer = config.make_optimizer(model.parameters())
+        self.pursuits = [Pursuit(objective, config) for objective in model.objectives()]
         self.batches = task.batches("train", config.batch_size, seed=config.seed)
-        self.standing = Standing()
+        self.standing = Standing(window=self._empty_window())
         self.progress = Progress(config.steps, quiet=True) if progress is None else progress
         self._stop = False
-
-        @function
-        def step(kind: type, arrays: dict) -> tuple[Tensor, Tensor]:
-            loss = model.loss(kind(**arrays))
-            return loss, self.optimizer.minimize(loss)
 
         @function
         def evaluate(kind: type, arrays: dict) -> Tensor:
             return model.loss(kind(**arrays))
 
-        self._step, self._evaluate = step, evaluate
+        self._evaluate = evaluate
+
+    def _empty_window(self) -> list[float]:
+        return [0.0] * (len(self.pursuits) + 1)
+
+    def _optimizers(self) -> Arrays:
+        """The state of all optimizers; with several objectives each array has its objective's name in front."""
+        if len(self.pursuits) == 1:
+            return self.pursuits[0].optimizer.state_dict()
+        return {f"{p.name}.{k}": v for p in self.pursuits for k, v in p.optimizer.state_dict().items()}
 
     # State.
 
@@ -145,7 +106,7 @@ class Trainer:
         return Checkpoint(
             step=standing.pop("step"),
             model=self.model.state_dict(),
-            optimizer=self.optimizer.state_dict(),
+            optimizer=self._optimizers(),
             random={"state": trace.default_generator.state.storage.array.copy()},
             config=self.run.config,
             data=self.batches.state(),
@@ -158,11 +119,14 @@ class Trainer:
         """
         random = trace.default_generator.state
         saved.check("model", self.model.state_dict())
-        saved.check("optimizer", self.optimizer.state_dict())
+        saved.check("optimizer", self._optimizers())
         saved.check("random", {"state": random.storage.array})
         self.batches.restore(saved.data)
         self.model.load_state_dict(saved.model)
-        self.optimizer.load_state_dict(saved.optimizer)
+        for pursuit in self.pursuits:
+            prefix = "" if len(self.pursuits) == 1 else f"{pursuit.name}."
+            own = {k.removeprefix(prefix): v for k, v in saved.optimizer.items() if k.startswith(prefix)}
+            pursuit.optimizer.load_state_dict(own)
         random.assign(saved.random["state"])
         known = {entry.name for entry in fields(Standing)}
         self.standing = Standing(saved.step, **{k: v for k, v in saved.progress.items() if k in known})
@@ -189,7 +153,7 @@ class Trainer:
                     self.standing.seconds = time.monotonic() - started
                     step, config = self.standing.step, self.config
                     last = step == config.steps
-                    if last or step % config.validate_every == 0:
+                    if self.model.keeps == "best" and (last or step % config.validate_every == 0):
                         self._validate()
                     if last or step % config.checkpoint_every == 0 or self._stop:
                         self.standing.seconds = time.monotonic() - started
@@ -203,24 +167,35 @@ class Trainer:
     def _one_step(self) -> None:
         standing, config = self.standing, self.config
         batch = next(self.batches)
-        loss, norm = self._step(type(batch), vars(batch))
-        standing.step += 1
-        if not (math.isfinite(loss) and math.isfinite(norm)):
-            self._not_finite(float(loss), float(norm))
-        standing.window = [standing.window[0] + float(loss), standing.window[1] + 1]
-        rate = float(self.optimizer.lr.storage.array)
-        self.progress.update(standing.step, batch.tokens, loss=float(loss), lr=rate, grad=float(norm))
+        step = standing.step + 1
+        losses: dict[str, float] = {}
+        for number, pursuit in enumerate(self.pursuits):
+            if step % pursuit.every:
+                continue
+            loss, norm = (float(value) for value in pursuit.step(type(batch), vars(batch)))
+            standing.step = step
+            if not (math.isfinite(loss) and math.isfinite(norm)):
+                self._not_finite(pursuit.name, loss, norm)
+            losses[pursuit.name] = loss
+            standing.window[number] += loss
+        standing.window[-1] += 1
+        rate = float(self.pursuits[0].optimizer.lr.storage.array)
+        self.progress.update(standing.step, batch.weight, **losses, lr=rate, grad=norm)
         if standing.step % config.log_every == 0 or standing.step == config.steps:
-            mean = standing.window[0] / standing.window[1]
+            *sums, count = standing.window
+            means = {
+                pursuit.name: total / max(1, count // pursuit.every)
+                for pursuit, total in zip(self.pursuits, sums, strict=True)
+            }
             self.run.log(
-                {"step": standing.step, "loss": mean, "grad_norm": float(norm), "lr": rate}
-                | {"tokens_per_second": round(self.progress.tokens_per_second, 1)}
+                {"step": standing.step, **means, "grad_norm": norm, "lr": rate}
+                | {"predictions_per_second": round(self.progress.predictions_per_second, 1)}
             )
-            standing.window = [0.0, 0.0]
+            standing.window = self._empty_window()
 
-    def _not_finite(self, loss: float, norm: float) -> None:
+    def _not_finite(self, name: str, loss: float, norm: float) -> None:
         step = self.standing.step
-        what, value = ("loss", loss) if not math.isfinite(loss) else ("gradient norm", norm)
+        what, value = (name, loss) if not math.isfinite(loss) else ("gradient norm", norm)
         kept = checkpoint.saved(self.run.folder)
         last = (
             f"{self.run.folder / kept[-1].name} is the last good checkpoint"
@@ -245,15 +220,15 @@ class Trainer:
 
     def evaluate(self, split: str) -> float:
         """The mean loss of a split, over its predictions, with dropout off: nats."""
-        total, tokens = 0.0, 0
+        total, predictions = 0.0, 0
         self.model.eval()
         try:
             for batch in self.task.batches(split, self.config.batch_size):
-                total += float(self._evaluate(type(batch), vars(batch))) * batch.tokens
-                tokens += batch.tokens
+                total += float(self._evaluate(type(batch), vars(batch))) * batch.weight
+                predictions += batch.weight
         finally:
             self.model.train()
-        return total / tokens
+        return total / predictions
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:

@@ -1,6 +1,6 @@
 """The progress line: where a run stands, on stderr.
 
-    step 1,200/2,700  44 %  loss 0.123  val 0.0981  lr 1.1e-3  grad 0.52  21.4k tok/s  0:43 left
+    step 1,200/2,700  44 %  loss 0.123  val 0.0981  lr 1.1e-3  grad 0.52  21.4k words/s  0:43 left
 
 On a terminal the line is drawn over itself, at most ten times a second, and fitted into the width of the
 window. Elsewhere (a pipe, a file, a build log) it is printed every ten seconds, as plain text. The time that
@@ -18,12 +18,14 @@ REDRAW, PRINT = 0.1, 10.0
 """Seconds between two lines, on a terminal and elsewhere."""
 DROPPED = ("label", "the word step", "lr", "grad", "speed", "val", "%")
 """What a narrow window goes without, in this order."""
+_FORMATS = {"val": "#.3g", "lr": ".1e", "grad": ".2g"}
+"""Of what is shown beside the losses."""
 
 
 class Progress:
     """Shows a run of `total` steps of which `first` are done.
 
-    stream: where to; clock: seconds, for tests. `quiet` shows nothing.
+    unit: what its predictions are; stream: where to; clock: seconds, for tests. `quiet` shows nothing.
     """
 
     def __init__(
@@ -31,6 +33,7 @@ class Progress:
         total: int,
         first: int = 0,
         label: str = "",
+        unit: str = "word",
         stream: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
         quiet: bool = False,
@@ -38,14 +41,14 @@ class Progress:
         self.stream = sys.stderr if stream is None else stream
         self.total, self.first, self.label, self.clock, self.quiet = total, first, label, clock, quiet
         self.terminal = self.stream.isatty()
-        self.step, self.tokens = first, 0
+        self.step, self.predictions, self.unit = first, 0, unit
         self.values: dict[str, float] = {}
         self.started: float | None = None  # after the first step of this process
         self.shown, self.width = clock(), 0
 
-    def update(self, step: int, tokens: int, **values: float) -> None:
-        """Step `step` is done, with `tokens` tokens. values: loss, val, lr, grad; those not given stay as
-        they were.
+    def update(self, step: int, predictions: int, **values: float) -> None:
+        """Step `step` is done, with so many predictions. values: the loss by its name, val, lr, grad; those not
+        given stay as they were.
         """
         now = self.clock()
         self.values |= values
@@ -53,7 +56,7 @@ class Progress:
         if self.started is None:
             self.started, self.first = now, step
         else:
-            self.tokens += tokens
+            self.predictions += predictions
         if now - self.shown >= (REDRAW if self.terminal else PRINT):
             self._show(now)
 
@@ -78,10 +81,10 @@ class Progress:
         return (self.clock() - self.started) / done if self.started is not None and done else math.nan
 
     @property
-    def tokens_per_second(self) -> float:
+    def predictions_per_second(self) -> float:
         """Without the first step; nan before there is a second."""
         elapsed = self.clock() - self.started if self.started is not None else 0.0
-        return self.tokens / elapsed if elapsed > 0 else math.nan
+        return self.predictions / elapsed if elapsed > 0 else math.nan
 
     def line(self, columns: int | None = None) -> str:
         """The line as it is now, in full or in at most `columns` characters: closer together first, then
@@ -103,13 +106,13 @@ class Progress:
         done = f"step {self.step:,}/{self.total:,}"
         fields = {"label": self.label} if self.label else {}
         fields |= {"step": done, "%": f"{100 * self.step // max(1, self.total)} %"}
-        formats = {"loss": "#.3g", "val": "#.3g", "lr": ".1e", "grad": ".2g"}
-        for name, form in formats.items():
+        losses = [name for name in self.values if name not in _FORMATS]
+        for name in (*losses, *_FORMATS):
             if name in self.values:
-                number = format(self.values[name], form).replace("e-0", "e-").replace("e+0", "e+")
-                fields[name] = f"{name} {number}"
-        if not math.isnan(self.tokens_per_second):
-            fields["speed"] = f"{_thousands(self.tokens_per_second)} tok/s"
+                number = format(self.values[name], _FORMATS.get(name, "#.3g"))
+                fields[name] = f"{name} {number.replace('e-0', 'e-').replace('e+0', 'e+')}"
+        if not math.isnan(self.predictions_per_second):
+            fields["speed"] = f"{_thousands(self.predictions_per_second)} {self.unit}s/s"
         if not math.isnan(self.seconds_per_step):
             fields["left"] = f"{_duration(self.seconds_per_step * (self.total - self.step))} left"
         return fields

@@ -1,0 +1,90 @@
+"""How a model is trained: the settings of a run, and the optimizer that they stand for."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from tinyattn.errors import TinyattnError
+from tinyattn.graph.tensor import Tensor
+from tinyattn.train import optim, schedules
+
+OPTIMIZERS = {"adam": optim.Adam, "adamw": optim.AdamW, "sgd": optim.SGD, "adadelta": optim.Adadelta}
+SCHEDULES = ("constant", "linear", "cosine")
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How to train. The schedule brings the learning rate to `minimum_rate` of it at the last step, or keeps
+    it ("constant")."""
+
+    steps: int = 2000
+    batch_size: int = 64
+    seed: int = 0
+    optimizer: str = "adam"
+    learning_rate: float = 1e-3
+    schedule: str = "linear"
+    warmup_steps: int = 0
+    minimum_rate: float = 0.0  # where the schedule ends, as a share of the learning rate
+    beta1: float = 0.9  # of adam and adamw
+    beta2: float = 0.999
+    weight_decay: float = 0.0  # of adamw, and of matrices only: biases and gains of norms don't decay
+    clip_norm: float = 1.0  # 0: no clipping
+    validate_every: int = 300
+    checkpoint_every: int = 300
+    log_every: int = 20
+    keep: int = 2  # numbered checkpoints
+
+    def check(self) -> "TrainingConfig":
+        """Raise TinyattnError, with one sentence, for a value that makes no sense."""
+
+        def refuse(name: str, must: str) -> None:
+            raise TinyattnError(f"[train] {name} must be {must}, but got {getattr(self, name)!r}.")
+
+        for name in ("steps", "batch_size", "validate_every", "checkpoint_every", "log_every", "keep"):
+            if getattr(self, name) < 1:
+                refuse(name, "at least 1")
+        for name in ("seed", "warmup_steps", "clip_norm", "weight_decay"):
+            if not getattr(self, name) >= 0:
+                refuse(name, "at least 0")
+        if not 0 < self.learning_rate < math.inf:
+            refuse("learning_rate", "positive")
+        if self.warmup_steps and self.schedule == "constant":
+            refuse("warmup_steps", "0 with the constant schedule")
+        if self.warmup_steps >= self.steps:
+            refuse("warmup_steps", "fewer than the steps")
+        for name in ("beta1", "beta2"):
+            if not 0 <= getattr(self, name) < 1:
+                refuse(name, "at least 0 and less than 1")
+        if not 0 <= self.minimum_rate <= 1:
+            refuse("minimum_rate", "from 0 to 1")
+        if self.weight_decay and self.optimizer != "adamw":
+            refuse("weight_decay", "0 with other optimizers than adamw")
+        if self.optimizer not in OPTIMIZERS:
+            refuse("optimizer", f"one of {', '.join(OPTIMIZERS)}")
+        if self.schedule not in SCHEDULES:
+            refuse("schedule", f"one of {', '.join(SCHEDULES)}")
+        return self
+
+    def make_optimizer(self, parameters: list[Tensor]) -> optim.Optimizer:
+        """The optimizer, with its schedule, for the given parameters."""
+        floor = self.minimum_rate * self.learning_rate
+        rates = {
+            "constant": lambda: schedules.constant(self.learning_rate),
+            "linear": lambda: schedules.linear_warmup(
+                self.learning_rate, self.warmup_steps, self.steps, floor
+            ),
+            "cosine": lambda: schedules.cosine(self.learning_rate, self.steps, self.warmup_steps, floor),
+        }
+        options: dict[str, Any] = {"lr": rates[self.schedule](), "clip_norm": self.clip_norm or None}
+        if self.optimizer in ("adam", "adamw"):
+            options["betas"] = (self.beta1, self.beta2)
+        groups: Any = parameters
+        if self.optimizer == "adamw":
+            options["weight_decay"] = self.weight_decay
+            vectors = [w for w in parameters if w.ndim < 2]
+            if self.weight_decay and vectors:
+                groups = [
+                    {"params": [w for w in parameters if w.ndim > 1]},
+                    {"params": vectors, "weight_decay": 0.0},
+                ]
+        return OPTIMIZERS[self.optimizer](groups, **options)
