@@ -23,7 +23,15 @@ import numpy as np
 
 import tinyattn as ta
 from tinyattn import nn
-from tinyattn.models.encoder_decoder import EncoderDecoder, EncoderDecoderConfig, Source
+from tinyattn.models.encoder_decoder import (
+    MULTI30K,
+    MULTI30K_SIZES,
+    TINY_MT,
+    EncoderDecoder,
+    EncoderDecoderConfig,
+    Source,
+)  # fmt: skip
+from tinyattn.models.model import Recipe
 from tinyattn.ops.scores import additive_alignment
 
 
@@ -68,6 +76,19 @@ class Bahdanau(EncoderDecoder):
     """The encoder-decoder with additive attention."""
 
     Config = BahdanauConfig
+    name = "bahdanau"
+    paper = (
+        "Bahdanau, Cho & Bengio 2015, Neural machine translation by jointly learning to align and translate"
+    )
+    documents = "S0 S1 S3"
+    recipes = (
+        Recipe(
+            "tiny-mt", training=TINY_MT, baseline="seq2seq",
+            targets={"exact_match": 0.99, "bleu": 99.0, "aer": 0.10},
+        ),
+        Recipe("multi30k", MULTI30K_SIZES | {"attention": 256}, MULTI30K, baseline="seq2seq"),
+    )  # fmt: skip
+    config: BahdanauConfig
 
     def __init__(self, config: BahdanauConfig):
         super().__init__(config, context=2 * config.hidden, summary=config.hidden)

@@ -27,10 +27,16 @@ from tinyattn.graph.tensor import as_tensor
 from tinyattn.graph.types import fail
 from tinyattn.models.checks import checked_count, checked_ids
 from tinyattn.models.decoding import Translation, beam_search
+from tinyattn.models.model import Model, from_task
 from tinyattn.ops.cells import gru_gates_before
+from tinyattn.tasks.task import Answers
 from tinyattn.tasks.vocabulary import PAD
 
 INITS = ("standard", "paper")
+TINY_MT: dict[str, Any] = {"steps": 2700, "batch_size": 64, "learning_rate": 2e-3, "schedule": "linear"}
+MULTI30K: dict[str, Any] = {"steps": 3000, "batch_size": 64, "learning_rate": 1e-3, "schedule": "linear"}
+MULTI30K_SIZES: dict[str, Any] = {"embedding": 256, "hidden": 256, "maxout": 256, "dropout": 0.3}
+"""What the models here are trained with on the two tasks."""
 
 
 @dataclass(frozen=True)
@@ -42,13 +48,14 @@ class EncoderDecoderConfig:
     Adadelta, and days).
     """
 
-    source_vocabulary: int
-    target_vocabulary: int
+    source_vocabulary: int = from_task()
+    target_vocabulary: int = from_task()
     embedding: int = 64  # m
     hidden: int = 64  # n, of the decoder and of each direction of the encoder
     maxout: int = 64  # l
     dropout: float = 0.0  # of embedded words and of the maxout layer; the papers have none
     init: str = "standard"
+    longest_target: int = from_task(0)  # the most tokens an answer can have; 0: 2 S + 10
 
     def __post_init__(self):
         """Raise TinyattnError, with one sentence, for a value that makes no sense."""
@@ -100,13 +107,15 @@ class DeepOutput(nn.Module):
         return self.vocabulary(self.dropout(ta.maxout(hidden)))
 
 
-class EncoderDecoder(nn.Module):
+class EncoderDecoder(Model):
     """The common part. A model adds three methods: `memory`, `attend` and `decode`.
 
     config: sizes; context: the width of c_i; summary: that of what the first decoder state is made from.
     """
 
     Config: ClassVar[type[EncoderDecoderConfig]]
+    families = ("translation",)
+    config: EncoderDecoderConfig
 
     def __init__(self, config: EncoderDecoderConfig, context: int, summary: int):
         self.config = config
@@ -121,13 +130,7 @@ class EncoderDecoder(nn.Module):
         self.recurrent = ta.parameter(nn.init.uniform((3 * n, n), -bound, bound), np.float32)  # U_r, U_z, U
         self.output = DeepOutput(config, context)
         self.dropout = nn.Dropout(config.dropout)
-        self._search = ta.function(self._best)
-
-    @classmethod
-    def for_task(cls, task: Any, **sizes: Any) -> Any:
-        """A model for the vocabularies of a translation task."""
-        make: Any = cls  # a model takes its config alone
-        return make(cls.Config(len(task.source_vocabulary), len(task.target_vocabulary), **sizes))
+        self._search, self._forced = ta.function(self._best), ta.function(self._teach)
 
     def initialise(self) -> None:
         """Draw the parameters as `config.init` says; models call it when all of them are there.
@@ -214,7 +217,35 @@ class EncoderDecoder(nn.Module):
         logits, _ = self._time_major(batch.source, batch.source_length, batch.target_in)
         return ta.cross_entropy(logits, as_tensor(batch.target_out).T, ignore_index=PAD)
 
+    def _teach(self, kind: type, arrays: dict) -> tuple[ta.Tensor, ta.Tensor | None]:
+        """With the references given: the loss of a batch, and the weights (B, T, S) or None."""
+        batch = kind(**arrays)
+        return self.loss(batch), self(batch.source, batch.source_length, batch.target_in)[1]
+
     # Searching.
+
+    def answer(self, batch: Any, *, beam: int = 1, length_penalty: float = 0.0) -> Answers:
+        """The best translations found. Maps: "attention", the weights they were chosen with, and "alignment",
+        those with the references given; each (target, source) positions, of models that have weights.
+        """
+        answers = self.sample(batch, beam=beam, length_penalty=length_penalty)
+        was_training = self._training
+        self.eval()
+        try:
+            nats, weights = self._forced(type(batch), vars(batch))
+        finally:
+            self.train(was_training)
+        answers.nats, answers.predictions = float(nats) * batch.weight, batch.weight
+        if weights is not None:
+            answers.maps["alignment"] = list(weights)
+        return answers
+
+    def sample(self, batch: Any, *, beam: int = 1, length_penalty: float = 0.0) -> Answers:
+        """The same without what needs references."""
+        limit = self.config.longest_target or None
+        found = self.translate(batch.source, batch.source_length, beam, limit, length_penalty)
+        maps = {} if found.attention is None else {"attention": list(found.attention)}
+        return Answers(list(found.tokens), maps, scores=[float(score) for score in found.score])
 
     def translate(
         self,

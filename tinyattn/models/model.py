@@ -86,8 +86,11 @@ class Model(Module):
 
     @classmethod
     def recipe(cls, task: str) -> Recipe:
-        """The settings for a task; defaults where none have been found yet."""
-        return next((recipe for recipe in cls.recipes if recipe.task == task), Recipe(task))
+        """The settings for a task; where none have been found yet, defaults and the usual baseline."""
+        baseline = cls.recipes[0].baseline if cls.recipes else None
+        return next(
+            (recipe for recipe in cls.recipes if recipe.task == task), Recipe(task, baseline=baseline)
+        )
 
     @classmethod
     def search(cls) -> dict[str, Any]:

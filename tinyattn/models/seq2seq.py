@@ -15,7 +15,16 @@ from dataclasses import dataclass
 import tinyattn as ta
 from tinyattn import nn
 from tinyattn.models.bahdanau import BahdanauConfig
-from tinyattn.models.encoder_decoder import EncoderDecoder, EncoderDecoderConfig, Source, repeat
+from tinyattn.models.encoder_decoder import (
+    MULTI30K,
+    MULTI30K_SIZES,
+    TINY_MT,
+    EncoderDecoder,
+    EncoderDecoderConfig,
+    Source,
+    repeat,
+)  # fmt: skip
+from tinyattn.models.model import Recipe
 
 
 @dataclass(frozen=True)
@@ -45,7 +54,7 @@ class Seq2SeqConfig(EncoderDecoderConfig):
         def sized(hidden: int, context: int) -> "Seq2SeqConfig":
             return cls(
                 other.source_vocabulary, other.target_vocabulary, other.embedding, hidden, other.maxout,
-                other.dropout, other.init, context,
+                other.dropout, other.init, other.longest_target, context,
             )  # fmt: skip
 
         hidden = 1
@@ -61,6 +70,14 @@ class Seq2Seq(EncoderDecoder):
     """The encoder-decoder with one context c for all steps, in the recurrence and in the output."""
 
     Config = Seq2SeqConfig
+    name = "seq2seq"
+    paper = (
+        "Cho et al. 2014, Learning phrase representations using RNN encoder-decoder; Sutskever et al. 2014"
+    )
+    documents = "S0 S1 S3"
+    remark = "no attention"
+    recipes = (Recipe("tiny-mt", training=TINY_MT), Recipe("multi30k", MULTI30K_SIZES, MULTI30K))
+    config: Seq2SeqConfig
 
     def __init__(self, config: Seq2SeqConfig):
         super().__init__(config, context=config.context_width, summary=config.context_width)

@@ -1,67 +1,93 @@
-"""The tasks models are trained on: data, vocabularies, batches and metrics, in plain NumPy.
+"""The tasks models are trained on: data, batches and judgement, in plain NumPy.
 
     task = tasks.get("tiny-mt")
     for batch in task.batches("test", batch_size=64):
         ...
 
-Some tasks make their own data; others read the files of a public data set from a folder the user names. A
-task is imported when it is asked for, and not before.
+Some tasks make their own data; others read files the user names. A task is imported when it is asked for, and
+not before.
 """
 
 import builtins
 import inspect
-from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from tinyattn.errors import DataError, near
+from tinyattn import lookup
+from tinyattn.errors import DataError
 
 if TYPE_CHECKING:
-    from tinyattn.tasks.translation import TranslationTask
+    from tinyattn.tasks.task import Task
 
-
-@dataclass(frozen=True)
-class Entry:
-    """A line of the table of tasks. The loader is `load` in tinyattn.tasks.<module>."""
-
-    name: str
-    module: str
-    description: str
-    needs_data: bool
-
-
-TASKS = (
-    Entry("tiny-mt", "tiny_mt", "40 words of English into an invented language; gold alignments", False),
-    Entry("multi30k", "multi30k", "captions of photographs: German, English, French (--data DIR)", True),
-)
+TASKS = {
+    "tiny-mt": "tiny_mt:TinyMT",
+    "multi30k": "multi30k:Multi30k",
+    "parallel": "parallel:Parallel",
+}
+"""Every task: the name on the command line, and its class."""
 
 
 def list() -> builtins.list[tuple[str, str]]:
     """All tasks: their names, each with one line of description."""
-    return [(entry.name, entry.description) for entry in TASKS]
+    return [(name, find(name).title) for name in TASKS]
 
 
-def get(name: str, data: str | Path | None = None, seed: int = 0, **options) -> "TranslationTask":
+def find(name: str) -> "type[Task]":
+    """The class of a task by its name, or of a user's "file.py:Class". Raises DataError, with the nearest name,
+    for another one."""
+    from tinyattn.tasks.task import Task
+
+    found = lookup.find("task", name, TASKS, __name__, DataError)
+    if not issubclass(found, Task):
+        raise DataError(f"[tasks] {name} must be a subclass of tinyattn.tasks.Task, but it is not.")
+    return found
+
+
+def options(task: "type[Task]") -> dict[str, Any]:
+    """The options of a task that users may set, with their defaults: all but data and seed."""
+    parameters = inspect.signature(task).parameters.values()
+    return {p.name: p.default for p in parameters if p.name not in ("data", "seed")}
+
+
+def takes_data(task: "type[Task]") -> bool:
+    """Whether the task reads files."""
+    return "data" in inspect.signature(task).parameters
+
+
+def needs_data(task: "type[Task]") -> bool:
+    """Whether it can't do without."""
+    return takes_data(task) and inspect.signature(task).parameters["data"].default is inspect.Parameter.empty
+
+
+def get(name: str, data: str | Path | None = None, seed: int = 0, **given: Any) -> Any:
     """The task called `name`, ready to be trained on.
 
-    data: the folder of its files, for tasks that read some. seed: which training examples, for tasks that
-    make their own. options: those of the task's loader, e.g. train_examples for tiny-mt, source and target
-    for multi30k. Raises DataError for an unknown name or option, and for files that are missing or damaged.
+    data: the file or folder that it reads, for tasks that read some. seed: which training examples, for tasks
+    that make their own. given: options of its class, e.g. train_examples for tiny-mt, source and target for
+    multi30k. Raises DataError for an unknown name or option, and for files that are missing or damaged.
     """
-    entry = next((entry for entry in TASKS if entry.name == name), None)
-    if entry is None:
-        names = [entry.name for entry in TASKS]
-        close = near(str(name).lower().replace("_", "-"), names)
-        suggestion = f"did you mean {close}?" if close else "see `tinyattn tasks`."
-        raise DataError(f"[tasks] the task must be one of {', '.join(names)}, but got {name!r}: {suggestion}")
-    if data is not None and not entry.needs_data:
+    task = find(name)
+    if data is not None and not takes_data(task):
         raise DataError(
             f"[tasks] --data must come with a task that reads files, but {name} makes its own data."
         )
-    load = import_module(f"{__name__}.{entry.module}").load
-    known = inspect.signature(load).parameters.keys() - {"data", "seed"}
-    for option in options.keys() - known:
-        expected = f"options of {name} must be among {', '.join(sorted(known))}"
+    if data is None and needs_data(task):
+        raise DataError(f"[{name}] its files must be named, but got none: add --data PATH.")
+    known = options(task)
+    for option in given.keys() - known.keys():
+        expected = (
+            f"options of {name} must be among {', '.join(sorted(known))}"
+            if known
+            else f"{name} must have no options"
+        )
         raise DataError(f"[tasks] {expected}, but got {option!r}.")
-    return load(data, **options) if entry.needs_data else load(seed, **options)
+    fixed = {"data": data, "seed": seed}
+    taken = inspect.signature(task).parameters
+    return task(**{key: value for key, value in fixed.items() if key in taken and value is not None}, **given)
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("Task", "Answers", "Scores"):
+        return getattr(import_module("tinyattn.tasks.task"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
