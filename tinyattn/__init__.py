@@ -30,6 +30,7 @@ _MODULES = {
 }
 
 _ELSEWHERE = {
+    "Experiment": "tinyattn.experiments.experiment",
     "show": "tinyattn.viz.mathematics",
     "save": "tinyattn.train.resume",
     "load": "tinyattn.train.resume",

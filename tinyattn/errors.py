@@ -33,6 +33,10 @@ class CheckpointError(TinyattnError, ValueError):
     """A checkpoint is missing, damaged, or belongs to another run."""
 
 
+class UsageError(TinyattnError, ValueError):
+    """A model, task, setting or option was asked for that does not exist or make sense."""
+
+
 class GradcheckError(TinyattnError, ValueError):
     """A derivative differs from its finite difference."""
 

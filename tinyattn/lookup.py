@@ -68,9 +68,8 @@ def _own(what: str, name: str, error: type[TinyattnError]) -> type:
 def reference(cls: type, known: Mapping[str, str]) -> str:
     """The name by which `find` finds a class again: its own, or file.py:Class. "" for one without a file."""
     for name, entry in known.items():
-        module, _, attribute = entry.partition(":")
-        if cls.__name__ == attribute and cls.__module__.endswith(f".{module}"):
+        where, _, attribute = entry.partition(":")
+        if cls.__name__ == attribute and cls.__module__.endswith(f".{where}"):
             return name
-    module = sys.modules.get(cls.__module__)
-    file = getattr(module, "__file__", None)
+    file = getattr(sys.modules.get(cls.__module__), "__file__", None)
     return f"{Path(file).resolve()}:{cls.__qualname__}" if file else ""

@@ -45,7 +45,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def _hint(word: str, known: Sequence[str]) -> str:
-    from tinyattn.graph.hints import near
+    from tinyattn.errors import near
 
     close = near(word.lower(), known)
     return f"; did you mean {close}?" if close else ""
@@ -86,9 +86,16 @@ def parser() -> Parser:
         one.add_argument("--threads", type=_positive, metavar="N", help="threads to use (default: all cores)")
 
     train = command("train", "train.train", "train a model, and write a run folder with a report")
-    train.add_argument("model", nargs="?", metavar="MODEL", help="see `tinyattn models` (default: bahdanau)")
-    train.add_argument("--task", metavar="T", help="see `tinyattn tasks` (default: the model's own)")
-    train.add_argument("--data", metavar="DIR", help="folder of the task's files, for tasks that read some")
+    train.add_argument(
+        "model", nargs="?", metavar="MODEL",
+        help="see `tinyattn models`, or your own file.py:Class (default: bahdanau)",
+    )  # fmt: skip
+    train.add_argument(
+        "--task",
+        metavar="T",
+        help="see `tinyattn tasks`, or your own file.py:Class (default: the model's first)",
+    )
+    train.add_argument("--data", metavar="PATH", help="the task's file or folder, for tasks that read some")
     train.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", dest="assignments",
         help="change a setting, e.g. --set hidden=128 --set learning_rate=1e-3; may be repeated",
@@ -109,21 +116,35 @@ def parser() -> Parser:
     command("tasks", "listing.tasks", "list the tasks")
 
     evaluate = command("eval", "use.evaluate", "measure a trained model on held-out data")
-    sample = command("sample", "use.sample", "let a trained model translate")
+    sample = command(
+        "sample", "use.sample", "let a trained model answer: translate, continue a text, draw an image"
+    )
     for one in (evaluate, sample):
         one.add_argument("run", metavar="RUN", help="a run folder")
         one.add_argument(
-            "--beam", type=_positive, default=1, metavar="K", help="hypotheses kept (default: 1, greedy)"
+            "--beam",
+            type=_positive,
+            metavar="K",
+            help="hypotheses kept, of models that search (default: 1, greedy)",
         )
-        one.add_argument("--data", metavar="DIR", help="where the task's files are now (default: as trained)")
+        one.add_argument(
+            "--set", action="append", default=[], metavar="KEY=VALUE", dest="assignments",
+            help="an option of the model's answers, e.g. --set temperature=0.8; may be repeated",
+        )  # fmt: skip
+        one.add_argument(
+            "--data", metavar="PATH", help="where the task's files are now (default: as trained)"
+        )
         threads(one)
     evaluate.add_argument("--split", default="test", choices=("validation", "test"), help="default: test")
     sample.add_argument(
-        "text", nargs="*", metavar="TEXT", help="sentences (default: lines of stdin, or held-out ones)"
+        "text", nargs="*", metavar="TEXT", help="one example each (default: lines of stdin, or held-out ones)"
     )
 
     draw = command("draw", "draw.draw", "draw the computation graph of a model, forward and backward")
     draw.add_argument("what", metavar="MODEL_OR_RUN", help="a model's name or a run folder")
+    draw.add_argument(
+        "--objective", metavar="NAME", help="which loss, of a model with several (default: the first)"
+    )
     draw.add_argument(
         "-o", "--output", metavar="FILE", help=".svg .png .pdf .html .gv .json (default: MODEL.svg)"
     )
@@ -136,15 +157,22 @@ def parser() -> Parser:
     bench = command("bench", "bench.bench", "time the training step of a model, and show where the time goes")
     bench.add_argument(
         "model", nargs="?", default="bahdanau", metavar="MODEL",
-        help="bahdanau (default), seq2seq or gpt",
+        help="see `tinyattn models` (default: bahdanau)",
     )  # fmt: skip
     bench.add_argument("--steps", type=_positive, default=20, metavar="N", help="steps to time (default: 20)")
-    bench.add_argument("--batch-size", type=_positive, metavar="N", help="default: 64; gpt: 12")
+    bench.add_argument(
+        "--batch-size", type=_positive, metavar="N", help="default: that of the model's recipe"
+    )
     bench.add_argument(
         "--profile", action="store_true", help="time each kernel, and draw modules, operations and kernels"
     )
     bench.add_argument("-o", "--output", metavar="FILE", help="the picture (default: profile-MODEL.svg)")
     threads(bench)
+    for one in (draw, bench):
+        one.add_argument(
+            "--task", metavar="T", help="the task whose sizes and data are used (default: the model's first)"
+        )
+        one.add_argument("--data", metavar="PATH", help="the task's file or folder, for tasks that read some")
 
     command("doctor", "tools.doctor", "check that this installation works, and say what is missing")
     command("warmup", "tools.warmup", "compile all kernels now, so that the first step is fast")
@@ -198,7 +226,7 @@ def _prepare_streams() -> None:
 
 
 def _run(command: Callable[[argparse.Namespace], int | None], arguments: argparse.Namespace) -> int:
-    from tinyattn.errors import TinyattnError
+    from tinyattn.errors import TinyattnError, UsageError
 
     try:
         code = command(arguments) or 0
@@ -208,7 +236,7 @@ def _run(command: Callable[[argparse.Namespace], int | None], arguments: argpars
         if arguments.debug:
             raise
         print(_without_launcher(str(error)), file=sys.stderr)
-        return 2 if type(error).__name__ == "UsageError" else 1
+        return 2 if isinstance(error, UsageError) else 1
     except KeyboardInterrupt:
         print("stopped.", file=sys.stderr)
         return STOPPED

@@ -15,10 +15,10 @@ import numpy as np
 
 import tinyattn as ta
 from tinyattn import models
-from tinyattn.cli import workloads
 from tinyattn.cli.points import samples
-from tinyattn.cli.settings import UsageError
-from tinyattn.errors import TinyattnError
+from tinyattn.errors import TinyattnError, UsageError
+from tinyattn.experiments import workload
+from tinyattn.experiments.experiment import Experiment
 from tinyattn.graph.hints import near
 from tinyattn.train.checkpoint import versions
 
@@ -112,18 +112,15 @@ CHECKS: dict[str, Callable[[], str]] = {
 
 def _warm() -> Iterator[tuple[str, float]]:
     """Run what a first training run would compile: (name, seconds) of each."""
-    started = time.perf_counter()
-    work = workloads.get("gpt").build(2)
-    work()
-    work.model.generate(np.zeros((1, 2), np.int32), 1)
-    yield "gpt", time.perf_counter() - started
-    for name in ("bahdanau", "seq2seq"):
-        model_class = models.get(name).load()
-        model = model_class(model_class.Config(12, 12, embedding=16, hidden=16, maxout=16))
-        batch = workloads.batch(8, 6, 7, 12)
+    for name in models.MODELS:
+        experiment = Experiment(name)
+        probe = experiment.task.probe()
         started = time.perf_counter()
-        workloads.translation(model, batch)()
-        model.translate(batch.source, batch.source_length, 2, 5)
+        work = workload.of(experiment, probe)
+        work()
+        model = work.model.eval()
+        model.answer(probe)
+        model.sample(probe)
         yield name, time.perf_counter() - started
 
 

@@ -3,75 +3,100 @@
 import argparse
 import json
 import sys
-
-import numpy as np
+from collections.abc import Iterator
+from typing import Any
 
 import tinyattn as ta
-from tinyattn.cli.finished import trained
-from tinyattn.errors import DataError
-from tinyattn.models.evaluation import evaluate as evaluate_model
-from tinyattn.tasks.vocabulary import UNK
+from tinyattn.cli.train import assignments
+from tinyattn.errors import DataError, TinyattnError
+from tinyattn.experiments.experiment import Experiment
 
 SHOWN = 3
-"""Held-out sentences translated when none is given."""
+"""Held-out examples answered when nothing is given."""
+
+
+def _opened(arguments: argparse.Namespace) -> tuple[Experiment, dict[str, Any]]:
+    """The run, and the options of its answers."""
+    if arguments.threads:
+        ta.set_num_threads(arguments.threads)
+    search = assignments(arguments.assignments)
+    if arguments.beam is not None:
+        search["beam"] = arguments.beam
+    return Experiment.open(arguments.run, arguments.data), search
 
 
 def evaluate(arguments: argparse.Namespace) -> None:
-    """Translate a split, and print the figures."""
-    if arguments.threads:
-        ta.set_num_threads(arguments.threads)
-    run, task, model = trained(arguments.run, arguments.data)
+    """Answer a split, and print the figures."""
+    experiment, search = _opened(arguments)
 
     def progress(done: int, total: int) -> None:
         if sys.stderr.isatty():
             print(f"\r{done}/{total} batches", end="" if done < total else "\n", file=sys.stderr, flush=True)
 
-    size = run.config["training"]["batch_size"]
-    found = evaluate_model(model, task, arguments.split, size, arguments.beam, progress=progress)
-    outcome = {
-        "run": str(run.folder), "split": found.split, "beam": arguments.beam, "examples": len(found.translations),
-        **found.figures, "by_length": found.by_length,
-    }  # fmt: skip
+    found = experiment.evaluate(arguments.split, progress, **search)
+    about = {
+        "run": str(arguments.run),
+        "split": arguments.split,
+        "examples": experiment.task.count(arguments.split),
+    }
+    outcome: dict[str, Any] = about | search | found.figures
     if arguments.json:
-        print(json.dumps(outcome))
+        print(json.dumps(outcome | {"groups": found.groups}))
         return
     for key, value in outcome.items():
-        if key != "by_length":
-            print(f"{key:<14} {value:.4f}" if isinstance(value, float) else f"{key:<14} {value}")
-    print("exact match by source length: " + ", ".join(f"{k}: {v:.3f}" for k, v in found.by_length.items()))
+        print(f"{key:<18} {value:.4f}" if isinstance(value, float) else f"{key:<18} {value}")
+    for what, values in found.groups.items():
+        print(f"{what}: " + ", ".join(f"{key}: {value:.3f}" for key, value in values.items()))
 
 
 def sample(arguments: argparse.Namespace) -> None:
-    """Translate sentences: those given, else the lines of stdin, else a few held-out ones."""
-    if arguments.threads:
-        ta.set_num_threads(arguments.threads)
-    _, task, model = trained(arguments.run, arguments.data)
-    texts = arguments.text
-    if not texts and not sys.stdin.isatty():
-        given = sys.stdin.read()
-        texts = [line.strip() for line in given.split("\n") if line.strip()]
-        if given and not texts:
-            raise DataError("[sample] stdin must hold a sentence a line, but all of its lines are blank.")
-    if not texts:
-        held_out = task.source_tokens("test")
-        texts = [task.join_source(held_out[k * len(held_out) // SHOWN]) for k in range(SHOWN)]
+    """Answer texts: those given, else the lines of stdin as they come, else a few held-out ones."""
+    experiment, search = _opened(arguments)
+    task = experiment.task
+    interactive = not arguments.text and sys.stdin.isatty()
     outcomes = []
-    for text in texts:
-        words = task.split_source(text)
-        if not words:
-            raise DataError(f"[sample] a text must hold a word, but got {text!r}.")
-        ids = task.source_vocabulary.encode(words)
-        for word in (word for word, i in zip(words, ids, strict=True) if i == UNK):
-            print(f"note: {word!r} is not in the vocabulary of {task.name}.", file=sys.stderr)
-        found = model.translate(ids[None], np.array([len(ids)], np.int32), arguments.beam)
-        said = task.target_vocabulary.decode(found.tokens[0])
-        outcome = {"source": text, "translation": task.join_target(said), "score": float(found.score[0])}
-        if arguments.json:
-            outcome |= {"source_tokens": words, "tokens": said}
-            if found.attention is not None:
-                outcome["attention"] = np.round(found.attention[0, : len(said) + 1], 4).tolist()
+    for text in _texts(arguments.text, task, interactive):
+        try:
+            for remark in task.remarks(text):
+                print(f"note: {remark}", file=sys.stderr)
+            outcome = experiment.sample(text, **search)
+        except DataError as error:
+            if not interactive:
+                raise
+            print(error, file=sys.stderr)  # the next line may be better
+            continue
         outcomes.append(outcome)
         if not arguments.json:
-            print(f"{text}\n  → {outcome['translation']}")
+            below = "\n" in outcome["output"]
+            print(outcome["output"] if below else f"{outcome['input']}\n  → {outcome['output']}", flush=True)
     if arguments.json:
         print(json.dumps(outcomes, ensure_ascii=False))
+
+
+def _texts(given: list[str], task: Any, interactive: bool) -> Iterator[str]:
+    if given:
+        yield from given
+        return
+    if interactive:
+        example = next(iter(task.suggestions(1)), "")
+        print(f"One line in, one answer out; Ctrl-D ends. For example:\n{example}", file=sys.stderr)
+    seen, some = False, False
+    while True:
+        if interactive:
+            print("> ", end="", file=sys.stderr, flush=True)
+        line = sys.stdin.readline()
+        if not line:
+            break
+        seen = True
+        if line.strip():
+            some = True
+            yield line.strip()
+    if interactive:
+        print(file=sys.stderr)
+    elif seen and not some:
+        raise DataError("[sample] stdin must hold an example a line, but all of its lines are blank.")
+    elif not seen:
+        suggestions = task.suggestions(SHOWN)
+        if not suggestions:
+            raise TinyattnError("[sample] a text must be given, but got none.")
+        yield from suggestions

@@ -330,14 +330,11 @@ class TranslationTask(Task):
         )
         main = next(iter(answers))
         attention = answers[main][0].maps.get("attention", [])
-        maps = [
-            Map(
-                attention[row][: len(said[main][row]) + 1, : len(sources[row])],
-                [*said[main][row], "<eos>"][: len(attention[row])],
-                sources[row][: attention[row].shape[1]],
-            )
-            for row in (rows if attention else [])
-        ]
+        maps = []
+        for row in rows if attention else []:
+            words, weights = [*said[main][row], "<eos>"], np.asarray(attention[row])
+            weights = weights[: len(words), : len(sources[row])]
+            maps.append(Map(weights, words[: len(weights)], sources[row][: weights.shape[1]]))
         caption = "Each row is a word of the translation; its squares are the source words it was made from."
         samples = []
         for row in rows:

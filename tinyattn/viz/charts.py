@@ -1,4 +1,5 @@
-"""Three small charts as SVG text: lines, bars and a heat map.
+"""Two small charts as SVG text: lines and bars. Written by hand, because a plotting library would weigh more than
+all of tinyattn and could not follow the page's colours.
 
 They carry no colours of their own, only the classes and custom properties of the page around them
 (report.py), so that they follow its light and dark scheme. All text in them is escaped.
@@ -6,29 +7,14 @@ They carry no colours of their own, only the classes and custom properties of th
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
-import numpy as np
-
-from tinyattn.markup import escape, label
+from tinyattn.markup import escape
+from tinyattn.sections import Line
 
 WIDTH, HEIGHT = 640, 300
 LEFT, RIGHT, TOP, BOTTOM = 52, 12, 12, 40
-LONGEST = 40
-"""Letters of a word in a heat map."""
 LOGARITHMIC = 30.0
 """From this ratio of largest to smallest value on, an axis of positive values is logarithmic."""
-
-
-@dataclass
-class Line:
-    """A curve. style: its colour, 0 … 3; dashed: for the second of a pair (validation beside training)."""
-
-    name: str
-    x: Sequence[float]
-    y: Sequence[float]
-    style: int = 0
-    dashed: bool = False
 
 
 def lines(curves: Sequence[Line], x_label: str, y_label: str) -> str:
@@ -88,33 +74,6 @@ def bars(groups: Mapping[str, Mapping[str, float]], x_label: str, y_label: str) 
     parts.append(_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 6, x_label, "middle"))
     legend = [(name, f"bar c{style}") for style, name in enumerate(groups)]
     return _svg(WIDTH, HEIGHT, parts, f"{y_label} by {x_label}") + _legend(legend)
-
-
-def heat_map(weights: np.ndarray, rows: Sequence[str], columns: Sequence[str], cell: int = 20) -> str:
-    """Weights (rows, columns) from 0 to 1 as squares, the darker the larger, with a word at each row and
-    column.
-    """
-    rows, columns = ([label(word, LONGEST) for word in words] for words in (rows, columns))
-    left = 8 + 7 * max(map(len, rows), default=0)
-    top = 8 + 6 * max(map(len, columns), default=0)
-    parts = []
-    for k, word in enumerate(columns):
-        x, y = left + (k + 0.65) * cell, top - 5
-        turned = f'transform="rotate(-60 {x:.0f} {y})"'
-        parts.append(f'<text class="tick" x="{x:.0f}" y="{y}" {turned}>{escape(word)}</text>')
-    for i, word in enumerate(rows):
-        parts.append(_text(left - 5, top + (i + 0.7) * cell, word, "end"))
-        for j, other in enumerate(columns):
-            weight = float(weights[i, j])
-            if weight < 0.005:  # invisible
-                continue
-            corner = f'x="{left + j * cell}" y="{top + i * cell}" width="{cell - 1}" height="{cell - 1}"'
-            tip = f"<title>{escape(word)} ← {escape(other)}: {weight:.2f}</title>"
-            parts.append(f'<rect class="cell" {corner} fill-opacity="{min(1.0, weight):.2f}">{tip}</rect>')
-    frame = f'width="{len(columns) * cell}" height="{len(rows) * cell}"'
-    parts.append(f'<rect class="frame" x="{left}" y="{top}" {frame}/>')
-    width, height = left + len(columns) * cell + 40, top + len(rows) * cell + 4
-    return _svg(width, height, parts, "alignment", fixed=True)
 
 
 def _ticks(low: float, high: float) -> list[float]:

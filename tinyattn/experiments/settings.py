@@ -1,0 +1,252 @@
+"""From what was asked for to what is run: defaults of model and task, those of the model's recipe for the task,
+then the user's, each value of its own type.
+
+The result is the table that config.toml keeps, from which a run can be put together again:
+
+    [model]     name, and the sizes of its config
+    [task]      name, data, and its options
+    [training]  steps, batch_size, seed, …
+    [run]       whether a baseline is trained beside it, and what was asked for
+"""
+
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict
+from pathlib import Path
+from typing import Any
+
+from tinyattn import models, tasks
+from tinyattn.errors import CheckpointError, TinyattnError, UsageError, near
+from tinyattn.models.model import Model, check_family, settings_of
+from tinyattn.tasks.task import Task
+from tinyattn.train.config import TrainingConfig
+from tinyattn.train.run import Run
+
+Config = dict[str, dict[str, Any]]
+
+ELSEWHERE = {
+    "name": "choose the model with MODEL and the task with --task.",
+    "data": "name the task's files with --data.",
+}
+"""Entries of the table that are not for --set, and what is."""
+
+
+def resolve(
+    model: str | type[Model] | None = None,
+    task: str | type[Task] | None = None,
+    data: str | None = None,
+    seed: int | None = None,
+    steps: int | None = None,
+    settings: Mapping[str, Any] | None = None,
+    baseline: bool = True,
+) -> Config:
+    """The whole configuration of a run. Raises UsageError, one sentence, for a name or value that does not fit.
+
+    settings: names, or table.name, and values; those that are text are read as their defaults' types.
+    """
+    model_name, model_class = find_model(model or "bahdanau")
+    recipes = model_class.recipes
+    if task is None and not recipes:
+        raise UsageError(f"[train] the task of {model_name} must be named, but got none: add --task NAME.")
+    task_name, task_class = find_task(recipes[0].task if task is None else task)
+    if data is None and tasks.needs_data(task_class):
+        raise UsageError(
+            f"[train] the task {task_name} reads files, so they must be named, but got none: add --data PATH."
+        )
+    recipe = model_class.recipe(task_name)
+    config: Config = {
+        "model": settings_of(model_class.Config) | dict(recipe.sizes),
+        "task": tasks.options(task_class),
+        "training": asdict(TrainingConfig()) | dict(recipe.training),
+    }
+    for key, value in (settings or {}).items():
+        _assign(config, key, value)
+    for key, given in (("seed", seed), ("steps", steps)):
+        if given is not None:
+            config["training"][key] = given
+    for table, values in config.items():
+        for key, value in values.items():
+            if value is MISSING:
+                raise UsageError(f"[train] {table}.{key} must be given, but is not: add --set {key}=….")
+    check(model_class, config)
+    head: Config = {"model": {"name": model_name}, "task": {"name": task_name, "data": None}}
+    config = {table: head.get(table, {}) | values for table, values in config.items()}
+    if data is not None:
+        move_data(config, data)
+    asked = [f"{key}={value}" for key, value in (settings or {}).items()]
+    return config | {"run": {"baseline": baseline, "set": asked}}
+
+
+def find_model(model: str | type[Model]) -> tuple[str, type[Model]]:
+    """The name by which a model is found again, and its class. Raises UsageError."""
+    return _find(model, models.get, models.MODELS, "model")
+
+
+def find_task(task: str | type[Task]) -> tuple[str, type[Task]]:
+    """The name by which a task is found again, and its class. Raises UsageError."""
+    return _find(task, tasks.find, tasks.TASKS, "task")
+
+
+def _find(wanted: Any, find: Any, known: Mapping[str, str], what: str) -> tuple[str, Any]:
+    from tinyattn import lookup
+
+    try:
+        found = find(wanted) if isinstance(wanted, str) else wanted
+        if not isinstance(found, type) or not issubclass(found, Model if what == "model" else Task):
+            raise UsageError(f"[train] the {what} must be a name or a class, but got {wanted!r}.")
+    except UsageError:
+        raise
+    except TinyattnError as error:
+        raise UsageError(str(error)) from None
+    name = lookup.reference(found, known)
+    if not name:
+        must = f"the {what} must stand in a file, so that its run can be opened again"
+        raise UsageError(f"[train] {must}, but {found.__name__} was made at the prompt.")
+    return name, found
+
+
+def move_data(config: Config, data: str) -> None:
+    """Set where the task's files are: an absolute path, so that a run can be used from anywhere. Raises
+    UsageError for a task that reads none.
+    """
+    name, task = find_task(config["task"]["name"])
+    if not tasks.takes_data(task):
+        raise UsageError(
+            f"[tasks] --data must come with a task that reads files, but {name} makes its own data."
+        )
+    config["task"]["data"] = str(Path(data).expanduser().resolve())
+
+
+def check(model: type[Model], config: Config) -> None:
+    """Raise UsageError for training settings and sizes that make no sense."""
+    try:
+        training(config)
+        decided = {name: 4 for name in _decided(model)}
+        model.Config(**decided | sizes_of(config))
+    except TinyattnError as error:
+        raise UsageError(str(error)) from None
+
+
+def _decided(model: type[Model]) -> list[str]:
+    """The fields of its Config that the data decide and that have no value before."""
+    from dataclasses import fields
+
+    return [f.name for f in fields(model.Config) if f.metadata.get("from_task") and f.default is MISSING]
+
+
+def check_run(run: Run) -> None:
+    """Raise CheckpointError unless the run's config.toml, which people may edit, still says what a run needs; what
+    it lacks, since it is older than the setting, has its default.
+    """
+    try:
+        known = resolve(
+            run.config["model"]["name"], run.config["task"]["name"], run.config["task"].get("data")
+        )
+        for table, values in known.items():
+            given = run.config.setdefault(table, {})
+            for key, value in given.items():
+                if key not in values:
+                    raise KeyError(f"{table}.{key}")
+                if type(value) is not type(values[key]) and not _fits(value, values[key]):
+                    raise TypeError(f"{table}.{key} is {value!r}")
+            run.config[table] = {key: value for key, value in values.items() if value is not None} | given
+        check(find_model(run.config["model"]["name"])[1], run.config)
+    except (KeyError, TypeError, AttributeError, TinyattnError) as error:
+        got = f"something is wrong: {error}"
+        raise CheckpointError(
+            f"[run] {run.folder}/config.toml must be the settings of a run, but {got}."
+        ) from None
+
+
+def _fits(value: Any, default: Any) -> bool:
+    return isinstance(value, list) and isinstance(default, tuple)
+
+
+def training(config: Config) -> TrainingConfig:
+    """The training settings of a configuration."""
+    return TrainingConfig(**config["training"]).check()
+
+
+def sizes_of(config: Config) -> dict[str, Any]:
+    """The model's sizes, but those that the data decide."""
+    values = {key: value for key, value in config["model"].items() if key != "name"}
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+
+
+def make_task(config: Config) -> Task:
+    """The task of a configuration, loaded or made. Raises UsageError when the model isn't made for such tasks."""
+    given = dict(config["task"])
+    task = tasks.get(given.pop("name"), given.pop("data", None), seed=config["training"]["seed"], **given)
+    try:
+        check_family(find_model(config["model"]["name"])[1], task)
+    except TinyattnError as error:
+        raise UsageError(str(error)) from None
+    return task
+
+
+def make_model(config: Config, task: Task) -> Model:
+    """The model of a configuration, with initial values."""
+    return find_model(config["model"]["name"])[1].for_task(task, **sizes_of(config))
+
+
+def short(name: str) -> str:
+    """A model's or task's name as people say it: MyModel for my_models.py:MyModel."""
+    return name.rpartition(":")[2]
+
+
+def _table(config: Config, key: str) -> str:
+    found = [table for table, values in config.items() if key in values]
+    if not found:
+        known = [name for values in config.values() for name in values]
+        advice = ELSEWHERE.get(key.rpartition(".")[2]) or hint(key, known, f"known are {', '.join(known)}.")
+        raise UsageError(f"[train] --set must name a setting of this run, but got {key!r}: {advice}")
+    return found[0]
+
+
+def _assign(config: Config, key: str, value: Any) -> None:
+    prefix, _, rest = key.rpartition(".")
+    if prefix and prefix in config and rest in config[prefix]:
+        table, key = prefix, rest
+    else:
+        table = _table(config, key)
+    config[table][key] = parse(key, value, config[table][key])
+
+
+def parse(key: str, value: Any, default: Any) -> Any:
+    """A value of the type its default has; text is read. Raises UsageError."""
+    kind = type(default)
+    if default is None or default is MISSING:
+        return value
+    if isinstance(value, kind) and not (kind is int and isinstance(value, bool)):
+        return value
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if kind is tuple and isinstance(value, (str, list)):
+        parts = value.split(",") if isinstance(value, str) else value
+        return tuple(parse(key, part, default[0] if default else "") for part in parts)
+    if isinstance(value, str):
+        if kind is bool and value.lower() in ("true", "false"):
+            return value.lower() == "true"
+        try:
+            if kind is not bool:
+                return kind(value)
+        except ValueError:
+            pass
+    wanted = {int: "a whole number", float: "a number", bool: "true or false"}.get(kind, kind.__name__)
+    raise UsageError(f"[train] {key} must be {wanted}, but got {value!r}.")
+
+
+def check_search(where: str, model: Model, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of a model's answers, each of its type. Raises UsageError for one that it doesn't have."""
+    known = model.search()
+    for key in given:
+        if key not in known:
+            name = type(model).name or type(model).__name__
+            advice = hint(key, [*known], f"known are {', '.join(known)}." if known else "it has none.")
+            raise UsageError(f"[{where}] an option must be one that {name} has, but got {key!r}: {advice}")
+    return {key: parse(key, value, known[key]) for key, value in given.items()}
+
+
+def hint(name: str, known: list[str], otherwise: str) -> str:
+    """What to try instead of an unknown name: the nearest of the known ones, if one is near."""
+    close = near(name.lower().replace("-", "_"), known) or near(name.lower().replace("_", "-"), known)
+    return f"did you mean {close}?" if close else otherwise

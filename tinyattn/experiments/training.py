@@ -1,0 +1,127 @@
+"""A run from its first step to its report: the model, the baseline beside it, the figures.
+
+The baseline is a run of its own, in the folder `baseline` of the run it belongs to. A run that was stopped
+anywhere, even in the middle of the baseline, goes on from there.
+"""
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import tinyattn as ta
+from tinyattn import files
+from tinyattn.errors import UsageError
+from tinyattn.experiments import settings
+from tinyattn.experiments.evaluation import answers_of
+from tinyattn.experiments.experiment import Experiment, load_best
+from tinyattn.experiments.outcome import Outcome, Trained, write_report
+from tinyattn.experiments.settings import Config
+from tinyattn.models.model import Model, settings_of
+from tinyattn.tasks.task import Task
+from tinyattn.train import checkpoint, results
+from tinyattn.train.loop import Trainer
+from tinyattn.train.progress import Progress
+from tinyattn.train.run import Run
+
+BASELINE = "baseline"
+RESULTS = Path("results") / "results.json"
+
+
+def train(
+    experiment: Experiment, folder: str | Path | None = None, resume: bool = False, record: bool = False
+) -> Outcome:
+    """Train, compare, report: see Experiment.train. record: add the figures to results/results.json."""
+    if record:
+        results.check(RESULTS)
+    config, task = (
+        experiment.config,
+        experiment.task,
+    )  # first: when its files are missing, no folder is left behind
+    name = f"{experiment.name}-{task.name}-{config['training']['seed']}"
+    if resume:
+        if experiment.run is None:
+            if folder is None:
+                raise UsageError("[train] the folder of the run must be named to resume it, but got none.")
+            experiment.run = Run.open(folder)
+        if experiment.run.config != config:
+            experiment.run.config = config
+            experiment.run.save_config()
+    else:
+        experiment.run = Run.create(folder, config, name)
+    run = experiment.run
+    print(f"run folder: {run.folder}", file=sys.stderr)
+    try:
+        outcome = _train(run, task)
+    finally:
+        run.close()
+    vars(experiment).pop("model", None)  # the best parameters are read when they are asked for
+    if record:
+        for one in outcome.models:
+            _record(one, config)
+    return outcome
+
+
+def _train(run: Run, task: Task) -> Outcome:
+    config = run.config
+    trained = [_one(run, config, task)]
+    recipe = type(trained[0].model).recipe(config["task"]["name"])
+    if recipe.baseline and config.get("run", {}).get("baseline", True):
+        folder = run.folder / BASELINE
+        beside = _baseline_config(config, recipe.baseline, trained[0].model)
+        other = Run.open(folder) if (folder / "config.toml").exists() else Run.create(folder, beside, "")
+        other.config = beside  # the steps may have changed
+        try:
+            trained.append(_one(other, beside, task))
+        finally:
+            other.close()
+    outcome = Outcome(run.folder, task, trained, dict(recipe.targets), config["training"]["seed"])
+    write_report(outcome, run)
+    files.replace(run.folder / "results.json", [f"{json.dumps(outcome.to_json(), indent=1)}\n".encode()])
+    return outcome
+
+
+def _one(run: Run, config: Config, task: Task) -> Trained:
+    """Train one model to the end, from its last checkpoint if it has one; then measure the best it was."""
+    chosen = settings.training(config)
+    name = settings.short(config["model"]["name"])
+    ta.manual_seed(chosen.seed)
+    model = settings.make_model(config, task)
+    trainer = Trainer(model, task, chosen, run, Progress(chosen.steps, label=name, unit=task.unit))
+    if checkpoint.saved(run.folder):
+        trainer.restore(checkpoint.latest(run.folder))
+        if trainer.standing.step < chosen.steps:
+            print(f"{name}: going on after step {trainer.standing.step:,}", file=sys.stderr)
+    else:
+        run.truncate_metrics(0)
+    print(f"{name}: {model.num_parameters():,} parameters", file=sys.stderr)
+    standing = trainer.fit()
+    load_best(run, model)
+    started = time.monotonic()
+    answers = answers_of(model, task, "test", chosen.batch_size)
+    scores = task.score(answers, "test")
+    took = time.monotonic() - started
+    print(f"{name}: measured on {task.count('test'):,} held-out examples in {took:.1f} s", file=sys.stderr)
+    return Trained(name, model, answers, scores, standing, chosen.steps, run.metrics())
+
+
+def _baseline_config(config: Config, name: str, model: Model) -> Config:
+    """The same run with the baseline in the model's place, of the same number of parameters."""
+    _, baseline = settings.find_model(name)
+    like: Any = baseline.Config
+    sizes = vars(like.like(model.config))
+    return config | {"model": {"name": name} | {key: sizes[key] for key in settings_of(baseline.Config)}}
+
+
+def _record(trained: Trained, config: Config) -> None:
+    model, task, training = type(trained.model), config["task"]["name"], config["training"]
+    words = ["tinyattn train", settings.short(config["model"]["name"]), "--task", task]
+    words += ["--data DIR"] if config["task"].get("data") else []
+    words += [f"--set {text}" for text in config.get("run", {}).get("set", [])]
+    results.record(
+        RESULTS, trained.name, task, trained.scores.figures, training["seed"], training["steps"],
+        trained.standing.seconds, " ".join([*words, "--record"]), model.paper, model.recipe(task).targets,
+    )  # fmt: skip
+    curve = RESULTS.parent / f"{trained.name}-{task}-{training['seed']}.jsonl"
+    files.replace(curve, [f"{json.dumps(record)}\n".encode() for record in trained.metrics])

@@ -1,0 +1,175 @@
+"""A report: one page that shows a run to somebody who was not there.
+
+It is a single file that asks the network for nothing: styles and pictures are inside, and its content security policy
+forbids everything else. All words from data are escaped. It can be read on a telephone (360 pixels), in the dark, and
+on paper.
+"""
+
+import base64
+import struct
+import zlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tinyattn import files, sections
+from tinyattn.markup import escape
+from tinyattn.sections import Section
+from tinyattn.viz import charts
+from tinyattn.viz.heat import heatmap
+
+STYLE = """
+:root { color-scheme: light dark; --ink: #1b1b1f; --paper: #fff; --soft: #6b6b76; --rule: #dcdce3;
+  --c0: #0072b2; --c1: #d55e00; --c2: #009e73; --c3: #cc79a7; }
+@media (prefers-color-scheme: dark) { :root { --ink: #e8e8ee; --paper: #17171b; --soft: #a0a0ac; --rule: #3a3a44;
+  --c0: #56b4e9; --c1: #e69f00; --c2: #2fc79a; --c3: #e0a0c4; } }
+* { box-sizing: border-box; }
+body { margin: 0 auto; padding: 1rem; max-width: 60rem; color: var(--ink); background: var(--paper);
+  font: 16px/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
+h1 { font-size: 1.5rem; line-height: 1.2; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
+h3 { font-size: 1rem; margin-bottom: .3rem; }
+p.about, figcaption, .legend, th { color: var(--soft); }
+table { border-collapse: collapse; } th, td { padding: .3rem .9rem .3rem 0; text-align: left; vertical-align: top; }
+td { border-top: 1px solid var(--rule); } td.number { text-align: right; font-variant-numeric: tabular-nums; }
+.scroll table { overflow-wrap: normal; } .scroll td { white-space: nowrap; }
+table.sample { margin-bottom: 1.5rem; } table.sample td:first-child { min-width: 6rem; overflow-wrap: normal; }
+.scroll { overflow-x: auto; } figure { margin: 1rem 0; } svg.wide { width: 100%; height: auto; }
+.graph { background: #fff; border: 1px solid var(--rule); padding: .5rem; max-height: 80vh; overflow: auto; }
+.graph svg { max-width: 100%; height: auto; }
+img { image-rendering: pixelated; max-width: 100%; }
+pre { overflow-x: auto; white-space: pre-wrap; border: 1px solid var(--rule); padding: .7rem; font-size: .85rem; }
+.tick { font: 12px system-ui, sans-serif; fill: var(--soft); } .grid { stroke: var(--rule); }
+.line { fill: none; stroke-width: 2; } .dashed { stroke-dasharray: 5 4; }
+.line.c0 { stroke: var(--c0); } .line.c1 { stroke: var(--c1); } .line.c2 { stroke: var(--c2); }
+.line.c3 { stroke: var(--c3); } .bar.c0 { fill: var(--c0); } .bar.c1 { fill: var(--c1); } .bar.c2 { fill: var(--c2); }
+.bar.c3 { fill: var(--c3); }
+.legend span { margin-right: 1.2rem; white-space: nowrap; }
+.right { color: var(--c2); } .wrong { color: var(--c1); }
+"""
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
+PIXELS = 480
+"""How wide a row of images is shown, about."""
+
+
+def write(path: str | Path, title: str, about: str, parts: Sequence[Section]) -> None:
+    """Write the page. Raises OSError."""
+    files.replace(path, [render(title, about, parts).encode()])
+
+
+def render(title: str, about: str, parts: Sequence[Section]) -> str:
+    """The page as text: a heading, a line about it, and the sections in their order."""
+    body = [f"<h1>{escape(title)}</h1>", f'<p class="about">{escape(about)}</p>']
+    for part in parts:
+        body += [f"<h2>{escape(part.title)}</h2>", _DRAW[type(part)](part)]
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{escape(title)}</title><style>{STYLE}</style></head>\n<body>\n"
+        + "\n".join(body)
+        + "\n</body></html>\n"
+    )
+
+
+def _figure(chart: str, caption: str) -> str:
+    below = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
+    return f"<figure>{chart}{below}</figure>"
+
+
+def _curves(part: sections.Curves) -> str:
+    return _figure(charts.lines(part.lines, part.x_label, part.y_label), part.caption)
+
+
+def _bars(part: sections.Bars) -> str:
+    return _figure(charts.bars(part.groups, part.x_label, part.y_label), part.caption)
+
+
+def _table(part: sections.Table) -> str:
+    rows = ["".join(f"<th>{escape(name)}</th>" for name in part.head)]
+    for row in part.rows:
+        texts = "".join(f"<td>{escape(text)}</td>" for text in row[:2])
+        rows.append(texts + "".join(f'<td class="number">{escape(text)}</td>' for text in row[2:]))
+    table = "".join(f"<tr>{row}</tr>" for row in rows)
+    return _figure(f'<div class="scroll"><table>{table}</table></div>', part.caption)
+
+
+def _heat(part: sections.Heat) -> str:
+    above = f"<p>{escape(part.caption)}</p>" if part.caption else ""
+    maps = (
+        (f"<h3>{escape(one.name)}</h3>" if one.name else "")
+        + f'<figure class="scroll">{heatmap(one.weights, one.rows, one.columns).svg}</figure>'
+        for one in part.maps
+    )
+    return above + "".join(maps)
+
+
+def _samples(part: sections.Samples) -> str:
+    tables = []
+    for sample in part.samples:
+        rows = []
+        for who, text, right in sample:
+            verdict = "" if right is None else _VERDICTS[right]
+            shown = escape(text, None).replace("\n", "<br>")
+            rows.append(f"<tr><td>{escape(who)}</td><td>{shown}{verdict}</td></tr>")
+        tables.append(f'<table class="sample">{"".join(rows)}</table>')
+    return "".join(tables) + (f'<p class="about">{escape(part.caption)}</p>' if part.caption else "")
+
+
+def _images(part: sections.Images) -> str:
+    """A grid, as one picture inside the page."""
+    grid = grid_of(part.images, part.columns)
+    width = max(1, round(PIXELS / grid.shape[1])) * grid.shape[1]
+    data = base64.b64encode(png(grid)).decode()
+    alt = f"{len(part.images)} images"
+    return _figure(f'<img width="{width}" alt="{alt}" src="data:image/png;base64,{data}">', part.caption)
+
+
+def grid_of(images: np.ndarray, columns: int) -> np.ndarray:
+    """Images (n, H, W) or (n, H, W, 3) from 0 to 1 as one uint8 picture, with a line of white between them."""
+    count, height, width, *colours = images.shape
+    columns = min(columns, count)
+    rows = -(-count // columns)
+    grid = np.full((rows * (height + 1) - 1, columns * (width + 1) - 1, *colours), 255, np.uint8)
+    for k, image in enumerate(np.round(255 * np.clip(np.nan_to_num(images), 0, 1)).astype(np.uint8)):
+        y, x = k // columns * (height + 1), k % columns * (width + 1)
+        grid[y : y + height, x : x + width] = image
+    return grid
+
+
+def png(picture: np.ndarray) -> bytes:
+    """A uint8 picture (H, W) or (H, W, 3) as a PNG file. Written by hand: it is ten lines, and an image library is
+    the size of all of tinyattn.
+    """
+    height, width, *colours = picture.shape
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    lines = np.concatenate([np.zeros((height, 1), np.uint8), picture.reshape(height, -1)], axis=1)
+    head = struct.pack(">IIBBBBB", width, height, 8, 2 if colours else 0, 0, 0, 0)
+    parts = (chunk(b"IHDR", head), chunk(b"IDAT", zlib.compress(lines.tobytes())), chunk(b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+def _graph(part: sections.Graph) -> str:
+    """An SVG without what stands in front of its first tag; anything else is a sentence."""
+    if not part.svg.startswith(("<svg", "<?xml")):
+        return f"<p>{escape(part.svg)}</p>"
+    link = f'<a href="{escape(part.link)}">At full size</a>. ' if part.link else ""
+    return (
+        f'<figure><div class="graph">{part.svg[part.svg.index("<svg") :]}</div>'
+        f"<figcaption>{link}{escape(part.caption)}</figcaption></figure>"
+    )
+
+
+def _text(part: sections.Text) -> str:
+    return _figure(f"<pre>{escape(part.text, None)}</pre>", part.caption)
+
+
+_VERDICTS = {True: ' <span class="right">✓</span>', False: ' <span class="wrong">✗</span>'}
+_DRAW: dict[type, Callable[[Any], str]] = {
+    sections.Curves: _curves, sections.Table: _table, sections.Bars: _bars, sections.Heat: _heat,
+    sections.Samples: _samples, sections.Images: _images, sections.Graph: _graph, sections.Text: _text,
+}  # fmt: skip
