@@ -13,7 +13,7 @@ from engine import scribble
 
 import tinyattn as ta
 from tinyattn import errors
-from tinyattn.graph.tensor import placeholder
+from tinyattn.graph.leaf import placeholder
 from tinyattn.graph.types import Type
 from tinyattn.runtime import threads
 
