@@ -70,9 +70,9 @@ SHAPE_ROWS = [
         torch=lambda t, x, shape: x.reshape(shape),
         errors=[
             (lambda: ta.reshape(_float(2, 3), (4, 2)), ShapeError,
-             "[reshape] the new shape must hold the 6 elements of (2, 3), but (4, 2) was got."),
+             "[reshape] the new shape must hold the 6 elements of (2, 3), but got (4, 2)."),
             (lambda: ta.reshape(_float(2, 3), (4, -1)), ShapeError,
-             "[reshape] the new shape must hold the 6 elements of (2, 3), but (4, 1) was got."),
+             "[reshape] the new shape must hold the 6 elements of (2, 3), but got (4, 1)."),
         ],
     ),
     Row(
@@ -80,7 +80,7 @@ SHAPE_ROWS = [
         [sample(real(3, 4)), sample(real(2, 3, 4), axes=(1, -1, 0)), sample(real(0, 2)), sample(real(5))],
         torch=lambda t, x, axes=(): x.permute(axes or tuple(reversed(range(x.ndim)))),
         errors=[(lambda: ta.transpose(_float(2, 3), (0, 0)), ShapeError,
-                 "[transpose] the axes must be a permutation of 0..1, but (0, 0) was got.")],
+                 "[transpose] the axes must be a permutation of 0..1, but got (0, 0).")],
     ),
     Row(
         "broadcast_to", ta.broadcast_to, np.broadcast_to,
@@ -88,9 +88,9 @@ SHAPE_ROWS = [
         torch=lambda t, x, shape: x.expand(shape),
         errors=[
             (lambda: ta.broadcast_to(_float(3), (2,)), ShapeError,
-             "[broadcast_to] the shapes must broadcast together (each axis equal, or 1), but (3,) and (2,) were got: axis -1 is 2 against 3."),
+             "[broadcast_to] the shapes must broadcast together (each axis equal, or 1), but got (3,) and (2,): axis -1 is 2 against 3."),
             (lambda: ta.broadcast_to(_float(3), (1,)), ShapeError,
-             "[broadcast_to] (3,) must broadcast to the given shape, but (1,) was got."),
+             "[broadcast_to] (3,) must broadcast to the given shape, but got (1,)."),
         ],
     ),
     Row(
@@ -99,39 +99,39 @@ SHAPE_ROWS = [
         torch=lambda t, *x, axis=0: t.cat(x, axis),
         errors=[
             (lambda: ta.concat([_float(2, 3), _float(2, 4)]), ShapeError,
-             "[concat] all axes but 0 must agree, but shapes [(2, 3), (2, 4)] were got."),
-            (lambda: ta.concat([]), ShapeError, "[concat] there must be at least one tensor, but none was got."),
+             "[concat] all axes but 0 must agree, but got shapes [(2, 3), (2, 4)]."),
+            (lambda: ta.concat([]), ShapeError, "[concat] there must be at least one tensor, but got none."),
         ],
     ),
     Row(
         "expand_dims", ta.expand_dims, np.expand_dims, [sample(real(3, 4), axis=1), sample(real(3), axis=-1), sample(real(0), axis=0)],
         torch=lambda t, x, axis: x.unsqueeze(axis),
         errors=[(lambda: ta.expand_dims(_float(3), 3), ShapeError,
-                 "[expand_dims] the axis must be an integer from -2 to 1, but 3 was got.")],
+                 "[expand_dims] the axis must be an integer from -2 to 1, but got 3.")],
     ),
     Row(
         "squeeze", ta.squeeze, np.squeeze, [sample(real(3, 1, 4, 1)), sample(real(1, 3, 1), axis=0), sample(real(1, 0))],
         torch=lambda t, x, axis=None: x.squeeze() if axis is None else x.squeeze(axis),
-        errors=[(lambda: ta.squeeze(_float(3, 1), 0), ShapeError, "[squeeze] the axes must have size 1, but axes [0] of (3, 1) were got.")],
+        errors=[(lambda: ta.squeeze(_float(3, 1), 0), ShapeError, "[squeeze] the axes must have size 1, but got axes [0] of (3, 1).")],
     ),
     Row(
         "stack", lambda *x, axis=0: ta.stack(x, axis), lambda *x, axis=0: np.stack(x, axis),
         [sample(real(2, 3), real(2, 3)), sample(real(2, 3), real(2, 3), axis=-1), sample(real(0), real(0), axis=1)],
         torch=lambda t, *x, axis=0: t.stack(x, axis),
         errors=[(lambda: ta.stack([_float(2), _float(3)]), ShapeError,
-                 "[stack] all tensors must have one shape, but [(2,), (3,)] were got.")],
+                 "[stack] all tensors must have one shape, but got [(2,), (3,)].")],
     ),
     Row(
         "split", ta.split, lambda x, sizes, axis=0: np.split(x, sizes if isinstance(sizes, int) else np.cumsum(sizes)[:-1], axis),
         [sample(real(4, 3), sizes=2), sample(real(2, 6), sizes=(1, 0, 5), axis=1), sample(real(0, 2), sizes=1)],
         torch=lambda t, x, sizes, axis=0: t.split(x, x.shape[axis] // sizes if isinstance(sizes, int) else sizes, axis)
         if x.numel() else [x],
-        errors=[(lambda: ta.split(_float(5), 2), ShapeError, "[split] the parts must add up to 5, but [2, 2] was got.")],
+        errors=[(lambda: ta.split(_float(5), 2), ShapeError, "[split] the parts must add up to 5, but got [2, 2].")],
     ),
     Row(
         "flip", ta.flip, np.flip, [sample(real(3, 4)), sample(real(3, 4), axis=1), sample(real(0, 2)), sample(real(2, 3, 4), axis=(0, -1))],
         torch=lambda t, x, axis=None: t.flip(x, tuple(range(x.ndim)) if axis is None else axis if isinstance(axis, tuple) else (axis,)),
-        errors=[(lambda: ta.flip(_float(3), 1), ShapeError, "[flip] the axis must be an integer from -1 to 0, but 1 was got.")],
+        errors=[(lambda: ta.flip(_float(3), 1), ShapeError, "[flip] the axis must be an integer from -1 to 0, but got 1.")],
     ),
     Row(
         "pad", ta.pad, _padded,
@@ -141,14 +141,14 @@ SHAPE_ROWS = [
             x, [n for w in reversed(widths) for n in ((w, w) if isinstance(w, int) else w)], value=value),
         errors=[
             (lambda: ta.pad(_float(2, 3), ((1, 1),)), ShapeError,
-             "[pad] one (before, after) ≥ 0 must be given for each of 2 axes, but ((1, 1),) was got."),
+             "[pad] one (before, after) ≥ 0 must be given for each of 2 axes, but got ((1, 1),)."),
             (lambda: ta.pad(_float(2), ((-1, 1),)), ShapeError,
-             "[pad] one (before, after) ≥ 0 must be given for each of 1 axes, but ((-1, 1),) was got."),
+             "[pad] one (before, after) ≥ 0 must be given for each of 1 axes, but got ((-1, 1),)."),
         ],
     ),
     Row("arange", lambda bounds: ta.arange(*bounds), lambda bounds: np.arange(*bounds),
         [sample(bounds=(5,)), sample(bounds=(2, 9, 3)), sample(bounds=(4, 4)), sample(bounds=(9, 2, -3)), sample(bounds=(-2, 5))], constant="no inputs",
-        errors=[(lambda: ta.arange(0, INF), ShapeError, "[arange] start, stop and step must be finite, but (0, inf, 1) was got.")]),
+        errors=[(lambda: ta.arange(0, INF), ShapeError, "[arange] start, stop and step must be finite, but got (0, inf, 1).")]),
     Row("arange of fractions", lambda bounds, **attrs: (ta.arange(*bounds, **attrs) * 1000 + 0.5).astype(np.int64),
         lambda bounds, **attrs: (np.arange(*bounds, **attrs) * 1000 + 0.5).astype(np.int64),
         [sample(bounds=(5.0,)), sample(bounds=(0, 1, 0.125)), sample(bounds=(1, 0, -0.3)), sample(bounds=(2.5, 2)),
@@ -165,12 +165,12 @@ SHAPE_ROWS = [
          sample(real(3, 4, 5), index=(slice(None), 1, _IDS)), sample(real(3, 4, 5), index=(0, slice(None), _IDS)),
          sample(real(3, 4, 5), index=(None, _IDS, [[1], [2]]))],
         errors=[
-            (lambda: _float(3)[3], ShapeError, "[index] an index of axis 0 must lie in 0..2 (or −3..−1), but 3 was got."),
-            (lambda: _float(3)[0, 0], ShapeError, "[index] a tensor of shape (3,) takes at most 1 indices, but 2 were got."),
+            (lambda: _float(3)[3], ShapeError, "[index] an index of axis 0 must lie in 0..2 (or −3..−1), but got 3."),
+            (lambda: _float(3)[0, 0], ShapeError, "[index] a tensor of shape (3,) takes at most 1 indices, but got 2."),
             (lambda: _float(3)[np.array([True, False, True])], DTypeError,
-             "[index] the shape of a result must not depend on values, but a bool mask was got."),
-            (lambda: _float(3)[[0, 5]], ShapeError, "[index] indices of axis 0 must lie in 0..2 (or −3..−1), but 5 was got."),
-            (lambda: _float(3)[1.5], DTypeError, "[index] indices must be integers, slices, ..., None or integer tensors, but 1.5 was got."),
+             "[index] the shape of a result must not depend on values, but got a bool mask."),
+            (lambda: _float(3)[[0, 5]], ShapeError, "[index] indices of axis 0 must lie in 0..2 (or −3..−1), but got 5."),
+            (lambda: _float(3)[1.5], DTypeError, "[index] indices must be integers, slices, ..., None or integer tensors, but got 1.5."),
         ],
     ),
     Row(
@@ -186,7 +186,7 @@ SHAPE_ROWS = [
         torch=lambda t, x, value, index: t.index_put(
             x, tuple(t.as_tensor(np.ascontiguousarray(g)) for g in np.unravel_index(np.arange(x.numel()).reshape(x.shape)[index], x.shape)), value),
         errors=[(lambda: ta.index_update(_float(3), [0, 1], 1.0), ShapeError,
-                 "[index_update] the index must be made of integers and slices, but [0, 1] was got.")],
+                 "[index_update] the index must be made of integers and slices, but got [0, 1].")],
     ),
 ]  # fmt: skip
 
@@ -215,7 +215,7 @@ def _axis_error(name):
     return (
         lambda: getattr(ta, name)(_float(2, 3), 2),
         ShapeError,
-        f"[{name}] the axis must be an integer from -2 to 1, but 2 was got.",
+        f"[{name}] the axis must be an integer from -2 to 1, but got 2.",
     )
 
 
@@ -223,7 +223,7 @@ def _twice_error(name):
     return (
         lambda: getattr(ta, name)(_float(2, 3), (0, -2)),
         ShapeError,
-        f"[{name}] each axis must be named once, but (0, -2) was got.",
+        f"[{name}] each axis must be named once, but got (0, -2).",
     )
 
 
@@ -231,7 +231,7 @@ def _empty_error(name, what="the reduced axes"):
     return (
         lambda: getattr(ta, name)(_float(0, 3), 0),
         ShapeError,
-        f"[{name}] {what} must not be empty, but shape (0, 3) was got.",
+        f"[{name}] {what} must not be empty, but got shape (0, 3).",
     )
 
 
@@ -262,13 +262,13 @@ REDUCE_ROWS = [
         errors=[_axis_error("min"), _empty_error("min")], special=_SPECIAL),
     Row("mean", ta.mean, _whole(np.mean), _REDUCED, torch=_torch("mean"), errors=[_axis_error("mean"), _empty_error("mean")]),
     Row("var", ta.var, _whole(np.var), [*_REDUCED, sample(real(3, 5), axis=1, ddof=1)], errors=[
-        (lambda: ta.var(_float(2, 3), 2), ShapeError, "[mean] the axis must be an integer from -2 to 1, but 2 was got.")],
+        (lambda: ta.var(_float(2, 3), 2), ShapeError, "[mean] the axis must be an integer from -2 to 1, but got 2.")],
         torch=lambda t, x, axis=None, keepdims=False, ddof=0: t.var(x, dim=_axes(axis, x), keepdim=keepdims, correction=ddof) if x.ndim else 0 * x),
     Row("any", ta.any, _whole(np.any), [sample(flags(3, 4)), sample(flags(3, 4), axis=1), sample(flags(3, 4), axis=0, keepdims=True)], constant="bools"),
     Row("all", ta.all, _whole(np.all), [sample(flags(3, 4)), sample(flags(3, 4), axis=1), sample(flags(3, 4), axis=0, keepdims=True)], constant="bools"),
     Row("logsumexp", ta.logsumexp, _whole(special.logsumexp), _REDUCED, torch=_torch("logsumexp"),
         errors=[
-            (lambda: ta.logsumexp(_float(2, 3), 2), ShapeError, "[logsumexp] the axis must be an integer from -2 to 1, but 2 was got.")],
+            (lambda: ta.logsumexp(_float(2, 3), 2), ShapeError, "[logsumexp] the axis must be an integer from -2 to 1, but got 2.")],
         special=[sample(fixed([[1e4, 1e4, 0.0], [-INF, -INF, -INF], [-1e4, -1e4, -1e4], [INF, 0.0, 1.0]]), axis=1)]),
     Row("sum_squares", lambda x, axes, keepdims=False: make("sum_squares", x, axes=axes, keepdims=keepdims),
         lambda x, axes, keepdims=False: np.sum(x * x, axis=axes, keepdims=keepdims),
@@ -287,9 +287,7 @@ REDUCE_ROWS = [
 
 # Products.
 
-_MATMUL = (
-    "[matmul] the inner axes must agree, (…, n, k) @ (…, k, m), but (2, 3) @ (2, 3) was got: 3 against 2."
-)
+_MATMUL = "[matmul] the inner axes must agree, (…, n, k) @ (…, k, m), but got (2, 3) @ (2, 3): 3 against 2."
 
 PRODUCT_ROWS = [
     Row("matmul", ta.matmul, np.matmul,
@@ -298,10 +296,10 @@ PRODUCT_ROWS = [
          sample(real(0, 3), real(3, 2)), sample(real(2, 3, 4), real(2, 4, 1)), sample(real(17, 33), real(33, 19))],
         torch=lambda t, a, b: a @ b,
         errors=[(lambda: _float(2, 3) @ _float(2, 3), ShapeError, _MATMUL),
-                (lambda: ta.matmul(_float(), _float(3)), ShapeError, "[matmul] both operands must have an axis, but () and (3,) were got.")]),
+                (lambda: ta.matmul(_float(), _float(3)), ShapeError, "[matmul] both operands must have an axis, but got () and (3,).")]),
     Row("dot", ta.dot, np.dot, [sample(real(5), real(5)), sample(real(0), real(0))], torch=lambda t, a, b: t.dot(a, b),
         errors=[(lambda: ta.dot(_float(2), _float(3)), ShapeError,
-                 "[matmul] the inner axes must agree, (…, n, k) @ (…, k, m), but (2,) @ (3,) was got: 2 against 3.")]),
+                 "[matmul] the inner axes must agree, (…, n, k) @ (…, k, m), but got (2,) @ (3,): 2 against 3.")]),
     Row("einsum", lambda *x, subscripts: ta.einsum(subscripts, *x), lambda *x, subscripts: np.einsum(subscripts, *x),
         [sample(real(2, 3, 4), real(2, 5, 4), subscripts="bik,bjk->bij"), sample(real(3, 3), subscripts="ii->i"), sample(real(3, 3), subscripts="ii"),
          sample(real(3, 4), subscripts="ij->ji"), sample(real(3), real(4), subscripts="i,j->ij"), sample(real(3, 4), subscripts="ij->j"),
@@ -317,12 +315,12 @@ PRODUCT_ROWS = [
         torch=lambda t, *x, subscripts: t.einsum(subscripts.replace(" ", ""), *x),
         errors=[
             (lambda: ta.einsum("ij,jk->ik", _float(2, 3)), ShapeError,
-             "[einsum] there must be one group of letters for each operand and one letter for each axis, but 'ij,jk->ik' for shapes [(2, 3)] was got."),
+             "[einsum] there must be one group of letters for each operand and one letter for each axis, but got 'ij,jk->ik' for shapes [(2, 3)]."),
             (lambda: ta.einsum("ij,jk->ik", _float(2, 3), _float(2, 3)), ShapeError,
-             "[einsum] axis 'j' must have one size in all operands, but 3 and 2 were got."),
-            (lambda: ta.einsum("ij->ijk", _float(2, 3)), ShapeError, "[einsum] each output letter must be an input letter, once, but 'ijk' was got."),
+             "[einsum] axis 'j' must have one size in all operands, but got 3 and 2."),
+            (lambda: ta.einsum("ij->ijk", _float(2, 3)), ShapeError, "[einsum] each output letter must be an input letter, once, but got 'ijk'."),
             (lambda: ta.einsum("...ij->ij", _float(2)), ShapeError,
-             "[einsum] there must be one group of letters for each operand and one letter for each axis, but '...ij->ij' for shapes [(2,)] was got."),
+             "[einsum] there must be one group of letters for each operand and one letter for each axis, but got '...ij->ij' for shapes [(2,)]."),
         ]),
 ]  # fmt: skip
 
@@ -337,7 +335,7 @@ def _scatter_add(g, indices, axis, size):
     return np.moveaxis(result, 0, axis)
 
 
-_TABLE = "[take] indices of axis 0 must lie in 0..2 (or −3..−1), but 3 was got."
+_TABLE = "[take] indices of axis 0 must lie in 0..2 (or −3..−1), but got 3."
 
 INDEX_ROWS = [
     Row("take", ta.take, np.take,
@@ -346,7 +344,7 @@ INDEX_ROWS = [
          sample(real(4, 3), fixed(np.array([1, -1], np.int32)), axis=1), sample(integers(9, 4), fixed([3, 3, 0]), axis=0)],
         torch=lambda t, x, i, axis: t.index_select(x, axis, (i % x.shape[axis]).reshape(-1)).reshape((*x.shape[:axis], *i.shape, *x.shape[axis + 1:])),
         errors=[(lambda: ta.take(_float(3), 3), ShapeError, _TABLE),
-                (lambda: ta.take(_float(3), np.array([1.0])), DTypeError, "[take] indices must be int32 or int64, but f64[1] was got.")]),
+                (lambda: ta.take(_float(3), np.array([1.0])), DTypeError, "[take] indices must be int32 or int64, but got f64[1].")]),
     Row("scatter_add", lambda g, i, axis, size: make("scatter_add", g, i, axis=axis, size=size), _scatter_add,
         [sample(real(4, 3), fixed([1, 0, 1, 2]), axis=0, size=4), sample(real(2, 3), fixed([2, 0, 2]), axis=1, size=3),
          sample(real(0, 3), fixed(np.zeros((0,), int)), axis=0, size=2)],
@@ -356,8 +354,8 @@ INDEX_ROWS = [
         torch=lambda t, x, i, axis: t.take_along_dim(x, i % x.shape[axis], axis)),
     Row("embedding", ta.embedding, lambda table, i: table[i], [sample(real(5, 3), fixed([[1, 4], [1, 0]])), sample(real(5, 3), fixed(2))],
         torch=lambda t, table, i: t.nn.functional.embedding(i, table),
-        errors=[(lambda: ta.embedding(_float(3, 2), [3]), ShapeError, "[embedding] indices must lie in 0..2, but 3 was got."),
-                (lambda: ta.embedding(_float(3, 2), [1], padding_idx=3), ShapeError, "[embedding] padding_idx must lie in 0..2 (or −3..−1), but 3 was got.")]),
+        errors=[(lambda: ta.embedding(_float(3, 2), [3]), ShapeError, "[embedding] indices must lie in 0..2, but got 3."),
+                (lambda: ta.embedding(_float(3, 2), [1], padding_idx=3), ShapeError, "[embedding] padding_idx must lie in 0..2 (or −3..−1), but got 3.")]),
     Row("one_hot", lambda i, size: ta.one_hot(i, size, np.int64), lambda i, size: (i[..., None] == np.arange(size)).astype(np.int64),
         [sample(fixed([[1, 0], [3, 2]]), size=4), sample(integers(3, 5, dtype=np.int32), size=3), sample(fixed(np.zeros((0,), int)), size=2)],
         constant="integers"),
@@ -397,7 +395,7 @@ def _normal(u, shape):
     return np.sqrt(-2 * np.log(1 - u(shape, dtype=np.float64))) * np.cos(2 * np.pi * u(shape, 1, np.float64))
 
 
-_P = "[dropout] p must lie in [0, 1), but 1 was got."
+_P = "[dropout] p must lie in [0, 1), but got 1."
 
 RANDOM_ROWS = [
     Row("random_uniform", _seeded(lambda shape, low, high: ta.floor(ta.random_uniform(shape, low, high, np.float64) * 1000).astype(np.int64)),

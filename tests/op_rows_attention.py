@@ -76,9 +76,9 @@ def _softmax_row(name, numpy):
          rough(real(3, 4), fixed(_ADDED))],
         torch=_torch_softmax(name),
         errors=[
-            (lambda: call(_float()), ShapeError, f"[{name}] the operand must have an axis, but a scalar was got."),
-            (lambda: call(_float(2, 3), mask=np.ones((4, 2, 3), bool)), ShapeError, f"[{name}] the mask must broadcast to (2, 3), but (4, 2, 3) was got."),
-            (lambda: call(_float(2, 3), 2), ShapeError, f"[{name}] the axis must be an integer from -2 to 1, but 2 was got."),
+            (lambda: call(_float()), ShapeError, f"[{name}] the operand must have an axis, but got a scalar."),
+            (lambda: call(_float(2, 3), mask=np.ones((4, 2, 3), bool)), ShapeError, f"[{name}] the mask must broadcast to (2, 3), but got (4, 2, 3)."),
+            (lambda: call(_float(2, 3), 2), ShapeError, f"[{name}] the axis must be an integer from -2 to 1, but got 2."),
         ],
         special=[sample(fixed(_HARD))],
     )  # fmt: skip
@@ -130,12 +130,12 @@ def _loss_errors(name):
     many = ta.tensor(np.full(70, 4))
     return [
         (lambda: call(_float(2, 3), np.zeros(2)), DTypeError,
-         "[cross_entropy] logits must be floating-point and targets integer class numbers, but f32[2, 3] and f64[2] were got."),
+         "[cross_entropy] logits must be floating-point and targets integer class numbers, but got f32[2, 3] and f64[2]."),
         (lambda: call(_float(2, 3), [0, 0, 0]), ShapeError,
-         "[cross_entropy] logits (…, C) and targets (…) must agree but for the class axis, but (2, 3) and (3,) were got."),
-        (lambda: call(_float(2, 3), [0, 0], label_smoothing=1.0), ShapeError, "[cross_entropy] label_smoothing must lie in [0, 1), but 1.0 was got."),
-        (lambda: call(_float(70, 4), many), ShapeError, "[cross_entropy] targets must lie in 0..3, but 4 was got."),
-        (lambda: call(_float(2, 4), [0, 4]), ShapeError, "[cross_entropy] targets must lie in 0..3, but 4 was got."),
+         "[cross_entropy] logits (…, C) and targets (…) must agree but for the class axis, but got (2, 3) and (3,)."),
+        (lambda: call(_float(2, 3), [0, 0], label_smoothing=1.0), ShapeError, "[cross_entropy] label_smoothing must lie in [0, 1), but got 1.0."),
+        (lambda: call(_float(70, 4), many), ShapeError, "[cross_entropy] targets must lie in 0..3, but got 4."),
+        (lambda: call(_float(2, 4), [0, 4]), ShapeError, "[cross_entropy] targets must lie in 0..3, but got 4."),
     ]  # fmt: skip
 
 
@@ -187,7 +187,7 @@ _QK = (
     sample(real(3, 4), real(2, 5, 4)),
     sample(real(0, 3, 4), real(0, 5, 4)),
 )
-_PAIR = "[{}] query (…, Tq, d) and keys (…, Tk, d) must {}, but {} and {} were got."
+_PAIR = "[{}] query (…, Tq, d) and keys (…, Tk, d) must {}, but got {} and {}."
 _AXES, _WIDTH = "have two axes or more", "share the width d"
 
 SCORE_ROWS = [
@@ -200,26 +200,26 @@ SCORE_ROWS = [
         [sample(real(2, 3, 4), real(2, 5, 3), real(4, 3)), sample(real(3, 4), real(2, 5, 3), real(4, 3)), sample(real(2, 3, 4), real(5, 3), real(4, 3))],
         torch=lambda t, q, k, w: q @ w @ k.mT,
         errors=[(lambda: ta.general_score(_float(2, 3), _float(2, 4), _float(4, 3)), ShapeError,
-                 "[general_score] W must be (3, 4), query width by key width, but (4, 3) was got."),
+                 "[general_score] W must be (3, 4), query width by key width, but got (4, 3)."),
                 (lambda: ta.general_score(_float(3), _float(2, 4), _float(3, 4)), ShapeError, _PAIR.format("general_score", _AXES, (3,), (2, 4)))]),
     Row("additive_score", ta.additive_score, lambda q, k, w, u, v: _additive(q @ w.T, k @ u.T, v),
         [sample(real(2, 3, 4), real(2, 5, 3), real(4, 4), real(4, 3), real(4)), sample(real(3, 4), real(2, 5, 3), real(4, 4), real(4, 3), real(4))],
         torch=lambda t, q, k, w, u, v: _torch_additive(t, q @ w.T, k @ u.T, v),
         errors=[(lambda: ta.additive_score(_float(2, 3), _float(2, 4), _float(5, 4), _float(5, 4), _float(5)), ShapeError,
-                 "[additive_score] W must be (a, 3) and U (a, 4), but (5, 4) and (5, 4) were got.")]),
+                 "[additive_score] W must be (a, 3) and U (a, 4), but got (5, 4) and (5, 4).")]),
     Row("additive_alignment", ta.additive_alignment, _additive,
         [sample(real(2, 3, 4), real(2, 5, 4), real(4)), sample(real(1, 4), real(2, 5, 4), real(4)), sample(real(2, 1, 70), real(2, 9, 70), real(70)),
          sample(real(2, 0, 4), real(2, 5, 4), real(4))],
         torch=_torch_additive,
         errors=[(lambda: ta.additive_alignment(_float(2, 3), _float(2, 4), _float(4)), ShapeError,
-                 "[additive_score] projected query (…, Tq, a), keys (…, Tk, a) and v (a,) must share the width a, but (2, 3), (2, 4) and (4,) were got.")]),
+                 "[additive_score] projected query (…, Tq, a), keys (…, Tk, a) and v (a,) must share the width a, but got (2, 3), (2, 4) and (4,).")]),
     Row("additive_score_backward", lambda *x: outputs(make("additive_score_backward", *x), 3), _additive_backward,
         [sample(real(2, 3, 4), real(2, 5, 4), real(4), real(2, 3, 5))]),
     Row("concat_score", ta.concat_score, lambda q, k, w, v: _additive(q @ w[:, : q.shape[-1]].T, k @ w[:, q.shape[-1] :].T, v),
         [sample(real(2, 3, 4), real(2, 5, 3), real(4, 7), real(4))],
         torch=lambda t, q, k, w, v: _torch_additive(t, q @ w[:, : q.shape[-1]].T, k @ w[:, q.shape[-1] :].T, v),
         errors=[(lambda: ta.concat_score(_float(2, 3), _float(2, 4), _float(5, 6), _float(5)), ShapeError,
-                 "[concat_score] W must be (a, 7), but (5, 6) was got.")]),
+                 "[concat_score] W must be (a, 7), but got (5, 6).")]),
 ]  # fmt: skip
 
 
@@ -307,10 +307,10 @@ CELL_ROWS = [
     Row("lstm_cell", lambda x, h, c, *w: ta.lstm_cell(x, (h, c), *w), lambda x, h, c, a, b, e, f: _lstm(x @ a.T + e + h @ b.T + f, h, c), [sample(*_LSTM)],
         torch=lambda t, x, h, c, *w: t.lstm_cell(x, (h, c), *w),
         errors=[(lambda: ta.lstm_cell(_float(2, 3), (_float(2, 4), _float(2, 4)), _float(12, 3), _float(16, 4)), ShapeError,
-                 "[lstm_cell] x (B, I), h (B, H), w_ih (4H, I) and w_hh (4H, H) must fit together, but (2, 3), (2, 4), (12, 3) and (16, 4) were got.")]),
+                 "[lstm_cell] x (B, I), h (B, H), w_ih (4H, I) and w_hh (4H, H) must fit together, but got (2, 3), (2, 4), (12, 3) and (16, 4).")]),
     Row("gru_cell", ta.gru_cell, _whole_gru, [sample(*_GRU), sample(*_GRU, reset_after=False)], torch=_torch_gru,
         errors=[(lambda: ta.gru_cell(_float(2, 3), _float(2, 4), _float(16, 3), _float(12, 4)), ShapeError,
-                 "[gru_cell] x (B, I), h (B, H), w_ih (3H, I) and w_hh (3H, H) must fit together, but (2, 3), (2, 4), (16, 3) and (12, 4) were got.")]),
+                 "[gru_cell] x (B, I), h (B, H), w_ih (3H, I) and w_hh (3H, H) must fit together, but got (2, 3), (2, 4), (16, 3) and (12, 4).")]),
     Row("lstm_gates", cells.lstm_gates, _lstm,
         [sample(real(2, 16), real(2, 4), real(2, 4)), sample(real(2, 16), real(2, 4), real(2, 4), _STEP), sample(real(3, 4 * 70), real(3, 70), real(3, 70)),
          sample(real(0, 16), real(0, 4), real(0, 4))]),
@@ -320,9 +320,9 @@ CELL_ROWS = [
     Row("lstm_cell_backward", lambda *x: outputs(make("lstm_cell_backward", *x), 2), _lstm_backward, [sample(real(2, 16), real(2, 4), real(2, 4), real(2, 4))]),
     Row("rnn_cell", ta.rnn_cell, _rnn, [sample(*_RNN), sample(*_RNN, nonlinearity="relu"), sample(*_RNN[:4])], torch=_torch_rnn,
         errors=[(lambda: ta.rnn_cell(_float(2, 3), _float(2, 4), _float(8, 3), _float(4, 4)), ShapeError,
-                 "[rnn_cell] x (B, I), h (B, H), w_ih (1H, I) and w_hh (1H, H) must fit together, but (2, 3), (2, 4), (8, 3) and (4, 4) were got."),
+                 "[rnn_cell] x (B, I), h (B, H), w_ih (1H, I) and w_hh (1H, H) must fit together, but got (2, 3), (2, 4), (8, 3) and (4, 4)."),
                 (lambda: ta.rnn_cell(_float(2, 3), _float(2, 4), _float(4, 3), _float(4, 4), nonlinearity="sigmoid"), TinyattnError,
-                 "[rnn_cell] nonlinearity must be 'tanh' or 'relu', but 'sigmoid' was got.")]),
+                 "[rnn_cell] nonlinearity must be 'tanh' or 'relu', but got 'sigmoid'.")]),
     Row("gru_cell_backward", lambda *x: outputs(make("gru_cell_backward", *x), 3), _gru_backward, [sample(real(2, 12), real(2, 12), real(2, 4), real(2, 4))]),
 ]  # fmt: skip
 
@@ -338,7 +338,7 @@ def _maxout_backward(x, g):
 MAXOUT_ROWS = [
     Row("maxout", ta.maxout, lambda x: np.maximum(x[..., 0::2], x[..., 1::2]), [sample(apart(3, 6)), sample(real(2, 2, 140)), sample(real(0, 4))],
         torch=lambda t, x: x.unflatten(-1, (-1, 2)).amax(-1),
-        errors=[(lambda: ta.maxout(_float(2, 3)), ShapeError, "[maxout] the last axis must have an even size, but shape (2, 3) was got.")]),
+        errors=[(lambda: ta.maxout(_float(2, 3)), ShapeError, "[maxout] the last axis must have an even size, but got shape (2, 3).")]),
     Row("maxout_backward", lambda x, g: make("maxout_backward", x, g), _maxout_backward, [sample(apart(3, 6), real(3, 3))]),
 ]  # fmt: skip
 

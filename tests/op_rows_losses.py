@@ -103,8 +103,8 @@ _CLASS_LOSSES = [
     Row("cross_entropy_weighted", ta.cross_entropy, _weighted, [*_WEIGHTED, *_SMOOTH], torch=_torch_rows("cross_entropy"),
         errors=[
             (lambda: ta.cross_entropy(_float(2, 3), [0, 0], weight=[1.0, 2.0]), ShapeError,
-             "[cross_entropy] weight must have one number for each of the 3 classes, but shape (2,) was got."),
-            (lambda: ta.cross_entropy(_float(2, 3), [0, 0], reduction="avg"), TinyattnError, f"[cross_entropy] {_MEAN}, but 'avg' was got."),
+             "[cross_entropy] weight must have one number for each of the 3 classes, but got shape (2,)."),
+            (lambda: ta.cross_entropy(_float(2, 3), [0, 0], reduction="avg"), TinyattnError, f"[cross_entropy] {_MEAN}, but got 'avg'."),
         ]),
     Row("cross_entropy_soft", ta.cross_entropy, _soft,
         [sample(real(3, 4), positive(3, 4)), sample(real(2, 3, 4), real(2, 3, 4), weight=_FOUR, label_smoothing=0.1),
@@ -113,18 +113,18 @@ _CLASS_LOSSES = [
         torch=_torch_rows("cross_entropy"),
         errors=[
             (lambda: ta.cross_entropy(_float(2, 3), _float(2, 3), ignore_index=0), DTypeError,
-             "[cross_entropy] ignore_index needs targets that are class numbers, but probabilities f32[2, 3] were got."),
+             "[cross_entropy] ignore_index needs targets that are class numbers, but got probabilities f32[2, 3]."),
             (lambda: ta.cross_entropy(_float(2, 3), _float(2, 2)), DTypeError,
-             "[cross_entropy] logits must be floating-point and targets integer class numbers, but f32[2, 3] and f32[2, 2] were got."),
+             "[cross_entropy] logits must be floating-point and targets integer class numbers, but got f32[2, 3] and f32[2, 2]."),
         ]),
     Row("nll_loss", ta.nll_loss, _classes,
         [*_WEIGHTED, sample(real(3, 4), fixed([1, 0, 3])), sample(real(2, 3, 4), _IDS, ignore_index=2), sample(real(3, 4), fixed([1, 0, 3]), reduction="sum")],
         torch=_torch_rows("nll_loss"),
         errors=[
             (lambda: ta.nll_loss(_float(2, 3), _float(2)), DTypeError,
-             "[nll_loss] log-probabilities must be floating-point and targets integer class numbers, but f32[2, 3] and f32[2] were got."),
+             "[nll_loss] log-probabilities must be floating-point and targets integer class numbers, but got f32[2, 3] and f32[2]."),
             (lambda: ta.nll_loss(_float(2, 3), [0]), ShapeError,
-             "[nll_loss] log-probabilities (…, C) and targets (…) must agree but for the class axis, but (2, 3) and (1,) were got."),
+             "[nll_loss] log-probabilities (…, C) and targets (…) must agree but for the class axis, but got (2, 3) and (1,)."),
         ]),
 ]  # fmt: skip
 
@@ -134,8 +134,8 @@ def _paired(name, numpy, *samples, torch=None, also="'mean', 'sum' or 'none'", e
     return Row(
         name, call, numpy, [sample(apart(3, 4), right(3, 4)), *samples], torch=_torch(torch or name),
         errors=[
-            (lambda: call(_float(3, 1), _float(3)), ShapeError, f"[{name}] predictions and targets must have the same shape, but (3, 1) and (3,) were got."),
-            (lambda: call(_float(3), _float(3), reduction="average"), TinyattnError, f"[{name}] reduction must be {also}, but 'average' was got."),
+            (lambda: call(_float(3, 1), _float(3)), ShapeError, f"[{name}] predictions and targets must have the same shape, but got (3, 1) and (3,)."),
+            (lambda: call(_float(3), _float(3), reduction="average"), TinyattnError, f"[{name}] reduction must be {also}, but got 'average'."),
             *errors,
         ],
     )  # fmt: skip
@@ -150,13 +150,13 @@ LOSS_ROWS = [
     _paired("mse_loss", lambda x, y, reduction="mean": _reduced((x - y) ** 2, reduction), *_each(real(2, 3), real(2, 3)), sample(real(), real())),
     _paired("l1_loss", lambda x, y, reduction="mean": _reduced(np.abs(x - y), reduction), *_each(apart(2, 5), real(2, 5))),
     _paired("smooth_l1_loss", _smooth_l1, *_each(apart(2, 5), real(2, 5), beta=0.7), sample(apart(2, 5), real(2, 5), beta=0.0),
-        errors=[(lambda: ta.smooth_l1_loss(_float(1), _float(1), beta=-1.0), ShapeError, "[smooth_l1_loss] beta must be a number ≥ 0, but -1.0 was got.")]),
+        errors=[(lambda: ta.smooth_l1_loss(_float(1), _float(1), beta=-1.0), ShapeError, "[smooth_l1_loss] beta must be a number ≥ 0, but got -1.0.")]),
     _paired("huber_loss", _huber, *_each(apart(2, 5), real(2, 5), delta=1.3),
-        errors=[(lambda: ta.huber_loss(_float(1), _float(1), delta=0.0), ShapeError, "[huber_loss] delta must be a number > 0, but 0.0 was got.")]),
+        errors=[(lambda: ta.huber_loss(_float(1), _float(1), delta=0.0), ShapeError, "[huber_loss] delta must be a number > 0, but got 0.0.")]),
     _paired("bce_with_logits", _bce, sample(real(2, 3), flags(2, 3)), *_each(real(2, 3), positive(2, 3), weight=(0.5, 1.0, 3.0), pos_weight=(2.0, 1.0, 0.0)),
         sample(fixed([-80.0, 80.0, 20.0, -20.0]), fixed([0.0, 1.0, 1.0, 0.0]), reduction="none"),
         torch="binary_cross_entropy_with_logits",
-        errors=[(lambda: ta.bce_with_logits(_float(3), _float(3), pos_weight=_float(2, 3)), ShapeError, "[bce_with_logits] pos_weight must broadcast to (3,), but shape (2, 3) was got.")]),
+        errors=[(lambda: ta.bce_with_logits(_float(3), _float(3), pos_weight=_float(2, 3)), ShapeError, "[bce_with_logits] pos_weight must broadcast to (3,), but got shape (2, 3).")]),
     _paired("kl_div", _kl, *_each(real(2, 3), positive(2, 3)), *_each(real(2, 3), real(2, 3), log_target=True), sample(real(4, 3), positive(4, 3), reduction="batchmean"),
         also="'mean', 'sum', 'none' or 'batchmean'", right=positive),
 ]  # fmt: skip

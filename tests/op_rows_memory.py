@@ -66,12 +66,12 @@ def _location(q, w, length):
 
 
 _NONE = fixed(np.zeros((2, 5, 4)))
-_SHARED = "[cosine_score] query (…, Tq, d) and keys (…, Tk, d) must share the width d, but (2, 3) and (2, 4) were got."
-_PLACES = (
-    "[location_score] query (…, Tq, d) and W (S, d) must share the width d, but (2, 3) and (4, 2) were got."
+_SHARED = (
+    "[cosine_score] query (…, Tq, d) and keys (…, Tk, d) must share the width d, but got (2, 3) and (2, 4)."
 )
+_PLACES = "[location_score] query (…, Tq, d) and W (S, d) must share the width d, but got (2, 3) and (4, 2)."
 
-_KEYS = "[location_score] keys must be (…, Tk, d), or the number Tk, but (4,) was got."
+_KEYS = "[location_score] keys must be (…, Tk, d), or the number Tk, but got (4,)."
 
 SCORE_ROWS = [
     Row("cosine_score", ta.cosine_score, _cosine,
@@ -152,13 +152,13 @@ def _sharpen_backward(w, gamma, y, g):
     return slope * rest, (y * rest * np.log(w)).sum(-1)
 
 
-_GIVEN = "but {} were got."
+_GIVEN = "but got {}."
 _CONTENT = "[content_addressing] key (…, H, W), or (…, W) for one head, and memory (…, N, W) must agree but for H and N, "
-_STRENGTH = "[content_addressing] strength must be one number a key, here (2, 3), but (4,) was got."
-_BETWEEN = "[interpolate] the two weightings (…, N) must have one shape, but (2, 5) and (2, 4) were got."
-_SHIFTS = "[circular_shift] weights must be (…, N) and shift (…, 2R + 1), or (…) for a shift by a number, but {} and {} were got."
-_FAR = "[circular_shift] the largest shift must be less than the number of places, 2, but shifts -2 … 2 were got."
-_GAMMA = "[sharpen] gamma must be one number a weighting, here (2,), but (3,) was got."
+_STRENGTH = "[content_addressing] strength must be one number a key, here (2, 3), but got (4,)."
+_BETWEEN = "[interpolate] the two weightings (…, N) must have one shape, but got (2, 5) and (2, 4)."
+_SHIFTS = "[circular_shift] weights must be (…, N) and shift (…, 2R + 1), or (…) for a shift by a number, but got {} and {}."
+_FAR = "[circular_shift] the largest shift must be less than the number of places, 2, but got shifts -2 … 2."
+_GAMMA = "[sharpen] gamma must be one number a weighting, here (2,), but got (3,)."
 
 ADDRESSING_ROWS = [
     Row("content_addressing", ta.content_addressing, _content,
@@ -188,7 +188,7 @@ ADDRESSING_ROWS = [
          rough(fixed([[0.0, 0.5, 0.5], [0.0, 0.0, 0.0]]), fixed([1.0, 2.0])), sample(real(0, 5), real(0))],
         torch=_torch_sharpen,
         errors=[(lambda: ta.sharpen(_float(2, 5), _float(3)), ShapeError, _GAMMA),
-                (lambda: ta.sharpen(_float(), 1.0), ShapeError, "[sharpen] weights must have an axis, but a scalar was got.")],
+                (lambda: ta.sharpen(_float(), 1.0), ShapeError, "[sharpen] weights must have an axis, but got a scalar.")],
         special=[sample(fixed([[1e-20, 1e-30, 0.0], [1e-3, 1.0, 2.0], [1e-38, 1e-38, 1e-38]]), fixed([50.0, 100.0, 30.0]))]),
     Row("sharpen_backward", lambda *x: outputs(make("sharpen_backward", *x), 2), _sharpen_backward, [sample(share(3, 5), between(1, 5, 3), share(3, 5), real(3, 5))]),
 ]  # fmt: skip
@@ -250,7 +250,7 @@ def _address_backward(emitted, memory, previous, y, cosine, g):
 
 _ADDRESS = (
     "[memory_address] emitted (…, H, W + S + 3), memory (…, N, W) and previous (…, H, N) must fit, with S odd and S < 2N, "
-    "but {} were got."
+    "but got {}."
 )
 
 ADDRESS_ROWS = [
@@ -297,10 +297,10 @@ def _write_backward(memory, weights, erase, add, g):
     )
 
 
-_READ = "[memory_read] weights (…, H, N), or (…, N) for one head, and memory (…, N, W) must agree but for H and W, but (2, 4) and (2, 5, 3) were got."
+_READ = "[memory_read] weights (…, H, N), or (…, N) for one head, and memory (…, N, W) must agree but for H and W, but got (2, 4) and (2, 5, 3)."
 _WRITE = (
     "[memory_write] for memory (2, 5, 3) = (…, N, W), weights must be (…, H, N), erase and add (…, H, W), or without H, "
-    "but (2, 5), (2, 3) and (2, 4) were got."
+    "but got (2, 5), (2, 3) and (2, 4)."
 )
 
 
@@ -340,7 +340,7 @@ def _window(p, length, half_width, predictive=False):
     return np.where(inside, np.exp(-2 * (distance / half_width) ** 2), 0) if predictive else inside
 
 
-_WINDOW = "[local_window] length must not be negative and half_width must be positive (0 will do without predictive), but length {} and half_width {} were got."
+_WINDOW = "[local_window] length must not be negative and half_width must be positive (0 will do without predictive), but got length {} and half_width {}."
 
 WINDOW_ROWS = [
     Row("local_window", ta.local_window, _window,
@@ -398,9 +398,9 @@ def _torch_term(t, scores, mask=None, baseline=0.0, reward_weight=1.0, entropy_w
     return -reward_weight * (t.tensor(_REWARD) - baseline) * likelihood - entropy_weight * chosen.entropy()
 
 
-_SCORES = "[hard_attention] scores (…, Tk) must have a key at least, but (3, 0) was got."
-_SAME = "[score_function] scores and sample must have one shape (…, Tk), but (3, 4) and (3, 5) were got."
-_ONE = "[score_function] reward − baseline must be one number a query, here (3,), but (4,) was got."
+_SCORES = "[hard_attention] scores (…, Tk) must have a key at least, but got (3, 0)."
+_SAME = "[score_function] scores and sample must have one shape (…, Tk), but got (3, 4) and (3, 5)."
+_ONE = "[score_function] reward − baseline must be one number a query, here (3,), but got (4,)."
 
 HARD_ROWS = [
     Row("hard_attention", _seeded(lambda scores, mask=None: ta.hard_attention(scores.astype(np.float64), mask).astype(scores.dtype)), _drawn(_sample),

@@ -72,7 +72,7 @@ _BIASED = [
 
 def _norm_row(name, numpy, samples, tolerance=1.0):
     call = getattr(ta, name)
-    text = "[{}] x must end in the axes to normalise, (…, {}), none of them empty, but shape {} was got."
+    text = "[{}] x must end in the axes to normalise, (…, {}), none of them empty, but got shape {}."
     return Row(
         name, lambda x, *affine, shape, eps=1e-5: call(x, shape, *affine, eps=eps), numpy, samples, tolerance=tolerance,
         torch=lambda t, x, *affine, shape, eps=1e-5: getattr(t.nn.functional, name)(x, _torch_shape(shape), *affine, eps=eps),
@@ -80,7 +80,7 @@ def _norm_row(name, numpy, samples, tolerance=1.0):
             (lambda: call(_float(2, 3), 4), ShapeError, text.format(name, 4, (2, 3))),
             (lambda: call(_float(2, 3), (4, 2, 3)), ShapeError, text.format(name, "4, 2, 3", (2, 3))),
             (lambda: call(_float(2, 0), 0), ShapeError, text.format(name, 0, (2, 0))),
-            (lambda: call(_float(2, 3), 3, _float(2)), ShapeError, f"[{name}] weight and bias must have the normalized shape (3,), but (2,) was got."),
+            (lambda: call(_float(2, 3), 3, _float(2)), ShapeError, f"[{name}] weight and bias must have the normalized shape (3,), but got (2,)."),
         ],
     )  # fmt: skip
 
@@ -130,12 +130,12 @@ LAYER_ROWS = [
             (
                 lambda: ta.group_norm(_float(2, 5, 3), 2),
                 ShapeError,
-                "[group_norm] x must be (N, C, …), its channels C a multiple of num_groups, but shape (2, 5, 3) and num_groups 2 were got.",
+                "[group_norm] x must be (N, C, …), its channels C a multiple of num_groups, but got shape (2, 5, 3) and num_groups 2.",
             ),
             (
                 lambda: ta.group_norm(_float(2, 4, 3), 2, _float(2)),
                 ShapeError,
-                "[group_norm] weight and bias must be (4,), one number a channel, but (2,) was got.",
+                "[group_norm] weight and bias must be (4,), one number a channel, but got (2,).",
             ),
         ],
     ),
@@ -175,7 +175,7 @@ GELU_ROWS = [
     Row("gelu", ta.gelu, gelu,
         [sample(x, approximate=a) for x in (real(3, 4), real(2, 70), real(), real(0, 3), _WIDE) for a in ("none", "tanh")],
         torch=lambda t, x, approximate="none": t.nn.functional.gelu(x, approximate=approximate),
-        errors=[(lambda: ta.gelu(_float(2), "fast"), TinyattnError, "[gelu] approximate must be \"none\" or \"tanh\", but 'fast' was got.")],
+        errors=[(lambda: ta.gelu(_float(2), "fast"), TinyattnError, "[gelu] approximate must be \"none\" or \"tanh\", but got 'fast'.")],
         special=[sample(_FAR, approximate="none"), sample(_FAR, approximate="tanh")]),
     *(
         Row(f"{name}_backward", lambda x, g, name=name: make(f"{name}_backward", x, g), numpy,
@@ -235,7 +235,9 @@ def _batch_norm_backward(x, mean, var, g, weight=1.0):
 
 _INPUTS = (real(4, 3), real(2, 3, 5), real(2, 3, 2, 3))
 _FOUR = (real(3), positive(3), real(3), real(3))
-_WANT = "[batch_norm] running mean and variance must be given together, and in evaluation they must, but {} was got."
+_WANT = (
+    "[batch_norm] running mean and variance must be given together, and in evaluation they must, but got {}."
+)
 
 BATCH_ROWS = [
     Row("batch_norm", _our_batch_norm, batch_norm,
@@ -255,13 +257,13 @@ BATCH_ROWS = [
         ],
         torch=_torch_batch_norm,
         errors=[
-            (lambda: ta.batch_norm(_float(3), training=True), ShapeError, "[batch_norm] x must be (N, C, …), but shape (3,) was got."),
+            (lambda: ta.batch_norm(_float(3), training=True), ShapeError, "[batch_norm] x must be (N, C, …), but got shape (3,)."),
             (lambda: ta.batch_norm(_float(2, 3), weight=_float(2), training=True), ShapeError,
-             "[batch_norm] weight, bias and running statistics must be (3,), one number a channel, but (2,) was got."),
+             "[batch_norm] weight, bias and running statistics must be (3,), one number a channel, but got (2,)."),
             (lambda: ta.batch_norm(_float(2, 3)), ShapeError, _WANT.format("none")),
             (lambda: ta.batch_norm(_float(2, 3), _float(3)), ShapeError, _WANT.format("only one")),
             (lambda: ta.batch_norm(_float(1, 3), training=True), ShapeError,
-             "[batch_norm] training needs more than one number a channel, but shape (1, 3) was got."),
+             "[batch_norm] training needs more than one number a channel, but got shape (1, 3)."),
         ]),
     Row("batch_norm_backward", lambda *x: outputs(make("batch_norm_backward", *x, eps=0.1), 3), _batch_norm_backward,
         [sample(real(2, 3, 4), real(3), positive(3), real(2, 3, 4)), sample(real(4, 3, 1), real(3), positive(3), real(4, 3, 1), real(3)),
@@ -323,9 +325,9 @@ SPECTRAL_ROWS = [
         torch=_torch_spectral_norm,
         errors=[
             (lambda: ta.spectral_norm(_float(3), _float(3), _float(1)), ShapeError,
-             "[spectral_norm] the weight must be floating-point and have two axes or more, dim=0 among them, but f32[3] was got."),
+             "[spectral_norm] the weight must be floating-point and have two axes or more, dim=0 among them, but got f32[3]."),
             (lambda: ta.spectral_norm(_float(2, 3), _float(3), _float(2)), ShapeError,
-             "[spectral_norm] u must be (2,) and v (3,), but (3,) and (2,) were got."),
+             "[spectral_norm] u must be (2,) and v (3,), but got (3,) and (2,)."),
         ]),
 ]  # fmt: skip
 
@@ -366,9 +368,9 @@ RELU_ROWS = [
         torch=_torch_relu_norm,
         errors=[
             (lambda: ta.relu_norm(_float(2, 3), by="max"), TinyattnError,
-             "[relu_norm] by must be \"length\", \"sum\" or \"none\", but 'max' was got."),
+             "[relu_norm] by must be \"length\", \"sum\" or \"none\", but got 'max'."),
             (lambda: ta.relu_norm(_float(2, 3), mask=np.ones((4, 2, 3), bool)), ShapeError,
-             "[relu_norm] the mask must broadcast to (2, 3), but (4, 2, 3) was got."),
+             "[relu_norm] the mask must broadcast to (2, 3), but got (4, 2, 3)."),
         ]),
     Row("relu_norm_backward", lambda y, s, g, by: make("relu_norm_backward", y, s, g, by=by),
         lambda y, s, g, by: np.where(y > 0, s * (g - (by == "sum") * np.where(y > 0, y * g, 0).sum(-1, keepdims=True)), 0),
@@ -428,12 +430,12 @@ PROJECTION_ROWS = [
         torch=_torch_linear, tolerance=4.0,
         errors=[
             (lambda: ta.linear_cross_entropy(_float(2, 3), _float(5, 4), [0, 0]), ShapeError,
-             _LINEAR + "hidden (…, d) and weight (V, d) must share the width d, but f32[2, 3] and f32[5, 4] were got."),
+             _LINEAR + "hidden (…, d) and weight (V, d) must share the width d, but got f32[2, 3] and f32[5, 4]."),
             (lambda: ta.linear_cross_entropy(_float(2, 4), _float(5, 4), [0]), ShapeError,
-             _LINEAR + "hidden (…, d) and targets (…) must agree but for the width, but (2, 4) and (1,) were got."),
+             _LINEAR + "hidden (…, d) and targets (…) must agree but for the width, but got (2, 4) and (1,)."),
             (lambda: ta.linear_cross_entropy(_float(2, 4), _float(5, 4), [0, 0], _float(4)), ShapeError,
-             _LINEAR + "the bias must be (5,), but (4,) was got."),
-            (lambda: ta.linear_cross_entropy(_float(2, 4), _float(5, 4), [0, 5]), ShapeError, "[linear_cross_entropy] targets must lie in 0..4, but 5 was got."),
+             _LINEAR + "the bias must be (5,), but got (4,)."),
+            (lambda: ta.linear_cross_entropy(_float(2, 4), _float(5, 4), [0, 5]), ShapeError, "[linear_cross_entropy] targets must lie in 0..4, but got 5."),
         ]),
     Row("linear_cross_entropy in chunks", _chunked, lambda *x: _word_rows(*x)[:2],
         [sample(real(3, 4), real(5, 4), fixed([1, 0, 4])), sample(real(5, 4), real(6, 4), integers(6, 5), real(6)),

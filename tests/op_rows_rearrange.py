@@ -15,7 +15,7 @@ def _float(*shape):
 
 def _axis_error(name, *arguments, axis=2):
     call = getattr(ta, name)
-    text = f"[{name}] the axis must be an integer from -2 to 1, but {axis} was got."
+    text = f"[{name}] the axis must be an integer from -2 to 1, but got {axis}."
     return (lambda: call(_float(2, 3), *arguments), ShapeError, text)
 
 
@@ -32,9 +32,9 @@ REARRANGE_ROWS = [
         torch=lambda t, x, source, destination: x.moveaxis(source, destination),
         errors=[
             _axis_error("moveaxis", 0, 2),
-            (lambda: ta.moveaxis(_float(2, 3), (0, -2), (0, 1)), ShapeError, "[moveaxis] each axis must be named once, but (0, -2) was got."),
+            (lambda: ta.moveaxis(_float(2, 3), (0, -2), (0, 1)), ShapeError, "[moveaxis] each axis must be named once, but got (0, -2)."),
             (lambda: ta.moveaxis(_float(2, 3), (0, 1), 0), ShapeError,
-             "[moveaxis] source and destination must name as many axes, but (0, 1) and 0 were got."),
+             "[moveaxis] source and destination must name as many axes, but got (0, 1) and 0."),
         ]),
     Row("flatten", ta.flatten, np.ravel, [sample(real(2, 3, 4)), sample(real()), sample(real(0, 3)), sample(integers(9, 2, 3))],
         torch=lambda t, x: x.flatten(), special=[sample(_SPECIAL)]),
@@ -46,14 +46,14 @@ REARRANGE_ROWS = [
         else x.roll((shift,) * len(axis), axis),
         errors=[
             _axis_error("roll", 1, 2),
-            (lambda: ta.roll(_float(3), 1.5), ShapeError, "[roll] shift must be an integer, but 1.5 was got."),
-            (lambda: ta.roll(_float(2, 3), (1, 2, 3), (0, 1)), ShapeError, "[roll] shift must be an integer, or 2 integers, but (1, 2, 3) was got."),
+            (lambda: ta.roll(_float(3), 1.5), ShapeError, "[roll] shift must be an integer, but got 1.5."),
+            (lambda: ta.roll(_float(2, 3), (1, 2, 3), (0, 1)), ShapeError, "[roll] shift must be an integer, or 2 integers, but got (1, 2, 3)."),
         ], special=[sample(_SPECIAL, shift=1)]),
     Row("tile", ta.tile, np.tile,
         [sample(real(3), reps=2), sample(real(2, 3), reps=2), sample(real(2, 3), reps=(2, 1, 3)), sample(real(2, 1, 3), reps=(2,)),
          sample(real(), reps=(2, 3)), sample(real(2, 3), reps=(0, 2)), sample(real(0, 2), reps=2), sample(real(3), reps=()), sample(integers(9, 2), reps=(3, 2))],
         torch=lambda t, x, reps: x.tile(reps),
-        errors=[(lambda: ta.tile(_float(3), -1), ShapeError, "[tile] a shape must be made of integers ≥ 0, but -1 was got.")],
+        errors=[(lambda: ta.tile(_float(3), -1), ShapeError, "[tile] a shape must be made of integers ≥ 0, but got -1.")],
         special=[sample(_SPECIAL, reps=2)]),
     Row("repeat", ta.repeat, np.repeat,
         [sample(real(3), repeats=2), sample(real(2, 3), repeats=2), sample(real(2, 3), repeats=3, axis=0), sample(real(2, 3, 2), repeats=2, axis=-1),
@@ -62,8 +62,8 @@ REARRANGE_ROWS = [
         torch=lambda t, x, repeats, axis=None: x.repeat_interleave(t.tensor(repeats), axis),
         errors=[
             _axis_error("repeat", 2, 2),
-            (lambda: ta.repeat(_float(3), -1), ShapeError, "[repeat] a shape must be made of integers ≥ 0, but -1 was got."),
-            (lambda: ta.repeat(_float(3), (1, 2)), ShapeError, "[repeat] there must be one number of repeats, or one for each of 3 entries, but 2 were got."),
+            (lambda: ta.repeat(_float(3), -1), ShapeError, "[repeat] a shape must be made of integers ≥ 0, but got -1."),
+            (lambda: ta.repeat(_float(3), (1, 2)), ShapeError, "[repeat] there must be one number of repeats, or one for each of 3 entries, but got 2."),
         ], special=[sample(_SPECIAL, repeats=2, axis=0)]),
 ]  # fmt: skip
 
@@ -79,7 +79,7 @@ _DIAGONALS = [
     sample(real(2, 3, 4), offset=1, axis1=-1, axis2=0), sample(real(3, 3), offset=3), sample(real(3, 3), offset=-7), sample(real(0, 3)), sample(real(1, 1)),
     sample(integers(9, 3, 3)),
 ]  # fmt: skip
-_TWO_AXES = "there must be two axes or more, but shape (3,) was got."
+_TWO_AXES = "there must be two axes or more, but got shape (3,)."
 
 
 def _torch_diagonal(t, x, offset=0, axis1=0, axis2=1):
@@ -94,19 +94,19 @@ TRIANGLE_ROWS = [
     Row("diagonal", ta.diagonal, np.diagonal, [s for s in _DIAGONALS if s.attrs.get("offset") not in (3, -7)], torch=_torch_diagonal,
         errors=[
             _axis_error("diagonal", 0, 0, 2),
-            (lambda: ta.diagonal(_float(2, 3), 0, 1, -1), ShapeError, "[diagonal] the two axes must differ, but 1 and -1 were got."),
+            (lambda: ta.diagonal(_float(2, 3), 0, 1, -1), ShapeError, "[diagonal] the two axes must differ, but got 1 and -1."),
         ], special=[sample(_SPECIAL, offset=-1)]),
     Row("trace", ta.trace, np.trace, _DIAGONALS, torch=lambda t, *x, **attrs: _torch_diagonal(t, *x, **attrs).sum(-1),
-        errors=[(lambda: ta.trace(_float(2, 3), 0, 0, 2), ShapeError, "[diagonal] the axis must be an integer from -2 to 1, but 2 was got.")],
+        errors=[(lambda: ta.trace(_float(2, 3), 0, 0, 2), ShapeError, "[diagonal] the axis must be an integer from -2 to 1, but got 2.")],
         special=[sample(_SPECIAL)]),
     Row("diag", ta.diag, np.diag,
         [sample(real(3)), sample(real(3), k=1), sample(real(2), k=-2), sample(real(3, 4), k=1), sample(real(0)), sample(real(0), k=2), sample(flags(3)),
          sample(real(1))],
         torch=lambda t, x, k=0: t.diag(x, k), errors=[(lambda: ta.diag(_float(2, 3, 4)), ShapeError,
-            "[diag] there must be one axis or two, but shape (2, 3, 4) was got.")], special=[sample(fixed([NAN, INF, 1.0]))]),
+            "[diag] there must be one axis or two, but got shape (2, 3, 4).")], special=[sample(fixed([NAN, INF, 1.0]))]),
     Row("eye", lambda **attrs: ta.eye(**attrs, dtype=np.int32), lambda n, m=None, k=0: np.eye(n, m, k, np.int32),
         [sample(n=3), sample(n=2, m=4), sample(n=4, m=2, k=-1), sample(n=3, k=7), sample(n=0), sample(n=2, m=0)], constant="no inputs",
-        errors=[(lambda: ta.eye(-1), ShapeError, "[eye] a shape must be made of integers ≥ 0, but (-1, -1) was got.")]),
+        errors=[(lambda: ta.eye(-1), ShapeError, "[eye] a shape must be made of integers ≥ 0, but got (-1, -1).")]),
 ]  # fmt: skip
 
 
@@ -124,12 +124,12 @@ LIKE_ROWS = [
         constant="only the shape counts", torch=lambda t, x, dtype=None: t.ones_like(x, dtype=t.int64 if dtype else None), special=[sample(_SPECIAL)]),
     Row("full_like", ta.full_like, np.full_like, [sample(real(2, 3), fill_value=2.5), sample(integers(5, 3), fill_value=7), sample(real(0), fill_value=1)],
         constant="only the shape counts", torch=lambda t, x, fill_value: t.full_like(x, fill_value),
-        errors=[(lambda: ta.full_like(_float(2), "x"), DTypeError, "[full] the value must be a number, but 'x' was got.")]),
+        errors=[(lambda: ta.full_like(_float(2), "x"), DTypeError, "[full] the value must be a number, but got 'x'.")]),
     Row("linspace", lambda **attrs: ta.floor(ta.linspace(**attrs, dtype=np.float64) * 1000).astype(np.int64),
         lambda **attrs: np.floor(np.linspace(**attrs) * 1000).astype(np.int64), _INTERVALS, constant="no inputs",
         errors=[
-            (lambda: ta.linspace(0, INF), ShapeError, "[linspace] the bounds must be finite, but 0 and inf were got."),
-            (lambda: ta.linspace(0, 1, -1), ShapeError, "[linspace] a shape must be made of integers ≥ 0, but -1 was got."),
+            (lambda: ta.linspace(0, INF), ShapeError, "[linspace] the bounds must be finite, but got 0 and inf."),
+            (lambda: ta.linspace(0, 1, -1), ShapeError, "[linspace] a shape must be made of integers ≥ 0, but got -1."),
         ]),
 ]  # fmt: skip
 
@@ -159,7 +159,7 @@ def _torch_norm(t, x, ord=None, axis=None, keepdims=False):
 
 STATISTICS_ROWS = [
     Row("std", ta.std, _whole(np.std), [*_REDUCED, sample(real(3, 5), axis=1, ddof=1), _ZEROS, ours(integers(9, 3, 4), axis=0)], torch=_torch_std,
-        errors=[(lambda: ta.std(_float(2, 3), 2), ShapeError, "[mean] the axis must be an integer from -2 to 1, but 2 was got.")],
+        errors=[(lambda: ta.std(_float(2, 3), 2), ShapeError, "[mean] the axis must be an integer from -2 to 1, but got 2.")],
         special=[sample(_SPECIAL, axis=1), sample(fixed([[2.0, 2.0]]))], tolerance=2),
     Row("norm", ta.norm, lambda x, ord=None, axis=None, keepdims=False: np.sqrt(np.sum(x * x, axis, keepdims=keepdims)) if ord is None
         else np.linalg.norm(x, ord, axis, keepdims),
@@ -170,23 +170,23 @@ STATISTICS_ROWS = [
          sample(apart(3, 4), ord=-2, axis=1), sample(real(0, 3), axis=0), sample(real(0)), sample(real()), sample(real(2, 4), ord=0.5, axis=1)],
         torch=_torch_norm,
         errors=[
-            (lambda: ta.norm(_float(2, 3), axis=2), ShapeError, "[norm] the axis must be an integer from -2 to 1, but 2 was got."),
+            (lambda: ta.norm(_float(2, 3), axis=2), ShapeError, "[norm] the axis must be an integer from -2 to 1, but got 2."),
             (lambda: ta.norm(_float(2, 3), 2), ShapeError,
-             "[norm] ord must be a number for one axis, and 'fro', ±1 or ±inf for two, but ord=2 and 2 axes were got."),
+             "[norm] ord must be a number for one axis, and 'fro', ±1 or ±inf for two, but got ord=2 and 2 axes."),
             (lambda: ta.norm(_float(3), "fro"), ShapeError,
-             "[norm] ord must be a number for one axis, and 'fro', ±1 or ±inf for two, but ord='fro' and 1 axes were got."),
+             "[norm] ord must be a number for one axis, and 'fro', ±1 or ±inf for two, but got ord='fro' and 1 axes."),
         ],
         special=[sample(_SPECIAL, ord=order, axis=1) for order in (None, 0, 1, 2, 3, INF, -INF)] + [sample(fixed([1e-300, 0.0]), ord=1)]),
     Row("count_nonzero", ta.count_nonzero, _whole(np.count_nonzero),
         [sample(integers(2, 3, 4)), sample(integers(2, 3, 4), axis=0), sample(flags(3, 4), axis=(0, 1), keepdims=True), sample(real(0, 3), axis=0), sample(real())],
         constant="integers", torch=lambda t, x, axis=None, keepdims=False: (x != 0).sum(axis, keepdim=keepdims) if axis is not None else (x != 0).sum(),
-        errors=[(lambda: ta.count_nonzero(_float(2, 3), 2), ShapeError, "[sum] the axis must be an integer from -2 to 1, but 2 was got.")],
+        errors=[(lambda: ta.count_nonzero(_float(2, 3), 2), ShapeError, "[sum] the axis must be an integer from -2 to 1, but got 2.")],
         special=[sample(_SPECIAL, axis=1)]),
     Row("diff", ta.diff, np.diff,
         [sample(real(5)), sample(real(3, 4), n=2), sample(real(3, 4), axis=0), sample(real(3, 2), n=3), sample(real(0)), sample(real(1)), sample(real(4), n=0),
          sample(flags(7)), sample(integers(9, 3, 3), axis=-2)],
         torch=lambda t, x, n=1, axis=-1: x.diff(n, axis),
-        errors=[_axis_error("diff", 1, 2), (lambda: ta.diff(_float(3), -1), ShapeError, "[diff] n must be an integer ≥ 0, but -1 was got.")],
+        errors=[_axis_error("diff", 1, 2), (lambda: ta.diff(_float(3), -1), ShapeError, "[diff] n must be an integer ≥ 0, but got -1.")],
         special=[sample(_SPECIAL)]),
 ]  # fmt: skip
 
@@ -206,7 +206,7 @@ PREDICATE_ROWS = [
     Row(name, getattr(ta, name), lambda *x, numpy=numpy, **attrs: np.asarray(numpy(*x, **attrs)),
         [sample(real(3, 4), real(4)), sample(real(3, 1), real(4), rtol=0.5, atol=0.5), sample(real(1, 2), real(2)), sample(integers(3, 5), integers(3, 5))],
         constant="bools", special=[sample(*_MAYBE), sample(*_MAYBE, equal_nan=True), sample(*_MAYBE, atol=0.5)],
-        errors=[(lambda name=name: getattr(ta, name)(_float(2), _float(2), rtol=NAN), DTypeError, f"[{name}] rtol must be a number, but nan was got.")])
+        errors=[(lambda name=name: getattr(ta, name)(_float(2), _float(2), rtol=NAN), DTypeError, f"[{name}] rtol must be a number, but got nan.")])
     for name, numpy in (("isclose", np.isclose), ("allclose", np.allclose))
 ]  # fmt: skip
 

@@ -23,7 +23,7 @@ import tinyattn as ta
 from tinyattn.errors import DTypeError, ShapeError
 
 STEP = "constant almost everywhere"
-_LETTERS = "an array of <U1 was got"
+_LETTERS = "got an array of <U1"
 
 
 def _unary(name, numpy, *samples, draw=real, torch=None, **more) -> Row:
@@ -55,7 +55,7 @@ def _binary(name, numpy, *samples, left=real, right=real, torch=None, needs_numb
             lambda: getattr(ta, name)(_float(2, 3), _float(4)),
             ShapeError,
             f"[{getattr(ta, name)(_float(), _float()).op.name}] the shapes must broadcast together (each axis equal, or 1), "
-            "but (2, 3) and (4,) were got: axis -1 is 3 against 4.",
+            "but got (2, 3) and (4,): axis -1 is 3 against 4.",
         )
     ]
     theirs = (
@@ -108,7 +108,7 @@ def _bool_row(name, numpy, count=2) -> Row:
         (
             lambda: getattr(ta, name)(*[_float(2)] * count),
             DTypeError,
-            f"[{op}] operands must be bool, but {got} were got.",
+            f"[{op}] operands must be bool, but got {got}.",
         )
     ]
     return Row(name, getattr(ta, name), numpy, samples, errors=errors, constant="bools")
@@ -119,8 +119,8 @@ def _clip_torch(t, x, low=None, high=None):
     return x if high is None else t.minimum(x, t.tensor(high, dtype=x.dtype))
 
 
-_CONDITION = "[where] the condition must be bool, but f32[2] was got."
-_KINDS = "[cast] the element type must be float32, float64, int32, int64 or bool, but 'complex64' was got."
+_CONDITION = "[where] the condition must be bool, but got f32[2]."
+_KINDS = "[cast] the element type must be float32, float64, int32, int64 or bool, but got 'complex64'."
 
 ELEMENTWISE_ROWS = [
     _binary("add", np.add, torch="add"),
@@ -156,7 +156,7 @@ ELEMENTWISE_ROWS = [
         "elu", ta.elu, lambda x, alpha=1.0: np.where(x > 0, x, alpha * np.expm1(np.where(x > 0, 0, x))),
         [sample(real(3, 4)), sample(real(3, 4), alpha=0.5), sample(real()), sample(real(0, 3))],
         torch=lambda t, x, alpha=1.0: t.nn.functional.elu(x, alpha), special=[edges()],
-        errors=[(lambda: ta.elu(_float(2), "x"), DTypeError, "[elu] alpha must be a number, but 'x' was got.")],
+        errors=[(lambda: ta.elu(_float(2), "x"), DTypeError, "[elu] alpha must be a number, but got 'x'.")],
     ),
     _unary("log_sigmoid", lambda x: -np.logaddexp(0, -x), torch=lambda t, x: t.nn.functional.logsigmoid(x)),
     _unary("sigmoid", special.expit, torch="sigmoid"),

@@ -102,5 +102,5 @@ def test_whole_numbers_are_rounded_exactly(decimals):
 
 
 def test_too_many_decimals_are_refused():
-    with pytest.raises(ta.TinyattnError, match=r"^\[round\] decimals must lie in −37..37, but 400 was got"):
+    with pytest.raises(ta.TinyattnError, match=r"^\[round\] decimals must lie in −37..37, but got 400"):
         ta.round(np.float32(1.5), 400)

@@ -104,10 +104,10 @@ def test_a_parameter_named_out_is_the_functions_own():
 @pytest.mark.parametrize(
     ("out", "text"),
     [
-        (np.zeros(3), "[program] out must be a writable, contiguous array of type f32[4], but f64[3] was got."),
+        (np.zeros(3), "[program] out must be a writable, contiguous array of type f32[4], but got f64[3]."),
         (np.zeros((4, 2), np.float32)[:, 0],
-         "[program] out must be a writable, contiguous array of type f32[4], but one that is read-only, or strided was got."),
-        ([1.0] * 4, "[program] out must be a writable, contiguous array of type f32[4], but list was got."),
+         "[program] out must be a writable, contiguous array of type f32[4], but got one that is read-only, or strided."),
+        ([1.0] * 4, "[program] out must be a writable, contiguous array of type f32[4], but got list."),
     ],
 )  # fmt: skip
 def test_out_says_what_it_takes(out, text):

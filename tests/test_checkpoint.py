@@ -194,9 +194,11 @@ def test_another_models_checkpoint_is_refused(tmp_path):
     found = checkpoint.load(path)
     found.check("model", state(width=2).model)
     cases = {
-        "must hold model.layer.weight as float32 \\(4, 3\\), but float32 \\(2, 3\\)": state(width=4).model,
+        "must hold model.layer.weight as float32 \\(4, 3\\), but got float32 \\(2, 3\\)": state(
+            width=4
+        ).model,
         "must hold model.other, but it does not": {"other": np.zeros(1)},
-        "but model.layer.weight was got": {},
+        "but got model.layer.weight": {},
     }
     for expected, model in cases.items():
         with pytest.raises(CheckpointError, match=expected) as error:

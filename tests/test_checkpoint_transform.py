@@ -250,7 +250,7 @@ def test_errors():
     with pytest.raises(errors.TinyattnError) as error:
         ta.checkpoint(ta.tanh(x))
     assert str(error.value).splitlines()[0] == (
-        "[checkpoint] what is checkpointed must be a function or a module, but Tensor was got."
+        "[checkpoint] what is checkpointed must be a function or a module, but got Tensor."
     )
     assert "Write ta.checkpoint(fn)(x), not ta.checkpoint(fn(x))." in str(error.value)
     with pytest.raises(errors.DTypeError) as error:

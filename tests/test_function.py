@@ -145,15 +145,15 @@ def test_randomness_is_new_at_each_call_and_repeats_with_the_seed():
     [
         (
             np.zeros(2, np.complex64),
-            "[function] arguments must be float32, float64, int32, int64 or bool arrays, but an array of complex64 was got.",
+            "[function] arguments must be float32, float64, int32, int64 or bool arrays, but got an array of complex64.",
         ),
         (
             np.array(["a"]),
-            "[function] arguments must be float32, float64, int32, int64 or bool arrays, but an array of <U1 was got.",
+            "[function] arguments must be float32, float64, int32, int64 or bool arrays, but got an array of <U1.",
         ),
         (
             {1, 2},
-            "[function] arguments must be arrays, Tensors, numbers, strings, None, or trees of them, but set was got.",
+            "[function] arguments must be arrays, Tensors, numbers, strings, None, or trees of them, but got set.",
         ),
     ],
 )
@@ -169,7 +169,7 @@ def test_conditions_on_traced_values_are_refused_with_the_replacement():
     rows = str(error.value).splitlines()
     assert (
         rows[0]
-        == "[bool] a condition inside a compiled function must not depend on its inputs, but a traced tensor was got."
+        == "[bool] a condition inside a compiled function must not depend on its inputs, but got a traced tensor."
     )
     assert rows[2] == "  Use ta.where(condition, a, b), which chooses element by element."
 

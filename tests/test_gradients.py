@@ -106,7 +106,7 @@ def test_grad_says_what_it_needs():
     x = ta.tensor(numbers(3))
     with pytest.raises(errors.ShapeError) as error:
         ta.grad(x * 2, x)
-    assert first_line(error) == "[grad] the output must be a scalar, but shape (3,) was got."
+    assert first_line(error) == "[grad] the output must be a scalar, but got shape (3,)."
     with pytest.raises(errors.DTypeError) as error:
         ta.grad((x > 0).sum(), x)
     assert first_line(error).startswith(
@@ -114,7 +114,7 @@ def test_grad_says_what_it_needs():
     )
     with pytest.raises(
         errors.ShapeError,
-        match=r"\[jvp\] a tangent must have the type f64\[3\] of what it belongs to, but f64\[2\] was got\.",
+        match=r"\[jvp\] a tangent must have the type f64\[3\] of what it belongs to, but got f64\[2\]\.",
     ):
         ta.jvp(ta.exp, [x], [ta.tensor(numbers(2))])
     node = make("affine", ta.tensor(numbers(2, 3)), ta.tensor(numbers(3, 2)), x[:2])
@@ -150,7 +150,7 @@ def test_gradcheck_names_input_element_and_both_numbers(monkeypatch):
         )
     assert first_line(error) == (
         "[gradcheck] first-order derivative of output element 1 by input 'angle', element (1,), "
-        f"must equal its finite difference {np.cos(0.25):.9g}, but {1.01 * np.cos(0.25):.9g} was got."
+        f"must equal its finite difference {np.cos(0.25):.9g}, but got {1.01 * np.cos(0.25):.9g}."
     )
     with pytest.raises(errors.GradcheckError, match=r"by input number 0, element \(1,\)"):
         ta.gradcheck(ta.sin, [np.array([0.5, 0.25, 1.0])])

@@ -64,29 +64,29 @@ def test_tensors_are_immutable():
     x = ta.tensor(numbers(3))
     with pytest.raises(errors.TinyattnError) as error:
         x[0] = 1.0
-    assert first_line(error) == "[setitem] tensors are immutable, but an assignment to a part was got."
+    assert first_line(error) == "[setitem] tensors are immutable, but got an assignment to a part."
     assert "ta.index_update(x, index, value)" in str(error.value)
     with pytest.raises(errors.TinyattnError) as error:
         (x + 1).assign(numbers(3))
     assert (
         first_line(error)
-        == "[assign] only a leaf made by ta.tensor or ta.parameter owns memory, but the result of 'add' was got."
+        == "[assign] only a leaf made by ta.tensor or ta.parameter owns memory, but got the result of 'add'."
     )
     with pytest.raises(errors.ShapeError) as error:
         x.assign(numbers(4))
-    assert first_line(error) == "[assign] the value must have the leaf's shape (3,), but (4,) was got."
+    assert first_line(error) == "[assign] the value must have the leaf's shape (3,), but got (4,)."
     with pytest.raises(errors.ShapeError) as error:
         x.item()
-    assert first_line(error) == "[item] the tensor must hold one element, but shape (3,) was got."
+    assert first_line(error) == "[item] the tensor must hold one element, but got shape (3,)."
     with pytest.raises(errors.ShapeError, match=r"\[len\] a tensor must have an axis"):
         len(ta.tensor(1.0))
     with pytest.raises(
-        errors.DTypeError, match=r"\[parameter\] a parameter must be floating-point, but i64 was got\."
+        errors.DTypeError, match=r"\[parameter\] a parameter must be floating-point, but got i64\."
     ):
         ta.parameter(np.arange(3))
     with pytest.raises(
         errors.DTypeError,
-        match=r"\[tensor\] the data must be numbers of type .*, but an array of complex64 was got\.",
+        match=r"\[tensor\] the data must be numbers of type .*, but got an array of complex64\.",
     ):
         ta.tensor(np.zeros(3, np.complex64))
 

@@ -72,7 +72,7 @@ def test_a_wrong_index_is_told_wherever_it_comes_from(name, which):
     late = call(leaf)  # the leaf is right now, and wrong when the value is asked for
     leaf.assign(bad)
     told |= {message(late.numpy), message(lambda: reference.evaluate([late]))}
-    assert len(told) == 1 and f"but {value} was got." in told.pop()
+    assert len(told) == 1 and f"but got {value}." in told.pop()
     np.testing.assert_array_equal(run(good), right)  # and the program works as before
 
 
@@ -141,7 +141,7 @@ def test_the_first_wrong_index_of_many_is_named(threads):
         indices[[70_000, 200_000, 299_999]] = 7, 8, 9
         run = ta.function(lambda i: ta.take(ta.tensor(X), i))
         for _ in range(3):
-            assert "but 7 was got" in message(lambda: run(indices))
+            assert "but got 7" in message(lambda: run(indices))
     finally:
         ta.set_num_threads(before)
 
@@ -174,7 +174,7 @@ def test_nothing_is_updated_by_a_step_with_a_wrong_index():
         value.copy() for o in optimizers for value in o.state_dict().values() if isinstance(value, np.ndarray)
     ]
     random = ta.graph.trace.default_generator.state.numpy()
-    assert "[embedding] indices must lie in 0..3, but 7 was got." in message(lambda: step(bad, x))
+    assert "[embedding] indices must lie in 0..3, but got 7." in message(lambda: step(bad, x))
     for leaf, value in zip((*leaves, counter), state, strict=True):
         np.testing.assert_array_equal(leaf.numpy(), value)
     after = [value for o in optimizers for value in o.state_dict().values() if isinstance(value, np.ndarray)]
@@ -251,7 +251,7 @@ def test_gradients_alone_look_at_indices_too():
     x = ta.parameter(X)
     run = ta.function(lambda i: ta.grad((x[i, i] * 2.0).sum(), x))
     message_of = pytest.raises(
-        errors.ShapeError, match=r"indices of axis 1 must lie in 0..1 \(or −2..−1\), but 3 was got"
+        errors.ShapeError, match=r"indices of axis 1 must lie in 0..1 \(or −2..−1\), but got 3"
     )
     with message_of:
         run(np.array([1, 3]))
@@ -265,16 +265,16 @@ def gpt():
 @pytest.mark.parametrize(
     ("tokens", "more", "text"),
     [
-        ([[1, 999]], {}, "tokens must lie in 0..9, but 999 was got."),
-        ([[1, -1]], {}, "tokens must lie in 0..9, but -1 was got."),
-        ([[1, INT64.max]], {"use_cache": False}, f"tokens must lie in 0..9, but {INT64.max} was got."),
-        ([[1, 999]], {"max_new_tokens": 0}, "tokens must lie in 0..9, but 999 was got."),
-        ([[10] + [1] * 12], {}, "tokens must lie in 0..9, but 10 was got."),  # out of the model's sight
-        ([[1, 2], [3]], {}, "tokens must be integers of shape (B, T), no axis empty, but [[1, 2], [3]] was got."),
-        ([[1]], {"max_new_tokens": -1}, "max_new_tokens must be an integer of at least 0, but -1 was got."),
-        ([[1]], {"max_new_tokens": 1.5}, "max_new_tokens must be an integer of at least 0, but 1.5 was got."),
-        ([[1]], {"top_k": 1.5}, "top_k must be an integer of at least 1, but 1.5 was got."),
-        ([[1]], {"temperature": np.nan}, "temperature must be at least 0, but nan was got."),
+        ([[1, 999]], {}, "tokens must lie in 0..9, but got 999."),
+        ([[1, -1]], {}, "tokens must lie in 0..9, but got -1."),
+        ([[1, INT64.max]], {"use_cache": False}, f"tokens must lie in 0..9, but got {INT64.max}."),
+        ([[1, 999]], {"max_new_tokens": 0}, "tokens must lie in 0..9, but got 999."),
+        ([[10] + [1] * 12], {}, "tokens must lie in 0..9, but got 10."),  # out of the model's sight
+        ([[1, 2], [3]], {}, "tokens must be integers of shape (B, T), no axis empty, but got [[1, 2], [3]]."),
+        ([[1]], {"max_new_tokens": -1}, "max_new_tokens must be an integer of at least 0, but got -1."),
+        ([[1]], {"max_new_tokens": 1.5}, "max_new_tokens must be an integer of at least 0, but got 1.5."),
+        ([[1]], {"top_k": 1.5}, "top_k must be an integer of at least 1, but got 1.5."),
+        ([[1]], {"temperature": np.nan}, "temperature must be at least 0, but got nan."),
     ],
 )  # fmt: skip
 def test_gpt_refuses_impossible_prompts(tokens, more, text):
@@ -299,26 +299,26 @@ def test_gpt_has_no_position_outside_of_its_block(position):
     one = np.array([[1]])
     with pytest.raises(errors.ShapeError, match="must lie in 0..7"):
         ta.function(lambda tokens, at: model.step(tokens, caches, at)[0])(one, np.array(position))
-    with pytest.raises(errors.ShapeError, match="at most block_size = 8|at least 0, but -1"):
+    with pytest.raises(errors.ShapeError, match="at most block_size = 8|at least 0, but got -1"):
         model.step(one, caches, position)
 
 
 @pytest.mark.parametrize(
     ("source", "lengths", "more", "text"),
     [
-        ([[4, 5, 8]], [3], {}, "source ids must lie in 0..7, but 8 was got."),
-        ([[4, 5, -1]], [3], {}, "source ids must lie in 0..7, but -1 was got."),
-        ([[4, 5, 999]], [2], {}, "source ids must lie in 0..7, but 999 was got."),  # behind the end
-        ([[4, 5, 6]], [4], {}, "lengths must lie in 1..3, but 4 was got."),
-        ([[4, 5, 6]], [-1], {}, "lengths must lie in 1..3, but -1 was got."),
-        ([[4, 5, 6]], [0], {}, "lengths must lie in 1..3, but 0 was got."),
-        ([[4, 5, 6]], [3, 3], {}, "there must be a length for each of the 1 sentences, but 2 were got."),
-        ([[4, 5, 6]], 3, {}, "lengths must be integers of shape (B), no axis empty, but int64 of shape () was got."),
-        ([4, 5, 6], [3], {}, "source ids must be integers of shape (B, S), no axis empty, but int64 of shape (3,) was got."),
-        ([[]], [0], {}, "source ids must be integers of shape (B, S), no axis empty, but float64 of shape (1, 0) was got."),
-        ([[4, 5, 6]], [3], {"beam": 1.5}, "beam must be an integer of at least 1, but 1.5 was got."),
-        ([[4, 5, 6]], [3], {"beam": -1}, "beam must be an integer of at least 1, but -1 was got."),
-        ([[4, 5, 6]], [3], {"max_length": 0}, "max_length must be an integer of at least 1, but 0 was got."),
+        ([[4, 5, 8]], [3], {}, "source ids must lie in 0..7, but got 8."),
+        ([[4, 5, -1]], [3], {}, "source ids must lie in 0..7, but got -1."),
+        ([[4, 5, 999]], [2], {}, "source ids must lie in 0..7, but got 999."),  # behind the end
+        ([[4, 5, 6]], [4], {}, "lengths must lie in 1..3, but got 4."),
+        ([[4, 5, 6]], [-1], {}, "lengths must lie in 1..3, but got -1."),
+        ([[4, 5, 6]], [0], {}, "lengths must lie in 1..3, but got 0."),
+        ([[4, 5, 6]], [3, 3], {}, "there must be a length for each of the 1 sentences, but got 2."),
+        ([[4, 5, 6]], 3, {}, "lengths must be integers of shape (B), no axis empty, but got int64 of shape ()."),
+        ([4, 5, 6], [3], {}, "source ids must be integers of shape (B, S), no axis empty, but got int64 of shape (3,)."),
+        ([[]], [0], {}, "source ids must be integers of shape (B, S), no axis empty, but got float64 of shape (1, 0)."),
+        ([[4, 5, 6]], [3], {"beam": 1.5}, "beam must be an integer of at least 1, but got 1.5."),
+        ([[4, 5, 6]], [3], {"beam": -1}, "beam must be an integer of at least 1, but got -1."),
+        ([[4, 5, 6]], [3], {"max_length": 0}, "max_length must be an integer of at least 1, but got 0."),
     ],
 )  # fmt: skip
 def test_translate_refuses_impossible_sentences(source, lengths, more, text):
@@ -338,7 +338,7 @@ def test_translate_takes_numpy_counts():
 def test_losses_of_models_look_at_ids():
     one, far = np.array([[1, 9]]), np.array([[1, 10]])
     for ids, targets in ((far, one), (one, far)):
-        with pytest.raises(errors.ShapeError, match="must lie in 0..9, but 10 was got"):
+        with pytest.raises(errors.ShapeError, match="must lie in 0..9, but got 10"):
             ta.function(gpt().loss)(ids, targets)
 
 

@@ -119,6 +119,6 @@ def test_read_only_arrays_and_memory_maps_stay_as_they_are(tmp_path):
 
 def test_assigning_what_is_no_number_is_refused():
     with pytest.raises(
-        ta.DTypeError, match=r"\[assign\] the value must be made of numbers, but an array of <U1"
+        ta.DTypeError, match=r"\[assign\] the value must be made of numbers, but got an array of <U1"
     ):
         ta.tensor(np.ones(1)).assign(["a"])

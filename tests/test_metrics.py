@@ -92,9 +92,9 @@ def test_pairs_must_be_pairs(metric):
     name = metric.__name__
     with pytest.raises(DataError) as error:
         metric([["a"]], [["a"], ["b"]])
-    expected = f"[{name}] predictions and references must be as many, at least one, but 1 and 2 were got."
+    expected = f"[{name}] predictions and references must be as many, at least one, but got 1 and 2."
     assert str(error.value) == expected
-    with pytest.raises(DataError, match="0 and 0 were got"):
+    with pytest.raises(DataError, match="got 0 and 0"):
         metric([], [])
 
 
@@ -117,7 +117,7 @@ def test_alignment_error_rate_by_hand():
 
 
 def test_alignment_error_rate_refuses_what_cannot_be_compared():
-    with pytest.raises(ShapeError, match=r"one shape, but \(2, 2\), \(2, 3\) and \(2, 3\) were got"):
+    with pytest.raises(ShapeError, match=r"one shape, but got \(2, 2\), \(2, 3\) and \(2, 3\)"):
         metrics.alignment_error_rate(np.ones((2, 2)), np.ones((2, 3)))
     with pytest.raises(DataError, match="at least one link"):
         metrics.alignment_error_rate(np.zeros((2, 2)), np.zeros((2, 2)))

@@ -274,7 +274,7 @@ def test_what_makes_no_sense_is_one_sentence():
         with pytest.raises(TinyattnError, match=expected):
             replace(CONFIGS[Bahdanau], **changes)
     model, batch = made(Bahdanau), batch_of()
-    with pytest.raises(ShapeError, match="beam must be an integer of at least 1, but 0"):
+    with pytest.raises(ShapeError, match="beam must be an integer of at least 1, but got 0"):
         model.translate(batch.source, batch.source_length, beam=0)
 
 

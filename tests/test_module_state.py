@@ -87,7 +87,7 @@ def test_no_assignment_and_no_del_takes_a_part_or_a_leaf_away(name):
                 with pytest.raises(ta.TinyattnError, match=advice) as caught:
                     setattr(part, attribute, other)
                 assert len(str(caught.value).splitlines()) == 3
-            with pytest.raises(ta.TinyattnError, match="must stay one, but del was got"):
+            with pytest.raises(ta.TinyattnError, match="must stay one, but got del"):
                 delattr(part, attribute)
     assert list(module._named_leaves()) == before and module.named_modules() == parts
 

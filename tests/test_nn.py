@@ -196,30 +196,28 @@ def test_recurrent_layers_refuse_what_does_not_fit():
     layer, x = nn.LSTM(3, 4, batch_first=True), np.zeros((2, 5, 3), np.float32)
     with pytest.raises(errors.ShapeError) as error:
         layer(x[..., :2])
-    assert first_line(error) == "[LSTM] x must have the shape (B, T, 3), but (2, 5, 2) was got."
+    assert first_line(error) == "[LSTM] x must have the shape (B, T, 3), but got (2, 5, 2)."
     with pytest.raises(errors.DTypeError) as error:
         layer(x.astype(np.float64))
-    assert first_line(error) == "[LSTM] x must be f32 as the weights, but f64[2, 5, 3] was got."
+    assert first_line(error) == "[LSTM] x must be f32 as the weights, but got f64[2, 5, 3]."
     with pytest.raises(errors.ShapeError) as error:
         layer(x, np.zeros((1, 2, 4), np.float32))
     assert first_line(error) == (
         "[LSTM] the state (h, c) must be two tensors of shape (1, 2, 4) (num_layers · directions, B, H), "
-        "but (1, 2, 4) was got."
+        "but got (1, 2, 4)."
     )
     with pytest.raises(errors.ShapeError) as error:
         layer(x, None, [5, 6])
-    assert first_line(error) == "[LSTM] lengths (of the steps of x) must lie in 0..5, but 6 was got."
+    assert first_line(error) == "[LSTM] lengths (of the steps of x) must lie in 0..5, but got 6."
     with pytest.raises(errors.ShapeError) as error:
         layer(x, None, np.array([1.0, 2.0]))
-    assert first_line(error) == (
-        "[LSTM] lengths must be 2 integers, one for each sequence, but f64[2] was got."
-    )
+    assert first_line(error) == ("[LSTM] lengths must be 2 integers, one for each sequence, but got f64[2].")
     with pytest.raises(
-        errors.ShapeError, match=r"\[GRU\] hidden_size must be a positive integer, but 0 was got\."
+        errors.ShapeError, match=r"\[GRU\] hidden_size must be a positive integer, but got 0\."
     ):
         nn.GRU(3, 0)
     with pytest.raises(
-        errors.ShapeError, match=r"\[GRU\] the probability of dropping must lie in \[0, 1\), but 1 was"
+        errors.ShapeError, match=r"\[GRU\] the probability of dropping must lie in \[0, 1\), but got 1"
     ):
         nn.GRU(3, 4, dropout=1)
 
@@ -237,7 +235,7 @@ def test_linear_is_that_of_torch():
     with pytest.raises(errors.ShapeError) as error:
         ours(np.zeros((2, 4), np.float32))
     assert first_line(error) == (
-        "[Linear] the last axis of x must have in_features = 3 elements, but shape (2, 4) was got."
+        "[Linear] the last axis of x must have in_features = 3 elements, but got shape (2, 4)."
     )
     assert repr(nn.Linear(2, 3, bias=False)) == "Linear(in_features=2, out_features=3, bias=False)"
     assert list(nn.Linear(2, 3, bias=False).state_dict()) == ["weight"]
@@ -257,9 +255,7 @@ def test_embedding(padding):
     if padding is not None:
         expected[row] = 0
     assert np.array_equal(gradient, np.repeat(expected[:, None], 3, axis=1))
-    with pytest.raises(
-        errors.ShapeError, match=r"\[Embedding\] padding_idx must lie in 0\.\.4, but 5 was got\."
-    ):
+    with pytest.raises(errors.ShapeError, match=r"\[Embedding\] padding_idx must lie in 0\.\.4, but got 5\."):
         nn.Embedding(5, 3, padding_idx=5)
 
 
@@ -293,7 +289,7 @@ def test_sequential_takes_modules_and_functions():
         ")"
     )
     with pytest.raises(
-        errors.TinyattnError, match=r"\[Sequential\] each step must be a module or a function, but int"
+        errors.TinyattnError, match=r"\[Sequential\] each step must be a module or a function, but got int"
     ):
         nn.Sequential(nn.Linear(2, 3), 4)
 
@@ -429,17 +425,17 @@ def test_modules_refuse_what_they_would_overlook():
     text = str(error.value).splitlines()
     assert (
         text[0]
-        == "[Module] the attribute 'layers' must show its modules and parameters, but a list of them was got."
+        == "[Module] the attribute 'layers' must show its modules and parameters, but got a list of them."
     )
     assert text[2] == "  Use nn.ModuleList([...]), or one attribute for each."
     with pytest.raises(errors.TinyattnError, match="must define forward to be called, but Module does not"):
         module()
     with pytest.raises(
-        errors.TinyattnError, match=r"\[ModuleList\] the items must be modules, but float was got"
+        errors.TinyattnError, match=r"\[ModuleList\] the items must be modules, but got float"
     ):
         nn.ModuleList([1.0])
     with pytest.raises(
-        errors.DTypeError, match=r"\[to\] parameters must be float32 or float64, but int32 was got"
+        errors.DTypeError, match=r"\[to\] parameters must be float32 or float64, but got int32"
     ):
         module.to(np.int32)
 
@@ -510,11 +506,11 @@ def test_orthogonal_and_zeros():
     assert init.orthogonal((2, 3, 4)).shape == (2, 3, 4)
     assert np.array_equal(init.zeros((2, 3)), np.zeros((2, 3)))
     with pytest.raises(
-        errors.ShapeError, match=r"\[init\] a weight must have the axes \(out, in, …\), but shape \(3,\)"
+        errors.ShapeError, match=r"\[init\] a weight must have the axes \(out, in, …\), but got shape \(3,\)"
     ):
         init.xavier_uniform(3)
     with pytest.raises(
-        errors.TinyattnError, match=r"\[init\] mode must be 'fan_in' or 'fan_out', but 'fan' was got"
+        errors.TinyattnError, match=r"\[init\] mode must be 'fan_in' or 'fan_out', but got 'fan'"
     ):
         init.kaiming_normal((2, 3), mode="fan")
 
@@ -524,15 +520,15 @@ def test_orthogonal_and_zeros():
     [
         (
             lambda: ta.nn.Dropout("a"),
-            "[Dropout] the probability of dropping must lie in [0, 1), but 'a' was got.",
+            "[Dropout] the probability of dropping must lie in [0, 1), but got 'a'.",
         ),
         (
             lambda: ta.nn.LayerNorm(None),
-            "[LayerNorm] normalized_shape must be a positive integer, but None was got.",
+            "[LayerNorm] normalized_shape must be a positive integer, but got None.",
         ),
         (
             lambda: ta.nn.RMSNorm([4, "b"]),
-            "[RMSNorm] normalized_shape must be a positive integer, but 'b' was got.",
+            "[RMSNorm] normalized_shape must be a positive integer, but got 'b'.",
         ),
     ],
 )

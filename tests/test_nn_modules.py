@@ -154,14 +154,14 @@ def test_a_dict_of_modules():
 
 def test_errors_say_what_must_hold():
     for call, text in (
-        (lambda: nn.ModuleDict({"a": 1}), "[ModuleDict] the items must be modules, but int was got."),
-        (lambda: nn.ModuleDict({"a.b": nn.Tanh()}), "[ModuleDict] a name must be a string without dots that isn't an attribute of modules, but 'a.b' was got."),
-        (lambda: nn.ModuleDict({"forward": nn.Tanh()}), "[ModuleDict] a name must be a string without dots that isn't an attribute of modules, but 'forward' was got."),
-        (lambda: nn.Flatten(2, 1)(X), "[Flatten] start_dim must not lie behind end_dim, but 2 and 1 of shape (3, 4, 2) were got."),
-        (lambda: nn.GroupNorm(3, 4), "[GroupNorm] num_channels must be a multiple of num_groups, but 4 and 3 were got."),
-        (lambda: nn.GroupNorm(2, 4)(ta.zeros((2, 6))), "[GroupNorm] x must have num_channels = 4 channels on the second axis, but shape (2, 6) was got."),
-        (lambda: nn.RNN(2, 3, nonlinearity="sin"), "[RNN] nonlinearity must be 'tanh' or 'relu', but 'sin' was got."),
-        (lambda: nn.CrossEntropyLoss(reduction="max")(X[0], [0, 1, 0, 1]), "[cross_entropy] reduction must be 'mean', 'sum' or 'none', but 'max' was got."),
+        (lambda: nn.ModuleDict({"a": 1}), "[ModuleDict] the items must be modules, but got int."),
+        (lambda: nn.ModuleDict({"a.b": nn.Tanh()}), "[ModuleDict] a name must be a string without dots that isn't an attribute of modules, but got 'a.b'."),
+        (lambda: nn.ModuleDict({"forward": nn.Tanh()}), "[ModuleDict] a name must be a string without dots that isn't an attribute of modules, but got 'forward'."),
+        (lambda: nn.Flatten(2, 1)(X), "[Flatten] start_dim must not lie behind end_dim, but got 2 and 1 of shape (3, 4, 2)."),
+        (lambda: nn.GroupNorm(3, 4), "[GroupNorm] num_channels must be a multiple of num_groups, but got 4 and 3."),
+        (lambda: nn.GroupNorm(2, 4)(ta.zeros((2, 6))), "[GroupNorm] x must have num_channels = 4 channels on the second axis, but got shape (2, 6)."),
+        (lambda: nn.RNN(2, 3, nonlinearity="sin"), "[RNN] nonlinearity must be 'tanh' or 'relu', but got 'sin'."),
+        (lambda: nn.CrossEntropyLoss(reduction="max")(X[0], [0, 1, 0, 1]), "[cross_entropy] reduction must be 'mean', 'sum' or 'none', but got 'max'."),
     ):  # fmt: skip
         with pytest.raises(errors.TinyattnError) as caught:
             call()

@@ -201,7 +201,7 @@ def test_a_schedule_sets_the_rate_inside_the_program():
         np.testing.assert_allclose(float(run.optimizer.lr), schedule(step), rtol=1e-12, atol=1e-17)
     np.testing.assert_allclose(run.w.numpy(), by_hand.w.numpy(), rtol=1e-12)
     with pytest.raises(
-        errors.TinyattnError, match="must be set by the schedule, but an assignment of 0.1 was got"
+        errors.TinyattnError, match="must be set by the schedule, but got an assignment of 0.1"
     ):
         run.optimizer.lr = 0.1
 
@@ -279,26 +279,27 @@ def test_optimizers_refuse_what_cannot_be():
         with pytest.raises(error, match=match):
             make()
 
-    refused(r"\[optimizer\] there must be parameters to update, but none was got\.", lambda: optim.SGD([]))
+    refused(r"\[optimizer\] there must be parameters to update, but got none\.", lambda: optim.SGD([]))
     refused(
         r"\[optimizer\] parameters must come from ta\.parameter, but",
         lambda: optim.SGD([ta.tensor(np.zeros(2))]),
     )
-    refused(r"\[Adam\] lr must be at least 0, but -1 was got\.", lambda: optim.Adam([w], lr=-1))
+    refused(r"\[Adam\] lr must be at least 0, but got -1\.", lambda: optim.Adam([w], lr=-1))
     refused(
-        r"\[Adam\] betas must be in \[0, 1\), but \(0\.9, 1\) was got\.",
+        r"\[Adam\] betas must be in \[0, 1\), but got \(0\.9, 1\)\.",
         lambda: optim.Adam([w], betas=(0.9, 1)),
     )
     refused(
-        r"\[SGD\] momentum must be positive with nesterov, but 0\.0", lambda: optim.SGD([w], nesterov=True)
+        r"\[SGD\] momentum must be positive with nesterov, but got 0\.0",
+        lambda: optim.SGD([w], nesterov=True),
     )
-    refused(r"\[SGD\] clip_norm must be positive, but 0 was got\.", lambda: optim.SGD([w], clip_norm=0))
+    refused(r"\[SGD\] clip_norm must be positive, but got 0\.", lambda: optim.SGD([w], clip_norm=0))
     refused(
-        r"\[SGD\] clip_norm or clip_value must be left out, but 1 and 2 were got\.",
+        r"\[SGD\] clip_norm or clip_value must be left out, but got 1 and 2\.",
         lambda: optim.SGD([w], clip_norm=1, clip_value=2),
     )
     refused(
-        r"\[schedule\] warmup_steps must lie in 0\.\.total_steps − 1, but 5 of 5",
+        r"\[schedule\] warmup_steps must lie in 0\.\.total_steps − 1, but got 5 of 5",
         lambda: schedules.cosine(1, 5, 5),
     )
     refused(
@@ -309,7 +310,7 @@ def test_optimizers_refuse_what_cannot_be():
         r"\[SGD\] there must be a gradient for each of 1 parameters, but 2", lambda: optimizer.update([w, w])
     )
     refused(
-        r"\[SGD\] the gradient of w must be f64\[2\], but f64\[1\] was got\.",
+        r"\[SGD\] the gradient of w must be f64\[2\], but got f64\[1\]\.",
         lambda: optimizer.update([w[:1]]),
         errors.ShapeError,
     )
@@ -319,7 +320,7 @@ def test_optimizers_refuse_what_cannot_be():
         return optimizer.minimize((w * w).sum())
 
     refused(
-        r"\[SGD\] an optimizer must update once in a compiled function, but a second update was got\.",
+        r"\[SGD\] an optimizer must update once in a compiled function, but got a second update\.",
         lambda: ta.function(twice)(np.zeros(2)),
     )
 
@@ -404,13 +405,13 @@ def test_groups_share_the_norm_and_the_state():
     "groups, text",
     [
         (lambda w: [{"params": [w], "beta": 0.5}],
-         "[AdamW] a group must hold params, and may hold lr and weight_decay, but params, beta were got."),
+         "[AdamW] a group must hold params, and may hold lr and weight_decay, but got params, beta."),
         (lambda w: [{"lr": 0.5}],
-         "[AdamW] a group must hold params, and may hold lr and weight_decay, but lr were got."),
-        (lambda w: [{"params": [w], "lr": -1.0}], "[AdamW] lr must be at least 0, but -1.0 was got."),
+         "[AdamW] a group must hold params, and may hold lr and weight_decay, but got lr."),
+        (lambda w: [{"params": [w], "lr": -1.0}], "[AdamW] lr must be at least 0, but got -1.0."),
         (lambda w: [{"params": [w]}, {"params": [w]}],
-         "[AdamW] a parameter must be in one group only, but <Tensor 'w' f64[3] = parameter> was got twice."),
-        (lambda w: [{"params": []}], "[optimizer] there must be parameters to update, but none was got."),
+         "[AdamW] a parameter must be in one group only, but got <Tensor 'w' f64[3] = parameter> twice."),
+        (lambda w: [{"params": []}], "[optimizer] there must be parameters to update, but got none."),
     ],
 )  # fmt: skip
 def test_groups_say_what_must_hold(groups, text):

@@ -128,8 +128,7 @@ def test_assigning_outside_of_a_function_is_done_at_once():
     with pytest.raises(errors.ShapeError) as error:
         ta.assign(w, ta.tensor(np.ones(3)))
     assert (
-        first_line(error)
-        == "[assign] a leaf of type f64[2] takes a value of its own type, but f64[3] was got."
+        first_line(error) == "[assign] a leaf of type f64[2] takes a value of its own type, but got f64[3]."
     )
 
 
@@ -248,7 +247,7 @@ def test_set_num_threads_says_what_it_takes(count):
         ta.set_num_threads(count)
     assert (
         first_line(error)
-        == f"[set_num_threads] the number of threads must be a whole number from 1 to {threads.MOST}, but {count!r} was got."
+        == f"[set_num_threads] the number of threads must be a whole number from 1 to {threads.MOST}, but got {count!r}."
     )
     assert ta.get_num_threads() == before
 
@@ -397,7 +396,7 @@ def test_programs_say_how_many_inputs_they_take():
     for wrong, got in (([], []), ([np.zeros(2)] * 2, [(2,), (2,)]), ([np.zeros(())], [()])):
         with pytest.raises(errors.ShapeError) as error:
             program.run(wrong)
-        assert first_line(error) == f"[program] the inputs must have the shapes [(2,)], but {got} were got."
+        assert first_line(error) == f"[program] the inputs must have the shapes [(2,)], but got {got}."
     assert program.run([np.ones(2)])[0].tolist() == [2, 2]
 
 

@@ -52,11 +52,11 @@ def test_vocabulary_survives_json():
 
 
 def test_vocabulary_refuses_what_it_cannot_be():
-    with pytest.raises(DataError, match="every word must occur once, but 'fox' was got 2 times"):
+    with pytest.raises(DataError, match="every word must occur once, but got 'fox' 2 times"):
         Vocabulary(["fox", "fox"])
     with pytest.raises(DataError, match="must hold words and begin with"):
         Vocabulary.from_list(["fox", "bird"])
-    with pytest.raises(DataError, match=r"an id must lie in 0\.\.4, but 5 was got"):
+    with pytest.raises(DataError, match=r"an id must lie in 0\.\.4, but got 5"):
         Vocabulary(["fox"]).decode([4, 5])
 
 
@@ -256,13 +256,13 @@ def test_states_of_other_runs_are_refused(tiny):
     batches = tiny.batches("train", 200, seed=9)
     state = batches.state()
     for wrong, message in [
-        (None, "the state must hold integers: seed, epoch, position, batch_size, examples, but None was got"),
+        (None, "the state must hold integers: seed, epoch, position, batch_size, examples, but got None"),
         (state | {"epoch": 1.0}, "the state must hold integers"),
         (state | {"epoch": -1}, "the state must hold integers"),
         ({"epoch": 1}, "the state must hold integers"),
-        (state | {"batch_size": 64}, "batch_size of the state must be 200, as in this run, but 64 was got"),
+        (state | {"batch_size": 64}, "batch_size of the state must be 200, as in this run, but got 64"),
         (state | {"examples": 1}, "examples of the state must be"),
-        (state | {"position": 27}, r"position of the state must lie in 0\.\.26, but 27 was got"),
+        (state | {"position": 27}, r"position of the state must lie in 0\.\.26, but got 27"),
     ]:
         with pytest.raises(DataError, match=message):
             batches.restore(wrong)
@@ -273,17 +273,17 @@ def test_batches_refuse_bad_sizes_and_splits(tiny):
     for size in (0, -3, 2.0, True, "64"):
         with pytest.raises(DataError, match="batch_size must be a positive integer"):
             tiny.batches("train", size, seed=0)
-    with pytest.raises(
-        DataError, match="the split must be one of train, validation, test, but 'dev' was got"
-    ):
+    with pytest.raises(DataError, match="the split must be one of train, validation, test, but got 'dev'"):
         tiny.batches("dev", 64)
-    with pytest.raises(DataError, match="one batch must fit into the training examples, but 520 examples"):
+    with pytest.raises(
+        DataError, match="one batch must fit into the training examples, but got 520 examples"
+    ):
         tiny.batches("validation", 521, seed=0)
 
 
 def test_batcher_refuses_a_sentence_too_long_for_its_shapes():
     rows = Ragged.from_rows([np.arange(4, 4 + n, dtype=np.int32) for n in (2, 5)])
-    with pytest.raises(DataError, match="example 1 of 5 and 5 tokens was got"):
+    with pytest.raises(DataError, match="got example 1 of 5 and 5 tokens"):
         Batcher(rows, rows, [(5, 5)], 1)  # the target has no room for <eos>
     assert len(list(OrderedBatches(Batcher(rows, rows, [(5, 6)], 1)))) == 2
 
@@ -417,7 +417,7 @@ def test_corrupt_file_wherever_a_byte_is_wrong(folder):
             b"plain text, not gzip\n",
             "be a gzip file, but it is foreign or damaged (Not a gzipped file (b'pl'))",
         ),
-        (gzip.compress(b"fine\nEin M\xe4dchen\n", mtime=0), "be UTF-8 text, but byte 0xe4 was got in line 2"),
+        (gzip.compress(b"fine\nEin M\xe4dchen\n", mtime=0), "be UTF-8 text, but got byte 0xe4 in line 2"),
         (gzip.compress(b"one\n\nthree\n", mtime=0), "hold one sentence a line, but line 2 is empty"),
         (
             gzip.compress("one\n\u00a0\nthree\n".encode(), mtime=0),
@@ -458,14 +458,12 @@ def test_languages_must_have_as_many_lines(folder):
 
 
 def test_bad_options_of_multi30k(folder):
-    expected = "[multi30k] the folder of its files must be named, but none was got: add --data DIR."
+    expected = "[multi30k] the folder of its files must be named, but got none: add --data DIR."
     assert message(None) == expected
     assert message(folder / "nowhere").endswith("must name the folder of its files, but DIR is not a folder.")
-    assert (
-        message(folder, source="es") == "[multi30k] a language must be one of de, en, fr, but 'es' was got."
-    )
-    assert "must be two languages, but 'de' was got twice" in message(folder, target="de")
-    assert "minimum_frequency must be a positive integer, but 0" in message(folder, minimum_frequency=0)
+    assert message(folder, source="es") == "[multi30k] a language must be one of de, en, fr, but got 'es'."
+    assert "must be two languages, but got 'de' twice" in message(folder, target="de")
+    assert "minimum_frequency must be a positive integer, but got 0" in message(folder, minimum_frequency=0)
 
 
 # The registry
@@ -479,15 +477,13 @@ def test_list_names_every_task_with_a_line():
 
 def test_unknown_names_and_options():
     for name in ("tinymt", "tiny_mt", "Tiny-MT"):
-        with pytest.raises(DataError, match=f"but '{name}' was got: did you mean tiny-mt"):
+        with pytest.raises(DataError, match=f"but got '{name}': did you mean tiny-mt"):
             tasks.get(name)
-    with pytest.raises(DataError, match="but 'xyz' was got: see `tinyattn tasks`"):
+    with pytest.raises(DataError, match="but got 'xyz': see `tinyattn tasks`"):
         tasks.get("xyz")
-    with pytest.raises(
-        DataError, match="options of tiny-mt must be among train_examples, but 'size' was got"
-    ):
+    with pytest.raises(DataError, match="options of tiny-mt must be among train_examples, but got 'size'"):
         tasks.get("tiny-mt", size=3)
-    with pytest.raises(DataError, match="train_examples must be a positive integer, but 0 was got"):
+    with pytest.raises(DataError, match="train_examples must be a positive integer, but got 0"):
         tasks.get("tiny-mt", train_examples=0)
     with pytest.raises(DataError, match="tiny-mt makes its own data"):
         tasks.get("tiny-mt", data="somewhere")

@@ -178,7 +178,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, scale, what):
         run.fit()
         return
     with pytest.raises(
-        TinyattnError, match=f"the {what} must be finite, but (nan|inf) was got at step 10"
+        TinyattnError, match=f"the {what} must be finite, but got (nan|inf) at step 10"
     ) as error:
         run.fit()
     last = checkpoint.name_of(8)

@@ -554,27 +554,27 @@ def test_a_dot_that_fails_gives_one_sentence(tmp_path, monkeypatch):
         (
             lambda y: viz.draw(y, direction="up"),
             errors.ShapeError,
-            "[draw] direction must be one of forward, backward, both, but 'up' was got",
+            "[draw] direction must be one of forward, backward, both, but got 'up'",
         ),
         (
             lambda y: viz.draw(y, depth=-1),
             errors.ShapeError,
-            "[draw] depth must be None or a whole number from 0, but -1 was got",
+            "[draw] depth must be None or a whole number from 0, but got -1",
         ),
         (
             lambda y: viz.draw(y, expand="tahn"),
             errors.ShapeError,
-            "[draw] expand takes names of hand-derived operations, but 'tahn' was got",
+            "[draw] expand takes names of hand-derived operations, but got 'tahn'",
         ),
         (
             lambda y: viz.draw(y, wrt=[3]),
             errors.DTypeError,
-            "[draw] wrt must hold floating-point Tensors, but 3 was got",
+            "[draw] wrt must hold floating-point Tensors, but got 3",
         ),
         (
             lambda y: viz.draw(y).save("a.gif"),
             errors.DataError,
-            "[save] the file's name must end in .svg, .png, .pdf, .gv, .json, .html, but 'a.gif' was got",
+            "[save] the file's name must end in .svg, .png, .pdf, .gv, .json, .html, but got 'a.gif'",
         ),
         (
             lambda y: viz.draw(y).save("/nowhere/a.gv"),
@@ -584,12 +584,12 @@ def test_a_dot_that_fails_gives_one_sentence(tmp_path, monkeypatch):
         (
             lambda y: viz.heatmap(np.ones(3)),
             errors.ShapeError,
-            "[heatmap] weights must be numbers of shape (queries, keys), but shape (3,) was got",
+            "[heatmap] weights must be numbers of shape (queries, keys), but got shape (3,)",
         ),
         (
             lambda y: viz.heatmap(np.ones((2, 3)), rows="abc"),
             errors.ShapeError,
-            "[heatmap] rows must hold 2 labels for weights (2, 3), but 3 were got",
+            "[heatmap] rows must hold 2 labels for weights (2, 3), but got 3",
         ),
     ],
 )

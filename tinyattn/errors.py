@@ -1,9 +1,9 @@
 """The errors a user of tinyattn can meet.
 
 Every message has the same shape, so that it can be read at a glance and searched for: the name of the
-operation in brackets, what must hold, and what was got, then one suggestion:
+operation in brackets, what must hold, and what it got, then one suggestion:
 
-    [take] indices must lie in 0..9, but 12 was got.
+    [take] indices must lie in 0..9, but got 12.
     Check the vocabulary that made the ids.
 
 Each class is also the built-in error a Python reader would expect, so `except ValueError` keeps working.

@@ -53,13 +53,13 @@ def _hint(word: str, known: Sequence[str]) -> str:
 
 def _natural(text: str) -> int:
     if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"must be a whole number of at least 0, but {text!r} was got")
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 0, but got {text!r}")
     return int(text)
 
 
 def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, but {text!r} was got")
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, but got {text!r}")
     return int(text)
 
 

@@ -20,7 +20,7 @@ DEPTH = 1
 def draw(arguments: argparse.Namespace) -> None:
     """Draw a model by name, at its default sizes, or that of a run."""
     if arguments.output and Path(arguments.output).suffix not in FORMATS:
-        raise UsageError(f"[draw] FILE must end in {', '.join(FORMATS)}, but {arguments.output!r} was got.")
+        raise UsageError(f"[draw] FILE must end in {', '.join(FORMATS)}, but got {arguments.output!r}.")
     what = Path(arguments.what)
     if what.is_dir():
         from tinyattn.cli.finished import trained

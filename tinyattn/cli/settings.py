@@ -143,7 +143,7 @@ def task_entry(name: str) -> tasks.Entry:
             return entry
     names = [entry.name for entry in tasks.TASKS]
     advice = hint(name, names, f"see `{command('tasks')}`.")
-    raise UsageError(f"[tasks] the task must be one of {', '.join(names)}, but {name!r} was got: {advice}")
+    raise UsageError(f"[tasks] the task must be one of {', '.join(names)}, but got {name!r}: {advice}")
 
 
 def _task_options(entry: tasks.Entry) -> dict[str, Any]:
@@ -157,14 +157,14 @@ def _table(config: Config, key: str) -> str:
     if not found:
         known = [name for values in config.values() for name in values]
         advice = ELSEWHERE.get(key.rpartition(".")[2]) or hint(key, known, f"known are {', '.join(known)}.")
-        raise UsageError(f"[train] --set must name a setting of this run, but {key!r} was got: {advice}")
+        raise UsageError(f"[train] --set must name a setting of this run, but got {key!r}: {advice}")
     return found[0]
 
 
 def _assign(config: Config, text: str) -> None:
     key, separator, value = text.partition("=")
     if not separator or not key:
-        raise UsageError(f"[train] --set must be followed by key=value, but {text!r} was got.")
+        raise UsageError(f"[train] --set must be followed by key=value, but got {text!r}.")
     prefix, _, rest = key.rpartition(".")
     if prefix and prefix in config and rest in config[prefix]:
         table, key = prefix, rest
@@ -183,7 +183,7 @@ def _parse(key: str, text: str, kind: type) -> Any:
     except ValueError:
         pass
     wanted = {int: "a whole number", float: "a number", bool: "true or false"}.get(kind, kind.__name__)
-    raise UsageError(f"[train] {key} must be {wanted}, but {text!r} was got.")
+    raise UsageError(f"[train] {key} must be {wanted}, but got {text!r}.")
 
 
 def hint(name: str, known: list[str], otherwise: str) -> str:

@@ -30,7 +30,7 @@ def gradcheck(arguments: argparse.Namespace) -> int:
         if name not in table:
             close = near(name.lower(), table)
             advice = f"did you mean {close}?" if close else f"known are {', '.join(sorted(table))}."
-            raise UsageError(f"[gradcheck] OP must be an operation, but {name!r} was got: {advice}")
+            raise UsageError(f"[gradcheck] OP must be an operation, but got {name!r}: {advice}")
     started, outcomes = time.perf_counter(), {}
     for name in arguments.ops or table:
         function, inputs = table[name]

@@ -59,7 +59,7 @@ def sample(arguments: argparse.Namespace) -> None:
     for text in texts:
         words = task.split_source(text)
         if not words:
-            raise DataError(f"[sample] a text must hold a word, but {text!r} was got.")
+            raise DataError(f"[sample] a text must hold a word, but got {text!r}.")
         ids = task.source_vocabulary.encode(words)
         for word in (word for word, i in zip(words, ids, strict=True) if i == UNK):
             print(f"note: {word!r} is not in the vocabulary of {task.name}.", file=sys.stderr)

@@ -98,6 +98,6 @@ def get(name: str) -> Entry:
         close = near(wanted, WORKLOADS)
         advice = f"did you mean {close}?" if close else "choose one of these."
         raise TinyattnError(
-            f"[bench] the model must be one of {', '.join(WORKLOADS)}, but {name!r} was got: {advice}"
+            f"[bench] the model must be one of {', '.join(WORKLOADS)}, but got {name!r}: {advice}"
         )
     return WORKLOADS[wanted]

@@ -48,7 +48,7 @@ def checkpoint(fn: Function) -> Function:
             errors.TinyattnError,
             "checkpoint",
             "what is checkpointed must be a function or a module",
-            f"{type(fn).__name__} was got",
+            f"got {type(fn).__name__}",
             "Write ta.checkpoint(fn)(x), not ta.checkpoint(fn(x)).",
         )
 

@@ -109,13 +109,13 @@ def grad(y: Tensor, xs=None):
     if not isinstance(y, Tensor):
         got = f"the function {getattr(y, '__name__', 'given')!r}" if callable(y) else repr(y)
         hint = "The gradient of a function is ta.value_and_grad(fn)(x)." if callable(y) else ""
-        fail(errors.DTypeError, "grad", "what is differentiated must be a Tensor", f"{got} was got", hint)
+        fail(errors.DTypeError, "grad", "what is differentiated must be a Tensor", f"got {got}", hint)
     if xs is None:
         fail(
             errors.DTypeError,
             "grad",
             "there must be Tensors to differentiate by",
-            "none was got",
+            "got none",
             "Write ta.grad(y, x).",
         )
     single = isinstance(xs, Tensor)
@@ -125,7 +125,7 @@ def grad(y: Tensor, xs=None):
             errors.ShapeError,
             "grad",
             "the output must be a scalar",
-            f"shape {y.shape} was got",
+            f"got shape {y.shape}",
             "Reduce it with .sum() or .mean(), or use ta.vjp with a cotangent of that shape.",
         )
     for value in (y, *leaves):
@@ -157,7 +157,7 @@ def check_float(op: str, value: Tensor) -> None:
             errors.DTypeError,
             op,
             "derivatives are taken of and with respect to floating-point tensors",
-            f"{value!r} was got",
+            f"got {value!r}",
         )
 
 
@@ -235,7 +235,7 @@ def _check_like(op: str, what: str, value: Tensor, like: Tensor) -> None:
             errors.ShapeError,
             op,
             f"a {what} must have the type {like.type} of what it belongs to",
-            f"{value.type} was got",
+            f"got {value.type}",
         )
 
 

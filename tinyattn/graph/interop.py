@@ -53,7 +53,7 @@ class Values:
         if options:
             must = "an array can't be overwritten with a Tensor, which has no value yet"
             hint = "Write a = a + x instead of a += x, or use x.numpy()."
-            fail(errors.DTypeError, ufunc.__name__, must, f"{', '.join(options)}= was got", hint)
+            fail(errors.DTypeError, ufunc.__name__, must, f"got {', '.join(options)}=", hint)
         left, right = inputs
         if isinstance(left, Values):
             return getattr(left, f"__{own[0]}__")(right)
@@ -71,7 +71,7 @@ class Values:
 def _number(x: Any, op: str, hint: str) -> float | int:
     """The value of a Tensor that holds one number."""
     if x.size != 1:
-        fail(errors.ShapeError, op, "the tensor must hold one element", f"shape {x.shape} was got", hint)
+        fail(errors.ShapeError, op, "the tensor must hold one element", f"got shape {x.shape}", hint)
     return x.item()
 
 
@@ -84,7 +84,7 @@ def _refuse(name: str) -> NoReturn:
     hint = (
         f"Use {here}; the value of a Tensor is x.numpy()." if here else "The value of a Tensor is x.numpy()."
     )
-    fail(errors.DTypeError, f"np.{name}", "NumPy's functions take arrays", "a Tensor was got", hint)
+    fail(errors.DTypeError, f"np.{name}", "NumPy's functions take arrays", "got a Tensor", hint)
 
 
 def _arrays(tree: Any) -> Any:

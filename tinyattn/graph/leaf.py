@@ -62,9 +62,7 @@ def _array(data, dtype, op: str, weak=FLOAT32) -> np.ndarray:
             errors.DTypeError,
             op,
             "the data must be numbers of type float32, float64, int32, int64 or bool",
-            f"an array of {array.dtype} was got"
-            if array.dtype != object
-            else f"{type(data).__name__} was got",
+            f"got an array of {array.dtype}" if array.dtype != object else f"got {type(data).__name__}",
             "Nested lists must be rectangular; other arrays can be converted with astype.",
         )
     if dtype is not None:
@@ -93,7 +91,7 @@ def parameter(data, dtype=None, name: str | None = None) -> Tensor:
             errors.DTypeError,
             "parameter",
             "a parameter must be floating-point",
-            f"{SHORT[array.dtype]} was got",
+            f"got {SHORT[array.dtype]}",
         )
     return fresh(OPS["parameter"], (), {}, Type(array.shape, array.dtype), name, Storage(array))
 
@@ -112,7 +110,7 @@ def constant(value, dtype) -> Tensor:
             errors.DTypeError,
             "tensor",
             f"an integer must fit into {SHORT[np.dtype(dtype)]}",
-            f"{value} was got",
+            f"got {value}",
         )
     return make("constant", data=array.tobytes(), shape=array.shape, dtype=array.dtype)
 

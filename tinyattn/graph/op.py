@@ -97,6 +97,6 @@ def check_operands(op: Op, inputs) -> None:
         dtype = source.dtype
         if dtype is not None and dtype.kind == "f" and dtype is not real:
             if real is not None and dtype != real:
-                got = f"{[str(x.type) for x in inputs]} were got"
+                got = f"got {[str(x.type) for x in inputs]}"
                 fail(errors.DTypeError, op.name, "floating-point operands must have one element type", got)
             real = dtype

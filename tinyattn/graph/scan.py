@@ -76,14 +76,14 @@ def scan(
     if length is not None:
         count = as_integer(length)
         if count is None or count < 0:
-            fail(errors.ShapeError, "scan", "length must be an integer ≥ 0", f"{length!r} was got")
+            fail(errors.ShapeError, "scan", "length must be an integer ≥ 0", f"got {length!r}")
         lengths.add(count)
     if len(lengths) != 1 or any(not x.shape for x in inputs):
         fail(
             errors.ShapeError,
             "scan",
             "all xs must have the same first axis (or length= be given)",
-            f"shapes {[x.shape for x in inputs]} and length={length} were got",
+            f"got shapes {[x.shape for x in inputs]} and length={length}",
         )
     carry_vars = [placeholder(c.type) for c in carries]
     x_vars = [placeholder(Type(x.shape[1:], x.dtype)) for x in inputs]
@@ -99,7 +99,7 @@ def scan(
             errors.ShapeError,
             "scan",
             "fn must return a pair (carry, y)",
-            f"{type(returned).__name__} was got",
+            f"got {type(returned).__name__}",
             "Return (carry, None) when there is nothing to stack.",
         )
     new_carry, ys = returned

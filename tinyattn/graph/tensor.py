@@ -75,7 +75,7 @@ class Tensor(Values):
 
     def __len__(self) -> int:
         if not self.shape:
-            fail(errors.ShapeError, "len", "a tensor must have an axis to have a length", "a scalar was got")
+            fail(errors.ShapeError, "len", "a tensor must have an axis to have a length", "got a scalar")
         return self.shape[0]
 
     def __iter__(self):
@@ -162,7 +162,7 @@ class Tensor(Values):
                 errors.ShapeError,
                 "item",
                 "the tensor must hold one element",
-                f"shape {self.shape} was got",
+                f"got shape {self.shape}",
                 "Reduce it first, for instance with .sum() or .mean().",
             )
         return evaluator(self).reshape(()).item()
@@ -179,7 +179,7 @@ class Tensor(Values):
                 errors.TinyattnError,
                 "bool",
                 "a condition inside a compiled function must not depend on its inputs",
-                "a traced tensor was got",
+                "got a traced tensor",
                 "Use ta.where(condition, a, b), which chooses element by element.",
             )
         return bool(self.item())
@@ -204,7 +204,7 @@ class Tensor(Values):
             errors.TinyattnError,
             "setitem",
             "tensors are immutable",
-            "an assignment to a part was got",
+            "got an assignment to a part",
             "Use ta.index_update(x, index, value), ta.where(mask, value, x) or ta.concat([...]).",
         )
 
@@ -215,18 +215,18 @@ class Tensor(Values):
                 errors.TinyattnError,
                 "assign",
                 "only a leaf made by ta.tensor or ta.parameter owns memory",
-                f"the result of {self.op.name!r} was got",
+                f"got the result of {self.op.name!r}",
             )
         array = as_array(evaluator(value) if isinstance(value, Tensor) else value)
         if array.dtype.kind not in "fiub":
-            got = f"an array of {array.dtype} was got"
+            got = f"got an array of {array.dtype}"
             fail(errors.DTypeError, "assign", "the value must be made of numbers", got)
         if array.shape != self.shape:
             fail(
                 errors.ShapeError,
                 "assign",
                 f"the value must have the leaf's shape {self.shape}",
-                f"{array.shape} was got",
+                f"got {array.shape}",
             )
         self.storage.assign(array.astype(self.dtype, copy=False))
 

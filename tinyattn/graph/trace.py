@@ -69,7 +69,7 @@ def assign(leaf: Tensor, value: Tensor) -> None:
             errors.ShapeError,
             "assign",
             f"a leaf of type {leaf.type} takes a value of its own type",
-            f"{value.type} was got",
+            f"got {value.type}",
         )
     if state.trace is None:
         leaf.assign(value.numpy())
@@ -150,11 +150,11 @@ def set_random_state(state: np.ndarray) -> None:
     if words.shape != (2,):
         must, got = (
             "the state must be an array of shape (2,), as ta.random_state returns",
-            f"{words.shape} was got",
+            f"got {words.shape}",
         )
         fail(errors.ShapeError, "set_random_state", must, got)
     if words.dtype != np.int64:
-        must, got = "the state must be int64, as ta.random_state returns", f"{words.dtype} was got"
+        must, got = "the state must be int64, as ta.random_state returns", f"got {words.dtype}"
         fail(errors.DTypeError, "set_random_state", must, got)
     default_generator.state.storage.assign(words)
 
@@ -171,6 +171,6 @@ def refuse_traced(op: str, node: Tensor) -> NoReturn:
         op,
         "a value can be had only outside of the function or loop that is being traced, and a Tensor of one must not be "
         "used in another",
-        f"{node!r} was got",
+        f"got {node!r}",
         "Return it from the function, or go on computing with it as a Tensor.",
     )

@@ -21,7 +21,7 @@ from tinyattn.graph.types import fail
 def _function(op: str, fn: Any) -> None:
     if not callable(fn):
         advice = f"Write ta.{op}(fn, …), with the function itself."
-        fail(errors.TinyattnError, op, "what is differentiated must be a function", f"{fn!r} was got", advice)
+        fail(errors.TinyattnError, op, "what is differentiated must be a function", f"got {fn!r}", advice)
 
 
 def value_and_grad(fn: Callable, argnums: int | Sequence[int] = 0, has_aux: bool = False) -> Callable:
@@ -42,7 +42,7 @@ def value_and_grad(fn: Callable, argnums: int | Sequence[int] = 0, has_aux: bool
         given = list(args)
         if not all(-len(given) <= k < len(given) for k in places):
             must = f"argnums must name arguments that there are, 0..{len(given) - 1}"
-            fail(errors.ShapeError, "value_and_grad", must, f"{argnums!r} was got")
+            fail(errors.ShapeError, "value_and_grad", must, f"got {argnums!r}")
         leaves = {k: flatten(given[k]) for k in places}
         for k in places:
             given[k] = unflatten(given[k], leaves[k])

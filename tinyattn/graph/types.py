@@ -36,7 +36,7 @@ class Type(NamedTuple):
 
 
 def fail(error: type[errors.TinyattnError], op: str, must: str, got: str, suggestion: str = "") -> NoReturn:
-    """Raise ``[op] what must hold, but what was got``, with the user's line and one suggestion."""
+    """Raise ``[op] what must hold, but got what``, with the user's line and one suggestion."""
     line = scope.user_line()
     got = " ".join(got.split())  # (an array is printed in several lines)
     if len(got) > _LONGEST:
@@ -60,7 +60,7 @@ def as_dtype(dtype, op: str = "dtype") -> np.dtype:
             errors.DTypeError,
             op,
             "the element type must be float32, float64, int32, int64 or bool",
-            f"{dtype!r} was got",
+            f"got {dtype!r}",
             "Convert the data first, for instance with data.astype(np.float32).",
         )
     return found
@@ -106,7 +106,7 @@ def broadcast(op: str, *shapes: Shape) -> Shape:
                 errors.ShapeError,
                 op,
                 "the shapes must broadcast together (each axis equal, or 1)",
-                f"{' and '.join(map(str, shapes))} were got: axis {axis} is "
+                f"got {' and '.join(map(str, shapes))}: axis {axis} is "
                 + " against ".join(map(str, sorted(sizes))),
                 "Insert axes of size 1 with reshape or x[:, None], or transpose one of them.",
             )
@@ -130,7 +130,7 @@ def as_shape(op: str, shape, least: int = 0) -> Shape:
     sizes = tuple(map(as_integer, tuple(shape) if several else (shape,)))
     if not all(s is not None and s >= least for s in sizes):
         must = f"a shape must be made of integers ≥ {least}"
-        fail(errors.ShapeError, op, must, f"{shape!r} was got")
+        fail(errors.ShapeError, op, must, f"got {shape!r}")
     return sizes  # type: ignore[return-value]
 
 
@@ -142,7 +142,7 @@ def normalize_axis(op: str, axis: int, rank: int) -> int:
             errors.ShapeError,
             op,
             f"the axis must be an integer from {-rank} to {rank - 1}" if rank else "there must be an axis",
-            f"{axis!r} was got" if rank else f"a scalar and axis {axis!r} were got",
+            f"got {axis!r}" if rank else f"got a scalar and axis {axis!r}",
         )
     return place % rank
 
@@ -154,5 +154,5 @@ def normalize_axes(op: str, axis, rank: int) -> tuple[int, ...]:
     axes = axis if isinstance(axis, (tuple, list)) else (axis,)
     found = tuple(sorted(normalize_axis(op, a, rank) for a in axes))
     if len(set(found)) != len(found):
-        fail(errors.ShapeError, op, "each axis must be named once", f"{tuple(axes)} was got")
+        fail(errors.ShapeError, op, "each axis must be named once", f"got {tuple(axes)}")
     return found

@@ -14,7 +14,7 @@ def number(name: str, allowed: Container[int], must: str) -> int | None:
     if value is None or value not in allowed:
         shown = text if len(text) < 40 else text[:37] + "…"
         warnings.warn(
-            f"${name} must be {must}, but {shown!r} was got; it is ignored.", RuntimeWarning, stacklevel=2
+            f"${name} must be {must}, but got {shown!r}; it is ignored.", RuntimeWarning, stacklevel=2
         )
         return None
     return value

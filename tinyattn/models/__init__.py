@@ -81,7 +81,7 @@ def get(name: str) -> Entry:
     close = near(wanted, names)
     suggestion = f"did you mean {close}?" if close else "see `tinyattn models`."
     raise TinyattnError(
-        f"[models] the model must be one of {', '.join(names)}, but {name!r} was got: {suggestion}"
+        f"[models] the model must be one of {', '.join(names)}, but got {name!r}: {suggestion}"
     )
 
 

@@ -55,11 +55,11 @@ class EncoderDecoderConfig:
         for entry in fields(self):
             value = getattr(self, entry.name)
             if entry.type is int and value < (0 if entry.default == 0 else 1):
-                raise TinyattnError(f"[model] {entry.name} must be positive, but {value!r} was got.")
+                raise TinyattnError(f"[model] {entry.name} must be positive, but got {value!r}.")
         if not 0 <= self.dropout < 1:
-            raise TinyattnError(f"[model] dropout must lie in [0, 1), but {self.dropout!r} was got.")
+            raise TinyattnError(f"[model] dropout must lie in [0, 1), but got {self.dropout!r}.")
         if self.init not in INITS:
-            raise TinyattnError(f"[model] init must be one of {', '.join(INITS)}, but {self.init!r} was got.")
+            raise TinyattnError(f"[model] init must be one of {', '.join(INITS)}, but got {self.init!r}.")
 
     def _parameters(self, context: int, summary: int) -> int:
         """How many numbers the common part has."""
@@ -235,7 +235,7 @@ class EncoderDecoder(nn.Module):
         lengths = checked_ids(op, "lengths", lengths, "B", 1, source.shape[1])
         if len(lengths) != len(source):
             must = f"there must be a length for each of the {len(source)} sentences"
-            fail(ShapeError, op, must, f"{len(lengths)} were got")
+            fail(ShapeError, op, must, f"got {len(lengths)}")
         beam = checked_count(op, "beam", beam)
         limit = checked_count(
             op, "max_length", 2 * source.shape[1] + 10 if max_length is None else max_length

@@ -60,15 +60,15 @@ class GPTConfig:
         for entry in fields(self):
             value = getattr(self, entry.name)
             if entry.type is int and (as_integer(value) or 0) < 1:
-                fail(TinyattnError, "GPT", f"{entry.name} must be a positive integer", f"{value!r} was got")
+                fail(TinyattnError, "GPT", f"{entry.name} must be a positive integer", f"got {value!r}")
         if self.n_embd % self.n_head:
             must = f"n_embd must be divisible by n_head = {self.n_head}"
-            fail(ShapeError, "GPT", must, f"{self.n_embd} was got")
+            fail(ShapeError, "GPT", must, f"got {self.n_embd}")
         if not 0 <= self.dropout < 1:
-            fail(TinyattnError, "GPT", "dropout must lie in [0, 1)", f"{self.dropout!r} was got")
+            fail(TinyattnError, "GPT", "dropout must lie in [0, 1)", f"got {self.dropout!r}")
         if self.activation not in ACTIVATIONS:
             must = f"activation must be one of {', '.join(ACTIVATIONS)}"
-            fail(TinyattnError, "GPT", must, f"{self.activation!r} was got")
+            fail(TinyattnError, "GPT", must, f"got {self.activation!r}")
 
     @classmethod
     def gpt1(cls, **changes: Any) -> "GPTConfig":
@@ -164,10 +164,10 @@ class Blocks(nn.Module):
         if not isinstance(where, int):
             return self.wpe(ta.arange(count, dtype=where.dtype) + where)
         if where < 0:
-            fail(ShapeError, "GPT", "a position must be at least 0", f"{where} was got")
+            fail(ShapeError, "GPT", "a position must be at least 0", f"got {where}")
         if where + count > self.config.block_size:
             must = f"at most block_size = {self.config.block_size} tokens can be seen at once"
-            fail(ShapeError, "GPT", must, f"{where + count} were got", "Cut the beginning off.")
+            fail(ShapeError, "GPT", must, f"got {where + count}", "Cut the beginning off.")
         return self.wpe.weight[where : where + count]
 
 
@@ -235,7 +235,7 @@ class GPT(nn.Module):
         max_new_tokens = checked_count("generate", "max_new_tokens", max_new_tokens, least=0)
         top_k = None if top_k is None else checked_count("generate", "top_k", top_k)
         if not temperature >= 0:
-            fail(ShapeError, "generate", "temperature must be at least 0", f"{temperature} was got")
+            fail(ShapeError, "generate", "temperature must be at least 0", f"got {temperature}")
         if self._generation is None or not self._generation.fits(self, len(tokens)):
             self._generation = Generation(self, len(tokens))
         mode, seen = self._training, 0
@@ -270,5 +270,5 @@ class GPT(nn.Module):
     def _checked(self, tokens: Any) -> ta.Tensor:
         tokens = as_tensor(tokens)
         if tokens.ndim != 2 or tokens.dtype.kind != "i":
-            fail(ShapeError, "GPT", "tokens must be integers of shape (B, T)", f"{tokens.type} was got")
+            fail(ShapeError, "GPT", "tokens must be integers of shape (B, T)", f"got {tokens.type}")
         return tokens

@@ -154,7 +154,7 @@ class Flatten(Module):
         x = as_tensor(x)
         first, last = (normalize_axis("Flatten", a, x.ndim) for a in (self.start_dim, self.end_dim))
         if first > last:
-            got = f"{self.start_dim} and {self.end_dim} of shape {x.shape} were got"
+            got = f"got {self.start_dim} and {self.end_dim} of shape {x.shape}"
             fail(errors.ShapeError, "Flatten", "start_dim must not lie behind end_dim", got)
         size = 1
         for n in x.shape[first : last + 1]:

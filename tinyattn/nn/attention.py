@@ -102,7 +102,7 @@ class MultiheadAttention(Module):
         )
         if embed_dim % num_heads:
             must = f"embed_dim must be divisible by num_heads = {num_heads}"
-            fail(errors.ShapeError, _NAME, must, f"embed_dim = {embed_dim} was got")
+            fail(errors.ShapeError, _NAME, must, f"got embed_dim = {embed_dim}")
         self.embed_dim, self.kdim, self.vdim, self.num_heads = embed_dim, kdim, vdim, num_heads
         self.head_dim = embed_dim // num_heads
         self.batch_first, self.add_zero_attn = batch_first, add_zero_attn
@@ -161,12 +161,12 @@ class MultiheadAttention(Module):
         if cache is not None:
             if attn_mask is not None:
                 must = "attn_mask must be left out with a cache, which knows what each query may see"
-                fail(errors.TinyattnError, _NAME, must, "a mask was got")
+                fail(errors.TinyattnError, _NAME, must, "got a mask")
             return self._decode(inputs, key_padding_mask, cache, position)
         for name, x in zip(("key", "value"), inputs[1:], strict=True):
             if x is None:
                 must = f"{name} must be given where there is no cache"
-                fail(errors.ShapeError, _NAME, must, "None was got")
+                fail(errors.ShapeError, _NAME, must, "got None")
         batched = inputs[0].ndim == 3
         if not batched:
             axis = 0 if self.batch_first else 1
@@ -233,7 +233,7 @@ class MultiheadAttention(Module):
             wanted = (*map(sizes.setdefault, axes, x.shape), width)
             if x.shape != wanted:
                 must = f"{name} must have the shape ({', '.join(axes)}, {width})"
-                fail(errors.ShapeError, _NAME, f"{must}, here {wanted}", f"{x.shape} was got")
+                fail(errors.ShapeError, _NAME, f"{must}, here {wanted}", f"got {x.shape}")
 
     def _extended(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """With the learned key and value behind the others, and those of zeros."""
@@ -290,7 +290,7 @@ class MultiheadAttention(Module):
     ) -> tuple[Tensor, KVCache]:
         if self.bias_k is not None or self.add_zero_attn:
             must = "decoding with a cache must do without add_bias_kv and add_zero_attn"
-            fail(errors.TinyattnError, _NAME, must, "a module with them was got")
+            fail(errors.TinyattnError, _NAME, must, "got a module with them")
         query, key, value = inputs
         if position is None:
             (queries,) = self._heads(query, None, None)
@@ -331,15 +331,15 @@ def _checked(name: str, mask: Any, shapes: set[tuple[int, ...]]) -> Tensor:
     mask = as_tensor(mask)
     if mask.dtype != BOOL and not is_float(mask.dtype):
         must = f"{name} must be bool (True = blocked) or floating-point (added to the scores)"
-        fail(errors.DTypeError, _NAME, must, f"{mask.type} was got", "Write mask != 0.")
+        fail(errors.DTypeError, _NAME, must, f"got {mask.type}", "Write mask != 0.")
     if mask.shape not in shapes:
         must = " or ".join(map(str, sorted(shapes, key=len)))
-        fail(errors.ShapeError, _NAME, f"{name} must have the shape {must}", f"{mask.shape} was got")
+        fail(errors.ShapeError, _NAME, f"{name} must have the shape {must}", f"got {mask.shape}")
     return mask
 
 
 def _with_batch(x: Tensor, axis: int) -> Tensor:
     if x.ndim != 2:
         must = "query, key and value must have three axes, or two without a batch"
-        fail(errors.ShapeError, _NAME, must, f"{x.shape} was got")
+        fail(errors.ShapeError, _NAME, must, f"got {x.shape}")
     return expand_dims(x, axis)

@@ -54,7 +54,7 @@ class _BatchNorm(Module):
         if x.ndim not in self._ranks or x.shape[1] != self.num_features:
             ranks = " or ".join(map(str, self._ranks))
             must = f"x must have {ranks} axes and num_features = {self.num_features} channels on the second"
-            fail(errors.ShapeError, type(self).__name__, must, f"shape {x.shape} was got")
+            fail(errors.ShapeError, type(self).__name__, must, f"got shape {x.shape}")
         mean, variance, count = self.running_mean, self.running_var, self.num_batches_tracked
         if not self.training or mean is None or variance is None or count is None:
             use_batch = mean is None

@@ -63,7 +63,7 @@ class KVCache(NamedTuple):
         else:
             must = "a position known only at run time must take one new position at a time"
             hint = "Begin with an integer position, or pass the tokens one by one."
-            fail(errors.ShapeError, "KVCache", must, f"{count} were got", hint)
+            fail(errors.ShapeError, "KVCache", must, f"got {count}", hint)
         return KVCache(index_update(self.keys, index, keys), index_update(self.values, index, values))
 
     def attend(
@@ -93,5 +93,5 @@ def as_position(position: Position) -> int | Tensor:
     position = as_tensor(position)
     if position.shape or position.dtype.kind != "i":
         must = "a position must be an integer or a 0-d integer Tensor"
-        fail(errors.ShapeError, "KVCache", must, f"{position.type} was got")
+        fail(errors.ShapeError, "KVCache", must, f"got {position.type}")
     return position

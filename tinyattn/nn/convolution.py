@@ -30,10 +30,10 @@ class _Convolution(Module):
         name = type(self).__name__
         check_sizes(name, in_channels=in_channels, out_channels=out_channels)
         if padding_mode != "zeros":
-            fail(errors.ShapeError, name, "padding_mode must be 'zeros'", f"{padding_mode!r} was got")
+            fail(errors.ShapeError, name, "padding_mode must be 'zeros'", f"got {padding_mode!r}")
         check_sizes(name, groups=groups)
         if in_channels % groups or out_channels % groups:
-            got = f"{in_channels}, {out_channels} and groups={groups} were got"
+            got = f"got {in_channels}, {out_channels} and groups={groups}"
             fail(errors.ShapeError, name, "in_channels and out_channels must be multiples of groups", got)
         self.in_channels, self.out_channels = in_channels, out_channels
         self.settings = {**settings, "groups": groups}

@@ -54,7 +54,7 @@ def fans(shape: Shape) -> tuple[int, int]:
     """(fan in, fan out) of a weight (out, in, *window). Raises ShapeError for fewer than two axes."""
     sizes = _sizes(shape)
     if len(sizes) < 2:
-        fail(errors.ShapeError, "init", "a weight must have the axes (out, in, …)", f"shape {sizes} was got")
+        fail(errors.ShapeError, "init", "a weight must have the axes (out, in, …)", f"got shape {sizes}")
     window = math.prod(sizes[2:])
     return sizes[1] * window, sizes[0] * window
 
@@ -83,7 +83,7 @@ def kaiming_normal(shape: Shape, gain: float = math.sqrt(2), mode: str = "fan_in
 
 def _fan(shape: Shape, mode: str) -> int:
     if mode not in ("fan_in", "fan_out"):
-        fail(errors.TinyattnError, "init", "mode must be 'fan_in' or 'fan_out'", f"{mode!r} was got")
+        fail(errors.TinyattnError, "init", "mode must be 'fan_in' or 'fan_out'", f"got {mode!r}")
     return fans(shape)[mode == "fan_out"]
 
 

@@ -36,7 +36,7 @@ class Linear(Module):
         x = as_tensor(x)
         if not x.shape or x.shape[-1] != self.in_features:
             must = f"the last axis of x must have in_features = {self.in_features} elements"
-            fail(errors.ShapeError, "Linear", must, f"shape {x.shape} was got")
+            fail(errors.ShapeError, "Linear", must, f"got shape {x.shape}")
         y = matmul(x, transpose(self.weight))
         return y if self.bias is None else y + self.bias
 
@@ -61,7 +61,7 @@ class Embedding(Module):
         if padding_idx is not None:
             if not -num_embeddings <= padding_idx < num_embeddings:
                 must = f"padding_idx must lie in 0..{num_embeddings - 1}"
-                fail(errors.ShapeError, "Embedding", must, f"{padding_idx} was got")
+                fail(errors.ShapeError, "Embedding", must, f"got {padding_idx}")
             padding_idx %= num_embeddings
             table[padding_idx] = 0
         self.padding_idx = padding_idx
@@ -92,7 +92,7 @@ class Dropout(Module):
 def check_probability(op: str, p: float) -> float:
     """``p``, which must lie in [0, 1)."""
     if not isinstance(p, (int, float, np.number)) or not 0 <= p < 1:
-        fail(errors.ShapeError, op, "the probability of dropping must lie in [0, 1)", f"{p!r} was got")
+        fail(errors.ShapeError, op, "the probability of dropping must lie in [0, 1)", f"got {p!r}")
     return float(p)
 
 
@@ -100,5 +100,5 @@ def check_sizes(op: str, **sizes: int) -> list[int]:
     """The named sizes as Python integers; raises ShapeError unless all are positive integers."""
     for name, size in sizes.items():
         if (as_integer(size) or 0) < 1:
-            fail(errors.ShapeError, op, f"{name} must be a positive integer", f"{size!r} was got")
+            fail(errors.ShapeError, op, f"{name} must be a positive integer", f"got {size!r}")
     return list(map(operator.index, sizes.values()))

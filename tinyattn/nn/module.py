@@ -63,7 +63,7 @@ class Module:
             _refuse_hidden_parts(self, name, value)
         held = _role(name, vars(self).get(name))
         if held and _role(name, value) != held:
-            _refuse_loss(self, name, held, f"{type(value).__name__} was got")
+            _refuse_loss(self, name, held, f"got {type(value).__name__}")
         object.__setattr__(self, name, value)
         if isinstance(value, Module):
             if not value._path:
@@ -74,7 +74,7 @@ class Module:
     def __delattr__(self, name: str) -> None:
         held = _role(name, vars(self).get(name))
         if held:
-            _refuse_loss(self, name, held, "del was got")
+            _refuse_loss(self, name, held, "got del")
         object.__delattr__(self, name)
 
     def _place(self, path: tuple[str, ...]) -> None:
@@ -158,7 +158,7 @@ class Module:
         """
         wanted = as_dtype(dtype, "to")
         if not is_float(wanted):
-            fail(errors.DTypeError, "to", "parameters must be float32 or float64", f"{wanted} was got")
+            fail(errors.DTypeError, "to", "parameters must be float32 or float64", f"got {wanted}")
         changed: dict[Tensor, Tensor] = {}
         for module in self.modules():
             for name, value in list(vars(module).items()):
@@ -261,7 +261,7 @@ def _refuse_hidden_parts(module: Module, name: str, value: Any) -> None:
     held = value.values() if isinstance(value, dict) else value
     if any(isinstance(part, Module) or _is_leaf(part, "parameter") for part in held):
         must = f"the attribute {name!r} must show its modules and parameters"
-        got = f"a {type(value).__name__} of them was got"
+        got = f"got a {type(value).__name__} of them"
         hint = "Use nn.ModuleList([...]), or one attribute for each."
         fail(errors.TinyattnError, type(module).__name__, must, got, hint)
 
@@ -276,7 +276,7 @@ class ModuleList(Module):
     def append(self, module: Module) -> "ModuleList":
         """Add a module at the end."""
         if not isinstance(module, Module):
-            got = f"{type(module).__name__} was got"
+            got = f"got {type(module).__name__}"
             fail(errors.TinyattnError, "ModuleList", "the items must be modules", got)
         setattr(self, str(len(self)), module)
         return self
@@ -304,7 +304,7 @@ class ModuleDict(Module):
 
     def __setitem__(self, name: str, module: Module) -> None:
         if not isinstance(module, Module):
-            got = f"{type(module).__name__} was got"
+            got = f"got {type(module).__name__}"
             fail(errors.TinyattnError, "ModuleDict", "the items must be modules", got)
         if (
             not isinstance(name, str)
@@ -314,7 +314,7 @@ class ModuleDict(Module):
             and hasattr(self, name)
         ):
             must = "a name must be a string without dots that isn't an attribute of modules"
-            fail(errors.TinyattnError, "ModuleDict", must, f"{name!r} was got")
+            fail(errors.TinyattnError, "ModuleDict", must, f"got {name!r}")
         setattr(self, name, module)
 
     def __getitem__(self, name: str) -> Module:
@@ -353,7 +353,7 @@ class Sequential(Module):
     def __init__(self, *steps: Module | Callable[[Tensor], Tensor]):
         for position, step in enumerate(steps):
             if not callable(step):
-                got = f"{type(step).__name__} was got"
+                got = f"got {type(step).__name__}"
                 fail(errors.TinyattnError, "Sequential", "each step must be a module or a function", got)
             setattr(self, str(position), step)
 

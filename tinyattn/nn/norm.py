@@ -35,7 +35,7 @@ class _Norm(Module):
         x = as_tensor(x)
         if x.shape[-len(self.normalized_shape) :] != self.normalized_shape:
             must = f"the last axes of x must be {self.normalized_shape}"
-            fail(errors.ShapeError, type(self).__name__, must, f"shape {x.shape} was got")
+            fail(errors.ShapeError, type(self).__name__, must, f"got shape {x.shape}")
         return x
 
     def extra_repr(self) -> str:
@@ -111,7 +111,7 @@ class GroupNorm(Module):
     ):
         check_sizes("GroupNorm", num_groups=num_groups, num_channels=num_channels)
         if num_channels % num_groups:
-            got = f"{num_channels} and {num_groups} were got"
+            got = f"got {num_channels} and {num_groups}"
             fail(errors.ShapeError, "GroupNorm", "num_channels must be a multiple of num_groups", got)
         self.num_groups, self.num_channels, self.eps = num_groups, num_channels, eps
         self.weight = parameter(np.ones(num_channels), dtype) if affine else None
@@ -122,7 +122,7 @@ class GroupNorm(Module):
         x = as_tensor(x)
         if x.ndim < 2 or x.shape[1] != self.num_channels:
             must = f"x must have num_channels = {self.num_channels} channels on the second axis"
-            fail(errors.ShapeError, "GroupNorm", must, f"shape {x.shape} was got")
+            fail(errors.ShapeError, "GroupNorm", must, f"got shape {x.shape}")
         return group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
 
     def extra_repr(self) -> str:

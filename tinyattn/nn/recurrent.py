@@ -154,12 +154,12 @@ class _Recurrent(Module):
         if x.ndim != 3 or x.shape[-1] != self.input_size:
             layout = "(B, T, {})" if self.batch_first else "(T, B, {})"
             must = f"x must have the shape {layout.format(self.input_size)}"
-            fail(errors.ShapeError, name, must, f"{x.shape} was got")
+            fail(errors.ShapeError, name, must, f"got {x.shape}")
         dtype = self._weights("l0")[0].dtype
         if x.dtype != dtype:
             must = f"x must be {SHORT[dtype]} as the weights"
             hint = f"Convert x with x.astype(np.{dtype}), or the module with .to(…)."
-            fail(errors.DTypeError, name, must, f"{x.type} was got", hint)
+            fail(errors.DTypeError, name, must, f"got {x.type}", hint)
         return transpose(x, (1, 0, 2)) if self.batch_first else x
 
     def _check_state(self, state: State, batch: int, dtype: np.dtype) -> tuple[Tensor, ...]:
@@ -172,7 +172,7 @@ class _Recurrent(Module):
             what = "the state (h, c) must be two tensors" if self.states > 1 else "the state must be a tensor"
             must = f"{what} of shape {shape} (num_layers · directions, B, H)"
             got = " and ".join(str(part.shape) for part in parts)
-            fail(errors.ShapeError, type(self).__name__, must, f"{got} was got")
+            fail(errors.ShapeError, type(self).__name__, must, f"got {got}")
         return tuple(cast(part, dtype) for part in parts)
 
     def _mask(self, lengths: Any, steps: int, batch: int) -> Tensor:
@@ -180,7 +180,7 @@ class _Recurrent(Module):
         lengths, name = as_tensor(lengths), type(self).__name__
         if lengths.shape != (batch,) or lengths.dtype.kind != "i":
             must = f"lengths must be {batch} integers, one for each sequence"
-            fail(errors.ShapeError, name, must, f"{lengths.type} was got")
+            fail(errors.ShapeError, name, must, f"got {lengths.type}")
         lengths = within(name, "lengths (of the steps of x)", lengths, steps + 1, negative=False)
         return reshape(arange(steps, dtype=lengths.dtype), (steps, 1, 1)) < reshape(lengths, (1, batch, 1))
 

@@ -79,7 +79,7 @@ def spectral_norm(
     if not isinstance(weight, Tensor) or weight.op.name != "parameter" or weight.ndim < 2:
         must = f"the {type(module).__name__} must have a parameter {name!r} of two axes or more"
         got = f"{weight.type}" if isinstance(weight, Tensor) else f"{weight!r}"
-        fail(errors.TinyattnError, "spectral_norm", must, f"{got} was got")
+        fail(errors.TinyattnError, "spectral_norm", must, f"got {got}")
     axis = (1 if isinstance(module, ConvTranspose2d) else 0) if dim is None else dim
     object.__delattr__(module, name)  # it stays a parameter, elsewhere
     weight.name = None  # it takes its new place as its name

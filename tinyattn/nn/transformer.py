@@ -65,7 +65,7 @@ class _Layer(Module):
     ):
         if not callable(activation) and activation not in ACTIVATIONS:
             must = "activation must be 'relu', 'gelu' or a function of a Tensor"
-            fail(errors.TinyattnError, type(self).__name__, must, f"{activation!r} was got")
+            fail(errors.TinyattnError, type(self).__name__, must, f"got {activation!r}")
         self.activation = activation if callable(activation) else ACTIVATIONS[activation]
         self.norm_first = norm_first
         for name in self.attentions:
@@ -324,7 +324,7 @@ class Transformer(Module):
         for name, x in (("src", src), ("tgt", tgt)):
             if x.shape[-1:] != (self.d_model,):
                 must = f"the last axis of {name} must have d_model = {self.d_model} elements"
-                fail(errors.ShapeError, "Transformer", must, f"shape {x.shape} was got")
+                fail(errors.ShapeError, "Transformer", must, f"got shape {x.shape}")
         memory = self.encoder(src, src_mask, src_key_padding_mask, src_is_causal)
         padding = (tgt_key_padding_mask, memory_key_padding_mask)
         return self.decoder(tgt, memory, tgt_mask, memory_mask, *padding, tgt_is_causal, memory_is_causal)

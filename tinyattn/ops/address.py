@@ -139,7 +139,7 @@ def memory_address(emitted, memory, previous, eps: float = 1e-8) -> Tensor:
     what doesn't fit.
     """
     emitted, memory, previous = real_operands(emitted, memory, previous)
-    given = f"{emitted.shape}, {memory.shape} and {previous.shape} were got"
+    given = f"got {emitted.shape}, {memory.shape} and {previous.shape}"
     single = emitted.ndim == previous.ndim == memory.ndim - 1
     if single and memory.ndim > 1:
         emitted, previous = expand_dims(emitted, -2), expand_dims(previous, -2)

@@ -42,7 +42,7 @@ def one_for_each(op: str, name: str, value: Tensor, lead: tuple[int, ...], axes:
         return reshape(value, lead)
     aligned = zip(reversed(shape), reversed(lead), strict=False)
     if len(shape) > len(lead) or any(m not in (1, n) for m, n in aligned):
-        fail(errors.ShapeError, op, f"{name} must be {axes}, here {lead}", f"{shape} was got")
+        fail(errors.ShapeError, op, f"{name} must be {axes}, here {lead}", f"got {shape}")
     return broadcast_to(value, lead)
 
 
@@ -91,7 +91,7 @@ def content_addressing(key, strength, memory, eps: float = 1e-8) -> Tensor:
             errors.ShapeError,
             "content_addressing",
             "key (…, H, W), or (…, W) for one head, and memory (…, N, W) must agree but for H and N",
-            f"{key.shape} and {memory.shape} were got",
+            f"got {key.shape} and {memory.shape}",
             "The order is content_addressing(key, strength, memory).",
         )
     strength = one_for_each("content_addressing", "strength", strength, key.shape[:-1], "one number a key")
@@ -130,7 +130,7 @@ def interpolate(gate, content, previous) -> Tensor:
     gate, content, previous = real_operands(gate, content, previous)
     if content.shape != previous.shape or not content.ndim:
         must = "the two weightings (…, N) must have one shape"
-        fail(errors.ShapeError, "interpolate", must, f"{content.shape} and {previous.shape} were got")
+        fail(errors.ShapeError, "interpolate", must, f"got {content.shape} and {previous.shape}")
     gate = one_for_each("interpolate", "gate", gate, content.shape[:-1], "one number a weighting")
     return call("interpolate", gate, content, previous)
 
@@ -216,7 +216,7 @@ def circular_shift(weights, shift) -> Tensor:
     """
     weights, shift = real_operands(weights, shift)
     must = "weights must be (…, N) and shift (…, 2R + 1), or (…) for a shift by a number"
-    got = f"{weights.shape} and {shift.shape} were got"
+    got = f"got {weights.shape} and {shift.shape}"
     if not weights.ndim:
         fail(errors.ShapeError, "circular_shift", must, got)
     lead = weights.shape[:-1]
@@ -232,7 +232,7 @@ def circular_shift(weights, shift) -> Tensor:
             errors.ShapeError,
             "circular_shift",
             f"the largest shift must be less than the number of places, {weights.shape[-1]}",
-            f"shifts {-(count // 2)} … {count // 2} were got",
+            f"got shifts {-(count // 2)} … {count // 2}",
         )
     return call("circular_shift", weights, shift)
 
@@ -297,6 +297,6 @@ def sharpen(weights, gamma) -> Tensor:
     """
     weights, gamma = real_operands(weights, gamma)
     if not weights.ndim:
-        fail(errors.ShapeError, "sharpen", "weights must have an axis", "a scalar was got")
+        fail(errors.ShapeError, "sharpen", "weights must have an axis", "got a scalar")
     gamma = one_for_each("sharpen", "gamma", gamma, weights.shape[:-1], "one number a weighting")
     return call("sharpen", weights, gamma)

@@ -153,7 +153,7 @@ hand_derived(
 
 def _operands(op: str, query, keys, values) -> list[Tensor]:
     query, keys, values = real_operands(query, keys, values)
-    got = f"{query.shape}, {keys.shape} and {values.shape} were got"
+    got = f"got {query.shape}, {keys.shape} and {values.shape}"
     if min(query.ndim, keys.ndim, values.ndim) < 2:
         must = "query (…, Tq, d), keys (…, Tk, d) and values (…, Tk, dv) must have two axes or more"
         fail(errors.ShapeError, op, must, got, "Insert an axis of size 1 with x[None].")
@@ -168,7 +168,7 @@ def _operands(op: str, query, keys, values) -> list[Tensor]:
 
 def _grouped(query: Tensor, keys: Tensor, values: Tensor, mask) -> tuple:
     """Queries with the axes (…, heads of keys, queries' heads for each, Tq, d), and all else to fit."""
-    got = f"{query.shape}, {keys.shape} and {values.shape} were got"
+    got = f"got {query.shape}, {keys.shape} and {values.shape}"
     if (
         min(query.ndim, keys.ndim, values.ndim) < 3
         or keys.shape[-3] != values.shape[-3]
@@ -227,7 +227,7 @@ def attention(
         found = attention(query, keys, values, mask, is_causal, scale, dropout_p, return_weights)
         return tuple(map(_joined, found)) if return_weights else _joined(found)
     if not 0 <= dropout_p < 1:
-        fail(errors.ShapeError, "attention", "dropout_p must lie in [0, 1)", f"{dropout_p} was got")
+        fail(errors.ShapeError, "attention", "dropout_p must lie in [0, 1)", f"got {dropout_p}")
     batch = _batch(query, keys, values)
     shape = (*batch, query.shape[-2], keys.shape[-2])
     masks = () if mask is None else (check_mask("attention", mask, shape, query.dtype),)

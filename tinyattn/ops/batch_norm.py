@@ -147,19 +147,19 @@ def batch_norm(
     """
     x, *given = real_operands(x, optional=(weight, bias, running_mean, running_var))
     if x.ndim < 2:
-        fail(errors.ShapeError, "batch_norm", "x must be (N, C, …)", f"shape {x.shape} was got")
+        fail(errors.ShapeError, "batch_norm", "x must be (N, C, …)", f"got shape {x.shape}")
     channels, count = x.shape[1], x.size // max(x.shape[1], 1)
     for a in given:
         if a is not None and a.shape != (channels,):
             must = f"weight, bias and running statistics must be ({channels},), one number a channel"
-            fail(errors.ShapeError, "batch_norm", must, f"{a.shape} was got")
+            fail(errors.ShapeError, "batch_norm", must, f"got {a.shape}")
     gain, shift, mean, variance = given
     if (mean is None) != (variance is None) or (mean is None and not training):
         fail(
             errors.ShapeError,
             "batch_norm",
             "running mean and variance must be given together, and in evaluation they must",
-            "only one was got" if (mean is None) != (variance is None) else "none was got",
+            "got only one" if (mean is None) != (variance is None) else "got none",
             "Set training=True to use the statistics of the batch.",
         )
     if training and count <= 1:
@@ -167,7 +167,7 @@ def batch_norm(
             errors.ShapeError,
             "batch_norm",
             "training needs more than one number a channel",
-            f"shape {x.shape} was got",
+            f"got shape {x.shape}",
         )
     rows = reshape(x, (x.shape[0], channels, math.prod(x.shape[2:])))
     if not training:

@@ -32,7 +32,7 @@ def within(
             errors.ShapeError,
             op,
             f"there must be something for {what} to point to",
-            f"{indices.type} was got",
+            f"got {indices.type}",
         )
     if indices.op.name == "constant":
         value = _reference(constant_value(indices), **attrs)
@@ -48,7 +48,7 @@ def _fail(index, *, op, what, size, negative, ignore):
         f"{what} must lie in 0..{size - 1}{also}" if size else f"{what} must be {ignore}, as there are none"
     )
     advice = "Set ignore_index= for padding." if what == "targets" else ""
-    fail(errors.ShapeError, op, must, f"{index} was got", advice)
+    fail(errors.ShapeError, op, must, f"got {index}", advice)
 
 
 def _reference(indices, *, op, what, size, negative, ignore):

@@ -176,7 +176,7 @@ def _real_steps(mask) -> Tensor:
             errors.DTypeError,
             "cell",
             "the mask of a step must be bool (True = a real one)",
-            f"{mask.type} was got",
+            f"got {mask.type}",
         )
     return mask
 
@@ -224,7 +224,7 @@ def _check_cell(op: str, x, h, w_ih, w_hh, count: int) -> None:
             errors.ShapeError,
             op,
             f"x (B, I), h (B, H), w_ih ({count}H, I) and w_hh ({count}H, H) must fit together",
-            f"{x.shape}, {h.shape}, {w_ih.shape} and {w_hh.shape} were got",
+            f"got {x.shape}, {h.shape}, {w_ih.shape} and {w_hh.shape}",
         )
 
 
@@ -238,7 +238,7 @@ def lstm_cell(x, state, w_ih, w_hh, b_ih=None, b_hh=None) -> tuple[Tensor, Tenso
     g, o as in torch → new (h, c).
     """
     if not isinstance(state, (tuple, list)) or len(state) != 2:
-        fail(errors.ShapeError, "lstm_cell", "the state must be a pair (h, c)", f"{state!r} was got")
+        fail(errors.ShapeError, "lstm_cell", "the state must be a pair (h, c)", f"got {state!r}")
     x, h, c, w_ih, w_hh, b_ih, b_hh = real_operands(x, *state, w_ih, w_hh, optional=(b_ih, b_hh))
     _check_cell("lstm_cell", x, h, w_ih, w_hh, 4)
     return lstm_gates(_linear(x, w_ih, b_ih) + _linear(h, w_hh, b_hh), h, c)
@@ -265,7 +265,7 @@ NONLINEARITIES = {"tanh": tanh, "relu": relu}
 def check_nonlinearity(op: str, name: str) -> str:
     """``name``, which must be one of ``NONLINEARITIES``."""
     if name not in NONLINEARITIES:
-        fail(errors.TinyattnError, op, "nonlinearity must be 'tanh' or 'relu'", f"{name!r} was got")
+        fail(errors.TinyattnError, op, "nonlinearity must be 'tanh' or 'relu'", f"got {name!r}")
     return name
 
 

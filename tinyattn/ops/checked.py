@@ -56,7 +56,7 @@ def _check(op: str, rules: Mapping[str, tuple[type, ...]], given: Mapping[str, A
     for name, value in given.items():
         if name in rules and _wrong(value, rules[name], (op, name) in _MAY_BE_NAN):
             words = ["None" if k is type(None) else _WORDS[k] for k in rules[name]]
-            fail(errors.DTypeError, op, f"{name} must be {' or '.join(words)}", f"{value!r} was got")
+            fail(errors.DTypeError, op, f"{name} must be {' or '.join(words)}", f"got {value!r}")
 
 
 def checked(op: str, function: Callable) -> Callable:
@@ -98,4 +98,4 @@ def _unknown(op: str, names: tuple[str, ...], got: str) -> NoReturn:
     """Refuse an argument by a name that there isn't."""
     here = renamed(got, names)
     must = f"the arguments must be {', '.join(names)}"
-    fail(errors.DTypeError, op, must, f"{got}= was got", f"Write {here}= instead of {got}=." if here else "")
+    fail(errors.DTypeError, op, must, f"got {got}=", f"Write {here}= instead of {got}=." if here else "")

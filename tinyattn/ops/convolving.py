@@ -25,35 +25,35 @@ def pair(op: str, name: str, value, least: int) -> Pair:
     both = tuple(map(as_integer, both))
     if len(both) != 2 or any(n is None or n < least for n in both):
         must = f"{name} must be one or two integers ≥ {least}"
-        fail(errors.ShapeError, op, must, f"{value!r} was got")
+        fail(errors.ShapeError, op, must, f"got {value!r}")
     return both
 
 
 def _prepare(op: str, x, weight, bias, axes: str, window: str, groups: int):
     """The operands in one type, once their shapes fit."""
     if groups < 1:
-        fail(errors.ShapeError, op, "groups must be an integer ≥ 1", f"{groups} was got")
+        fail(errors.ShapeError, op, "groups must be an integer ≥ 1", f"got {groups}")
     x, weight, *biases = real_operands(x, weight, *(() if bias is None else (bias,)))
     rank = len(axes.split(","))
     if x.ndim != rank or weight.ndim != rank:
         must = f"x must have the axes ({axes}) and the weight ({window})"
-        fail(errors.ShapeError, op, must, f"shapes {x.shape} and {weight.shape} were got")
+        fail(errors.ShapeError, op, must, f"got shapes {x.shape} and {weight.shape}")
     transposed = op == "conv_transpose2d"
     needed = weight.shape[0] if transposed else weight.shape[1] * groups
     if x.shape[1] != needed:
         must = f"x ({axes}) must have as many channels as the weight ({window})"
         must += f" in {groups} groups" if groups > 1 else ""
-        got = f"{x.shape[1]} against {needed} were got, shapes {x.shape} and {weight.shape}"
+        got = f"got {x.shape[1]} against {needed}, shapes {x.shape} and {weight.shape}"
         fail(errors.ShapeError, op, must, got)
     if weight.size == 0:
-        fail(errors.ShapeError, op, "the weight must not be empty", f"shape {weight.shape} was got")
+        fail(errors.ShapeError, op, "the weight must not be empty", f"got shape {weight.shape}")
     if weight.shape[0] % groups:
         must = f"the first axis of the weight must be a multiple of groups = {groups}"
-        fail(errors.ShapeError, op, must, f"shape {weight.shape} was got")
+        fail(errors.ShapeError, op, must, f"got shape {weight.shape}")
     results = weight.shape[1] * groups if transposed else weight.shape[0]
     if biases and biases[0].shape != (results,):
         must = f"the bias must have one number for each of the {results} results"
-        fail(errors.ShapeError, op, must, f"shape {biases[0].shape} was got")
+        fail(errors.ShapeError, op, must, f"got shape {biases[0].shape}")
     return x, weight, biases
 
 
@@ -64,12 +64,12 @@ def _around(op: str, padding, window, stride, dilation) -> tuple[tuple[int, ...]
         return both, tuple(2 * p for p in both)
     if padding not in ("same", "valid"):
         must = "padding must be one or two integers ≥ 0, 'same' or 'valid'"
-        fail(errors.ShapeError, op, must, f"{padding!r} was got")
+        fail(errors.ShapeError, op, must, f"got {padding!r}")
     if padding == "valid":
         return (0, 0), (0, 0)
     if stride != (1, 1):
         must = "padding 'same' needs stride 1, so that the result can have the size of x"
-        fail(errors.ShapeError, op, must, f"stride {stride} was got")
+        fail(errors.ShapeError, op, must, f"got stride {stride}")
     whole = tuple(d * (k - 1) for k, d in zip(window, dilation, strict=True))
     return tuple(n // 2 for n in whole), whole  # what can't be halved is longer behind
 
@@ -81,7 +81,7 @@ def size_of_windows(op: str, sizes, around, window, stride, dilation) -> tuple[i
     if any(r > n for r, n in zip(reach, whole, strict=True)):
         must = "the window must fit into x with its padding"
         hint = "Use a smaller kernel or more padding."
-        fail(errors.ShapeError, op, must, f"a window of {reach} in {whole} was got", hint)
+        fail(errors.ShapeError, op, must, f"got a window of {reach} in {whole}", hint)
     return tuple((n - r) // s + 1 for n, r, s in zip(whole, reach, stride, strict=True))
 
 
@@ -136,7 +136,7 @@ def conv1d(
     window = (1, weight.shape[2])
     if causal and padding:
         must = "a causal convolution chooses its own padding"
-        fail(errors.ShapeError, op, must, f"padding {padding} was got", "Leave out padding or causal.")
+        fail(errors.ShapeError, op, must, f"got padding {padding}", "Leave out padding or causal.")
     zeros = padding if isinstance(padding, str) else (0, _single(op, "padding", padding, 0))
     before, around = _around(op, zeros, window, (1, stride), (1, dilation))
     if causal:
@@ -171,7 +171,7 @@ def conv_transpose2d(
     stride, padding = pair(op, "stride", stride, 1), pair(op, "padding", padding, 0)
     dilation, more = pair(op, "dilation", dilation, 1), pair(op, "output_padding", output_padding, 0)
     if any(m >= max(s, d) for m, s, d in zip(more, stride, dilation, strict=True)):
-        got = f"{more}, stride {stride} and dilation {dilation} were got"
+        got = f"got {more}, stride {stride} and dilation {dilation}"
         fail(errors.ShapeError, op, "output_padding must be smaller than the stride or the dilation", got)
     sides = zip(x.shape[2:], stride, padding, weight.shape[2:], dilation, more, strict=True)
     size = tuple((n - 1) * s - 2 * p + d * (k - 1) + 1 + m for n, s, p, k, d, m in sides)

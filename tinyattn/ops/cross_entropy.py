@@ -147,7 +147,7 @@ def cross_entropy_rows(
             errors.DTypeError,
             "cross_entropy",
             "logits must be floating-point and targets integer class numbers",
-            f"{logits.type} and {targets.type} were got",
+            f"got {logits.type} and {targets.type}",
             "Convert targets with .astype(np.int64).",
         )
     if logits.ndim < 1 or logits.shape[:-1] != targets.shape:
@@ -155,7 +155,7 @@ def cross_entropy_rows(
             errors.ShapeError,
             "cross_entropy",
             "logits (…, C) and targets (…) must agree but for the class axis",
-            f"{logits.shape} and {targets.shape} were got",
+            f"got {logits.shape} and {targets.shape}",
             classes_hint(logits, targets),
         )
     check_smoothing(label_smoothing)
@@ -176,7 +176,7 @@ def cross_entropy_rows(
 def check_smoothing(label_smoothing: float) -> None:
     if not 0 <= label_smoothing < 1:
         must = "label_smoothing must lie in [0, 1)"
-        fail(errors.ShapeError, "cross_entropy", must, f"{label_smoothing} was got")
+        fail(errors.ShapeError, "cross_entropy", must, f"got {label_smoothing}")
 
 
 def mean_of_rows(rows: Tensor, targets, ignore_index: int | None) -> Tensor:

@@ -36,7 +36,7 @@ def custom_vjp(fn: Callable, derivative: Callable, formula: str = "", vjp_formul
     """
     if not callable(fn) or not callable(derivative):
         must = "function and derivative must be functions"
-        fail(errors.TinyattnError, "custom_vjp", must, f"{fn!r} and {derivative!r} were got")
+        fail(errors.TinyattnError, "custom_vjp", must, f"got {fn!r} and {derivative!r}")
     name = _free(getattr(fn, "__name__", type(fn).__name__).replace("<lambda>", "custom"))
 
     def infer(*inputs: Tensor, **options):
@@ -70,11 +70,11 @@ def custom_vjp(fn: Callable, derivative: Callable, formula: str = "", vjp_formul
         parts = list(found) if isinstance(found, (tuple, list)) else [found]
         if len(parts) != len(node.inputs):
             must = f"the derivative must return {len(node.inputs)} cotangents, one for each tensor"
-            fail(errors.TinyattnError, name, must, f"{len(parts)} were got")
+            fail(errors.TinyattnError, name, must, f"got {len(parts)}")
         for k, (g, x) in enumerate(zip(parts, node.inputs, strict=True)):
             if g is not None and as_tensor(g, x).type != x.type:
                 must = f"the cotangent of tensor {k} must have its type {x.type}"
-                got = f"{as_tensor(g, x).type} was got"
+                got = f"got {as_tensor(g, x).type}"
                 fail(errors.ShapeError, name, must, got, "Sum over the axes along which it was broadcast.")
         return [None if g is None else as_tensor(g, x) for g, x in zip(parts, node.inputs, strict=True)]
 

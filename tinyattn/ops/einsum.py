@@ -37,7 +37,7 @@ def einsum(subscripts: str, *operands) -> Tensor:
             errors.ShapeError,
             "einsum",
             "there must be one group of letters for each operand and one letter for each axis",
-            f"{subscripts!r} for shapes {[x.shape for x in tensors]} was got",
+            f"got {subscripts!r} for shapes {[x.shape for x in tensors]}",
         )
     if not arrow:
         spread = [c for c in _SPREAD if c in inputs]
@@ -53,14 +53,14 @@ def einsum(subscripts: str, *operands) -> Tensor:
                     errors.ShapeError,
                     "einsum",
                     f"axis {letter!r} must have one size in all operands",
-                    f"{sizes[letter]} and {size} were got",
+                    f"got {sizes[letter]} and {size}",
                 )
     if any(c not in sizes for c in result) or len(set(result)) != len(result):
         fail(
             errors.ShapeError,
             "einsum",
             "each output letter must be an input letter, once",
-            f"{result!r} was got",
+            f"got {result!r}",
         )
     whole = [broadcast_to(x, [sizes[c] for c in t]) for x, t in zip(tensors, terms, strict=True)]
     parts = [_diagonals(x, t) for x, t in zip(whole, terms, strict=True)]

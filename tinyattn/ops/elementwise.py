@@ -38,7 +38,7 @@ def _row(
                     errors.DTypeError,
                     name,
                     "operands must have one element type",
-                    f"{[str(i.type) for i in inputs]} were got",
+                    f"got {[str(i.type) for i in inputs]}",
                 )
         return Type(broadcast(name, *[i.shape for i in inputs]), BOOL if result == "bool" else dtype)
 
@@ -60,14 +60,14 @@ def _row(
     def function(*operands) -> Tensor:
         if len(operands) != count:
             must = f"there must be {count} operand{'s' * (count > 1)}"
-            fail(errors.TinyattnError, name, must, f"{len(operands)} were got")
+            fail(errors.TinyattnError, name, must, f"got {len(operands)}")
         values = _BROUGHT[needs](*operands)
         if needs == "bool" and values[0].dtype != BOOL:
             fail(
                 errors.DTypeError,
                 name,
                 "operands must be bool",
-                f"{[str(v.type) for v in values]} were got",
+                f"got {[str(v.type) for v in values]}",
                 "Compare first, for instance x > 0.",
             )
         return make(name, *values)
@@ -248,9 +248,7 @@ def power(x, y) -> Tensor:
     known = constant_value(y) if y.op.name == "constant" else None
     if known is not None and not is_float(y.dtype) and (known < 0).any():
         must = "integers must have exponents ≥ 0"
-        fail(
-            errors.DTypeError, "pow", must, f"{known.min()} was got", "Convert them with .astype(np.float32)."
-        )
+        fail(errors.DTypeError, "pow", must, f"got {known.min()}", "Convert them with .astype(np.float32).")
     return _power(x, y)
 
 
@@ -283,7 +281,7 @@ def round(x, decimals: int = 0) -> Tensor:
         return _to_whole(x)
     most = _MOST_DECIMALS.get(x.dtype, 18)
     if builtins.abs(decimals) > most:
-        fail(errors.TinyattnError, "round", f"decimals must lie in −{most}..{most}", f"{decimals} was got")
+        fail(errors.TinyattnError, "round", f"decimals must lie in −{most}..{most}", f"got {decimals}")
     scale = 10 ** builtins.abs(decimals)
     if decimals > 0:
         return _to_whole(x * float(scale)) / float(scale)
@@ -340,7 +338,7 @@ def where(condition, x, y) -> Tensor:
             errors.DTypeError,
             "where",
             "the condition must be bool",
-            f"{condition.type} was got",
+            f"got {condition.type}",
             "Compare first, for instance x > 0.",
         )
     return make("where", condition, *common_operands(x, y))

@@ -109,7 +109,7 @@ def gelu(x, approximate: str = "none") -> Tensor:
             errors.TinyattnError,
             "gelu",
             'approximate must be "none" or "tanh"',
-            f"{approximate!r} was got",
+            f"got {approximate!r}",
         )
     return call(
         "gelu_tanh" if approximate == "tanh" else "gelu", x if is_float(x.dtype) else cast(x, FLOAT32)

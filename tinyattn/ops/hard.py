@@ -39,7 +39,7 @@ def hard_attention(scores, mask=None) -> Tensor:
     (scores,) = real_operands(scores)
     if not scores.ndim or not scores.shape[-1]:
         must = "scores (…, Tk) must have a key at least"
-        fail(errors.ShapeError, "hard_attention", must, f"{scores.shape} was got")
+        fail(errors.ShapeError, "hard_attention", must, f"got {scores.shape}")
     weights = softmax(stop_gradient(scores), mask=mask)
     after = cumsum(weights, -1)
     drawn = expand_dims(random_uniform(scores.shape[:-1], dtype=scores.dtype), -1) * after[..., -1:]
@@ -115,7 +115,7 @@ def score_function(
     scores, sample, reward, baseline = real_operands(scores, sample, reward, baseline)
     if not scores.ndim or sample.shape != scores.shape:
         must = "scores and sample must have one shape (…, Tk)"
-        fail(errors.ShapeError, "score_function", must, f"{scores.shape} and {sample.shape} were got")
+        fail(errors.ShapeError, "score_function", must, f"got {scores.shape} and {sample.shape}")
     lead = scores.shape[:-1]
     advantage = one_for_each(
         "score_function", "reward − baseline", reward - baseline, lead, "one number a query"

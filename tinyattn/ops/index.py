@@ -41,7 +41,7 @@ def take(x, indices, axis: int = 0) -> Tensor:
     x, indices = as_tensor(x), as_tensor(indices)
     axis = normalize_axis("take", axis, x.ndim)
     if indices.dtype.kind != "i":
-        fail(errors.DTypeError, "take", "indices must be int32 or int64", f"{indices.type} was got")
+        fail(errors.DTypeError, "take", "indices must be int32 or int64", f"got {indices.type}")
     return _taken(x, within("take", f"indices of axis {axis}", indices, x.shape[axis]), axis)
 
 
@@ -153,14 +153,14 @@ def embedding(table, indices, padding_idx: int | None = None) -> Tensor:
     table, indices = as_tensor(table), as_tensor(indices)
     size = table.shape[normalize_axis("embedding", 0, table.ndim)]
     if indices.dtype.kind != "i":
-        fail(errors.DTypeError, "embedding", "indices must be int32 or int64", f"{indices.type} was got")
+        fail(errors.DTypeError, "embedding", "indices must be int32 or int64", f"got {indices.type}")
     indices = within("embedding", "indices", indices, size, negative=False)
     rows = _taken(table, indices, 0)
     if padding_idx is None:
         return rows
     if not -size <= padding_idx < size:
         must = f"padding_idx must lie in 0..{size - 1} (or −{size}..−1)"
-        fail(errors.ShapeError, "embedding", must, f"{padding_idx} was got")
+        fail(errors.ShapeError, "embedding", must, f"got {padding_idx}")
     padding = equal(indices, padding_idx % size)
     return where(reshape(padding, (*padding.shape, 1)), stop_gradient(rows), rows)
 
@@ -172,7 +172,7 @@ def one_hot(indices, size: int, dtype=np.float32) -> Tensor:
     """
     indices = as_tensor(indices)
     if indices.dtype.kind != "i":
-        fail(errors.DTypeError, "one_hot", "indices must be int32 or int64", f"{indices.type} was got")
+        fail(errors.DTypeError, "one_hot", "indices must be int32 or int64", f"got {indices.type}")
     return hot_rows(within("one_hot", "indices", indices, size, negative=False), size, dtype)
 
 
@@ -192,9 +192,9 @@ def take_along_axis(x, indices, axis: int) -> Tensor:
     op, x, indices = "take_along_axis", as_tensor(x), as_tensor(indices)
     axis = normalize_axis(op, axis, x.ndim)
     if indices.dtype.kind != "i":
-        fail(errors.DTypeError, op, "indices must be int32 or int64", f"{indices.type} was got")
+        fail(errors.DTypeError, op, "indices must be int32 or int64", f"got {indices.type}")
     if indices.ndim != x.ndim:
-        fail(errors.ShapeError, op, f"indices must have {x.ndim} axes, as x has", f"{indices.type} was got")
+        fail(errors.ShapeError, op, f"indices must have {x.ndim} axes, as x has", f"got {indices.type}")
     indices = within(op, f"indices of axis {axis}", indices, x.shape[axis])
     grid = [
         reshape(arange(size), tuple(-1 if b == a else 1 for b in range(x.ndim))) if a != axis else indices
@@ -216,7 +216,7 @@ def _normalize(x: Tensor, index) -> list:
                 errors.DTypeError,
                 "index",
                 "the shape of a result must not depend on values",
-                "a bool mask was got",
+                "got a bool mask",
                 "Use ta.where(mask, x, 0), or compute integer positions beforehand with np.nonzero.",
             )
         if isinstance(item, np.integer):
@@ -226,18 +226,18 @@ def _normalize(x: Tensor, index) -> list:
                 errors.DTypeError,
                 "index",
                 "indices must be integers, slices, ..., None or integer tensors",
-                f"{item!r} was got",
+                f"got {item!r}",
             )
         expanded.append(item)
     if sum(1 for item in expanded if item is Ellipsis) > 1:
-        fail(errors.ShapeError, "index", "an index must hold ... once at most", f"{index!r} was got")
+        fail(errors.ShapeError, "index", "an index must hold ... once at most", f"got {index!r}")
     used = sum(1 for item in expanded if item is not None and item is not Ellipsis)
     if used > x.ndim:
         fail(
             errors.ShapeError,
             "index",
             f"a tensor of shape {x.shape} takes at most {x.ndim} indices",
-            f"{used} were got",
+            f"got {used}",
         )
     position = next((k for k, item in enumerate(expanded) if item is Ellipsis), None)
     if position is None:
@@ -282,7 +282,7 @@ def getitem(x: Tensor, index) -> Tensor:
                     errors.ShapeError,
                     "index",
                     f"an index of axis {axis} must lie in 0..{size - 1} (or −{size}..−1)",
-                    f"{item!r} was got",
+                    f"got {item!r}",
                 )
             add(item % size, 1, 1)
         axis += 1
@@ -333,7 +333,7 @@ def index_update(x, index, value) -> Tensor:
             errors.ShapeError,
             "index_update",
             "the index must be made of integers and slices",
-            f"{index!r} was got",
+            f"got {index!r}",
             "For index arrays, combine ta.one_hot and ta.where.",
         )
     if builtins.any(isinstance(item, Tensor) for item in items):

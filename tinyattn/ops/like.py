@@ -30,6 +30,6 @@ def ones_like(x, dtype=None) -> Tensor:
 def linspace(start: float, stop: float, num: int = 50, endpoint: bool = True, dtype=np.float32) -> Tensor:
     """``num`` numbers at equal distances from ``start`` to ``stop``, which is the last if ``endpoint``."""
     if not (math.isfinite(start) and math.isfinite(stop)):
-        fail(errors.ShapeError, "linspace", "the bounds must be finite", f"{start} and {stop} were got")
+        fail(errors.ShapeError, "linspace", "the bounds must be finite", f"got {start} and {stop}")
     (count,) = as_shape("linspace", num)
     return constant(np.linspace(start, stop, count, endpoint), as_dtype(dtype, "linspace"))

@@ -30,7 +30,7 @@ def matmul(a, b) -> Tensor:
             errors.ShapeError,
             "matmul",
             "both operands must have an axis",
-            f"{a.shape} and {b.shape} were got",
+            f"got {a.shape} and {b.shape}",
             "Use * for scalars.",
         )
     if a.shape[-1] != b.shape[-2 if b.ndim > 1 else 0]:
@@ -38,7 +38,7 @@ def matmul(a, b) -> Tensor:
             errors.ShapeError,
             "matmul",
             "the inner axes must agree, (…, n, k) @ (…, k, m)",
-            f"{a.shape} @ {b.shape} was got: {a.shape[-1]} against {b.shape[-2 if b.ndim > 1 else 0]}",
+            f"got {a.shape} @ {b.shape}: {a.shape[-1]} against {b.shape[-2 if b.ndim > 1 else 0]}",
             "Transpose one operand (x.T)."
             if a.ndim == b.ndim == 2 and (a.shape[1] == b.shape[1] or a.shape[0] == b.shape[0])
             else "",
@@ -103,7 +103,7 @@ def _infer(a, b):
             errors.ShapeError,
             "matmul",
             "the batch axes (all but the last two) must broadcast together",
-            f"{a.shape} @ {b.shape} was got",
+            f"got {a.shape} @ {b.shape}",
             "Insert axes of size 1 with reshape or x[:, None].",
         )
     return Type((*broadcast("matmul", a.shape[:-2], b.shape[:-2]), a.shape[-2], b.shape[-1]), a.dtype)

@@ -41,7 +41,7 @@ def _check_reduction(op: str, reduction: str, more: tuple[str, ...] = ()) -> Non
     known = ("mean", "sum", "none", *more)
     if reduction not in known:
         names = ", ".join(map(repr, known[:-1])) + f" or {known[-1]!r}"
-        fail(errors.TinyattnError, op, f"reduction must be {names}", f"{reduction!r} was got")
+        fail(errors.TinyattnError, op, f"reduction must be {names}", f"got {reduction!r}")
 
 
 def _reduced(losses: Tensor, reduction: str) -> Tensor:
@@ -59,7 +59,7 @@ def _operands(op: str, x, target, reduction: str, more: tuple[str, ...] = ()) ->
     if target.shape not in (x.shape, ()):
         must = "predictions and targets must have the same shape"
         hint = "They are compared one by one: reshape one of them."
-        fail(errors.ShapeError, op, must, f"{x.shape} and {target.shape} were got", hint)
+        fail(errors.ShapeError, op, must, f"got {x.shape} and {target.shape}", hint)
     return x, target
 
 
@@ -68,7 +68,7 @@ def _class_weight(op: str, weight, x: Tensor) -> Tensor:
     weight = as_tensor(weight)
     if weight.shape != x.shape[-1:]:
         must = f"weight must have one number for each of the {x.shape[-1]} classes"
-        fail(errors.ShapeError, op, must, f"shape {weight.shape} was got")
+        fail(errors.ShapeError, op, must, f"got shape {weight.shape}")
     return cast(weight, x.dtype)
 
 
@@ -92,7 +92,7 @@ def _to_probabilities(logits, targets, ignore_index, label_smoothing, weight, re
     op = "cross_entropy"
     if ignore_index is not None:
         must = "ignore_index needs targets that are class numbers"
-        fail(errors.DTypeError, op, must, f"probabilities {targets.type} were got", "Leave ignore_index out.")
+        fail(errors.DTypeError, op, must, f"got probabilities {targets.type}", "Leave ignore_index out.")
     logits, q = real_operands(logits, targets)
     if label_smoothing:
         q = q * (1 - label_smoothing) + label_smoothing / logits.shape[-1]
@@ -156,14 +156,14 @@ def nll_loss(
     _check_reduction(op, reduction)
     if not is_float(log_p.dtype) or targets.dtype.kind != "i":
         must = "log-probabilities must be floating-point and targets integer class numbers"
-        fail(errors.DTypeError, op, must, f"{log_p.type} and {targets.type} were got")
+        fail(errors.DTypeError, op, must, f"got {log_p.type} and {targets.type}")
     if log_p.ndim < 1 or log_p.shape[:-1] != targets.shape:
         must = "log-probabilities (…, C) and targets (…) must agree but for the class axis"
         fail(
             errors.ShapeError,
             op,
             must,
-            f"{log_p.shape} and {targets.shape} were got",
+            f"got {log_p.shape} and {targets.shape}",
             classes_hint(log_p, targets),
         )
     targets = within(op, "targets", targets, log_p.shape[-1], negative=False, ignore=ignore_index)
@@ -210,7 +210,7 @@ def bce_with_logits(logits, targets, weight=None, pos_weight=None, reduction: st
         scale = 1.0 if given is None else cast(as_tensor(given), x.dtype)
         if isinstance(scale, Tensor) and broadcast(op, scale.shape, x.shape) != x.shape:
             must = f"{name} must broadcast to {x.shape}"
-            fail(errors.ShapeError, op, must, f"shape {scale.shape} was got")
+            fail(errors.ShapeError, op, must, f"got shape {scale.shape}")
         scales.append(scale)
     losses = y * scales[0] * softplus(-x) + (1 - y) * softplus(x)
     return _reduced(losses * scales[1], reduction)
@@ -254,4 +254,4 @@ def huber_loss(predictions, targets, reduction: str = "mean", delta: float = 1.0
 
 def _check_width(op: str, name: str, value: float, fits: bool, least: str) -> None:
     if not fits:
-        fail(errors.ShapeError, op, f"{name} must be a number {least}", f"{value} was got")
+        fail(errors.ShapeError, op, f"{name} must be a number {least}", f"got {value}")

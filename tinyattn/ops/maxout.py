@@ -66,5 +66,5 @@ def maxout(x) -> Tensor:
     """
     x = as_tensor(x)
     if x.ndim == 0 or x.shape[-1] % 2:
-        fail(errors.ShapeError, "maxout", "the last axis must have an even size", f"shape {x.shape} was got")
+        fail(errors.ShapeError, "maxout", "the last axis must have an even size", f"got shape {x.shape}")
     return call("maxout", x)

@@ -52,7 +52,7 @@ def memory_read(weights, memory) -> Tensor:
             errors.ShapeError,
             "memory_read",
             "weights (…, H, N), or (…, N) for one head, and memory (…, N, W) must agree but for H and W",
-            f"{weights.shape} and {memory.shape} were got",
+            f"got {weights.shape} and {memory.shape}",
             "The order is memory_read(weights, memory).",
         )
     read = call("memory_read", heads, memory)
@@ -168,7 +168,7 @@ def memory_write(memory, weights, erase, add) -> Tensor:
             errors.ShapeError,
             "memory_write",
             f"for memory {memory.shape} = (…, N, W), weights must be (…, H, N), erase and add (…, H, W), or without H",
-            f"{', '.join(map(str, given[:2]))} and {given[2]} were got",
+            f"got {', '.join(map(str, given[:2]))} and {given[2]}",
         )
     flat = [reshape(x, (math.prod(lead), *x.shape[-2:])) for x in (memory, weights, erase, add)]
     return reshape(call("memory_write", *flat), memory.shape)

@@ -49,7 +49,7 @@ def _projections(params: dict, widths: tuple[int, ...]) -> list[Tensor]:
     for which, weight, width in zip("qkv", found, widths, strict=True):
         if weight.shape != (found[0].shape[0], width):
             must = f"the rows of W_{which} must be as wide as its operand, {width}"
-            fail(errors.ShapeError, "self_attention", must, f"{weight.shape} was got")
+            fail(errors.ShapeError, "self_attention", must, f"got {weight.shape}")
     return found
 
 
@@ -80,7 +80,7 @@ def self_attention(
     for name, x in zip(("query", "keys", "values"), given, strict=True):
         if x.ndim < 2:
             must = f"{name} must have two axes or more, (…, T, width)"
-            fail(errors.ShapeError, "self_attention", must, f"{x.shape} was got")
+            fail(errors.ShapeError, "self_attention", must, f"got {x.shape}")
     params = params or {}
     if params:
         weights = _projections(params, tuple(x.shape[-1] for x in given))
@@ -91,7 +91,7 @@ def self_attention(
     if num_heads < 1 or any(x.shape[-1] % num_heads for x in given):
         widths = " and ".join(str(w) for w in dict.fromkeys(x.shape[-1] for x in given))
         must = f"the widths must be multiples of num_heads = {num_heads}"
-        fail(errors.ShapeError, "self_attention", must, f"{widths} was got", "Set num_heads=.")
+        fail(errors.ShapeError, "self_attention", must, f"got {widths}", "Set num_heads=.")
     heads = [split_heads(x, num_heads) for x in given]
     out, per_head = attention(heads[0], heads[1], heads[2], mask, is_causal, return_weights=True)
     joined = join_heads(out)

@@ -164,12 +164,12 @@ def _normalize(op: str, x, normalized_shape, *affine, eps: float) -> Tensor:
             errors.ShapeError,
             op,
             f"x must end in the axes to normalise, (…, {', '.join(map(str, shape))}), none of them empty",
-            f"shape {x.shape} was got",
+            f"got shape {x.shape}",
         )
     for a in given:
         if a.shape != shape:
             must = f"weight and bias must have the normalized shape {shape}"
-            fail(errors.ShapeError, op, must, f"{a.shape} was got")
+            fail(errors.ShapeError, op, must, f"got {a.shape}")
     width = math.prod(shape)
     operands = [None if a is None else reshape(a, (width,)) for a in operands]
     if len(operands) == 2 and operands[0] is None and operands[1] is not None:
@@ -210,12 +210,12 @@ def group_norm(x, num_groups: int, weight=None, bias=None, eps: float = 1e-5) ->
     x, weight, bias = real_operands(x, optional=(weight, bias))
     if x.ndim < 2 or num_groups < 1 or x.shape[1] % num_groups:
         must = "x must be (N, C, …), its channels C a multiple of num_groups"
-        fail(errors.ShapeError, "group_norm", must, f"shape {x.shape} and num_groups {num_groups} were got")
+        fail(errors.ShapeError, "group_norm", must, f"got shape {x.shape} and num_groups {num_groups}")
     batch, channels, *places = x.shape
     for given in (weight, bias):
         if given is not None and given.shape != (channels,):
             must = f"weight and bias must be ({channels},), one number a channel"
-            fail(errors.ShapeError, "group_norm", must, f"{given.shape} was got")
+            fail(errors.ShapeError, "group_norm", must, f"got {given.shape}")
     if x.size == 0:
         return x
     rows = reshape(x, (batch, num_groups, channels // num_groups * math.prod(places)))

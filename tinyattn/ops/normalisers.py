@@ -88,6 +88,6 @@ def relu_norm(scores, axis: int = -1, mask=None, by: str = "length", eps: float 
     score gives zeros. Same shape and type as ``scores``. (Wortsman et al. 2023.)
     """
     if by not in ("length", "sum", "none"):
-        fail(errors.TinyattnError, "relu_norm", 'by must be "length", "sum" or "none"', f"{by!r} was got")
+        fail(errors.TinyattnError, "relu_norm", 'by must be "length", "sum" or "none"', f"got {by!r}")
     scores, masks, undo = prepare("relu_norm", scores, axis, mask)
     return transpose(call("relu_norm", scores, *masks, count=2, by=by, eps=float(eps))[0], undo)

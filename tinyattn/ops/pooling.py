@@ -110,7 +110,7 @@ def _prepare(
     padding = pair(op, "padding", padding, 0)
     if any(2 * p > d * (k - 1) + 1 for p, k, d in zip(padding, kernel, dilation, strict=True)):
         must = "padding must be at most half of the kernel, so that every window sees x"
-        fail(errors.ShapeError, op, must, f"padding {padding} and kernel {kernel} were got")
+        fail(errors.ShapeError, op, must, f"got padding {padding} and kernel {kernel}")
     # With ceil_mode a last window may reach beyond the padding, if it begins before x ends.
     more = tuple(s - 1 if ceil_mode else 0 for s in stride)
     around = tuple(2 * p + m for p, m in zip(padding, more, strict=True))
@@ -123,7 +123,7 @@ def _prepare(
 def _image(op: str, x) -> Tensor:
     (x,) = real_operands(x)
     if x.ndim != 4:
-        fail(errors.ShapeError, op, "x must have the axes (N, C, H, W)", f"shape {x.shape} was got")
+        fail(errors.ShapeError, op, "x must have the axes (N, C, H, W)", f"got shape {x.shape}")
     return x
 
 
@@ -160,7 +160,7 @@ def avg_pool2d(
     op = "avg_pool2d"
     x, attrs = _prepare(op, x, kernel_size, stride, padding, 1, ceil_mode)
     if divisor_override == 0:
-        fail(errors.ShapeError, op, "divisor_override must not be 0", f"{divisor_override} was got")
+        fail(errors.ShapeError, op, "divisor_override must not be 0", f"got {divisor_override}")
     kernel, stride, padding, dilation, size = attrs.values()
     y = padded(x, size, kernel, stride, padding, dilation)
     for axis, (n, k, s, p, r) in enumerate(zip(x.shape[2:], kernel, stride, padding, size, strict=True)):

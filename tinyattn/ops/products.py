@@ -30,21 +30,21 @@ def tensordot(a, b, axes: int | Sequence = 2) -> Tensor:
     if isinstance(axes, (int, np.integer)):
         if not 0 <= axes <= min(a.ndim, b.ndim):
             must = f"axes must lie in 0..{min(a.ndim, b.ndim)}, or be two lists"
-            fail(errors.ShapeError, "tensordot", must, f"{axes} was got")
+            fail(errors.ShapeError, "tensordot", must, f"got {axes}")
         left, right = tuple(range(a.ndim - axes, a.ndim)), tuple(range(axes))
     else:
         several = isinstance(axes, (tuple, list))
         pair = [x if isinstance(x, (tuple, list)) else (x,) for x in axes] if several else []
         if len(pair) != 2 or len(pair[0]) != len(pair[1]):
             must = "axes must be a number, or two lists of as many axes"
-            fail(errors.ShapeError, "tensordot", must, f"{axes!r} was got")
+            fail(errors.ShapeError, "tensordot", must, f"got {axes!r}")
         for part, x in zip(pair, (a, b), strict=True):
             normalize_axes("tensordot", part, x.ndim)  # (each once)
         left = tuple(normalize_axis("tensordot", k, a.ndim) for k in pair[0])
         right = tuple(normalize_axis("tensordot", k, b.ndim) for k in pair[1])
     if [a.shape[k] for k in left] != [b.shape[k] for k in right]:
         must = "the axes that are summed over must agree"
-        got = f"{[a.shape[k] for k in left]} and {[b.shape[k] for k in right]} were got"
+        got = f"got {[a.shape[k] for k in left]} and {[b.shape[k] for k in right]}"
         fail(errors.ShapeError, "tensordot", must, got)
     rows = [k for k in range(a.ndim) if k not in left]
     columns = [k for k in range(b.ndim) if k not in right]

@@ -152,7 +152,7 @@ def linear_cross_entropy(
             errors.ShapeError,
             "linear_cross_entropy",
             "hidden (…, d) and weight (V, d) must share the width d",
-            f"{hidden.type} and {weight.type} were got",
+            f"got {hidden.type} and {weight.type}",
         )
     words = weight.shape[0]
     if hidden.shape[:-1] != targets.shape:
@@ -160,7 +160,7 @@ def linear_cross_entropy(
             errors.ShapeError,
             "linear_cross_entropy",
             "hidden (…, d) and targets (…) must agree but for the width",
-            f"{hidden.shape} and {targets.shape} were got",
+            f"got {hidden.shape} and {targets.shape}",
         )
     given = () if bias is None else (bias,)
     for b in given:
@@ -169,7 +169,7 @@ def linear_cross_entropy(
                 errors.ShapeError,
                 "linear_cross_entropy",
                 f"the bias must be ({words},)",
-                f"{b.shape} was got",
+                f"got {b.shape}",
             )
     if targets.dtype.kind == "i":
         targets = within("linear_cross_entropy", "targets", targets, words, False, ignore_index)

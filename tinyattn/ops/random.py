@@ -134,7 +134,7 @@ def random_uniform(shape, low: float = 0.0, high: float = 1.0, dtype=np.float32)
     dtype = as_dtype(dtype, "random_uniform")
     if not is_float(dtype):
         must = "random numbers must be floating-point"
-        fail(errors.DTypeError, "random_uniform", must, f"{dtype} was got", "Cast or round them afterwards.")
+        fail(errors.DTypeError, "random_uniform", must, f"got {dtype}", "Cast or round them afterwards.")
     u = draw("uniform", shape=as_shape("random_uniform", shape), dtype=dtype)
     return u if (low, high) == (0.0, 1.0) else u * (high - low) + low
 
@@ -176,7 +176,7 @@ def dropout(x, p: float = 0.5) -> Tensor:
     x = as_tensor(x)
     x = x if is_float(x.dtype) else cast(x, FLOAT32)
     if not 0 <= p < 1:
-        fail(errors.ShapeError, "dropout", "p must lie in [0, 1)", f"{p} was got")
+        fail(errors.ShapeError, "dropout", "p must lie in [0, 1)", f"got {p}")
     if p == 0:
         return x
     return draw("dropout", x, p=float(p))

@@ -39,7 +39,7 @@ def moveaxis(x, source, destination) -> Tensor:
         places.append([normalize_axis("moveaxis", axis, x.ndim) for axis in several])
     if len(places[0]) != len(places[1]):
         must = "source and destination must name as many axes"
-        fail(errors.ShapeError, "moveaxis", must, f"{source!r} and {destination!r} were got")
+        fail(errors.ShapeError, "moveaxis", must, f"got {source!r} and {destination!r}")
     order = [axis for axis in range(x.ndim) if axis not in places[0]]
     for to, axis in sorted(zip(places[1], places[0], strict=True)):
         order.insert(to, axis)
@@ -66,7 +66,7 @@ def roll(x, shift: int | Sequence[int], axis: int | Sequence[int] | None = None)
             if len(axes) > 1
             else "shift must be an integer"
         )
-        fail(errors.ShapeError, "roll", must, f"{shift!r} was got")
+        fail(errors.ShapeError, "roll", must, f"got {shift!r}")
     for places, along in zip(shifts, axes, strict=True):
         along = normalize_axis("roll", along, x.ndim)
         size = x.shape[along]
@@ -107,7 +107,7 @@ def repeat(x, repeats: int | Sequence[int], axis: int | None = None) -> Tensor:
     if isinstance(repeats, (tuple, list, np.ndarray)) and len(counts) != 1:
         if len(counts) != size:
             must = f"there must be one number of repeats, or one for each of {size} entries"
-            fail(errors.ShapeError, "repeat", must, f"{len(counts)} were got")
+            fail(errors.ShapeError, "repeat", must, f"got {len(counts)}")
         return take(x, constant(np.repeat(np.arange(size), counts), INT64), axis)
     count = counts[0]
     before, after = x.shape[:axis], x.shape[axis + 1 :]

@@ -36,7 +36,7 @@ def _spread(value: Tensor, node: Tensor) -> Tensor:
 def _infer(name, empty_ok):
     def infer(x, *, axes, keepdims):
         if not empty_ok and builtins.any(x.shape[a] == 0 for a in axes):
-            fail(errors.ShapeError, name, "the reduced axes must not be empty", f"shape {x.shape} was got")
+            fail(errors.ShapeError, name, "the reduced axes must not be empty", f"got shape {x.shape}")
         return Type(_reduced_shape(x.shape, axes, keepdims), x.dtype)
 
     return infer
@@ -144,7 +144,7 @@ def mean(x, axis=None, keepdims: bool = False) -> Tensor:
     x = as_tensor(x)
     count = math.prod(x.shape[a] for a in normalize_axes("mean", axis, x.ndim))
     if count == 0:
-        fail(errors.ShapeError, "mean", "the reduced axes must not be empty", f"shape {x.shape} was got")
+        fail(errors.ShapeError, "mean", "the reduced axes must not be empty", f"got shape {x.shape}")
     return sum(x, axis, keepdims) / count
 
 
@@ -190,7 +190,7 @@ def logsumexp(x, axis=None, keepdims: bool = False) -> Tensor:
 def _arg_row(name, reference):
     def infer(x, *, axis):
         if x.shape[axis] == 0:
-            fail(errors.ShapeError, name, "the axis must not be empty", f"shape {x.shape} was got")
+            fail(errors.ShapeError, name, "the axis must not be empty", f"got shape {x.shape}")
         return Type((*x.shape[:axis], *x.shape[axis + 1 :]), INT64)
 
     register(

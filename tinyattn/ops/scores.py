@@ -72,7 +72,7 @@ hand_derived(
 
 
 def _check(op: str, query: Tensor, keys: Tensor, same_width: bool) -> None:
-    got = f"{query.shape} and {keys.shape} were got"
+    got = f"got {query.shape} and {keys.shape}"
     if query.ndim < 2 or keys.ndim < 2:
         must = "query (…, Tq, d) and keys (…, Tk, d) must have two axes or more"
         fail(errors.ShapeError, op, must, got, "Insert an axis of size 1 with x[None].")
@@ -123,7 +123,7 @@ def _infer_general(query, keys, weight):
             errors.ShapeError,
             "general_score",
             f"W must be ({query.shape[-1]}, {keys.shape[-1]}), query width by key width",
-            f"{weight.shape} was got",
+            f"got {weight.shape}",
         )
     return Type(
         (*broadcast("general_score", query.shape[:-2], keys.shape[:-2]), query.shape[-2], keys.shape[-2]),
@@ -252,7 +252,7 @@ def additive_alignment(q, k, v) -> Tensor:
             errors.ShapeError,
             "additive_score",
             "projected query (…, Tq, a), keys (…, Tk, a) and v (a,) must share the width a",
-            f"{q.shape}, {k.shape} and {v.shape} were got",
+            f"got {q.shape}, {k.shape} and {v.shape}",
         )
     batch = broadcast("additive_score", q.shape[:-2], k.shape[:-2])
     flat_q = reshape(broadcast_to(q, (*batch, *q.shape[-2:])), (math.prod(batch), *q.shape[-2:]))
@@ -273,7 +273,7 @@ def additive_score(query, keys, W, U, v) -> Tensor:
             errors.ShapeError,
             "additive_score",
             f"W must be (a, {query.shape[-1]}) and U (a, {keys.shape[-1]})",
-            f"{W.shape} and {U.shape} were got",
+            f"got {W.shape} and {U.shape}",
             "Rows are attention units, columns the width of query or key.",
         )
     return additive_alignment(matmul(query, transpose(W)), matmul(keys, transpose(U)), v)
@@ -291,7 +291,7 @@ def concat_score(query, keys, W, v) -> Tensor:
             errors.ShapeError,
             "concat_score",
             f"W must be (a, {width + keys.shape[-1]})",
-            f"{W.shape} was got",
+            f"got {W.shape}",
         )
     return additive_score(query, keys, W[:, :width], W[:, width:], v)
 
@@ -407,13 +407,13 @@ def location_score(query, keys, W) -> Tensor:
     shape = (int(keys), 0) if isinstance(keys, (int, np.integer)) else as_tensor(keys).shape
     if len(shape) < 2 or shape[-2] < 0:
         must = "keys must be (…, Tk, d), or the number Tk"
-        fail(errors.ShapeError, "location_score", must, f"{keys if isinstance(keys, int) else shape} was got")
+        fail(errors.ShapeError, "location_score", must, f"got {keys if isinstance(keys, int) else shape}")
     if query.ndim < 2 or W.ndim != 2 or W.shape[1] != query.shape[-1]:
         fail(
             errors.ShapeError,
             "location_score",
             "query (…, Tq, d) and W (S, d) must share the width d",
-            f"{query.shape} and {W.shape} were got",
+            f"got {query.shape} and {W.shape}",
             "W has a row for each place in the longest sentence.",
         )
     return call("location_score", query, W, length=shape[-2])

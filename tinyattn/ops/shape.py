@@ -47,7 +47,7 @@ def _infer_reshape(x, *, shape):
             errors.ShapeError,
             "reshape",
             f"the new shape must hold the {x.size} elements of {x.shape}",
-            f"{shape} was got",
+            f"got {shape}",
         )
     return Type(shape, x.dtype)
 
@@ -77,7 +77,7 @@ def transpose(x, *axes) -> Tensor:
     if sorted(order) != list(range(x.ndim)):
         hint = f"To swap two axes use ta.swapaxes(x, {axes[0]}, {axes[1]})." if len(axes) == 2 else ""
         must = f"the axes must be a permutation of 0..{x.ndim - 1}"
-        fail(errors.ShapeError, "transpose", must, f"{order} was got", hint)
+        fail(errors.ShapeError, "transpose", must, f"got {order}", hint)
     if order == tuple(range(x.ndim)):
         return x
     return make(
@@ -115,7 +115,7 @@ def _infer_broadcast(x, *, shape):
             errors.ShapeError,
             "broadcast_to",
             f"{x.shape} must broadcast to the given shape",
-            f"{shape} was got",
+            f"got {shape}",
         )
     return Type(shape, x.dtype)
 
@@ -200,7 +200,7 @@ register(
 
 def _several(op: str, tensors) -> list[Tensor]:
     if not isinstance(tensors, (list, tuple)):
-        got = f"{type(tensors).__name__} was got"
+        got = f"got {type(tensors).__name__}"
         fail(
             errors.DTypeError,
             op,
@@ -215,7 +215,7 @@ def concat(tensors: Sequence, axis: int = 0) -> Tensor:
     """Tensors joined along an existing axis; the other axes must agree."""
     parts = _several("concat", tensors)
     if not parts:
-        fail(errors.ShapeError, "concat", "there must be at least one tensor", "none was got")
+        fail(errors.ShapeError, "concat", "there must be at least one tensor", "got none")
     axis = normalize_axis("concat", axis, parts[0].ndim)
     return parts[0] if len(parts) == 1 else make("concat", *parts, axis=axis)
 
@@ -230,7 +230,7 @@ def _infer_concat(*parts, axis):
                 errors.ShapeError,
                 "concat",
                 f"all axes but {axis} must agree",
-                f"shapes {[p.shape for p in parts]} were got",
+                f"got shapes {[p.shape for p in parts]}",
             )
     return Type((*first[:axis], sum(p.shape[axis] for p in parts), *first[axis + 1 :]), parts[0].dtype)
 
@@ -285,7 +285,7 @@ def squeeze(x, axis=None) -> Tensor:
             errors.ShapeError,
             "squeeze",
             "the axes must have size 1",
-            f"axes {sorted(named)} of {x.shape} were got",
+            f"got axes {sorted(named)} of {x.shape}",
         )
     return reshape(x, tuple(s for a, s in enumerate(x.shape) if not (a in named and s == 1)))
 
@@ -298,7 +298,7 @@ def stack(tensors: Sequence, axis: int = 0) -> Tensor:
             errors.ShapeError,
             "stack",
             "all tensors must have one shape",
-            f"{[p.shape for p in parts]} were got",
+            f"got {[p.shape for p in parts]}",
         )
     axis = normalize_axis("stack", axis, parts[0].ndim + 1)
     return concat([expand_dims(p, axis) for p in parts], axis)
@@ -312,7 +312,7 @@ def split(x, sizes: int | Sequence[int], axis: int = 0) -> list[Tensor]:
     counts = as_shape("split", sizes, 1 if one else 0)
     parts = [x.shape[axis] // counts[0]] * counts[0] if one else list(counts)
     if sum(parts) != x.shape[axis]:
-        fail(errors.ShapeError, "split", f"the parts must add up to {x.shape[axis]}", f"{parts} was got")
+        fail(errors.ShapeError, "split", f"the parts must add up to {x.shape[axis]}", f"got {parts}")
     result, start = [], 0
     for size in parts:
         index = tuple(slice(start, start + size) if a == axis else slice(None) for a in range(x.ndim))
@@ -341,7 +341,7 @@ def pad(x, widths, value: float = 0.0) -> Tensor:
             errors.ShapeError,
             "pad",
             f"one (before, after) ≥ 0 must be given for each of {x.ndim} axes",
-            f"{widths} was got",
+            f"got {widths}",
         )
     pairs = [(int(before), int(after)) for before, after in pairs]
     shape = tuple(b + s + a for (b, a), s in zip(pairs, x.shape, strict=True))
@@ -350,9 +350,7 @@ def pad(x, widths, value: float = 0.0) -> Tensor:
     if value == 0 or shape == x.shape:
         return padded
     if not is_float(x.dtype) and not math.isfinite(value):
-        fail(
-            errors.DTypeError, "pad", f"{SHORT[x.dtype]} must be padded with an integer", f"{value!r} was got"
-        )
+        fail(errors.DTypeError, "pad", f"{SHORT[x.dtype]} must be padded with an integer", f"got {value!r}")
     from tinyattn.ops.elementwise import where
 
     inside = make(
@@ -368,7 +366,7 @@ def arange(start: float, stop: float | None = None, step: float = 1, dtype=None)
     given: tuple[Any, Any, Any] = (0 if stop is None else start, start if stop is None else stop, step)
     if step == 0 or any(not math.isfinite(number) for number in given):
         must = "the step must not be 0" if step == 0 else "start, stop and step must be finite"
-        fail(errors.ShapeError, "arange", must, f"{step if step == 0 else given!r} was got")
+        fail(errors.ShapeError, "arange", must, f"got {step if step == 0 else given!r}")
     if dtype is None:
         dtype = np.float32 if any(isinstance(number, (float, np.floating)) for number in given) else np.int64
     kind = as_dtype(dtype, "arange")
@@ -380,14 +378,14 @@ def full(shape: int | Sequence[int], value, dtype=np.float32) -> Tensor:
     """A tensor of one repeated number."""
     if isinstance(dtype, int):
         must = "the shape must be one argument, a tuple"
-        fail(errors.ShapeError, "full", must, f"{shape} and {dtype} were got", "Write ta.ones((2, 3)).")
+        fail(errors.ShapeError, "full", must, f"got {shape} and {dtype}", "Write ta.ones((2, 3)).")
     if not isinstance(value, (bool, int, float, np.number, np.bool_)):
-        fail(errors.DTypeError, "full", "the value must be a number", f"{value!r} was got")
+        fail(errors.DTypeError, "full", "the value must be a number", f"got {value!r}")
     kind = as_dtype(dtype, "full")
     try:
         number = constant(value, kind)
     except (ValueError, errors.DTypeError):  # NaN as an integer, or too large
-        fail(errors.DTypeError, "full", f"the value must be a number of type {kind}", f"{value!r} was got")
+        fail(errors.DTypeError, "full", f"the value must be a number of type {kind}", f"got {value!r}")
     return broadcast_to(number, as_shape("full", shape))
 
 

@@ -197,12 +197,12 @@ def check_mask(op: str, mask, shape, dtype) -> Tensor:
             errors.DTypeError,
             op,
             "a mask must be bool (True = may attend) or floating-point (added to the scores)",
-            f"{mask.type} was got",
+            f"got {mask.type}",
             "Write mask != 0.",
         )
     aligned = zip(reversed(mask.shape), reversed(shape), strict=False)
     if mask.ndim > len(shape) or any(m not in (1, n) for m, n in aligned):
-        fail(errors.ShapeError, op, f"the mask must broadcast to {shape}", f"{mask.shape} was got")
+        fail(errors.ShapeError, op, f"the mask must broadcast to {shape}", f"got {mask.shape}")
     return mask if mask.dtype == BOOL else cast(mask, dtype)
 
 
@@ -211,7 +211,7 @@ def prepare(op: str, x, axis: int, mask):
     x = as_tensor(x)
     x = x if is_float(x.dtype) else cast(x, FLOAT32)
     if x.ndim == 0:
-        fail(errors.ShapeError, op, "the operand must have an axis", "a scalar was got")
+        fail(errors.ShapeError, op, "the operand must have an axis", "got a scalar")
     axis = normalize_axis(op, axis, x.ndim)
     if mask is not None:
         mask = check_mask(op, mask, x.shape, x.dtype)

@@ -93,6 +93,6 @@ def topk(x, k: int, axis: int = -1, largest: bool = True) -> tuple[Tensor, Tenso
     axis = normalize_axis("topk", axis, x.ndim)
     if not 0 <= k <= x.shape[axis]:
         must = f"k must lie in 0..{x.shape[axis]}, the size of axis {axis}"
-        fail(errors.ShapeError, "topk", must, f"{k} was got")
+        fail(errors.ShapeError, "topk", must, f"got {k}")
     places = _order("topk", x, axis, largest)[(slice(None),) * axis + (slice(0, int(k)),)]
     return take_along_axis(x, places, axis), places

@@ -65,7 +65,7 @@ def spectral_norm(
             errors.ShapeError,
             "spectral_norm",
             f"the weight must be floating-point and have two axes or more, dim={dim} among them",
-            f"{weight.type} was got",
+            f"got {weight.type}",
         )
     order = (dim % weight.ndim, *(a for a in range(weight.ndim) if a != dim % weight.ndim))
     rows = transpose(weight, order)
@@ -76,7 +76,7 @@ def spectral_norm(
             errors.ShapeError,
             "spectral_norm",
             f"u must be ({height},) and v ({width},)",
-            f"{u.shape} and {v.shape} were got",
+            f"got {u.shape} and {v.shape}",
         )
     matrix = reshape(rows, (height, width))
     u, v = stop_gradient(cast(u, weight.dtype)), stop_gradient(cast(v, weight.dtype))

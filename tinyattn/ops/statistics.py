@@ -52,7 +52,7 @@ def norm(x, ord: float | str | None = None, axis=None, keepdims: bool = False) -
         extreme = (max if ord > 0 else min)(sums, second, keepdims=True)
         return extreme if keepdims else sum(extreme, axes)
     must = "ord must be a number for one axis, and 'fro', ±1 or ±inf for two"
-    fail(errors.ShapeError, "norm", must, f"ord={ord!r} and {len(axes)} axes were got")
+    fail(errors.ShapeError, "norm", must, f"got ord={ord!r} and {len(axes)} axes")
 
 
 def _vector_norm(x: Tensor, ord, axes: tuple[int, ...], keepdims: bool) -> Tensor:
@@ -83,7 +83,7 @@ def diff(x, n: int = 1, axis: int = -1) -> Tensor:
     x = as_tensor(x)
     axis = normalize_axis("diff", axis, x.ndim)
     if n < 0:
-        fail(errors.ShapeError, "diff", "n must be an integer ≥ 0", f"{n} was got")
+        fail(errors.ShapeError, "diff", "n must be an integer ≥ 0", f"got {n}")
     for _ in range(n):
         size = x.shape[axis]
         if size == 0:

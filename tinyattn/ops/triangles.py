@@ -28,7 +28,7 @@ def _places(shape: Sequence[int], k: int) -> tuple[Tensor, Tensor]:
 def _triangle(op: str, x, k: int, keeps) -> Tensor:
     x = as_tensor(x)
     if x.ndim < 2:
-        fail(errors.ShapeError, op, "there must be two axes or more", f"shape {x.shape} was got")
+        fail(errors.ShapeError, op, "there must be two axes or more", f"got shape {x.shape}")
     row, column = _places(x.shape[-2:], k)
     return where(keeps(column, row), x, False if x.dtype == BOOL else 0)
 
@@ -50,7 +50,7 @@ def diagonal(x, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
     x = as_tensor(x)
     first, second = (normalize_axis("diagonal", axis, x.ndim) for axis in (axis1, axis2))
     if first == second:
-        fail(errors.ShapeError, "diagonal", "the two axes must differ", f"{axis1} and {axis2} were got")
+        fail(errors.ShapeError, "diagonal", "the two axes must differ", f"got {axis1} and {axis2}")
     x = moveaxis(x, (first, second), (-2, -1))
     rows, columns = x.shape[-2:]
     count = max(0, min(rows - max(-offset, 0), columns - max(offset, 0)))
@@ -66,7 +66,7 @@ def diag(x, k: int = 0) -> Tensor:
     if x.ndim == 2:
         return diagonal(x, k)
     if x.ndim != 1:
-        fail(errors.ShapeError, "diag", "there must be one axis or two", f"shape {x.shape} was got")
+        fail(errors.ShapeError, "diag", "there must be one axis or two", f"got shape {x.shape}")
     size = x.size + max(k, -k)
     start = (k if k >= 0 else -k * size) if x.size else 0
     flat = make("unslice", x, starts=(start,), steps=(size + 1,), shape=(size * size,))

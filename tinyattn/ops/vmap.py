@@ -29,13 +29,13 @@ def vmap(fn: Callable, in_axes: Axes = 0, out_axes: int = 0) -> Callable:
     ShapeError when the arguments have different numbers of examples.
     """
     if not callable(fn):
-        fail(errors.TinyattnError, "vmap", "what is mapped must be a function", f"{fn!r} was got")
+        fail(errors.TinyattnError, "vmap", "what is mapped must be a function", f"got {fn!r}")
 
     def mapped(*args: Any):
         axes = list(in_axes) if isinstance(in_axes, Sequence) else [in_axes] * len(args)
         if len(axes) != len(args):
             must = f"in_axes must name an axis (or None) for each of the {len(args)} arguments"
-            fail(errors.ShapeError, "vmap", must, f"{in_axes!r} was got")
+            fail(errors.ShapeError, "vmap", must, f"got {in_axes!r}")
         leaves = [flatten(argument) for argument in args]
         whole: dict[Tensor, Tensor] = {}
         examples: set[int] = set()
@@ -49,7 +49,7 @@ def vmap(fn: Callable, in_axes: Axes = 0, out_axes: int = 0) -> Callable:
                 examples.add(rows.shape[0])
         if len(examples) != 1:
             must = "all mapped arguments must have the same number of examples"
-            fail(errors.ShapeError, "vmap", must, f"{sorted(examples) or 'no mapped argument'} was got")
+            fail(errors.ShapeError, "vmap", must, f"got {sorted(examples) or 'no mapped argument'}")
         result = fn(*(unflatten(a, group) for a, group in zip(args, leaves, strict=True)))
         values = _Batched(examples.pop(), whole)(flatten(result))
         return unflatten(result, [moveaxis(y, 0, normalize_axis("vmap", out_axes, y.ndim)) for y in values])

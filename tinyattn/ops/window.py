@@ -70,7 +70,7 @@ def local_window(position, length: int, half_width: float = 10, predictive: bool
             errors.ShapeError,
             "local_window",
             "length must not be negative and half_width must be positive (0 will do without predictive)",
-            f"length {length} and half_width {half_width} were got",
+            f"got length {length} and half_width {half_width}",
         )
     position = position if is_float(position.dtype) else cast(position, FLOAT32)
     if predictive:

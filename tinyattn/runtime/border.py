@@ -58,7 +58,7 @@ class Border:
 
     def _refuse(self, arrays: Sequence[np.ndarray]) -> NoReturn:
         wanted, got = ([x.shape for x in group] for group in (self.inputs, arrays))
-        fail(errors.ShapeError, "program", f"the inputs must have the shapes {wanted}", f"{got} were got")
+        fail(errors.ShapeError, "program", f"the inputs must have the shapes {wanted}", f"got {got}")
 
     def _changes(self, array: np.ndarray) -> bool:
         """Whether the program writes into the array's memory."""
@@ -76,7 +76,7 @@ class Border:
             return made, made
         if len(out) != len(self.outputs):
             must = f"out must hold an array, or None, for each of the {len(self.outputs)} outputs"
-            fail(errors.ShapeError, "program", must, f"{len(out)} were got")
+            fail(errors.ShapeError, "program", must, f"got {len(out)}")
         found: list[np.ndarray] = []
         written: list[np.ndarray] = []
         for given, kind in zip(out, self.outputs, strict=True):
@@ -98,4 +98,4 @@ def _checked(array: np.ndarray, kind: Type) -> np.ndarray:
     else:
         return array
     must = f"out must be a writable, contiguous array of type {kind}"
-    fail(errors.ShapeError, "program", must, f"{got} was got")
+    fail(errors.ShapeError, "program", must, f"got {got}")

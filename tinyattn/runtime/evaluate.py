@@ -72,7 +72,7 @@ def values(tensors: Sequence[Tensor]) -> list[np.ndarray]:
         wrong = (
             tensors if isinstance(tensors, Tensor) else next(x for x in tensors if not isinstance(x, Tensor))
         )
-        fail(errors.DTypeError, "evaluate", "the argument must be a list of Tensors", f"{wrong!r} was got")
+        fail(errors.DTypeError, "evaluate", "the argument must be a list of Tensors", f"got {wrong!r}")
     for node in tensors:
         if isinstance(node._memo, Promise):
             evaluate(node)

@@ -55,7 +55,7 @@ def _split(tree, arrays: list[np.ndarray]):
                 errors.DTypeError,
                 "function",
                 "arguments must be float32, float64, int32, int64 or bool arrays",
-                f"an array of {array.dtype} was got",
+                f"got an array of {array.dtype}",
                 "Convert it with astype.",
             )
         arrays.append(array)
@@ -67,7 +67,7 @@ def _split(tree, arrays: list[np.ndarray]):
             errors.DTypeError,
             "function",
             "arguments must be arrays, Tensors, numbers, strings, None, or trees of them",
-            f"{type(tree).__name__} was got",
+            f"got {type(tree).__name__}",
             "Close over other objects instead of passing them.",
         )
     return ("static", (type(tree), tree))  # with its type, because True == 1
@@ -158,7 +158,7 @@ def _alongside(result, out):
     if several or result is None or isinstance(result, dict):
         must = "out must be a tree of arrays like the one that the function returns"
         form = f"{type(out).__name__} instead of {type(result).__name__}"
-        fail(errors.ShapeError, "function", must, f"{form} was got")
+        fail(errors.ShapeError, "function", must, f"got {form}")
     return [out]
 
 

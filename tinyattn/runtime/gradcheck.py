@@ -164,7 +164,7 @@ def _fail(results, leaf, number, element, symbolic, numeric, order, row):
     raise GradcheckError(
         f"[gradcheck] {order}-order derivative{target} by input {name}, {where}, "
         f"must equal its finite difference {numeric:.9g}, "
-        f"but {symbolic:.9g} was got.\n  {advice}"
+        f"but got {symbolic:.9g}.\n  {advice}"
     )
 
 

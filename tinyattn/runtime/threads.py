@@ -72,7 +72,7 @@ class Pool:
     def set_threads(self, count: int) -> None:
         if not 1 <= (as_integer(count) or 0) <= MOST:
             must = f"the number of threads must be a whole number from 1 to {MOST}"
-            fail(errors.ShapeError, "set_num_threads", must, f"{count!r} was got")
+            fail(errors.ShapeError, "set_num_threads", must, f"got {count!r}")
         with self.lock:
             self._stop()
             self.threads = int(count)

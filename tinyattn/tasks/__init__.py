@@ -54,9 +54,7 @@ def get(name: str, data: str | Path | None = None, seed: int = 0, **options) -> 
         names = [entry.name for entry in TASKS]
         close = near(str(name).lower().replace("_", "-"), names)
         suggestion = f"did you mean {close}?" if close else "see `tinyattn tasks`."
-        raise DataError(
-            f"[tasks] the task must be one of {', '.join(names)}, but {name!r} was got: {suggestion}"
-        )
+        raise DataError(f"[tasks] the task must be one of {', '.join(names)}, but got {name!r}: {suggestion}")
     if data is not None and not entry.needs_data:
         raise DataError(
             f"[tasks] --data must come with a task that reads files, but {name} makes its own data."
@@ -65,5 +63,5 @@ def get(name: str, data: str | Path | None = None, seed: int = 0, **options) -> 
     known = inspect.signature(load).parameters.keys() - {"data", "seed"}
     for option in options.keys() - known:
         expected = f"options of {name} must be among {', '.join(sorted(known))}"
-        raise DataError(f"[tasks] {expected}, but {option!r} was got.")
+        raise DataError(f"[tasks] {expected}, but got {option!r}.")
     return load(data, **options) if entry.needs_data else load(seed, **options)

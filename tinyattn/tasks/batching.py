@@ -67,7 +67,7 @@ class Batcher:
         too_long = ~fits.any(axis=1)
         if too_long.any():
             row = int(np.argmax(too_long))
-            got = f"example {row} of {source.lengths[row]} and {target.lengths[row]} tokens was got"
+            got = f"got example {row} of {source.lengths[row]} and {target.lengths[row]} tokens"
             raise DataError(f"[batches] examples must fit one of the shapes {self.shapes}, but {got}.")
         self.shape_of = fits.argmax(axis=1)
 
@@ -131,7 +131,7 @@ class ShuffledBatches:
     def __init__(self, batcher: Batcher, seed: int):
         if len(batcher.source) < batcher.batch_size:
             got = f"{len(batcher.source)} examples and batches of {batcher.batch_size}"
-            raise DataError(f"[batches] one batch must fit into the training examples, but {got} were got.")
+            raise DataError(f"[batches] one batch must fit into the training examples, but got {got}.")
         self.batcher = batcher
         self.seed, self.epoch, self.position = int(seed), 0, 0
         self._plan = self._shuffle()
@@ -169,13 +169,13 @@ class ShuffledBatches:
         )
         if not integers or state.keys() != own.keys():
             expected = f"the state must hold integers: {', '.join(own)}"
-            raise DataError(f"[batches] {expected}, but {state!r} was got.")
+            raise DataError(f"[batches] {expected}, but got {state!r}.")
         for key in ("batch_size", "examples"):
             if state[key] != own[key]:
                 expected = f"{key} of the state must be {own[key]}, as in this run"
-                raise DataError(f"[batches] {expected}, but {state[key]} was got.")
+                raise DataError(f"[batches] {expected}, but got {state[key]}.")
         if state["position"] > len(self):
             expected = f"position of the state must lie in 0..{len(self)}"
-            raise DataError(f"[batches] {expected}, but {state['position']} was got.")
+            raise DataError(f"[batches] {expected}, but got {state['position']}.")
         self.seed, self.epoch, self.position = state["seed"], state["epoch"], state["position"]
         self._plan = self._shuffle()

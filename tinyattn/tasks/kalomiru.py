@@ -66,7 +66,7 @@ def translate(source: Sequence[str]) -> list[str]:
     linked = links and links[0] in VERBS and all(link in PREPOSITIONS for link in links[1:])
     if not (linked and all(_is_noun_phrase(phrase) for phrase in phrases)):
         rule = "noun-phrase verb noun-phrase { preposition noun-phrase }"
-        raise DataError(f"[tiny-mt] a sentence must be {rule}, but {' '.join(source)!r} was got.")
+        raise DataError(f"[tiny-mt] a sentence must be {rule}, but got {' '.join(source)!r}.")
     verb, *prepositions = links
     target = []
     for preposition, (determiner, *adjectives, noun) in zip(["", "", *prepositions], phrases, strict=True):

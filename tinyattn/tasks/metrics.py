@@ -89,7 +89,7 @@ def alignment_links(weights: np.ndarray, source_length: np.ndarray, target_lengt
     """
     weights, source_length, target_length = map(np.asarray, (weights, source_length, target_length))
     if weights.ndim != 3 or not source_length.shape == target_length.shape == weights.shape[:1]:
-        got = f"{weights.shape}, {source_length.shape} and {target_length.shape} were got"
+        got = f"got {weights.shape}, {source_length.shape} and {target_length.shape}"
         raise ShapeError(f"[alignment_links] shapes must be (B, T, S), (B,) and (B,), but {got}.")
     _, rows, columns = weights.shape
     attended = np.arange(columns) < source_length[:, None, None]
@@ -113,11 +113,11 @@ def alignment_error_rate(
     predicted, sure = np.asarray(predicted, bool), np.asarray(sure, bool)
     possible = sure if possible is None else np.asarray(possible, bool) | sure
     if not predicted.shape == sure.shape == possible.shape:
-        got = f"{predicted.shape}, {sure.shape} and {possible.shape} were got"
+        got = f"got {predicted.shape}, {sure.shape} and {possible.shape}"
         raise ShapeError(f"[alignment_error_rate] all links must have one shape, but {got}.")
     links = int(predicted.sum()) + int(sure.sum())
     if links == 0:
-        raise DataError("[alignment_error_rate] there must be at least one link, but none was got.")
+        raise DataError("[alignment_error_rate] there must be at least one link, but got none.")
     return 1 - (int((predicted & sure).sum()) + int((predicted & possible).sum())) / links
 
 
@@ -127,7 +127,7 @@ def perplexity(negative_log_likelihood: float, tokens: int) -> float:
     Raises DataError without tokens.
     """
     if tokens < 1:
-        raise DataError(f"[perplexity] there must be at least one token, but {tokens} were got.")
+        raise DataError(f"[perplexity] there must be at least one token, but got {tokens}.")
     mean = float(negative_log_likelihood) / tokens
     return math.exp(mean) if mean < 700 or math.isnan(mean) else math.inf
 
@@ -139,11 +139,11 @@ def accuracy(predicted: np.ndarray, target: np.ndarray, ignore_index: int | None
     """
     predicted, target = np.asarray(predicted), np.asarray(target)
     if predicted.shape != target.shape:
-        got = f"{predicted.shape} and {target.shape} were got"
+        got = f"got {predicted.shape} and {target.shape}"
         raise ShapeError(f"[accuracy] predictions and targets must have one shape, but {got}.")
     counted = np.ones(target.shape, bool) if ignore_index is None else target != ignore_index
     if not counted.any():
-        raise DataError("[accuracy] there must be something to compare, but no target was got.")
+        raise DataError("[accuracy] there must be something to compare, but got no target.")
     return float((predicted == target)[counted].mean())
 
 
@@ -153,5 +153,5 @@ def _ngrams(tokens: Sequence[Hashable], order: int) -> Counter:
 
 def _check_pairs(metric: str, predictions: Sequence, references: Sequence) -> None:
     if len(predictions) != len(references) or not len(references):
-        got = f"{len(predictions)} and {len(references)} were got"
+        got = f"got {len(predictions)} and {len(references)}"
         raise DataError(f"[{metric}] predictions and references must be as many, at least one, but {got}.")

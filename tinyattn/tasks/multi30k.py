@@ -59,11 +59,11 @@ def load(
     for language in (source, target):
         if language not in LANGUAGES:
             expected = f"a language must be one of {', '.join(LANGUAGES)}"
-            raise DataError(f"[multi30k] {expected}, but {language!r} was got.")
+            raise DataError(f"[multi30k] {expected}, but got {language!r}.")
     if source == target:
-        raise DataError(f"[multi30k] source and target must be two languages, but {source!r} was got twice.")
+        raise DataError(f"[multi30k] source and target must be two languages, but got {source!r} twice.")
     if data is None:
-        raise DataError("[multi30k] the folder of its files must be named, but none was got: add --data DIR.")
+        raise DataError("[multi30k] the folder of its files must be named, but got none: add --data DIR.")
     minimum_frequency = check_positive("multi30k", "minimum_frequency", minimum_frequency)
     folder = Path(data)
     if not folder.is_dir():
@@ -132,7 +132,7 @@ def read_lines(path: Path) -> list[str]:
         refuse("be a gzip file", f"its data is corrupt ({error})")
     except UnicodeDecodeError as error:
         before, byte = error.object[: error.start], error.object[error.start]
-        refuse("be UTF-8 text", f"byte 0x{byte:02x} was got in line {before.count(10) + 1}")
+        refuse("be UTF-8 text", f"got byte 0x{byte:02x} in line {before.count(10) + 1}")
     except OSError as error:
         refuse("be readable", f"it is not ({error.strerror})")
     if not text:

@@ -23,7 +23,7 @@ class Stream:
 
     def __init__(self, purpose: str, seed: int, number: int = 0):
         if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**64:
-            raise DataError(f"[seed] must be an integer from 0 to 2**64 - 1, but {seed!r} was got.")
+            raise DataError(f"[seed] must be an integer from 0 to 2**64 - 1, but got {seed!r}.")
         counter = np.array([0, 0, 0, zlib.crc32(purpose.encode())], np.uint64)
         self._philox = np.random.Philox(key=np.array([seed, number], np.uint64), counter=counter)
 

@@ -92,7 +92,7 @@ class TranslationTask:
         """The examples of "train", "validation" or "test". Raises DataError for any other name."""
         if split not in SPLITS:
             expected = f"the split must be one of {', '.join(SPLITS)}"
-            raise DataError(f"[{self.name}] {expected}, but {split!r} was got.")
+            raise DataError(f"[{self.name}] {expected}, but got {split!r}.")
         return getattr(self, split)
 
     def batches(

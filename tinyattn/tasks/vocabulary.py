@@ -29,7 +29,7 @@ class Vocabulary:
         self._ids = {word: i for i, word in enumerate(self.words)}
         if len(self._ids) < len(self.words):
             word, count = Counter(self.words).most_common(1)[0]
-            raise DataError(f"[vocabulary] every word must occur once, but {word!r} was got {count} times.")
+            raise DataError(f"[vocabulary] every word must occur once, but got {word!r} {count} times.")
 
     @classmethod
     def build(cls, sentences: Iterable[Sequence[str]], minimum_frequency: int = 2) -> "Vocabulary":
@@ -45,7 +45,7 @@ class Vocabulary:
         """The inverse of `to_list`. Raises DataError when the list does not begin with the special words."""
         words = tuple(words)
         if not all(isinstance(word, str) for word in words) or words[: len(SPECIALS)] != SPECIALS:
-            got = f"{words[: len(SPECIALS)]} was got"
+            got = f"got {words[: len(SPECIALS)]}"
             raise DataError(f"[vocabulary] the list must hold words and begin with {SPECIALS}, but {got}.")
         return cls(words[len(SPECIALS) :])
 
@@ -82,7 +82,7 @@ class Vocabulary:
             if i == EOS:
                 break
             if not 0 <= i < len(self):
-                raise DataError(f"[vocabulary] an id must lie in 0..{len(self) - 1}, but {i} was got.")
+                raise DataError(f"[vocabulary] an id must lie in 0..{len(self) - 1}, but got {i}.")
             if i not in (PAD, BOS):
                 tokens.append(self.words[i])
         return tokens

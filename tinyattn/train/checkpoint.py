@@ -63,11 +63,9 @@ class Checkpoint:
                 refuse(f"hold {part}.{name}", "it does not")
             wanted, got = np.asarray(array), found[name]
             if wanted.shape != got.shape or wanted.dtype != got.dtype:
-                refuse(
-                    f"hold {part}.{name} as {wanted.dtype} {wanted.shape}", f"{got.dtype} {got.shape} was got"
-                )
+                refuse(f"hold {part}.{name} as {wanted.dtype} {wanted.shape}", f"got {got.dtype} {got.shape}")
         for name in found.keys() - expected.keys():
-            refuse(f"hold the arrays of this {part}", f"{part}.{name} was got")
+            refuse(f"hold the arrays of this {part}", f"got {part}.{name}")
 
 
 def name_of(step: int) -> str:
@@ -100,7 +98,7 @@ def load(path: str | Path) -> Checkpoint:
     for name, array in arrays.items():
         part, _, rest = name.partition(".")
         if part not in parts:
-            raise CheckpointError(f"[checkpoint] {path} must hold arrays of a run, but {name!r} was got.")
+            raise CheckpointError(f"[checkpoint] {path} must hold arrays of a run, but got {name!r}.")
         parts[part][rest] = array
     try:
         texts: dict[str, Any] = {

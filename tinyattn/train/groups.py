@@ -38,7 +38,7 @@ def split_groups(
         wrong = [name for name in options if name not in allowed]
         if wrong or "params" not in group:
             must = f"a group must hold params, and may hold {' and '.join(allowed)}"
-            fail(errors.TinyattnError, optimizer, must, f"{', '.join(map(str, group))} were got")
+            fail(errors.TinyattnError, optimizer, must, f"got {', '.join(map(str, group))}")
         members = group["params"]
         members = list(
             dict.fromkeys([members] if isinstance(members, Tensor) else members)
@@ -47,10 +47,10 @@ def split_groups(
             _check(w)
             if w in found:
                 must = "a parameter must be in one group only"
-                fail(errors.TinyattnError, optimizer, must, f"{w!r} was got twice")
+                fail(errors.TinyattnError, optimizer, must, f"got {w!r} twice")
         found |= dict.fromkeys(members, options)
     if not found:
-        fail(errors.TinyattnError, "optimizer", "there must be parameters to update", "none was got", _HINT)
+        fail(errors.TinyattnError, "optimizer", "there must be parameters to update", "got none", _HINT)
     return [*found], [*found.values()]
 
 
@@ -60,4 +60,4 @@ _HINT = "For a module pass its parameters()."
 def _check(w: Any) -> None:
     if not isinstance(w, Tensor) or w.op.name != "parameter":
         must = "parameters must come from ta.parameter"
-        fail(errors.TinyattnError, "optimizer", must, f"{w!r} was got", _HINT)
+        fail(errors.TinyattnError, "optimizer", must, f"got {w!r}", _HINT)

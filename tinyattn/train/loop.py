@@ -63,7 +63,7 @@ class TrainingConfig:
         """Raise TinyattnError, with one sentence, for a value that makes no sense."""
 
         def refuse(name: str, must: str) -> None:
-            raise TinyattnError(f"[train] {name} must be {must}, but {getattr(self, name)!r} was got.")
+            raise TinyattnError(f"[train] {name} must be {must}, but got {getattr(self, name)!r}.")
 
         for name in ("steps", "batch_size", "validate_every", "checkpoint_every", "log_every", "keep"):
             if getattr(self, name) < 1:
@@ -228,7 +228,7 @@ class Trainer:
             else "there is no checkpoint yet"
         )
         raise TinyattnError(
-            f"[train] the {what} must be finite, but {value} was got at step {step}; {last}.\n"
+            f"[train] the {what} must be finite, but got {value} at step {step}; {last}.\n"
             "  Find the operation with ta.debug_nans(), or lower the learning rate."
         )
 

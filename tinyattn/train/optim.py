@@ -69,7 +69,7 @@ class Optimizer:
         self.schedule: schedules.Schedule | None = lr if callable(lr) else None
         self.clip_norm, self.clip_value, self.skip_nonfinite = clip_norm, clip_value, skip_nonfinite
         if clip_norm is not None and clip_value is not None:
-            got = f"{clip_norm} and {clip_value} were got"
+            got = f"got {clip_norm} and {clip_value}"
             fail(errors.TinyattnError, self._name, "clip_norm or clip_value must be left out", got)
         self._check("clip_norm", clip_norm is None or clip_norm > 0, "positive", clip_norm)
         self._check("clip_value", clip_value is None or clip_value > 0, "positive", clip_value)
@@ -106,7 +106,7 @@ class Optimizer:
 
     def _check(self, name: str, holds: bool, must: str, got: Any) -> None:
         if not holds:
-            fail(errors.TinyattnError, self._name, f"{name} must be {must}", f"{got} was got")
+            fail(errors.TinyattnError, self._name, f"{name} must be {must}", f"got {got}")
 
     @property
     def lr(self) -> Tensor:
@@ -116,7 +116,7 @@ class Optimizer:
     @lr.setter
     def lr(self, value: float) -> None:
         if self.schedule is not None:
-            got = f"an assignment of {value} was got"
+            got = f"got an assignment of {value}"
             fail(errors.TinyattnError, self._name, "the learning rate must be set by the schedule", got)
         self._check("lr", math.isfinite(value) and value >= 0, "at least 0", value)
         self._lr.assign(float(value))
@@ -194,16 +194,16 @@ class Optimizer:
     def _check_gradients(self, gradients: Sequence[Tensor]) -> None:
         if len(gradients) != len(self.parameters):
             must = f"there must be a gradient for each of {len(self.parameters)} parameters"
-            fail(errors.ShapeError, self._name, must, f"{len(gradients)} were got")
+            fail(errors.ShapeError, self._name, must, f"got {len(gradients)}")
         for w, g in zip(self.parameters, gradients, strict=True):
             if g.type != w.type:
                 must = f"the gradient of {w.name or 'a parameter'} must be {w.type}"
-                fail(errors.ShapeError, self._name, must, f"{g.type} was got")
+                fail(errors.ShapeError, self._name, must, f"got {g.type}")
         tracing = trace.current()
         if tracing is not None and self.steps in tracing.updates:
             must = "an optimizer must update once in a compiled function"
             hint = "Add the losses up, and minimize their sum."
-            fail(errors.TinyattnError, self._name, must, "a second update was got", hint)
+            fail(errors.TinyattnError, self._name, must, "got a second update", hint)
 
     # State.
 

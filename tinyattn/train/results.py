@@ -89,5 +89,5 @@ def read(path: str | Path) -> list[dict[str, Any]]:
     except ValueError as error:
         raise DataError(f"[results] {path} must be JSON, but it is not: {error}.") from None
     if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
-        raise DataError(f"[results] {path} must be a list of records, but something else was got.")
+        raise DataError(f"[results] {path} must be a list of records, but got something else.")
     return records

@@ -65,9 +65,9 @@ def _under(prefix: str, optimizer: Optimizer) -> list[tuple[str, np.ndarray]]:
 
 def _check(op: str, model: Module, optimizer: Optimizers) -> None:
     if not isinstance(model, Module):
-        got = f"{type(model).__name__} was got"
+        got = f"got {type(model).__name__}"
         fail(errors.TinyattnError, op, "the second argument must be a module", got)
     several = isinstance(optimizer, (list, tuple)) and all(isinstance(one, Optimizer) for one in optimizer)
     if optimizer is not None and not isinstance(optimizer, Optimizer) and not several:
         must = "the third argument must be an optimizer, a list of them, or left out"
-        fail(errors.TinyattnError, op, must, f"{type(optimizer).__name__} was got")
+        fail(errors.TinyattnError, op, must, f"got {type(optimizer).__name__}")

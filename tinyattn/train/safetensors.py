@@ -88,7 +88,7 @@ def read(path: str | Path, checked: bool = False) -> tuple[dict[str, np.ndarray]
     start, header = _header(path, content)
     metadata = header.pop(METADATA, {})
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
-        _refuse(path, "hold strings as metadata", f"{_short(metadata)} was got")
+        _refuse(path, "hold strings as metadata", f"got {_short(metadata)}")
     spans = {name: _span(path, name, entry) for name, entry in header.items()}
     end = start
     for name, (_, _, begin, size) in sorted(spans.items(), key=lambda item: (item[1][2], item[1][3])):
@@ -133,7 +133,7 @@ def _header(path: Path, content: bytearray) -> tuple[int, dict]:
     except (ValueError, RecursionError):  # a UnicodeDecodeError is a ValueError too
         _refuse(path, "have a header of JSON", "its header is damaged")
     if not isinstance(header, dict):
-        _refuse(path, "have an object as header", f"{_short(header)} was got")
+        _refuse(path, "have an object as header", f"got {_short(header)}")
     return 8 + length, header
 
 
@@ -157,13 +157,13 @@ def _span(path: Path, name: str, entry: Any) -> tuple[str, tuple[int, ...], int,
         and natural(entry["data_offsets"]) and len(entry["data_offsets"]) == 2
     )  # fmt: skip
     if not well_formed:
-        _refuse(path, f"give {name!r} a dtype, a shape and data_offsets", f"{_short(entry)} was got")
+        _refuse(path, f"give {name!r} a dtype, a shape and data_offsets", f"got {_short(entry)}")
     dtype, shape, (begin, end) = entry["dtype"], tuple(entry["shape"]), entry["data_offsets"]
     if dtype != BFLOAT16 and dtype not in DTYPES:
-        _refuse(path, f"hold {name!r} as one of {', '.join([*DTYPES, BFLOAT16])}", f"{dtype!r} was got")
+        _refuse(path, f"hold {name!r} as one of {', '.join([*DTYPES, BFLOAT16])}", f"got {dtype!r}")
     size = math.prod(shape) * (2 if dtype == BFLOAT16 else DTYPES[dtype].itemsize)
     if end - begin != size:
-        _refuse(path, f"give {name!r} {size} bytes for its shape {shape}", f"{end - begin} were got")
+        _refuse(path, f"give {name!r} {size} bytes for its shape {shape}", f"got {end - begin}")
     return dtype, shape, begin, size
 
 

@@ -37,7 +37,7 @@ def rate_at(optimizer: str, schedule: Schedule, step: Any) -> Tensor:
         return as_tensor(np.float64(rate))
     if not isinstance(rate, (Tensor, np.ndarray)) or rate.shape != () or rate.dtype.kind not in "fiu":
         must = "a schedule must return a number or a Tensor of shape ()"
-        fail(errors.DTypeError, optimizer, must, f"{rate!r} was got")
+        fail(errors.DTypeError, optimizer, must, f"got {rate!r}")
     rate = as_tensor(rate)
     return elementwise.cast(rate if seen is step else substitute([rate], {seen: step})[0], FLOAT64)
 
@@ -86,7 +86,7 @@ def _warmed_up(lr: float, warmup_steps: int, total_steps: int, floor: float, fal
     """Warm-up, then a fall: ``fallen`` maps the progress since the warm-up to its depth, both 0 to 1."""
     if not 0 <= warmup_steps < total_steps:
         must = "warmup_steps must lie in 0..total_steps − 1"
-        fail(errors.TinyattnError, "schedule", must, f"{warmup_steps} of {total_steps} steps was got")
+        fail(errors.TinyattnError, "schedule", must, f"got {warmup_steps} of {total_steps} steps")
 
     def formula(f, step):
         progress = f.minimum(f.maximum(step - warmup_steps, 0.0) / (total_steps - warmup_steps), 1.0)
@@ -99,7 +99,7 @@ def _warmed_up(lr: float, warmup_steps: int, total_steps: int, floor: float, fal
 def noam(d_model: int, warmup_steps: int = 4000, factor: float = 1.0) -> Schedule:
     """factor · d_model^−½ · min(n^−½, n · warmup_steps^−3⁄2), n = step + 1 (Vaswani et al. 2017, eq. 3)."""
     if d_model < 1 or warmup_steps < 1:
-        got = f"{d_model} and {warmup_steps} were got"
+        got = f"got {d_model} and {warmup_steps}"
         fail(errors.TinyattnError, "schedule", "d_model and warmup_steps must be positive", got)
     scale = factor * d_model**-0.5
 

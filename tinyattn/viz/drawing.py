@@ -79,7 +79,7 @@ def _picture(y, wrt, direction, expand, values, names) -> Picture:
             errors.ShapeError,
             "draw",
             f"direction must be one of {', '.join(DIRECTIONS)}",
-            f"{direction!r} was got",
+            f"got {direction!r}",
         )
     outputs, updates = _roots(y)
     opened = _checked_expand(expand)
@@ -128,14 +128,14 @@ def _roots(y: Any) -> tuple[list[Tensor], dict[Tensor, Tensor]]:
             errors.DTypeError,
             "draw",
             "what is drawn must be a Tensor, a list of Tensors or a function compiled by ta.function",
-            f"{type(y).__name__} was got",
+            f"got {type(y).__name__}",
         )
     return list(dict.fromkeys(outputs)), {}
 
 
 def _checked_depth(depth: int | None) -> int | None:
     if depth is not None and (as_integer(depth) is None or depth < 0):
-        fail(errors.ShapeError, "draw", "depth must be None or a whole number from 0", f"{depth!r} was got")
+        fail(errors.ShapeError, "draw", "depth must be None or a whole number from 0", f"got {depth!r}")
     return depth
 
 
@@ -148,7 +148,7 @@ def _checked_expand(expand: str | Iterable[str]) -> frozenset[str]:
                 errors.ShapeError,
                 "draw",
                 "expand takes names of hand-derived operations",
-                f"{name!r} was got",
+                f"got {name!r}",
                 f"They are: {known}.",
             )
     return names
@@ -165,7 +165,7 @@ def _leaves(order: Sequence[Tensor], wrt, names: Mapping[Tensor, str]) -> list[T
     leaves = [wrt] if isinstance(wrt, Tensor) else list(wrt)
     for leaf in leaves:
         if not isinstance(leaf, Tensor) or leaf.dtype is None or not is_float(leaf.dtype):
-            fail(errors.DTypeError, "draw", "wrt must hold floating-point Tensors", f"{leaf!r} was got")
+            fail(errors.DTypeError, "draw", "wrt must hold floating-point Tensors", f"got {leaf!r}")
     return list(dict.fromkeys(leaves))
 
 

@@ -45,7 +45,7 @@ def heatmap(
             errors.ShapeError,
             "heatmap",
             "weights must be numbers of shape (queries, keys)",
-            f"shape {shape} was got",
+            f"got shape {shape}",
             "Pick one example and head, for instance weights[0, 0]." if array.ndim > 2 else "",
         )
     for name, given, size in (("rows", rows, array.shape[0]), ("columns", columns, array.shape[1])):
@@ -54,7 +54,7 @@ def heatmap(
                 errors.ShapeError,
                 "heatmap",
                 f"{name} must hold {size} labels for weights {array.shape}",
-                f"{len(given)} were got",
+                f"got {len(given)}",
             )
     n, m = array.shape
     view = Heatmap(

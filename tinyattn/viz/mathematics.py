@@ -51,7 +51,7 @@ def mathematics(expression: Tensor | Sequence[Tensor]) -> str:
     roots: list = list(expression) if isinstance(expression, (list, tuple)) else [expression]
     for root in roots:
         if not isinstance(root, Tensor) or root.dtype is None:
-            fail(errors.DTypeError, "show", "an expression must be a Tensor", f"{root!r} was got")
+            fail(errors.DTypeError, "show", "an expression must be a Tensor", f"got {root!r}")
     called = names(roots)
     simple = _simplified(roots)
     writer = _Writer(simple, names(simple))

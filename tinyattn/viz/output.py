@@ -18,7 +18,7 @@ def kind_of(path: str | os.PathLike, allowed: Sequence[str]) -> str:
             errors.DataError,
             "save",
             f"the file's name must end in .{', .'.join(allowed)}",
-            f"{str(path)!r} was got",
+            f"got {str(path)!r}",
         )
     return kind
 
