@@ -303,7 +303,7 @@ def test_optimizers_refuse_what_cannot_be():
         lambda: schedules.cosine(1, 5, 5),
     )
     refused(
-        r"\[schedule\] d_model and warmup_steps must be positive, but 0 and 5", lambda: schedules.noam(0, 5)
+        r"\[schedule\] d_model and warmup_steps must be positive, but got 0 and 5", lambda: schedules.noam(0, 5)
     )
     optimizer = optim.SGD([w])
     refused(
