@@ -307,7 +307,7 @@ def test_optimizers_refuse_what_cannot_be():
     )
     optimizer = optim.SGD([w])
     refused(
-        r"\[SGD\] there must be a gradient for each of 1 parameters, but 2", lambda: optimizer.update([w, w])
+        r"\[SGD\] there must be a gradient for each of 1 parameters, but got 2", lambda: optimizer.update([w, w])
     )
     refused(
         r"\[SGD\] the gradient of w must be f64\[2\], but got f64\[1\]\.",
