@@ -7,7 +7,7 @@ import pytest
 
 import tinyattn as ta
 from tinyattn import errors
-from tinyattn.graph.tensor import placeholder
+from tinyattn.graph.leaf import placeholder
 from tinyattn.graph.types import Type
 from tinyattn.runtime.arena import Results, arenas
 

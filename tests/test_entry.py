@@ -14,7 +14,7 @@ ENTRIES = [
     "import tinyattn as ta; ta.optim.Adam(ta.nn.Linear(2, 2).parameters())",
     "import tinyattn as ta; ta.viz.heatmap([[0.1, 0.9]])",
     "import tinyattn as ta; ta.models.list(); ta.tasks.list()",
-    "from tinyattn.graph.tensor import tensor; import tinyattn.ops; print((tensor([1.0]) + 1).numpy())",
+    "from tinyattn.graph.leaf import tensor; import tinyattn.ops; print((tensor([1.0]) + 1).numpy())",
     "from tinyattn.models import Bahdanau",
 ]
 

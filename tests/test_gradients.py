@@ -110,7 +110,7 @@ def test_grad_says_what_it_needs():
     with pytest.raises(errors.DTypeError) as error:
         ta.grad((x > 0).sum(), x)
     assert first_line(error).startswith(
-        "[grad] derivatives are taken of and with respect to floating-point tensors, but <Tensor i64[] = sum>"
+        "[grad] derivatives are taken of and with respect to floating-point tensors, but got <Tensor i64[] = sum>"
     )
     with pytest.raises(
         errors.ShapeError,

@@ -14,8 +14,8 @@ from op_table import ROWS
 
 import tinyattn as ta
 from tinyattn import ops
+from tinyattn.graph.leaf import placeholder
 from tinyattn.graph.op import OPS, ZERO, NotDifferentiable
-from tinyattn.graph.tensor import placeholder
 from tinyattn.graph.types import Type
 from tinyattn.rewrite.rule import Log
 from tinyattn.runtime import reference

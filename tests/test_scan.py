@@ -193,7 +193,7 @@ def test_scan_says_what_does_not_fit():
     with pytest.raises(errors.ShapeError) as error:
         ta.scan(lambda c, a: (c, a), x[0], (x, x[:2]))
     assert first_line(error).startswith(
-        "[scan] all xs must have the same first axis (or length= be given), but shapes [(3, 2), (2, 2)]"
+        "[scan] all xs must have the same first axis (or length= be given), but got shapes [(3, 2), (2, 2)]"
     )
     with pytest.raises(errors.ShapeError, match=r"\[scan\] all xs must have the same first axis"):
         ta.scan(lambda c, a: (c, a), x[0])

@@ -9,7 +9,7 @@ import pytest
 from op_table import ROWS
 
 import tinyattn as ta
-from tinyattn.graph.tensor import placeholder
+from tinyattn.graph.leaf import placeholder
 from tinyattn.graph.types import Type
 
 

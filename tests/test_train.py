@@ -202,8 +202,8 @@ def test_a_checkpoint_of_another_model_changes_nothing(tmp_path, uninterrupted):
 @pytest.mark.parametrize(
     "changes, expected",
     [
-        ({"steps": 0}, "steps must be at least 1, but 0"),
-        ({"learning_rate": -1.0}, "learning_rate must be positive, but -1.0"),
+        ({"steps": 0}, "steps must be at least 1, but got 0"),
+        ({"learning_rate": -1.0}, "learning_rate must be positive, but got -1.0"),
         ({"learning_rate": float("nan")}, "learning_rate must be positive"),
         ({"optimizer": "adm"}, "optimizer must be one of adam"),
         ({"schedule": "step"}, "schedule must be one of constant"),

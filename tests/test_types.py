@@ -15,9 +15,9 @@ from op_table import ROWS
 import tinyattn as ta
 from tinyattn import nn, ops
 from tinyattn.errors import DTypeError
+from tinyattn.graph.leaf import placeholder
 from tinyattn.graph.op import OPS
 from tinyattn.graph.scan import flatten
-from tinyattn.graph.tensor import placeholder
 from tinyattn.graph.types import Type
 from tinyattn.runtime import reference
 from tinyattn.runtime.kinds import KernelTypeError

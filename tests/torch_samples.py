@@ -138,7 +138,7 @@ def compare(name: str, call, sample, operation, kind: str, gradients: bool) -> O
         return Outcome(name, kind, text, "absent", "a type that there isn't here")
     try:
         found = _flat(call(*arguments, **keywords))
-        values = ta.Program([ta.graph.tensor.as_tensor(y) for y in found]).run()
+        values = ta.Program([ta.graph.leaf.as_tensor(y) for y in found]).run()
     except torch_calls.Absent as missing:
         return Outcome(name, kind, text, "absent", str(missing))
     except Exception as error:

@@ -8,10 +8,11 @@ from tinyattn import ops
 from tinyattn.errors import CheckpointError, DataError, DTypeError, GradcheckError, ShapeError, TinyattnError
 from tinyattn.graph.checkpoint import checkpoint
 from tinyattn.graph.grad import backward, grad, hvp, jvp, vjp
+from tinyattn.graph.leaf import parameter, tensor
 from tinyattn.graph.prints import print_value as print
 from tinyattn.graph.scan import scan
 from tinyattn.graph.scope import scope
-from tinyattn.graph.tensor import Tensor, parameter, tensor
+from tinyattn.graph.tensor import Tensor
 from tinyattn.graph.trace import assign, manual_seed, random_state, set_random_state
 from tinyattn.graph.transforms import hessian, jacobian, value_and_grad
 from tinyattn.ops.custom import custom_vjp

@@ -12,10 +12,13 @@ import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from tinyattn import errors
 from tinyattn.graph import scope, trace
+from tinyattn.graph.leaf import constant, tensor
 from tinyattn.graph.op import ZERO, NotDifferentiable
-from tinyattn.graph.tensor import Tensor, constant, distinct, evaluator, make
+from tinyattn.graph.tensor import Tensor, distinct, evaluator, make
 from tinyattn.graph.traverse import depends_on, topological
 from tinyattn.graph.types import fail, is_float
 
@@ -255,10 +258,6 @@ def jvp(fn: Callable, inputs: Sequence[Tensor], tangents: Sequence[Tensor]):
 
 def _dummy(value: Tensor, index: int) -> Tensor:
     """A zero that is a node of its own: something to differentiate by."""
-    import numpy as np
-
-    from tinyattn.graph.tensor import tensor
-
     return tensor(np.zeros(value.shape, value.dtype), name=f"cotangent{index}")
 
 

@@ -8,7 +8,8 @@ import warnings
 from collections.abc import Sequence
 
 from tinyattn.graph import scope
-from tinyattn.graph.tensor import Tensor, as_tensor, make, widest
+from tinyattn.graph.leaf import as_tensor, widest
+from tinyattn.graph.tensor import Tensor, make
 from tinyattn.graph.types import BOOL, FLOAT32, FLOAT64, INT64, Type, is_float, promote
 
 

@@ -10,7 +10,8 @@ from collections.abc import Iterable
 import numpy as np
 
 from tinyattn.graph import trace
-from tinyattn.graph.tensor import Tensor, as_tensor
+from tinyattn.graph.leaf import as_tensor
+from tinyattn.graph.tensor import Tensor
 
 
 def print_value(x, label: str = "") -> Tensor:

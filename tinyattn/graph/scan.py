@@ -20,9 +20,10 @@ from tinyattn import errors
 from tinyattn.graph import trace
 from tinyattn.graph.body import Body
 from tinyattn.graph.grad import pull_back, zeros_like
+from tinyattn.graph.leaf import as_tensor, constant, placeholder
 from tinyattn.graph.op import Op, register
 from tinyattn.graph.prints import record
-from tinyattn.graph.tensor import Tensor, as_tensor, constant, make, output, placeholder
+from tinyattn.graph.tensor import Tensor, make, output
 from tinyattn.graph.trace import RANDOM_STATE
 from tinyattn.graph.traverse import depends_on, rebuild, substitute, topological, transform
 from tinyattn.graph.types import Type, as_integer, fail, is_float

@@ -17,43 +17,8 @@ from tinyattn import errors
 from tinyattn.graph import scope
 from tinyattn.graph.hints import missing
 from tinyattn.graph.interop import Values
-from tinyattn.graph.op import OPS, Op, check_operands
-from tinyattn.graph.types import DTYPES, FLOAT32, SHORT, Shape, Type, as_array, as_dtype, fail, is_float
-
-retirements = 0
-"""How many leaves have been replaced by others so far."""
-
-
-class Storage:
-    """Memory that a leaf owns, alone: a C-contiguous array and a count of how often it was overwritten; and
-    ``promises`` of values that are still to be computed from what it holds now.
-    """
-
-    __slots__ = ("array", "version", "promises", "retired", "__weakref__")
-
-    def __init__(self, array: np.ndarray):
-        self.array = array
-        self.version = 0
-        self.promises: list[Any] = []
-        self.retired = False
-
-    def retire(self) -> None:
-        """Note that a leaf of another element type has taken the place of this one in its module."""
-        global retirements
-        self.retired = True
-        retirements += 1
-
-    def keep_promises(self) -> None:
-        """Compute what was promised, before the memory changes."""
-        while self.promises:
-            self.promises[-1].keep()
-            self.promises.pop()  # (not before it is kept: the user may press Ctrl-C)
-
-    def assign(self, value: np.ndarray) -> None:
-        if self.promises:
-            self.keep_promises()
-        self.array[...] = value
-        self.version += 1
+from tinyattn.graph.op import OPS, Op, check_operands, register
+from tinyattn.graph.types import Shape, Type, as_array, fail
 
 
 class Tensor(Values):
@@ -310,7 +275,8 @@ _NONE: dict[str, Any] = {}
 """The attributes of most nodes."""
 
 
-def _fresh(op: Op, inputs, attrs, kind: Type | None, name=None, storage=None) -> Tensor:
+def fresh(op: Op, inputs, attrs, kind: Type | None, name=None, storage=None) -> Tensor:
+    """A node that isn't in the table: nobody else gets it."""
     node = object.__new__(Tensor)
     node.op, node.inputs, node.attrs = op, inputs, attrs or _NONE
     node.shape, node.dtype = kind if kind is not None else (None, None)  # type: ignore[assignment]
@@ -332,7 +298,7 @@ def make(name: str, *inputs: Tensor, **attrs) -> Tensor:
     if node is None:
         check_operands(op, inputs)
         kind = op.infer(*inputs, **attrs)
-        node = _fresh(op, inputs, attrs, kind if isinstance(kind, Type) else None)
+        node = fresh(op, inputs, attrs, kind if isinstance(kind, Type) else None)
         entry = _Entry(node, _forget)
         entry.key = key
         _nodes[key] = entry
@@ -345,14 +311,14 @@ def distinct(node: Tensor) -> Tensor:
     """The same expression as a node of its own, whose remembered value is its own, too."""
     with scope.on_behalf_of(node, node.origin):
         if not node.inputs:
-            return _fresh(OPS["reshape"], (node,), {"shape": node.shape}, node.type)
-        return _fresh(node.op, node.inputs, node.attrs, node.type, node.name)
+            return fresh(OPS["reshape"], (node,), {"shape": node.shape}, node.type)
+        return fresh(node.op, node.inputs, node.attrs, node.type, node.name)
 
 
 def stand_in(node: Tensor) -> Tensor:
     """A node with the operation, attributes and type of this one, and nothing below it."""
     kind = Type(node.shape, node.dtype) if node.dtype is not None else None
-    return _fresh(node.op, (), node.attrs, kind, node.name)
+    return fresh(node.op, (), node.attrs, kind, node.name)
 
 
 def output(node: Tensor, key) -> Tensor:
@@ -372,134 +338,4 @@ def output_type(node: Tensor, key) -> Type:
     return node.op.infer(*node.inputs, **node.attrs)[key]
 
 
-def _array(data, dtype, op: str, weak=FLOAT32) -> np.ndarray:
-    """``data`` in memory of its own: whoever writes to the one doesn't change the other."""
-    if isinstance(data, Tensor):
-        data = evaluator(data)
-    was_array = isinstance(data, (np.ndarray, np.generic))
-    try:
-        array = np.array(data, order="C")
-    except ValueError:
-        array = np.asarray(None)
-    array = as_array(array)
-    if array.dtype.kind not in "fiub" or (dtype is None and array.dtype not in DTYPES):
-        fail(
-            errors.DTypeError,
-            op,
-            "the data must be numbers of type float32, float64, int32, int64 or bool",
-            f"got an array of {array.dtype}" if array.dtype != object else f"got {type(data).__name__}",
-            "Nested lists must be rectangular; other arrays can be converted with astype.",
-        )
-    if dtype is not None:
-        array = array.astype(as_dtype(dtype, op), copy=False)
-    elif not was_array and array.dtype.kind == "f":
-        array = array.astype(weak)  # Python numbers have no width of their own; training is in float32
-    return array
-
-
-def tensor(data, dtype=None, name: str | None = None) -> Tensor:
-    """A leaf with a value.
-
-    ``data``: NumPy array, nested lists or a number; copied, so that neither changes with the other. Element
-    type: that of the array; float32 for lists of Python floats; or ``dtype``. Raises DTypeError for what
-    isn't numbers.
-    """
-    array = _array(data, dtype, "tensor")
-    return _fresh(OPS["tensor"], (), {}, Type(array.shape, array.dtype), name, Storage(array))
-
-
-def parameter(data, dtype=None, name: str | None = None) -> Tensor:
-    """A trainable leaf: like :func:`tensor`, but optimizers overwrite it."""
-    array = _array(data, dtype, "parameter")
-    if not is_float(array.dtype):
-        fail(
-            errors.DTypeError,
-            "parameter",
-            "a parameter must be floating-point",
-            f"got {SHORT[array.dtype]}",
-        )
-    return _fresh(OPS["parameter"], (), {}, Type(array.shape, array.dtype), name, Storage(array))
-
-
-def placeholder(kind: Type, name: str | None = None) -> Tensor:
-    """A leaf whose value is given at each call of a compiled function."""
-    return _fresh(OPS["input"], (), {}, kind, name)
-
-
-def constant(value, dtype) -> Tensor:
-    """A number, or small array of numbers, known when the graph is built; equal ones are the same node."""
-    try:
-        array = np.asarray(value, dtype)
-    except OverflowError:
-        fail(
-            errors.DTypeError,
-            "tensor",
-            f"an integer must fit into {SHORT[np.dtype(dtype)]}",
-            f"got {value}",
-        )
-    return make("constant", data=array.tobytes(), shape=array.shape, dtype=array.dtype)
-
-
-def as_tensor(value, like: "Tensor | Type | None" = None) -> Tensor:
-    """``value`` as a Tensor; a number, of Python or NumPy, takes the element type of ``like``."""
-    if isinstance(value, Tensor):
-        return value
-    if isinstance(value, (bool, np.bool_)):
-        return constant(value, np.bool_)
-    if like is not None and isinstance(value, (np.integer, np.floating)):
-        value = value.item()
-    if isinstance(value, (int, float)) and not isinstance(value, np.generic):
-        if like is not None and (is_float(like.dtype) or (isinstance(value, int) and like.dtype.kind == "i")):
-            return constant(value, like.dtype)
-        return constant(value, np.int64 if isinstance(value, int) else np.float32)
-    array = _array(
-        value, None, "tensor", like.dtype if like is not None and is_float(like.dtype) else FLOAT32
-    )
-    return constant(array, array.dtype) if array.size <= 64 else tensor(array)
-
-
-def widest(values) -> Type | None:
-    """The scalar type of the widest Tensor or array among ``values``: what numbers beside them are taken as."""
-    found = None
-    for value in values:
-        if isinstance(value, (Tensor, np.ndarray)):
-            dtype = (
-                value.dtype if value.dtype in DTYPES else as_tensor(value).dtype
-            )  # (which says what is wrong)
-            if found is None or DTYPES.index(dtype) > DTYPES.index(found):
-                found = dtype
-    return None if found is None else Type((), found)
-
-
-def _leaf_type(*, data, shape, dtype) -> Type:
-    return Type(shape, dtype)
-
-
-def constant_value(node: Tensor) -> np.ndarray:
-    """The value of a constant node."""
-    return np.frombuffer(node.attrs["data"], node.dtype).reshape(node.shape)
-
-
-def _register_leaves() -> None:
-    from tinyattn.graph.op import ZERO, register
-
-    def no_value(*inputs, **attrs):
-        raise errors.TinyattnError("a traced input has no value")
-
-    register(Op("tensor", no_value, ZERO, formula="x"))
-    register(Op("parameter", no_value, ZERO, formula="w"))
-    register(Op("input", no_value, ZERO, formula="x"))
-    register(Op("argument", lambda *, index, shape, dtype: Type(shape, dtype), ZERO, formula="x"))
-    register(
-        Op(
-            "constant",
-            _leaf_type,
-            ZERO,
-            reference=lambda *, data, shape, dtype: np.frombuffer(data, dtype).reshape(shape),
-            formula="c",
-        )
-    )
-    register(Op("output", output_type, lambda g, node: (g,), formula="{0}"))
-
-
-_register_leaves()
+register(Op("output", output_type, lambda g, node: (g,), formula="{0}"))

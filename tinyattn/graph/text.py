@@ -9,8 +9,9 @@ import hashlib
 from collections.abc import Sequence
 
 from tinyattn.graph.body import Body
+from tinyattn.graph.leaf import constant_value
 from tinyattn.graph.names import names as names_of
-from tinyattn.graph.tensor import Tensor, constant_value
+from tinyattn.graph.tensor import Tensor
 from tinyattn.graph.traverse import topological
 
 

@@ -13,7 +13,8 @@ import numpy as np
 
 from tinyattn import errors
 from tinyattn.graph import scope
-from tinyattn.graph.tensor import Storage, Tensor, constant, make, tensor
+from tinyattn.graph.leaf import Storage, constant, tensor
+from tinyattn.graph.tensor import Tensor, make
 from tinyattn.graph.types import fail
 
 RANDOM_STATE = "random state"

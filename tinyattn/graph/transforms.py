@@ -12,8 +12,9 @@ import numpy as np
 
 from tinyattn import errors
 from tinyattn.graph.grad import check_float, grad, pull_back, zeros_like
+from tinyattn.graph.leaf import as_tensor, constant
 from tinyattn.graph.scan import flatten, scan, unflatten
-from tinyattn.graph.tensor import Tensor, as_tensor, constant, make
+from tinyattn.graph.tensor import Tensor, make
 from tinyattn.graph.types import fail
 
 

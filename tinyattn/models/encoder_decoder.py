@@ -22,8 +22,8 @@ import numpy as np
 import tinyattn as ta
 from tinyattn import nn
 from tinyattn.errors import ShapeError, TinyattnError
+from tinyattn.graph.leaf import as_tensor
 from tinyattn.graph.scope import scope
-from tinyattn.graph.tensor import as_tensor
 from tinyattn.graph.types import fail
 from tinyattn.models.checks import checked_count, checked_ids
 from tinyattn.models.decoding import Translation, beam_search

@@ -23,7 +23,7 @@ import numpy as np
 import tinyattn as ta
 from tinyattn import nn
 from tinyattn.errors import ShapeError, TinyattnError
-from tinyattn.graph.tensor import as_tensor
+from tinyattn.graph.leaf import as_tensor
 from tinyattn.graph.types import as_integer, fail
 from tinyattn.models.checks import checked_count, checked_ids
 from tinyattn.models.generation import Generation, choose

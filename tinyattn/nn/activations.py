@@ -7,7 +7,8 @@ used again, the plan of the program does it.
 from typing import Any
 
 from tinyattn import errors
-from tinyattn.graph.tensor import Tensor, as_tensor
+from tinyattn.graph.leaf import as_tensor
+from tinyattn.graph.tensor import Tensor
 from tinyattn.graph.types import fail, normalize_axis
 from tinyattn.nn.module import Module
 from tinyattn.ops.elementwise import leaky_relu, relu, sigmoid, softplus, tanh, where

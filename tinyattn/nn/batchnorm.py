@@ -11,7 +11,8 @@ import numpy as np
 
 from tinyattn import errors
 from tinyattn.graph import trace
-from tinyattn.graph.tensor import Tensor, as_tensor, parameter, tensor
+from tinyattn.graph.leaf import as_tensor, parameter, tensor
+from tinyattn.graph.tensor import Tensor
 from tinyattn.graph.types import as_dtype, fail
 from tinyattn.nn.layers import check_sizes
 from tinyattn.nn.module import Module

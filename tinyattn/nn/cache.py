@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinyattn import errors
-from tinyattn.graph.tensor import Tensor, as_tensor
+from tinyattn.graph.leaf import as_tensor
+from tinyattn.graph.tensor import Tensor
 from tinyattn.graph.types import BOOL, fail
 from tinyattn.ops.attention import attention
 from tinyattn.ops.elementwise import logical_and, where

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from tinyattn import errors
-from tinyattn.graph.tensor import Tensor, as_tensor, parameter
+from tinyattn.graph.leaf import as_tensor, parameter
+from tinyattn.graph.tensor import Tensor
 from tinyattn.graph.types import fail
 from tinyattn.nn import init
 from tinyattn.nn.layers import check_sizes

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from tinyattn import errors
-from tinyattn.graph.tensor import Tensor, as_tensor, parameter
+from tinyattn.graph.leaf import as_tensor, parameter
+from tinyattn.graph.tensor import Tensor
 from tinyattn.graph.types import as_integer, fail
 from tinyattn.nn import init
 from tinyattn.nn.module import Module

@@ -6,7 +6,8 @@ As in torch, and other than in ``ta.cross_entropy``, classes are on the second a
 
 from typing import Any
 
-from tinyattn.graph.tensor import Tensor, as_tensor, tensor
+from tinyattn.graph.leaf import as_tensor, tensor
+from tinyattn.graph.tensor import Tensor
 from tinyattn.nn.module import Module
 from tinyattn.ops.losses import (
     bce_with_logits,

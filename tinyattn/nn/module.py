@@ -26,7 +26,8 @@ import numpy as np
 from tinyattn import errors
 from tinyattn.graph import scope, trace
 from tinyattn.graph.hints import missing
-from tinyattn.graph.tensor import Tensor, parameter, tensor
+from tinyattn.graph.leaf import parameter, tensor
+from tinyattn.graph.tensor import Tensor
 from tinyattn.graph.types import as_dtype, fail, is_float
 from tinyattn.nn import state
 

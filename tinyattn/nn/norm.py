@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from tinyattn import errors
-from tinyattn.graph.tensor import Tensor, as_tensor, parameter
+from tinyattn.graph.leaf import as_tensor, parameter
+from tinyattn.graph.tensor import Tensor
 from tinyattn.graph.types import fail
 from tinyattn.nn.layers import check_sizes
 from tinyattn.nn.module import Module

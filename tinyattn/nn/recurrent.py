@@ -18,9 +18,10 @@ from typing import Any
 import numpy as np
 
 from tinyattn import errors
+from tinyattn.graph.leaf import as_tensor, parameter
 from tinyattn.graph.scan import scan
 from tinyattn.graph.scope import scope
-from tinyattn.graph.tensor import Tensor, as_tensor, parameter
+from tinyattn.graph.tensor import Tensor
 from tinyattn.graph.types import SHORT, fail
 from tinyattn.nn import init
 from tinyattn.nn.layers import check_probability, check_sizes

@@ -9,7 +9,8 @@ import numpy as np
 
 from tinyattn import errors
 from tinyattn.graph import trace
-from tinyattn.graph.tensor import Tensor, tensor
+from tinyattn.graph.leaf import tensor
+from tinyattn.graph.tensor import Tensor
 from tinyattn.graph.types import fail
 from tinyattn.nn import init
 from tinyattn.nn.convolution import ConvTranspose2d

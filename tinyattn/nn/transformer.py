@@ -18,7 +18,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinyattn import errors
-from tinyattn.graph.tensor import Tensor, as_tensor
+from tinyattn.graph.leaf import as_tensor
+from tinyattn.graph.tensor import Tensor
 from tinyattn.graph.types import fail
 from tinyattn.nn import init
 from tinyattn.nn.attention import MultiheadAttention, causal_mask, silenced

@@ -8,8 +8,9 @@ reads anything by it or updates any leaf, and the run raises the same error that
 import numpy as np
 
 from tinyattn import errors
+from tinyattn.graph.leaf import constant, constant_value
 from tinyattn.graph.op import ZERO, Op, register
-from tinyattn.graph.tensor import Tensor, constant, constant_value, make
+from tinyattn.graph.tensor import Tensor, make
 from tinyattn.graph.types import INT64, fail
 from tinyattn.kernels import tiling
 from tinyattn.runtime.faults import FAULT

@@ -20,8 +20,9 @@ sequences end early.
 """
 
 from tinyattn import errors
+from tinyattn.graph.leaf import as_tensor
 from tinyattn.graph.operands import real_operands
-from tinyattn.graph.tensor import Tensor, as_tensor
+from tinyattn.graph.tensor import Tensor
 from tinyattn.graph.types import BOOL, Type, fail
 from tinyattn.kernels import tiling
 from tinyattn.ops.elementwise import relu, sigmoid, tanh, where

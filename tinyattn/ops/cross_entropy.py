@@ -11,7 +11,8 @@ as in 6.1 of the project's equations.)
 
 from tinyattn import errors
 from tinyattn.graph.grad import zeros_like
-from tinyattn.graph.tensor import Tensor, as_tensor, output
+from tinyattn.graph.leaf import as_tensor
+from tinyattn.graph.tensor import Tensor, output
 from tinyattn.graph.types import INT64, Type, fail, is_float
 from tinyattn.kernels import tiling
 from tinyattn.ops import reduce

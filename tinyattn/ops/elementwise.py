@@ -14,9 +14,10 @@ from collections.abc import Callable
 import numpy as np
 
 from tinyattn import errors
+from tinyattn.graph.leaf import as_tensor, constant_value
 from tinyattn.graph.op import ZERO, Op, register
 from tinyattn.graph.operands import common_operands, number_operands, real_operands
-from tinyattn.graph.tensor import Tensor, as_tensor, constant_value, make
+from tinyattn.graph.tensor import Tensor, make
 from tinyattn.graph.types import BOOL, FLOAT32, FLOAT64, INT64, Type, as_dtype, broadcast, fail, is_float
 
 _BROUGHT = {"float": real_operands, "number": number_operands, "bool": common_operands}

@@ -9,8 +9,9 @@ import math
 
 import numpy as np
 
+from tinyattn.graph.leaf import as_tensor
 from tinyattn.graph.operands import real_operands
-from tinyattn.graph.tensor import Tensor, as_tensor, make
+from tinyattn.graph.tensor import Tensor, make
 from tinyattn.graph.types import FLOAT32, is_float
 from tinyattn.ops.elementwise import (
     _row,

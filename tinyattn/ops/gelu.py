@@ -10,7 +10,8 @@ of an elementwise chain, and so is its derivative: keeping s would cost more tha
 import math
 
 from tinyattn import errors
-from tinyattn.graph.tensor import Tensor, as_tensor
+from tinyattn.graph.leaf import as_tensor
+from tinyattn.graph.tensor import Tensor
 from tinyattn.graph.types import FLOAT32, Type, broadcast, fail, is_float
 from tinyattn.kernels.coefficients import GELU_CUBE, GELU_SCALE
 from tinyattn.ops.elementwise import cast, erf, exp, sigmoid

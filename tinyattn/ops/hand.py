@@ -12,8 +12,9 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from tinyattn.graph.grad import pull_back
+from tinyattn.graph.leaf import placeholder
 from tinyattn.graph.op import Op, register
-from tinyattn.graph.tensor import Tensor, make, outputs, placeholder
+from tinyattn.graph.tensor import Tensor, make, outputs
 from tinyattn.graph.traverse import substitute
 from tinyattn.graph.types import Type, is_float
 

@@ -11,8 +11,9 @@ import math
 import numpy as np
 
 from tinyattn import errors
+from tinyattn.graph.leaf import as_tensor
 from tinyattn.graph.op import Op, register
-from tinyattn.graph.tensor import Tensor, as_tensor, make
+from tinyattn.graph.tensor import Tensor, make
 from tinyattn.graph.types import (
     BOOL,
     FLOAT32,

@@ -5,7 +5,8 @@ import math
 import numpy as np
 
 from tinyattn import errors
-from tinyattn.graph.tensor import Tensor, as_tensor, constant
+from tinyattn.graph.leaf import as_tensor, constant
+from tinyattn.graph.tensor import Tensor
 from tinyattn.graph.types import as_dtype, as_shape, fail
 from tinyattn.ops.shape import full
 

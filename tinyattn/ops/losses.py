@@ -17,8 +17,9 @@ Huber 1964; Girshick 2015 for the smooth L1 loss.)
 import math
 
 from tinyattn import errors
+from tinyattn.graph.leaf import as_tensor
 from tinyattn.graph.operands import real_operands
-from tinyattn.graph.tensor import Tensor, as_tensor
+from tinyattn.graph.tensor import Tensor
 from tinyattn.graph.types import broadcast, fail, is_float
 from tinyattn.ops import reduce
 from tinyattn.ops.bounds import within

@@ -3,7 +3,8 @@
 """
 
 from tinyattn import errors
-from tinyattn.graph.tensor import Tensor, as_tensor
+from tinyattn.graph.leaf import as_tensor
+from tinyattn.graph.tensor import Tensor
 from tinyattn.graph.types import Type, fail
 from tinyattn.kernels import tiling
 from tinyattn.ops.elementwise import greater_equal, where

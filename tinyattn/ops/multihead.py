@@ -9,8 +9,9 @@ side by side,
 from typing import Any
 
 from tinyattn import errors
+from tinyattn.graph.leaf import as_tensor
 from tinyattn.graph.operands import real_operands
-from tinyattn.graph.tensor import Tensor, as_tensor
+from tinyattn.graph.tensor import Tensor
 from tinyattn.graph.types import fail
 from tinyattn.ops.attention import attention
 from tinyattn.ops.linalg import matmul

@@ -17,8 +17,9 @@ import numpy as np
 
 from tinyattn import errors
 from tinyattn.graph.grad import ones_like, zeros_like
+from tinyattn.graph.leaf import as_tensor
 from tinyattn.graph.operands import real_operands
-from tinyattn.graph.tensor import Tensor, as_tensor, output
+from tinyattn.graph.tensor import Tensor, output
 from tinyattn.graph.types import FLOAT32, Type, as_shape, fail, is_float
 from tinyattn.kernels import tiling
 from tinyattn.ops import reduce

@@ -17,7 +17,8 @@ equations.)
 import math
 
 from tinyattn import errors
-from tinyattn.graph.tensor import Tensor, as_tensor, output
+from tinyattn.graph.leaf import as_tensor
+from tinyattn.graph.tensor import Tensor, output
 from tinyattn.graph.types import BOOL, Type, fail, is_float
 from tinyattn.ops import reduce
 from tinyattn.ops.elementwise import cast, equal, maximum, not_equal, relu, where

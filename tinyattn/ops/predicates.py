@@ -2,8 +2,9 @@
 
 import math
 
+from tinyattn.graph.leaf import as_tensor
 from tinyattn.graph.operands import common_operands
-from tinyattn.graph.tensor import Tensor, as_tensor
+from tinyattn.graph.tensor import Tensor
 from tinyattn.graph.types import BOOL, is_float
 from tinyattn.ops.elementwise import abs, equal, isfinite, less_equal, logical_and, logical_or, not_equal
 from tinyattn.ops.like import zeros_like

@@ -12,8 +12,9 @@ For 8192 tokens and the 50257 words of GPT-2 that is 64 MB instead of 1.6 GB.
 
 from tinyattn import errors
 from tinyattn.graph.grad import zeros_like
+from tinyattn.graph.leaf import as_tensor
 from tinyattn.graph.operands import real_operands
-from tinyattn.graph.tensor import Tensor, as_tensor, make, output
+from tinyattn.graph.tensor import Tensor, make, output
 from tinyattn.graph.types import Type, fail
 from tinyattn.ops import reduce
 from tinyattn.ops.bounds import within

@@ -13,8 +13,9 @@ import numpy as np
 
 from tinyattn import errors
 from tinyattn.graph import trace
+from tinyattn.graph.leaf import as_tensor
 from tinyattn.graph.op import ZERO, Op, register
-from tinyattn.graph.tensor import Tensor, as_tensor, make
+from tinyattn.graph.tensor import Tensor, make
 from tinyattn.graph.types import FLOAT32, Type, as_dtype, as_shape, fail, is_float
 from tinyattn.kernels import tiling
 from tinyattn.ops.elementwise import cast, cos, log, sqrt

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from tinyattn import errors
-from tinyattn.graph.tensor import Tensor, as_tensor, constant
+from tinyattn.graph.leaf import as_tensor, constant
+from tinyattn.graph.tensor import Tensor
 from tinyattn.graph.types import INT64, as_integer, as_shape, fail, normalize_axes, normalize_axis
 from tinyattn.ops.index import take
 from tinyattn.ops.shape import broadcast_to, concat, reshape, slice_, transpose

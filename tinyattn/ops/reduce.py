@@ -8,9 +8,10 @@ import math
 import numpy as np
 
 from tinyattn import errors
+from tinyattn.graph.leaf import as_tensor
 from tinyattn.graph.op import ZERO, NotDifferentiable, Op, register
 from tinyattn.graph.operands import common_operands, number_operands, real_operands
-from tinyattn.graph.tensor import Tensor, as_tensor, make
+from tinyattn.graph.tensor import Tensor, make
 from tinyattn.graph.types import BOOL, INT64, Type, fail, is_float, normalize_axes, normalize_axis
 from tinyattn.ops.elementwise import cast, equal, exp, isfinite, log, not_equal, stop_gradient, where
 from tinyattn.ops.folding import lower_cumsum, lower_reduce

@@ -22,8 +22,9 @@ import math
 import numpy as np
 
 from tinyattn import errors
+from tinyattn.graph.leaf import as_tensor
 from tinyattn.graph.operands import real_operands
-from tinyattn.graph.tensor import Tensor, as_tensor, make
+from tinyattn.graph.tensor import Tensor, make
 from tinyattn.graph.types import Type, broadcast, fail
 from tinyattn.kernels import tiling
 from tinyattn.ops.elementwise import equal, sqrt, tanh, where

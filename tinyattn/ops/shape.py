@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from tinyattn import errors
+from tinyattn.graph.leaf import as_tensor, constant
 from tinyattn.graph.op import Op, register
 from tinyattn.graph.operands import common_operands
-from tinyattn.graph.tensor import Tensor, as_tensor, make
+from tinyattn.graph.tensor import Tensor, make
 from tinyattn.graph.types import (
     SHORT,
     Type,
@@ -362,8 +363,6 @@ def arange(start: float, stop: float | None = None, step: float = 1, dtype=None)
     """``start, start + step, …`` below ``stop``, as in NumPy (one argument: from 0). Element type: int64, float32 if
     one of the numbers is a float, or ``dtype``.
     """
-    from tinyattn.graph.tensor import constant
-
     given: tuple[Any, Any, Any] = (0 if stop is None else start, start if stop is None else stop, step)
     if step == 0 or any(not math.isfinite(number) for number in given):
         must = "the step must not be 0" if step == 0 else "start, stop and step must be finite"
@@ -377,8 +376,6 @@ def arange(start: float, stop: float | None = None, step: float = 1, dtype=None)
 
 def full(shape: int | Sequence[int], value, dtype=np.float32) -> Tensor:
     """A tensor of one repeated number."""
-    from tinyattn.graph.tensor import constant
-
     if isinstance(dtype, int):
         must = "the shape must be one argument, a tuple"
         fail(errors.ShapeError, "full", must, f"got {shape} and {dtype}", "Write ta.ones((2, 3)).")

@@ -14,7 +14,8 @@ import math
 import numpy as np
 
 from tinyattn import errors
-from tinyattn.graph.tensor import Tensor, as_tensor, output
+from tinyattn.graph.leaf import as_tensor
+from tinyattn.graph.tensor import Tensor, output
 from tinyattn.graph.types import BOOL, FLOAT32, Type, fail, is_float, normalize_axis
 from tinyattn.kernels import tiling
 from tinyattn.ops import reduce

@@ -7,8 +7,9 @@ y = x[order] it is x̄[order] = ȳ, each number taking back the cotangent of its
 import numpy as np
 
 from tinyattn import errors
+from tinyattn.graph.leaf import as_tensor
 from tinyattn.graph.op import ZERO, Op, register
-from tinyattn.graph.tensor import Tensor, as_tensor, make
+from tinyattn.graph.tensor import Tensor, make
 from tinyattn.graph.types import INT64, Type, fail, is_float, normalize_axis
 from tinyattn.ops.elementwise import cast
 from tinyattn.ops.index import take_along_axis

@@ -10,7 +10,8 @@ u and v count as constants, so that ∂σ/∂W = u vᵀ and, with G the cotangen
 """
 
 from tinyattn import errors
-from tinyattn.graph.tensor import Tensor, as_tensor
+from tinyattn.graph.leaf import as_tensor
+from tinyattn.graph.tensor import Tensor
 from tinyattn.graph.types import fail, is_float
 from tinyattn.ops import reduce
 from tinyattn.ops.elementwise import cast, maximum, sqrt, stop_gradient

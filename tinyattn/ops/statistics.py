@@ -7,7 +7,8 @@ subgradients, so that a constant row or an empty embedding stops no training.
 import math
 
 from tinyattn import errors
-from tinyattn.graph.tensor import Tensor, as_tensor
+from tinyattn.graph.leaf import as_tensor
+from tinyattn.graph.tensor import Tensor
 from tinyattn.graph.types import BOOL, FLOAT32, INT64, fail, is_float, normalize_axes, normalize_axis
 from tinyattn.ops.elementwise import abs, cast, equal, not_equal, power, sqrt, square, where
 from tinyattn.ops.rearrange import between

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from tinyattn import errors
-from tinyattn.graph.tensor import Tensor, as_tensor, make
+from tinyattn.graph.leaf import as_tensor
+from tinyattn.graph.tensor import Tensor, make
 from tinyattn.graph.types import BOOL, as_dtype, as_shape, fail, normalize_axis
 from tinyattn.ops.elementwise import cast, equal, greater_equal, less_equal, where
 from tinyattn.ops.rearrange import moveaxis

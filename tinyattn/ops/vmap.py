@@ -9,8 +9,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tinyattn import errors
+from tinyattn.graph.leaf import placeholder
 from tinyattn.graph.scan import flatten, scan, unflatten
-from tinyattn.graph.tensor import Tensor, make, output, placeholder
+from tinyattn.graph.tensor import Tensor, make, output
 from tinyattn.graph.traverse import rebuild, topological
 from tinyattn.graph.types import Type, fail, normalize_axis
 from tinyattn.ops.rearrange import moveaxis

@@ -12,7 +12,8 @@ The window's bounds have no gradient. The weights are not normalised again after
 import math
 
 from tinyattn import errors
-from tinyattn.graph.tensor import Tensor, as_tensor
+from tinyattn.graph.leaf import as_tensor
+from tinyattn.graph.tensor import Tensor
 from tinyattn.graph.types import FLOAT32, Type, fail, is_float
 from tinyattn.ops import reduce
 from tinyattn.ops.elementwise import abs, cast, exp, less_equal, where

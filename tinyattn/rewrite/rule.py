@@ -16,8 +16,9 @@ from dataclasses import dataclass, field
 
 from tinyattn.graph import scope
 from tinyattn.graph.body import Body
+from tinyattn.graph.leaf import constant_value
 from tinyattn.graph.op import OPS, Op
-from tinyattn.graph.tensor import Tensor, constant_value, make, output
+from tinyattn.graph.tensor import Tensor, make, output
 from tinyattn.graph.text import to_text
 from tinyattn.graph.traverse import rebuild, topological, transform
 from tinyattn.graph.verify import VerifyError, verify

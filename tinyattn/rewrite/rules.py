@@ -3,8 +3,9 @@
 import numpy as np
 
 from tinyattn.graph.body import Body
+from tinyattn.graph.leaf import constant, constant_value
 from tinyattn.graph.op import Op
-from tinyattn.graph.tensor import Tensor, constant, constant_value, make
+from tinyattn.graph.tensor import Tensor, make
 from tinyattn.graph.traverse import rebuild, transform
 from tinyattn.rewrite import stable as _stable  # noqa: F401  (registers the stabilising rules)
 from tinyattn.rewrite.rule import RULES, number, rule, spread

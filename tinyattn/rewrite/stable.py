@@ -4,7 +4,8 @@ A derivative is taken of what was written, before rewriting: where that of log(s
 mends the quotient, too.
 """
 
-from tinyattn.graph.tensor import Tensor, constant, make
+from tinyattn.graph.leaf import constant
+from tinyattn.graph.tensor import Tensor, make
 from tinyattn.graph.traverse import rebuild
 from tinyattn.rewrite.rule import number, rule, spread
 

@@ -11,8 +11,9 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from tinyattn.graph.body import Body
+from tinyattn.graph.leaf import constant_value
 from tinyattn.graph.op import NotDifferentiable, Op, register
-from tinyattn.graph.tensor import Tensor, constant_value
+from tinyattn.graph.tensor import Tensor
 from tinyattn.graph.types import FLOAT32, FLOAT64, SHORT
 from tinyattn.kernels import tiling
 from tinyattn.kernels.chains import CONTIGUOUS, NUMBER, Chain, way

@@ -14,7 +14,8 @@ import numpy as np
 from tinyattn import errors
 from tinyattn.graph import scope, trace
 from tinyattn.graph.grad import Promise
-from tinyattn.graph.tensor import Tensor, constant_value, make, placeholder, set_evaluator, stand_in
+from tinyattn.graph.leaf import constant_value, placeholder
+from tinyattn.graph.tensor import Tensor, make, set_evaluator, stand_in
 from tinyattn.graph.trace import refuse_traced
 from tinyattn.graph.traverse import topological
 from tinyattn.graph.types import fail

@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 
 from tinyattn import errors
-from tinyattn.graph import prints, scope, tensor, trace
+from tinyattn.graph import leaf, prints, scope, trace
+from tinyattn.graph.leaf import placeholder
 from tinyattn.graph.scan import flatten
-from tinyattn.graph.tensor import Tensor, placeholder
+from tinyattn.graph.tensor import Tensor
 from tinyattn.graph.traverse import topological
 from tinyattn.graph.types import SHORT, Type, as_array, fail
 from tinyattn.runtime.evaluate import evaluate
@@ -121,17 +122,17 @@ class Compiled:
         below = topological([*self.outputs, *printed, *self.updates.values()])
         leaves = [leaf.storage for leaf in [*below, *self.updates] if leaf.storage is not None]
         self.leaves = [storage for storage in leaves if not storage.retired]
-        self.retirements = tensor.retirements
+        self.retirements = leaf.retirements
         self.program = Program([*self.outputs, *printed], self.inputs, self.updates)
 
     def holds(self) -> bool:
         """Whether what Python saw in the trace (training mode, values of leaves) is still the same, and no leaf
         has got a successor of another type.
         """
-        if self.retirements != tensor.retirements:
+        if self.retirements != leaf.retirements:
             if any(storage.retired for storage in self.leaves):
                 return False
-            self.retirements = tensor.retirements
+            self.retirements = leaf.retirements
         return all(getattr(thing, name) == value for thing, name, value in self.guards)
 
     def __call__(self, arrays: list[np.ndarray], out=None):

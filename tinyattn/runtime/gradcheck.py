@@ -12,7 +12,8 @@ import numpy as np
 
 from tinyattn.errors import GradcheckError
 from tinyattn.graph.grad import pull_back, zeros_like
-from tinyattn.graph.tensor import Tensor, tensor
+from tinyattn.graph.leaf import tensor
+from tinyattn.graph.tensor import Tensor
 from tinyattn.runtime import reference
 
 _STEP = 1e-5

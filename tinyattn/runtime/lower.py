@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from tinyattn.graph.tensor import Tensor, constant_value, output_type
+from tinyattn.graph.leaf import constant_value
+from tinyattn.graph.tensor import Tensor, output_type
 from tinyattn.graph.trace import refuse_traced
 from tinyattn.graph.traverse import consumers, topological
 from tinyattn.graph.types import FLOAT32, FLOAT64, SHORT

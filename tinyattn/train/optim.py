@@ -25,8 +25,9 @@ from tinyattn import errors
 from tinyattn.graph import trace
 from tinyattn.graph.grad import grad
 from tinyattn.graph.hints import missing
+from tinyattn.graph.leaf import as_tensor, tensor
 from tinyattn.graph.scope import scope
-from tinyattn.graph.tensor import Tensor, as_tensor, tensor
+from tinyattn.graph.tensor import Tensor
 from tinyattn.graph.traverse import topological
 from tinyattn.graph.types import FLOAT64, fail
 from tinyattn.nn import state

@@ -14,7 +14,8 @@ import numpy as np
 
 from tinyattn import errors
 from tinyattn.graph import trace
-from tinyattn.graph.tensor import Tensor, as_tensor, placeholder
+from tinyattn.graph.leaf import as_tensor, placeholder
+from tinyattn.graph.tensor import Tensor
 from tinyattn.graph.traverse import substitute
 from tinyattn.graph.types import FLOAT64, fail
 from tinyattn.ops import elementwise

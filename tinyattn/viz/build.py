@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from tinyattn.graph import scope
-from tinyattn.graph.tensor import Tensor, placeholder
+from tinyattn.graph.leaf import placeholder
+from tinyattn.graph.tensor import Tensor
 from tinyattn.graph.text import attrs_text, structural_ids
 from tinyattn.graph.traverse import topological
 from tinyattn.viz import labels

@@ -11,9 +11,10 @@ import numpy as np
 from tinyattn import errors
 from tinyattn.graph import scope
 from tinyattn.graph.grad import pull_back
+from tinyattn.graph.leaf import tensor
 from tinyattn.graph.names import names as names_of
 from tinyattn.graph.op import OPS
-from tinyattn.graph.tensor import Tensor, tensor
+from tinyattn.graph.tensor import Tensor
 from tinyattn.graph.text import structural_ids
 from tinyattn.graph.traverse import depends_on, topological
 from tinyattn.graph.types import as_integer, fail, is_float

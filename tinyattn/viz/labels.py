@@ -8,8 +8,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from tinyattn.graph.leaf import constant_value
 from tinyattn.graph.scope import Line
-from tinyattn.graph.tensor import Tensor, constant_value
+from tinyattn.graph.tensor import Tensor
 from tinyattn.graph.types import SHORT, Type
 
 LARGEST_VALUE = 8

@@ -14,8 +14,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from tinyattn import errors
+from tinyattn.graph.leaf import constant, constant_value
 from tinyattn.graph.names import names
-from tinyattn.graph.tensor import Tensor, constant, constant_value, make
+from tinyattn.graph.tensor import Tensor, make
 from tinyattn.graph.traverse import consumers, topological
 from tinyattn.graph.types import fail
 from tinyattn.rewrite import rules
