@@ -9,6 +9,8 @@ import tinyattn as ta
 from tinyattn import errors
 from tinyattn.models import GPT, GPTConfig
 from tinyattn.models.generation import choose
+from tinyattn.tasks.text import TextBatch
+from tinyattn.train.config import TrainingConfig
 
 SMALL = {"vocab_size": 11, "block_size": 8, "n_layer": 2, "n_head": 2, "n_embd": 6}
 
@@ -30,23 +32,42 @@ def tokens(*shape, seed=0):
 # Beside torch.
 
 
-def losses_of_the_recipe() -> np.ndarray:
+def by_hand(model):
+    """As a user's own loop has it."""
+    return model.configure_optimizer(**fixtures.ADAMW, clip_norm=1.0), model.loss
+
+
+def by_recipe(model):
+    """As `tinyattn train gpt` has it, at the recipe's rate without its schedule."""
+    recipe = GPT.recipe("tinyshakespeare")
+    sizes = {**recipe.sizes, "vocab_size": 65, "block_size": 64}
+    assert model.config == GPTConfig(**sizes)
+    training = TrainingConfig(**recipe.training | {"schedule": "constant", "warmup_steps": 0}).check()
+
+    def loss(tokens, targets):
+        return objective.loss(TextBatch(tokens, targets, None, None))
+
+    (objective,) = model.objectives()
+    return training.make_optimizer(objective.parameters), loss
+
+
+def losses_of_the_recipe(setting) -> np.ndarray:
     ta.manual_seed(0)
-    model = GPT(GPTConfig(**fixtures.RECIPE, activation="gelu"))
-    optimizer = model.configure_optimizer(**fixtures.ADAMW, clip_norm=1.0)
+    optimizer, loss_of = setting(GPT(GPTConfig(**fixtures.RECIPE, activation="gelu")))
 
     @ta.function
     def step(inputs, targets):
-        loss = model.loss(inputs, targets)
+        loss = loss_of(inputs, targets)
         optimizer.minimize(loss)
         return loss
 
     return np.array([step(*batch) for batch in fixtures.text_batches()])
 
 
-def test_fifty_updates_are_those_of_torch():
+@pytest.mark.parametrize("setting", [by_hand, by_recipe])
+def test_fifty_updates_are_those_of_torch(setting):
     """The losses before each update: recorded, and where there is torch, computed now."""
-    found = losses_of_the_recipe()
+    found = losses_of_the_recipe(setting)
     with np.load(make_fixtures.FIXTURES / "gpt.npz") as recorded:
         assert np.abs(found - recorded["losses"]).max() < 1e-4
     assert found[-1] < found[0] - 1

@@ -27,11 +27,31 @@ from tinyattn.graph.leaf import as_tensor
 from tinyattn.graph.types import as_integer, fail
 from tinyattn.models.checks import checked_count, checked_ids
 from tinyattn.models.generation import Generation, choose
+from tinyattn.models.model import Model, Recipe, from_task
 from tinyattn.nn.cache import KVCache, Position, as_position
 from tinyattn.ops.multihead import join_heads, split_heads
+from tinyattn.sections import Heat, Map, Section, Text
+from tinyattn.tasks.task import Answers
+from tinyattn.tasks.text import NOTHING
 from tinyattn.train.optim import AdamW
 
 ACTIVATIONS = {"gelu": ta.gelu, "gelu_tanh": lambda x: ta.gelu(x, "tanh"), "relu": ta.relu}
+
+NANOGPT_SIZES: dict[str, Any] = {
+    "n_layer": 4,
+    "n_head": 4,
+    "n_embd": 128,
+    "bias": False,
+    "activation": "gelu",
+}
+NANOGPT: dict[str, Any] = {
+    "steps": 2000, "batch_size": 12, "optimizer": "adamw", "learning_rate": 1e-3, "schedule": "cosine",
+    "warmup_steps": 100, "minimum_rate": 0.1, "beta2": 0.99, "weight_decay": 0.1, "clip_norm": 1.0,
+}  # fmt: skip
+"""nanoGPT's settings for a processor: the smallest of its models, and how it is trained."""
+SHOWN, WRITTEN = 32, 500
+"""Tokens of an attention map and of a text in a report."""
+VISIBLE = {" ": "␣", "\n": "⏎"}
 
 Caches = tuple[KVCache, ...] | None
 """One cache for each block, or none at all."""
@@ -45,8 +65,8 @@ class GPTConfig:
     GPT-1. bias: of the linear layers and norms; nanoGPT trains without.
     """
 
-    vocab_size: int = 50257
-    block_size: int = 1024  # the longest text that is seen at once
+    vocab_size: int = from_task(50257)
+    block_size: int = from_task(1024)  # the longest text that is seen at once
     n_layer: int = 12
     n_head: int = 12
     n_embd: int = 768
@@ -90,10 +110,17 @@ class CausalSelfAttention(nn.Module):
         self.c_proj = nn.Linear(config.n_embd, config.n_embd, config.bias)  # W_o
         self.dropout = nn.Dropout(config.dropout)
 
+    def heads(self, x: ta.Tensor) -> tuple[ta.Tensor, ...]:
+        """(B, T, E) → query, keys and values of each head, (B, h, T, E/h)."""
+        return tuple(split_heads(part, self.config.n_head) for part in ta.split(self.c_attn(x), 3, axis=-1))
+
+    def weights(self, x: ta.Tensor) -> ta.Tensor:
+        """(B, T, E) → (B, h, T, T): how much each place looks at those up to it."""
+        return ta.attention(*self.heads(x), is_causal=True, return_weights=True)[1]
+
     def forward(self, x: ta.Tensor, cache: KVCache | None, position: Position) -> Any:
         """(B, T, E) → (B, T, E) and the cache with these positions, if there is one."""
-        parts = ta.split(self.c_attn(x), 3, axis=-1)
-        query, keys, values = (split_heads(part, self.config.n_head) for part in parts)  # (B, h, T, E/h)
+        query, keys, values = self.heads(x)
         if cache is None:
             dropped = self.config.dropout if self.training else 0.0
             heads = ta.attention(query, keys, values, is_causal=True, dropout_p=dropped)
@@ -151,12 +178,23 @@ class Blocks(nn.Module):
 
     def forward(self, tokens: ta.Tensor, caches: Caches, position: Position) -> tuple[ta.Tensor, Caches]:
         """Integers (B, T), the positions from ``position`` on → h_L (B, T, E) and the caches."""
-        x = self.drop(self.wte(tokens) + self._positions(tokens.shape[1], position))
-        kept = []
+        x, kept = self.embed(tokens, position), []
         for number, block in enumerate(self.h):
             x, cache = block(x, None if caches is None else caches[number], position)
             kept.append(cache)
         return self.ln_f(x) if self.config.norm_first else x, None if caches is None else tuple(kept)
+
+    def embed(self, tokens: ta.Tensor, position: Position) -> ta.Tensor:
+        """h_0 (B, T, E) of integers (B, T)."""
+        return self.drop(self.wte(tokens) + self._positions(tokens.shape[1], position))
+
+    def weights(self, tokens: ta.Tensor) -> list[ta.Tensor]:
+        """How much each place looks at those up to it, for each block (B, h, T, T)."""
+        x, found = self.embed(tokens, 0), []
+        for block in self.h:
+            found.append(block.attn.weights(block.ln_1(x) if block.norm_first else x))
+            x, _ = block(x, None, 0)
+        return found
 
     def _positions(self, count: int, position: Position) -> ta.Tensor:
         """(count, E): the embeddings of ``count`` positions."""
@@ -171,7 +209,7 @@ class Blocks(nn.Module):
         return self.wpe.weight[where : where + count]
 
 
-class GPT(nn.Module):
+class GPT(Model):
     """The language model. Call it with tokens for logits, or use ``loss`` and ``generate``.
 
     Initial values are GPT-2's: N(0, 0.02²), N(0, 0.02²/2L) for the last layer of each of the 2L parts that
@@ -179,10 +217,20 @@ class GPT(nn.Module):
     """
 
     Config = GPTConfig
+    name = "gpt"
+    paper = "Radford et al. 2018, Improving language understanding by generative pre-training; 2019"
+    documents = "S3"
+    families = ("language",)
+    recipes = (
+        Recipe("tinyshakespeare", NANOGPT_SIZES, NANOGPT, targets={"val_loss": 1.88}),
+        Recipe("text", NANOGPT_SIZES, NANOGPT),
+    )
+    config: GPTConfig
     _generation: Generation | None = None
 
     def __init__(self, config: GPTConfig):
         self.config = config
+        self._predict = ta.function(self._predictions)
         self.transformer = Blocks(config)
         self.lm_head = nn.Linear(config.n_embd, config.vocab_size, bias=False)
         self.lm_head.weight = self.transformer.wte.weight
@@ -198,10 +246,57 @@ class GPT(nn.Module):
         """Integers (B, T), T ≤ block_size → logits (B, T, V) of the token after each."""
         return self.lm_head(self.transformer(self._checked(tokens), None, 0)[0])
 
-    def loss(self, tokens: ta.Tensor, targets: ta.Tensor, ignore_index: int | None = None) -> ta.Tensor:
-        """Mean −log P(target) in nats, a scalar: integers (B, T) and the (B, T) that follow them."""
-        hidden, _ = self.transformer(self._checked(tokens), None, 0)
+    def loss(self, batch: Any, targets: Any = None, ignore_index: int | None = None) -> ta.Tensor:
+        """Mean −log P(target) in nats, a scalar, of a language task's batch; or of integers (B, T) and the
+        ``targets`` (B, T) that follow them.
+        """
+        if targets is None:
+            batch, targets, ignore_index = batch.tokens, batch.targets, NOTHING
+        hidden, _ = self.transformer(self._checked(batch), None, 0)
         return ta.linear_cross_entropy(hidden, self.lm_head.weight, targets, ignore_index=ignore_index)
+
+    def _predictions(self, tokens: ta.Tensor, targets: ta.Tensor) -> tuple[ta.Tensor, ta.Tensor]:
+        """The most probable token after each (B, T), and the mean −log P(target)."""
+        logits = self(tokens)
+        return ta.argmax(logits, -1), ta.cross_entropy(logits, targets, ignore_index=NOTHING)
+
+    def answer(self, batch: Any) -> Answers:
+        """The most probable next token of each place, (T,) a row, and the surprise at those that follow."""
+        with self.evaluating():
+            found, loss = self._predict(batch.tokens, batch.targets)
+        return Answers(list(found), nats=float(loss) * batch.weight, predictions=batch.weight)
+
+    def sample(self, batch: Any, *, tokens: int = 300, temperature: float = 0.8, top_k: int = 0) -> Answers:
+        """How the model goes on, `tokens` further ones a row: see ``generate``; a top_k of 0 leaves out none."""
+        written = self.generate(batch.tokens, tokens, temperature, top_k or None)
+        return Answers(list(written[:, batch.tokens.shape[1] :]))
+
+    def sections(self, batch: Any, task: Any) -> list[Section]:
+        """A text of its own, and where it looks: in each block the head that looks at one place the most. The task
+        has decode(ids) → text, as language tasks do.
+        """
+        beginning = task.read("")
+        written = task.show(beginning, self.sample(beginning, tokens=WRITTEN), 0)["output"]
+        tokens = batch.tokens[:1, :SHOWN]
+        words = [VISIBLE.get(word, word) for word in (task.decode([i]) for i in tokens[0])]
+        with self.evaluating():
+            layers = [weights[0] for weights in ta.evaluate(self.transformer.weights(self._checked(tokens)))]
+        heads = [int(weights.max(-1).mean(-1).argmax()) for weights in layers]  # (h, T, T) each
+        maps = [
+            Map(layers[k][head], words, words, f"block {k + 1}, head {head + 1}")
+            for k, head in enumerate(heads)
+        ]
+        rows = (
+            f"Rows are the places that look, columns what they see, in {len(words)} tokens of held-out text."
+        )
+        return [
+            Text(
+                "A text of its own",
+                written,
+                f"{WRITTEN} tokens, drawn at temperature 0.8 from an empty beginning.",
+            ),
+            Heat("Where it looks", maps, f"{rows} Of each block the head that looks at one place the most."),
+        ]
 
     def step(self, tokens: ta.Tensor, caches: Caches, position: Position) -> tuple[ta.Tensor, Caches]:
         """Continue a text: (B, T) new tokens from ``position`` on → logits (B, T, V), and the caches with
@@ -238,9 +333,8 @@ class GPT(nn.Module):
             fail(ShapeError, "generate", "temperature must be at least 0", f"got {temperature}")
         if self._generation is None or not self._generation.fits(self, len(tokens)):
             self._generation = Generation(self, len(tokens))
-        mode, seen = self._training, 0
-        self.eval()
-        try:
+        seen = 0
+        with self.evaluating():
             for _ in range(max_new_tokens):
                 length = tokens.shape[1]
                 # Past block_size every token has a new position at each step: nothing can be kept.
@@ -248,8 +342,6 @@ class GPT(nn.Module):
                 logits, seen = self._generation.logits(tokens, kept), length
                 new = choose(logits, temperature, top_k).astype(tokens.dtype)
                 tokens = np.concatenate([tokens, new[:, None]], axis=1)
-        finally:
-            self.train(mode)
         return tokens
 
     def configure_optimizer(

@@ -8,8 +8,9 @@ reach the figures of its paper.
         def answer(self, batch): ...
 """
 
+import contextlib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, ClassVar
 
@@ -101,6 +102,16 @@ class Model(Module):
                 if option.kind is option.KEYWORD_ONLY:
                     found[option.name] = option.default
         return found
+
+    @contextlib.contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """In evaluation mode for a while."""
+        was_training = self._training
+        self.eval()
+        try:
+            yield
+        finally:
+            self.train(was_training)
 
     def loss(self, batch: Any) -> Tensor:
         """The mean loss of a batch's predictions: a scalar, in nats where it is −log p."""

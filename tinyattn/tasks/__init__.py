@@ -24,6 +24,8 @@ TASKS = {
     "tiny-mt": "tiny_mt:TinyMT",
     "multi30k": "multi30k:Multi30k",
     "parallel": "parallel:Parallel",
+    "text": "text:TextTask",
+    "tinyshakespeare": "tinyshakespeare:TinyShakespeare",
 }
 """Every task: the name on the command line, and its class."""
 

@@ -1,4 +1,4 @@
-"""Text files of users, plain or gzipped: read whole, or refused with one sentence, however they are damaged."""
+"""Files of users, plain or gzipped: read whole, or refused with one sentence, however they are damaged."""
 
 import gzip
 import zlib
@@ -8,43 +8,56 @@ from typing import NoReturn
 from tinyattn.errors import DataError
 
 LARGEST = 256 << 20
-"""Bytes of text that a file may hold: a small file can unpack to more than the memory."""
+"""Bytes that a file may hold: a small one can unpack to more than the memory."""
+_GZIP = b"\x1f\x8b"
+
+
+def refuse(task: str, path: Path, expected: str, got: str) -> NoReturn:
+    """Raise the DataError of a file that must do what is `expected`."""
+    raise DataError(f"[{task}] {path} must {expected}, but {got}.") from None
+
+
+def read_bytes(task: str, path: Path, what: str = "file") -> bytes:
+    """What a file holds, unpacked if it is gzipped: its name ends in .gz, or it begins as such files do.
+
+    what: the kind of file, for the message when there is none. Raises DataError, also for more than LARGEST bytes.
+    """
+    packed = path.suffix == ".gz"
+    try:
+        if path.is_dir():
+            refuse(task, path, f"be a {what}", "it is a folder")
+        if not path.is_file():
+            refuse(task, path, f"be a {'gzipped ' * packed}{what}", "there is no such file")
+        with path.open("rb") as file:
+            packed = packed or file.peek(2)[:2] == _GZIP
+            content = (gzip.open(file) if packed else file).read(LARGEST + 1)
+    except EOFError:
+        refuse(task, path, "be a whole gzip file", "it ends early: it is truncated")
+    except gzip.BadGzipFile as error:
+        refuse(task, path, "be a gzip file", f"it is foreign or damaged ({error})")
+    except zlib.error as error:
+        refuse(task, path, "be a gzip file", f"its data is corrupt ({error})")
+    except OSError as error:
+        refuse(task, path, "be readable", f"it is not ({error.strerror})")
+    if len(content) > LARGEST:
+        got = "it unpacks to more" if packed else "it is larger"
+        refuse(task, path, f"hold at most {LARGEST >> 20} MB", got)
+    return content
 
 
 def read_text(task: str, path: Path, holds: str = "text") -> str:
-    """The text of a UTF-8 file, without a byte order mark; gzipped if its name ends in .gz.
+    """The text of a UTF-8 file, "\\n" behind each line, without a byte order mark; gzipped or not.
 
     holds: what should be in it, for the message of an empty one. Raises DataError.
     """
-
-    def refuse(expected: str, got: str) -> NoReturn:
-        raise DataError(f"[{task}] {path} must {expected}, but {got}.") from None
-
-    packed = path.suffix == ".gz"
-    if not path.is_file():
-        refuse(f"be a {'gzipped ' * packed}text file", "there is no such file")
     try:
-        with gzip.open(path) if packed else path.open("rb") as file:
-            content = file.read(LARGEST + 1)
-        if len(content) > LARGEST:
-            refuse(
-                f"hold at most {LARGEST >> 20} MB of text", "it unpacks to more" if packed else "it is larger"
-            )
-        text = content.decode("utf-8-sig")
-    except EOFError:
-        refuse("be a whole gzip file", "it ends early: it is truncated")
-    except gzip.BadGzipFile as error:
-        refuse("be a gzip file", f"it is foreign or damaged ({error})")
-    except zlib.error as error:
-        refuse("be a gzip file", f"its data is corrupt ({error})")
+        text = read_bytes(task, path, "text file").decode("utf-8-sig")
     except UnicodeDecodeError as error:
         before, byte = error.object[: error.start], error.object[error.start]
-        refuse("be UTF-8 text", f"got byte 0x{byte:02x} in line {before.count(10) + 1}")
-    except OSError as error:
-        refuse("be readable", f"it is not ({error.strerror})")
+        refuse(task, path, "be UTF-8 text", f"got byte 0x{byte:02x} in line {before.count(10) + 1}")
     if not text:
-        refuse(f"hold {holds}", "it is empty")
-    return text
+        refuse(task, path, f"hold {holds}", "it is empty")
+    return text.replace("\r\n", "\n")
 
 
 def read_lines(task: str, path: Path, holds: str = "one sentence a line") -> list[str]:
@@ -52,5 +65,5 @@ def read_lines(task: str, path: Path, holds: str = "one sentence a line") -> lis
     lines = read_text(task, path, holds).removesuffix("\n").split("\n")
     for number, line in enumerate(lines, 1):
         if not line.strip():
-            raise DataError(f"[{task}] {path} must hold {holds}, but line {number} is empty.")
+            refuse(task, path, f"hold {holds}", f"line {number} is empty")
     return lines
