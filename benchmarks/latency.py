@@ -30,12 +30,8 @@ GOALS = {
 STEP = """
 import time; started = time.perf_counter()
 import tinyattn as ta
-from tinyattn import models, tasks
-from tinyattn.cli.workloads import translation
-task = tasks.get("tiny-mt", train_examples=2000)
-model = models.get("bahdanau").load().for_task(task)
-batches = task.batches("train", 64, seed=0)
-translation(model, next(batches))()
+from tinyattn.experiments import workload
+workload.of(ta.Experiment("bahdanau", train_examples=2000))()
 print(time.perf_counter() - started)
 """
 

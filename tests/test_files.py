@@ -13,10 +13,9 @@ import pytest
 import tinyattn as ta
 from tinyattn import files
 from tinyattn.errors import CheckpointError, DataError, TinyattnError
-from tinyattn.train import checkpoint, report, results
+from tinyattn.train import checkpoint, results
 from tinyattn.train.run import Run
-
-PAGE = report.Report("title", "about", ["model"])
+from tinyattn.viz import report
 
 
 def _optimizer_free(path):
@@ -25,7 +24,7 @@ def _optimizer_free(path):
 
 WRITERS = {
     "checkpoint.safetensors": _optimizer_free,
-    "report.html": lambda path: report.write(path, PAGE),
+    "report.html": lambda path: report.write(path, "title", "about", []),
     "results.json": lambda path: results.record(path, "m", "t", {"bleu": 0.5}, 0, 10, 1.0, "command"),
     "heat.svg": lambda path: ta.viz.heatmap(np.eye(20)).save(path),
     "graph.json": lambda path: ta.viz.draw(ta.tensor(np.ones(3)).sum()).save(path),

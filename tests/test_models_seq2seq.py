@@ -9,12 +9,12 @@ import pytest
 import tinyattn as ta
 from tinyattn import models
 from tinyattn.errors import ShapeError, TinyattnError
+from tinyattn.experiments.evaluation import answers_of
 from tinyattn.models.bahdanau import Bahdanau, BahdanauConfig
 from tinyattn.models.decoding import beam_search
-from tinyattn.models.evaluation import evaluate, length_buckets
 from tinyattn.models.seq2seq import Seq2Seq, Seq2SeqConfig
 from tinyattn.tasks import tiny_mt
-from tinyattn.tasks.batching import Batch
+from tinyattn.tasks.translation import Batch, length_buckets
 from tinyattn.tasks.vocabulary import BOS, EOS, PAD
 
 SIZES = {"embedding": 5, "hidden": 4, "maxout": 3}
@@ -282,25 +282,31 @@ def test_the_table_of_models():
     names = [entry.name for entry in models.list()]
     assert names[:2] == ["bahdanau", "seq2seq"]
     for entry in models.list():
-        assert entry.load().__name__ == entry.class_name and entry.paper and entry.seed
-    assert ta.models.Bahdanau is Bahdanau and models.get("Bahdanau").name == "bahdanau"
+        assert models.get(entry.name).name == entry.name and entry.paper and entry.seed
+    assert ta.models.Bahdanau is Bahdanau and models.get("Bahdanau") is models.get("bahdanau") is Bahdanau
     with pytest.raises(TinyattnError, match="did you mean bahdanau\\?"):
         models.get("badanau")
 
 
 def test_evaluation_in_the_order_of_the_split():
-    task = tiny_mt.load(train_examples=100)
-    task = replace(task, test=task.test.take(np.arange(20, 27)))
+    task = tiny_mt.TinyMT(train_examples=100)
+    task.test = task.test.take(np.arange(20, 27))
     model = Bahdanau.for_task(task, **SIZES, attention=3)
-    found = evaluate(model, task, "test", batch_size=3)
-    assert found.figures.keys() == {"exact_match", "bleu", "perplexity", "aer"}
+    answers = answers_of(model, task, "test", batch_size=3)
+    found = task.score(answers, "test")
+    assert found.figures.keys() == {figure.key for figure in task.figures}
+    assert answers.predictions == (task.test.target.lengths + 1).sum()
     for row in (0, 6):
         source = task.test[row].source
         alone = model.translate(
-            source[None], np.array([len(source)], np.int32), max_length=task.longest_target
+            source[None], np.array([len(source)], np.int32), max_length=task.sizes()["longest_target"]
         )
-        assert task.target_vocabulary.decode(alone.tokens[0]) == found.translations[row]
-        assert found.attention[row].shape[1] == len(source)
+        assert task.target_vocabulary.decode(alone.tokens[0]) == task.translations(answers)[row]
+        width = len(source)
+        for name, weights in (("attention", alone.attention[0]), ("alignment", None)):
+            found_weights = answers.maps[name][row]
+            np.testing.assert_allclose(found_weights[:, :width].sum(1), 1, rtol=1e-5)
+            assert weights is None or np.allclose(found_weights[:, :width], weights, atol=1e-6)
     assert 20 < found.figures["perplexity"] < 100  # of 48 words, by a model that knows nothing
 
 

@@ -303,11 +303,13 @@ def test_optimizers_refuse_what_cannot_be():
         lambda: schedules.cosine(1, 5, 5),
     )
     refused(
-        r"\[schedule\] d_model and warmup_steps must be positive, but got 0 and 5", lambda: schedules.noam(0, 5)
+        r"\[schedule\] d_model and warmup_steps must be positive, but got 0 and 5",
+        lambda: schedules.noam(0, 5),
     )
     optimizer = optim.SGD([w])
     refused(
-        r"\[SGD\] there must be a gradient for each of 1 parameters, but got 2", lambda: optimizer.update([w, w])
+        r"\[SGD\] there must be a gradient for each of 1 parameters, but got 2",
+        lambda: optimizer.update([w, w]),
     )
     refused(
         r"\[SGD\] the gradient of w must be f64\[2\], but got f64\[1\]\.",

@@ -13,10 +13,11 @@ import pytest
 
 from tinyattn import tasks
 from tinyattn.errors import DataError
-from tinyattn.tasks import kalomiru, multi30k, tiny_mt
-from tinyattn.tasks.batching import Batcher, OrderedBatches
+from tinyattn.tasks import kalomiru, multi30k, parallel, reading, tiny_mt
+from tinyattn.tasks.batching import OrderedBatches
 from tinyattn.tasks.ragged import Ragged
 from tinyattn.tasks.randomness import Stream
+from tinyattn.tasks.translation import Examples, SentenceBatcher
 from tinyattn.tasks.vocabulary import BOS, EOS, PAD, SPECIALS, UNK, Vocabulary
 
 FIELDS = ("source", "source_length", "target_in", "target_out", "target_length", "index", "valid")
@@ -220,7 +221,7 @@ def test_evaluation_covers_every_example_once(tiny, batch_size):
     filling = ~seen[-1].valid
     assert not seen[-1].target_out[filling].any() and not seen[-1].target_length[filling].any()
     assert (seen[-1].source_length[filling] > 0).all()
-    assert sum(batch.tokens for batch in seen) == (tiny.test.target.lengths + 1).sum()
+    assert sum(batch.weight for batch in seen) == (tiny.test.target.lengths + 1).sum()
     assert [batch.shape for batch in batches] == [batch.shape for batch in seen]  # again, from the beginning
 
 
@@ -284,18 +285,16 @@ def test_batches_refuse_bad_sizes_and_splits(tiny):
 def test_batcher_refuses_a_sentence_too_long_for_its_shapes():
     rows = Ragged.from_rows([np.arange(4, 4 + n, dtype=np.int32) for n in (2, 5)])
     with pytest.raises(DataError, match="got example 1 of 5 and 5 tokens"):
-        Batcher(rows, rows, [(5, 5)], 1)  # the target has no room for <eos>
-    assert len(list(OrderedBatches(Batcher(rows, rows, [(5, 6)], 1)))) == 2
+        SentenceBatcher(Examples(rows, rows), [(5, 5)], 1)  # the target has no room for <eos>
+    assert len(list(OrderedBatches(SentenceBatcher(Examples(rows, rows), [(5, 6)], 1)))) == 2
 
 
-def test_gold_links_of_a_batch(tiny):
-    *_, batch = tiny.batches("test", 64)
-    assert not batch.valid.all()
-    links = tiny.test.gold_links(batch)
-    assert links.shape == (batch.shape[0], batch.shape[2], batch.shape[1])
-    assert np.array_equal(links.sum(axis=(1, 2)), np.where(batch.valid, batch.target_length - 1, 0))
-    example = tiny.test[int(batch.index[0])]
-    assert np.array_equal(np.argwhere(links[0]), example.alignment)
+def test_gold_links_of_an_example(tiny):
+    for row in (0, 700):
+        example = tiny.test[row]
+        links = tiny.test.gold_links(row, (40, 30))
+        assert links.shape == (40, 30) and links.sum() == len(example.target)
+        assert np.array_equal(np.argwhere(links), example.alignment)
 
 
 def test_ragged_rows():
@@ -319,7 +318,7 @@ def write(path, lines):
 
 @pytest.fixture
 def folder(tmp_path):
-    for stem in multi30k.FILES.values():
+    for stem in multi30k.Multi30k.stems.values():
         write(tmp_path / f"{stem}.de.gz", GERMAN)
         write(tmp_path / f"{stem}.en.gz", ENGLISH)
     write(tmp_path / "test_2016_flickr.de.gz", ["Ein Einhorn läuft."])
@@ -339,7 +338,7 @@ def test_multi30k_reads_a_folder(folder):
     assert task.split_source("Ein HUND!") == ["ein", "hund", "!"]
     assert task.shapes == ((12, 12), (16, 16))
     with pytest.raises(DataError, match="must have gold alignments"):
-        task.train.gold_links(next(iter(task.batches("train", 2))))
+        task.train.gold_links(0, (12, 12))
 
 
 def test_multi30k_turns_round(folder):
@@ -362,9 +361,9 @@ def test_multi30k_turns_round(folder):
     ],
 )  # fmt: skip
 def test_tokens_and_back(language, text, tokens, again):
-    assert multi30k.tokenize(text, language) == tokens.split()
+    assert parallel.tokenize(text, language) == tokens.split()
     expected = text.lower().replace("\u2019", "'") if again is None else again
-    assert multi30k.detokenize(tokens.split()) == expected
+    assert parallel.detokenize(tokens.split()) == expected
 
 
 def message(folder, **options) -> str:
@@ -401,7 +400,9 @@ def test_corrupt_file_wherever_a_byte_is_wrong(folder):
             whole[:place] + bytes([whole[place] ^ generator.randrange(1, 256)]) + whole[place + 1 :]
         )
         try:
-            assert multi30k.read_lines(path) == ENGLISH  # the bits that fill up the last byte mean nothing
+            assert (
+                reading.read_lines("multi30k", path) == ENGLISH
+            )  # the bits that fill up the last byte mean nothing
         except DataError:
             assert "DIR/train.en.gz must be a" in message(folder)
             refused += 1
@@ -435,18 +436,18 @@ def test_foreign_files(folder, content, expected):
 def test_a_byte_order_mark_is_no_word(folder):
     path = folder / "train.en.gz"
     path.write_bytes(gzip.compress("\ufeffa dog\n".encode()))
-    assert multi30k.read_lines(path) == ["a dog"]
+    assert reading.read_lines("multi30k", path) == ["a dog"]
 
 
 def test_a_file_that_unpacks_to_more_than_the_limit_is_refused(folder, monkeypatch):
     path = folder / "train.en.gz"
     path.write_bytes(gzip.compress(b"dog\n" * 1024))
-    monkeypatch.setattr(multi30k, "LARGEST", 4096)
-    assert len(multi30k.read_lines(path)) == 1024
+    monkeypatch.setattr(reading, "LARGEST", 4096)
+    assert len(reading.read_lines("multi30k", path)) == 1024
     path.write_bytes(gzip.compress(b"dog\n" * (64 << 20)))  # 256 MB and 4 times the limit of 64 MB
-    monkeypatch.setattr(multi30k, "LARGEST", 64 << 20)
+    monkeypatch.setattr(reading, "LARGEST", 64 << 20)
     tracemalloc.start()
-    assert message(folder).endswith("must hold at most 64 MB of text, but it unpacks to more.")
+    assert message(folder).endswith("must hold at most 64 MB, but it unpacks to more.")
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 160 << 20
@@ -458,7 +459,7 @@ def test_languages_must_have_as_many_lines(folder):
 
 
 def test_bad_options_of_multi30k(folder):
-    expected = "[multi30k] the folder of its files must be named, but got none: add --data DIR."
+    expected = "[multi30k] its files must be named, but got none: add --data PATH."
     assert message(None) == expected
     assert message(folder / "nowhere").endswith("must name the folder of its files, but DIR is not a folder.")
     assert message(folder, source="es") == "[multi30k] a language must be one of de, en, fr, but got 'es'."
@@ -496,7 +497,7 @@ def test_describe_is_for_people(tiny):
     assert kalomiru.join(kalomiru.translate(source)).split() == target
 
 
-def test_the_room_imports_nothing_of_tinyattn_but_errors():
+def test_the_room_imports_nothing_of_tinyattn_but_what_lies_below_it():
     program = (
         "import sys, types, pathlib, importlib\n"
         "package = types.ModuleType('tinyattn'); package.__path__ = [sys.argv[1]]\n"
@@ -507,4 +508,4 @@ def test_the_room_imports_nothing_of_tinyattn_but_errors():
     )
     folder = str(tasks.__path__[0]).removesuffix("tasks").rstrip("/")
     run = subprocess.run([sys.executable, "-c", program, folder], capture_output=True, text=True, check=True)
-    assert run.stdout.split() == ["tinyattn.errors"]
+    assert sorted(run.stdout.split()) == ["tinyattn.errors", "tinyattn.lookup", "tinyattn.sections"]

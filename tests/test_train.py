@@ -16,8 +16,10 @@ import pytest
 import tinyattn as ta
 from tinyattn import nn
 from tinyattn.errors import CheckpointError, DataError, TinyattnError
+from tinyattn.models import model as protocol
 from tinyattn.train import checkpoint, results
-from tinyattn.train.loop import Interrupted, Trainer, TrainingConfig
+from tinyattn.train.config import TrainingConfig
+from tinyattn.train.loop import Interrupted, Trainer
 from tinyattn.train.progress import Progress
 from tinyattn.train.run import Run, toml
 
@@ -26,7 +28,7 @@ from tinyattn.train.run import Run, toml
 class Points:
     x: np.ndarray
     y: np.ndarray
-    tokens: int = 4
+    weight: int = 4
 
 
 class Stream:
@@ -62,7 +64,7 @@ class Task:
         return [next(stream), next(stream)] if seed is None else stream
 
 
-class Model(nn.Module):
+class Model(protocol.Model):
     """Dropout makes it depend on the random state."""
 
     def __init__(self):
@@ -91,7 +93,7 @@ def finished(folder, step=12):
     found = checkpoint.load(folder / checkpoint.name_of(step))
     metrics = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     for record in metrics:
-        record.pop("tokens_per_second", None)
+        record.pop("predictions_per_second", None)
     found.progress.pop("seconds")
     return found, metrics
 
@@ -349,7 +351,7 @@ def test_a_pipe_gets_a_plain_line_every_ten_seconds():
         "val 0.250",
         "lr 1.0e-3",
         "grad 0.5",
-        "2.0k tok/s",
+        "2.0k words/s",
         " left",
     ):
         assert part in line
@@ -366,14 +368,14 @@ def test_a_terminal_is_redrawn_within_its_width(monkeypatch):
             assert text.startswith("\r") and "\n" not in text and len(text.rstrip()) <= columns
             assert "500" in text
         if columns == 80:
-            for part in ("%", "loss", "val", "lr", "grad", "tok/s", "left"):
+            for part in ("%", "loss", "val", "lr", "grad", "words/s", "left"):
                 assert part in writes[-1][1]
 
 
 def test_the_time_left_does_not_count_the_first_step():
     _, progress = shown(io.StringIO(), 0.5, 11, first_step=60.0)
     assert progress.seconds_per_step == pytest.approx(0.5)
-    assert progress.tokens_per_second == pytest.approx(2000)
+    assert progress.predictions_per_second == pytest.approx(2000)
     resumed = Progress(100, first=90, stream=io.StringIO(), clock=lambda: 0.0)
     assert "left" not in resumed.line() and "step 90/100" in resumed.line()
 

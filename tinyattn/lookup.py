@@ -12,23 +12,21 @@ from tinyattn.errors import TinyattnError, near
 
 
 def find(what: str, name: str, known: Mapping[str, str], package: str, error: type[TinyattnError]) -> type:
-    """The class called `name`.
+    """The class called `name`: a key of the table, or a class in it.
 
     what: "model" or "task", for messages; known: name → "module:Class" within `package`. Raises `error`, with
     the nearest name, for one that there is none of, and for a file or class that cannot be had.
     """
     if ".py:" in name:
         return _own(what, name, error)
+    by_class = {entry.partition(":")[2]: key for key, entry in known.items()}
+    name = by_class.get(name, name)
     if name in known:
         module, _, attribute = known[name].partition(":")
         return getattr(import_module(f"{package}.{module}"), attribute)
     names = [*known]
-    classes = {entry.partition(":")[2].lower(): key for key, entry in known.items()}
     wanted = str(name).lower().replace("_", "-")
-    if wanted in known or wanted in classes:
-        close: str | None = classes.get(wanted, wanted)
-    else:
-        close = near(wanted, names)
+    close = wanted if wanted in known else near(wanted, names)
     suggestion = f"did you mean {close}?" if close else f"see `tinyattn {what}s`."
     raise error(f"[{what}s] the {what} must be one of {', '.join(names)}, but got {name!r}: {suggestion}")
 

@@ -11,6 +11,8 @@ from tinyattn.cli import STOPPED
 from tinyattn.errors import UsageError
 from tinyattn.experiments.experiment import Experiment
 from tinyattn.experiments.outcome import Outcome
+from tinyattn.experiments.training import RESULTS
+from tinyattn.train import results
 from tinyattn.train.loop import Interrupted
 from tinyattn.train.run import command
 
@@ -19,6 +21,8 @@ def train(arguments: argparse.Namespace) -> int:
     """Train, compare, report."""
     if arguments.threads:
         ta.set_num_threads(arguments.threads)
+    if arguments.record:
+        results.check(RESULTS)
     experiment = _resumed(arguments) if arguments.resume else _new(arguments)
     try:
         outcome = experiment.train(arguments.out, resume=bool(arguments.resume), record=arguments.record)
@@ -37,9 +41,10 @@ def train(arguments: argparse.Namespace) -> int:
 
 
 def _new(arguments: argparse.Namespace) -> Experiment:
+    given = {"seed": arguments.seed, "steps": arguments.steps}
     return Experiment(
-        arguments.model or "bahdanau", arguments.task, data=arguments.data, seed=arguments.seed,
-        steps=arguments.steps, baseline=not arguments.no_baseline, **assignments(arguments.assignments),
+        arguments.model or "bahdanau", arguments.task, data=arguments.data, baseline=not arguments.no_baseline,
+        **assignments(arguments.assignments) | {key: value for key, value in given.items() if value is not None},
     )  # fmt: skip
 
 
@@ -59,6 +64,12 @@ def _resumed(arguments: argparse.Namespace) -> Experiment:
     return experiment
 
 
+_OPTIONS = {
+    "model": "choose the model with MODEL.", "task": "choose the task with --task.",
+    "data": "name the task's files with --data.", "baseline": "leave it out with --no-baseline.",
+}  # fmt: skip
+
+
 def assignments(texts: Sequence[str]) -> dict[str, Any]:
     """What --set was followed by: key=value, each as text. Raises UsageError."""
     found: dict[str, Any] = {}
@@ -66,6 +77,8 @@ def assignments(texts: Sequence[str]) -> dict[str, Any]:
         key, separator, value = text.partition("=")
         if not separator or not key:
             raise UsageError(f"[train] --set must be followed by key=value, but got {text!r}.")
+        if key in _OPTIONS:
+            raise UsageError(f"[train] --set must name a setting, but got {key!r}: {_OPTIONS[key]}")
         found[key] = value
     return found
 

@@ -30,8 +30,9 @@ class Experiment:
     """A model on a task, ready to be trained; or, by `Experiment.open`, one that has been.
 
     model, task: names (`ta.models.list()`, `ta.tasks.list()`), "file.py:Class" of your own, or classes; the
-    default task is the model's first. data: the files of the task, if it reads some. steps and further
-    keywords change settings of the model, the task or the training (`model.hidden` where two share a name).
+    default task is the model's first. data: the files of the task, if it reads some. baseline: whether the model
+    that it is compared with is trained, too. Further keywords change settings of the model, the task or the
+    training: steps=500, hidden=128 (or {"model.hidden": 128}, where two share a name).
     Raises UsageError for what does not exist or fit, DataError for data that is missing or damaged.
     """
 
@@ -40,14 +41,13 @@ class Experiment:
         model: str | type[Model] = "bahdanau",
         task: str | type[Task] | None = None,
         *,
-        seed: int | None = None,
+        seed: int = 0,
         data: str | Path | None = None,
-        steps: int | None = None,
         baseline: bool = True,
         **given: Any,
     ):
         where = None if data is None else str(data)
-        self.config = settings.resolve(model, task, where, seed, steps, given, baseline)
+        self.config = settings.resolve(model, task, where, {"seed": seed} | given, baseline)
         self.run: Run | None = None
 
     @classmethod
@@ -138,7 +138,7 @@ class Experiment:
         search = settings.check_search("sample", model, search)
         batch = self.task.read(text)
         answers = model.sample(batch, **search)
-        shown = self.task.show(batch, answers, 0)
+        shown = self.task.show(batch, answers, 0) | {"input": text}
         if answers.scores:
             shown["score"] = answers.scores[0]
         for name, maps in answers.maps.items():

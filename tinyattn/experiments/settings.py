@@ -34,8 +34,6 @@ def resolve(
     model: str | type[Model] | None = None,
     task: str | type[Task] | None = None,
     data: str | None = None,
-    seed: int | None = None,
-    steps: int | None = None,
     settings: Mapping[str, Any] | None = None,
     baseline: bool = True,
 ) -> Config:
@@ -60,9 +58,6 @@ def resolve(
     }
     for key, value in (settings or {}).items():
         _assign(config, key, value)
-    for key, given in (("seed", seed), ("steps", steps)):
-        if given is not None:
-            config["training"][key] = given
     for table, values in config.items():
         for key, value in values.items():
             if value is MISSING:
@@ -72,7 +67,7 @@ def resolve(
     config = {table: head.get(table, {}) | values for table, values in config.items()}
     if data is not None:
         move_data(config, data)
-    asked = [f"{key}={value}" for key, value in (settings or {}).items()]
+    asked = [f"{key}={value}" for key, value in (settings or {}).items() if key != "seed"]
     return config | {"run": {"baseline": baseline, "set": asked}}
 
 
@@ -141,6 +136,8 @@ def check_run(run: Run) -> None:
         known = resolve(
             run.config["model"]["name"], run.config["task"]["name"], run.config["task"].get("data")
         )
+        for table in run.config.keys() - known.keys():
+            raise KeyError(table)
         for table, values in known.items():
             given = run.config.setdefault(table, {})
             for key, value in given.items():

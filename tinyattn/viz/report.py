@@ -34,7 +34,7 @@ p.about, figcaption, .legend, th { color: var(--soft); }
 table { border-collapse: collapse; } th, td { padding: .3rem .9rem .3rem 0; text-align: left; vertical-align: top; }
 td { border-top: 1px solid var(--rule); } td.number { text-align: right; font-variant-numeric: tabular-nums; }
 .scroll table { overflow-wrap: normal; } .scroll td { white-space: nowrap; }
-table.sample { margin-bottom: 1.5rem; } table.sample td:first-child { min-width: 6rem; overflow-wrap: normal; }
+table.sample { margin-bottom: 1.5rem; } table.sample td { white-space: pre-wrap; } table.sample td:first-child { min-width: 6rem; overflow-wrap: normal; }
 .scroll { overflow-x: auto; } figure { margin: 1rem 0; } svg.wide { width: 100%; height: auto; }
 .graph { background: #fff; border: 1px solid var(--rule); padding: .5rem; max-height: 80vh; overflow: auto; }
 .graph svg { max-width: 100%; height: auto; }
@@ -99,10 +99,15 @@ def _heat(part: sections.Heat) -> str:
     above = f"<p>{escape(part.caption)}</p>" if part.caption else ""
     maps = (
         (f"<h3>{escape(one.name)}</h3>" if one.name else "")
-        + f'<figure class="scroll">{heatmap(one.weights, one.rows, one.columns).svg}</figure>'
+        + f'<figure class="scroll">{_bare(heatmap(one.weights, one.rows, one.columns).svg)}</figure>'
         for one in part.maps
     )
     return above + "".join(maps)
+
+
+def _bare(svg: str) -> str:
+    """Inside a page an SVG needs no namespace, and the page names no address at all."""
+    return svg.replace(' xmlns="http://www.w3.org/2000/svg"', "", 1)
 
 
 def _samples(part: sections.Samples) -> str:
@@ -111,8 +116,7 @@ def _samples(part: sections.Samples) -> str:
         rows = []
         for who, text, right in sample:
             verdict = "" if right is None else _VERDICTS[right]
-            shown = escape(text, None).replace("\n", "<br>")
-            rows.append(f"<tr><td>{escape(who)}</td><td>{shown}{verdict}</td></tr>")
+            rows.append(f"<tr><td>{escape(who)}</td><td>{escape(text, None)}{verdict}</td></tr>")
         tables.append(f'<table class="sample">{"".join(rows)}</table>')
     return "".join(tables) + (f'<p class="about">{escape(part.caption)}</p>' if part.caption else "")
 

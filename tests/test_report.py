@@ -1,0 +1,105 @@
+"""Reports: self-contained, escaped, whatever their sections hold."""
+
+import base64
+import struct
+import zlib
+from html.parser import HTMLParser
+
+import numpy as np
+
+from tinyattn import sections
+from tinyattn.viz import charts, report
+
+NASTY = '<script>alert("1")</script>&\''
+
+
+class Page(HTMLParser):
+    """Tags and addresses of a page; raises for tags that do not match."""
+
+    VOID = {"meta", "img"}
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.tags, self.addresses, self.text = [], [], [], ""
+        self.feed(text)
+        assert not self.open
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+        self.addresses += [v for k, v in attributes if k in ("src", "href", "xlink:href")]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def test_the_report_is_self_contained_and_escaped(tmp_path):
+    weights = np.array([[0.9, 0.1, 0.001], [0.0, 0.25, 0.75]])
+    curves = [sections.Line(NASTY, [1, 2, 3], [4.0, float("nan"), 0.01]), sections.Line("b", [], [])]
+    parts = [
+        sections.Table(NASTY, ["", "target", "a", NASTY], [[NASTY, "≥ 1", "2", NASTY]], NASTY),
+        sections.Curves(NASTY, curves, NASTY, NASTY, NASTY),
+        sections.Bars(NASTY, {NASTY: {"5-9": 0.5, NASTY: 1.0}, "b": {"5-9": 0.25}}, NASTY, NASTY, NASTY),
+        sections.Heat(NASTY, [sections.Map(weights, [NASTY, "y"], ["a", NASTY, "c"], NASTY)], NASTY),
+        sections.Samples(
+            NASTY, [[("source", NASTY, None), ("a", "right", True), (NASTY, NASTY, False)]], NASTY
+        ),
+        sections.Images(NASTY, np.zeros((3, 4, 4)), 2, NASTY),
+        sections.Graph(NASTY, "no dot " + NASTY, "", NASTY),
+        sections.Text(NASTY, NASTY, NASTY),
+    ]
+    report.write(tmp_path / "report.html", NASTY, NASTY, parts)
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    found = Page(text)
+    assert "script" not in {tag for tag, _ in found.tags}
+    assert all(address.startswith("data:image/png;base64,") for address in found.addresses)
+    assert "://" not in text and "url(" not in text and NASTY not in text and NASTY in found.text
+    policy = [
+        a["content"]
+        for tag, a in found.tags
+        if tag == "meta" and a.get("http-equiv") == "Content-Security-Policy"
+    ]
+    assert policy == [
+        "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
+    ]
+    cells = [a for tag, a in found.tags if tag == "g" and a.get("class") == "cell"]
+    assert [float(cell["data-value"]) for cell in cells] == weights.ravel().tolist()
+    (polyline, *_) = [a["points"] for tag, a in found.tags if tag == "polyline"]
+    assert len(polyline.split()) == 2  # without the nan
+    assert "✓" in found.text and "✗" in found.text
+
+
+def test_every_kind_of_section_can_be_drawn():
+    assert set(report._DRAW) == set(sections.Section.__args__)
+
+
+def test_images_are_a_grid_in_one_png():
+    images = np.random.default_rng(0).random((5, 3, 4, 3))
+    grid = report.grid_of(images, 2)
+    assert grid.shape == (3 * 4 - 1, 2 * 5 - 1, 3)
+    np.testing.assert_array_equal(grid[4:7, 5:9], np.round(255 * images[3]))
+    assert (grid[3] == 255).all() and (grid[8:, 5:] == 255).all()
+    text = report.render("t", "a", [sections.Images("x", images, 2)])
+    (address,) = Page(text).addresses
+    data = base64.b64decode(address.partition(",")[2])
+    assert struct.unpack(">II", data[16:24]) == (9, 11)
+    lines = zlib.decompress(data[data.index(b"IDAT") + 4 : -16])
+    np.testing.assert_array_equal(
+        np.frombuffer(lines, np.uint8).reshape(11, -1)[:, 1:].reshape(grid.shape), grid
+    )
+
+
+def test_an_empty_report_and_a_drawn_graph():
+    assert "<h2>" not in report.render("t", "a", [])
+    svg = '<?xml version="1.0"?><!DOCTYPE svg><svg><g/></svg>'
+    text = report.render("t", "a", [sections.Graph("g", svg, "graph.svg")])
+    assert "<svg><g/></svg>" in text and "<?xml" not in text
+    assert Page(text).addresses == ["graph.svg"] and "max-width: 100%" in text
+    assert "Nothing" in charts.lines([], "x", "y") and "Nothing" in charts.bars({}, "x", "y")
