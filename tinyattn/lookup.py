@@ -57,7 +57,8 @@ def _own(what: str, name: str, error: type[TinyattnError]) -> type:
             sys.path.remove(str(path.parent))
     found = getattr(module, attribute, None)
     if not isinstance(found, type):
-        classes = [key for key, value in vars(module).items() if isinstance(value, type)]
+        own = (value for value in vars(module).values() if getattr(value, "__module__", "") == module_name)
+        classes = [value.__name__ for value in own if isinstance(value, type)]
         got = f"it has {', '.join(classes)}" if classes else "it has no class"
         raise error(f"[{what}s] {file} must have a class {attribute or 'after the colon'}, but {got}.")
     return found

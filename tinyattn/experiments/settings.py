@@ -58,6 +58,7 @@ def resolve(
     }
     for key, value in (settings or {}).items():
         _assign(config, key, value)
+    _scale_warmup(config["training"], settings or {})
     for table, values in config.items():
         for key, value in values.items():
             if value is MISSING:
@@ -69,6 +70,13 @@ def resolve(
         move_data(config, data)
     asked = [f"{key}={value}" for key, value in (settings or {}).items() if key != "seed"]
     return config | {"run": {"baseline": baseline, "set": asked}}
+
+
+def _scale_warmup(values: dict[str, Any], given: Mapping[str, Any]) -> None:
+    """A recipe's warm-up is a share of its steps: with fewer steps, unless it is asked for, it is shorter."""
+    asked = {key.rpartition(".")[2] for key in given}
+    if "warmup_steps" not in asked and values["warmup_steps"] >= values["steps"]:
+        values["warmup_steps"] = values["steps"] // 10
 
 
 def find_model(model: str | type[Model]) -> tuple[str, type[Model]]:
