@@ -1,4 +1,4 @@
-"""Experiments: a model, a task and settings, put together; trained, measured, asked, drawn and reported.
+"""Floor 8: experiments. A model, a task and settings, put together; trained, measured, asked, drawn and reported.
 
 settings     from what was asked for to the whole configuration that config.toml keeps
 experiment   ta.Experiment, the door for users of Python and for the command line

@@ -1,4 +1,4 @@
-"""The models, one file each, readable beside the paper it implements.
+"""Floor 6: the models, one file each, readable beside the paper it implements.
 
 models.list()               every model, with its paper, the source documents that describe it, and its default task
 models.get("bahdanau")      its class; "my_models.py:MyModel" is that of a user

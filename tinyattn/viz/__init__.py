@@ -1,4 +1,4 @@
-"""Floor 8: pictures. The same graph that is differentiated and compiled is drawn here, forward and backward
+"""Floor 7: pictures. The same graph that is differentiated and compiled is drawn here, forward and backward
 in one picture.
 
     tensors ──build──► picture (nodes, edges, clusters) ──collapse──► picture ──dot──► DOT ──layout──► SVG,
