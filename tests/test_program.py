@@ -237,7 +237,12 @@ def test_environment_variables_that_make_no_sense_are_ignored_in_one_sentence(na
     )
     assert done.returncode == 0 and done.stdout == "6.0\n", done.stderr
     (line,) = [line for line in done.stderr.splitlines() if "Warning" in line]
-    assert f"${name} must be " in line and ", but got " in line and line.endswith("; it is ignored.") and len(line) < 400
+    assert (
+        f"${name} must be " in line
+        and ", but got " in line
+        and line.endswith("; it is ignored.")
+        and len(line) < 400
+    )
 
 
 @pytest.mark.parametrize("count", [0, -1, 1.5, 2.0, "2", None, True, 5000, 10**30, np.float32(2)])

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from tinyattn.errors import TinyattnError
-from tinyattn.graph import trace
+from tinyattn.graph.randomness import default_generator
 from tinyattn.graph.tensor import Tensor
 from tinyattn.runtime.function import function
 from tinyattn.train import checkpoint, optim, schedules
@@ -146,7 +146,7 @@ class Trainer:
             step=standing.pop("step"),
             model=self.model.state_dict(),
             optimizer=self.optimizer.state_dict(),
-            random={"state": trace.default_generator.state.storage.array.copy()},
+            random={"state": default_generator.state.storage.array.copy()},
             config=self.run.config,
             data=self.batches.state(),
             progress=standing,
@@ -156,7 +156,7 @@ class Trainer:
         """Go on from a checkpoint. Raises CheckpointError, with nothing changed, when it is not of such a
         run.
         """
-        random = trace.default_generator.state
+        random = default_generator.state
         saved.check("model", self.model.state_dict())
         saved.check("optimizer", self.optimizer.state_dict())
         saved.check("random", {"state": random.storage.array})
