@@ -5,11 +5,13 @@ import pytest
 
 import tinyattn as ta
 from tinyattn import errors, nn
+from tinyattn.graph import randomness
 from tinyattn.runtime import reference
 
 X = np.arange(8.0, dtype=np.float32).reshape(4, 2)
 INT64 = np.iinfo(np.int64)
 SCORES = np.linspace(-1, 1, 12, dtype=np.float32).reshape(3, 4)
+RECURRENT = nn.LSTM(2, 3)
 
 CALLS = {
     # name: (call of an index tensor of shape (3,), how many there are, whether −1 is the last one)
@@ -30,7 +32,7 @@ CALLS = {
     "nll_loss": (lambda i: ta.nll_loss(ta.tensor(SCORES), i), 4, False),
     "linear_cross_entropy": (lambda i: ta.linear_cross_entropy(ta.tensor(SCORES), ta.tensor(np.ones((4, 4), np.float32)), i), 4, False),
     "index_update": (lambda i: ta.index_update(ta.tensor(X), i[1], 9.0), 4, True),
-    "lengths": (lambda i: nn.LSTM(2, 3)(ta.tensor(np.ones((3, 3, 2), np.float32)), lengths=i)[0], 4, False),
+    "lengths": (lambda i: RECURRENT(ta.tensor(np.ones((3, 3, 2), np.float32)), lengths=i)[0], 4, False),
 }  # fmt: skip
 """Every way to say a position."""
 
@@ -84,7 +86,7 @@ def looped(call, indices):
 def state_of(leaves, *optimizers):
     """Bits of everything that a step moves, the state of randomness too."""
     moments = [value for o in optimizers for value in o.state_dict().values()]
-    values = [*leaves, ta.graph.trace.default_generator.state]
+    values = [*leaves, randomness.default_generator.state]
     return [np.array(value).tobytes() for value in (*(leaf.numpy() for leaf in values), *moments)]
 
 
@@ -173,7 +175,7 @@ def test_nothing_is_updated_by_a_step_with_a_wrong_index():
     moments = [
         value.copy() for o in optimizers for value in o.state_dict().values() if isinstance(value, np.ndarray)
     ]
-    random = ta.graph.trace.default_generator.state.numpy()
+    random = ta.random_state()
     assert "[embedding] indices must lie in 0..3, but got 7." in message(lambda: step(bad, x))
     for leaf, value in zip((*leaves, counter), state, strict=True):
         np.testing.assert_array_equal(leaf.numpy(), value)
@@ -181,7 +183,7 @@ def test_nothing_is_updated_by_a_step_with_a_wrong_index():
     assert len(moments) > 2
     for left, right in zip(moments, after, strict=True):
         np.testing.assert_array_equal(left, right)
-    np.testing.assert_array_equal(ta.graph.trace.default_generator.state.numpy(), random)
+    np.testing.assert_array_equal(ta.random_state(), random)
     assert step(good, x) > 0 and counter.numpy() == 2
 
 

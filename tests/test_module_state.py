@@ -1,5 +1,7 @@
-"""What belongs to a module stays with it: under assignment, ``copy`` and ``to``, for every class of ``ta.nn``."""
+"""What belongs to a module stays with it: under assignment, ``copy`` and ``to``, for every class of ``ta.nn``. Nothing of
+it changes while a function is traced."""
 
+import gc
 import inspect
 
 import numpy as np
@@ -116,3 +118,345 @@ def test_a_module_that_raises_leaves_no_scope_behind():
     with pytest.raises(KeyboardInterrupt):
         net(np.ones((1, 3), np.float32))
     assert ta.tanh(ta.tensor([1.0])).scope == ()
+
+
+def _numbers(*shape):
+    return np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+
+
+_IMAGES = ("AdaptiveAvgPool2d", "AvgPool2d", "BatchNorm2d", "Conv2d", "ConvTranspose2d", "MaxPool2d")
+_SEQUENCES = ("GRU", "LSTM", "RNN", "TransformerEncoder", "TransformerEncoderLayer")
+_PAIRS = ("Transformer", "TransformerDecoder", "TransformerDecoderLayer")
+_TWO = ("HuberLoss", "KLDivLoss", "L1Loss", "MSELoss", "SmoothL1Loss")
+_GIVEN = {
+    **{name: [_numbers(2, 3, 4, 4)] for name in _IMAGES},
+    **{name: [_numbers(2, 3, 4 if name[0] in "MT" else 3)] for name in _SEQUENCES},
+    **{name: [_numbers(3, 2, 4), _numbers(2, 2, 4)] for name in _PAIRS},
+    **{name: [_numbers(2, 3), np.abs(_numbers(2, 3))] for name in _TWO},
+    "BCEWithLogitsLoss": [_numbers(4, 1), np.float32([[0], [1], [1], [0]])],
+    "Conv1d": [_numbers(2, 3, 4)],
+    "CrossEntropyLoss": [_numbers(3, 2), np.array([0, 1, 1])],
+    "Embedding": [np.array([[0, 4], [2, 2]])],
+    "GPT": [np.array([[0, 4], [2, 2]])],
+    "GroupNorm": [_numbers(2, 4)],
+    "MultiheadAttention": [_numbers(3, 2, 4), _numbers(2, 2, 4), _numbers(2, 2, 4)],
+    "NLLLoss": [_numbers(3, 2), np.array([0, 1, 1])],
+}
+"""What each class is called with, if not with an array of shape (4, 3)."""
+
+
+class _Net(nn.Module):
+    """A module and what it is called with: floating-point numbers are trained, too."""
+
+    def __init__(self, name):
+        self.module = CLASSES[name]()
+        given = _GIVEN.get(name, [_numbers(4, 3)])
+        self.count = len(given)
+        for k, array in enumerate(given):
+            setattr(self, f"given{k}", ta.parameter(array) if array.dtype.kind == "f" else ta.tensor(array))
+
+    def forward(self):
+        module = self.module
+        if type(module) is nn.Module:
+            return self.given0
+        module = {"ModuleDict": lambda: module["a"], "ModuleList": lambda: module[0]}.get(
+            type(module).__name__, lambda: module
+        )()
+        return module(*(getattr(self, f"given{k}") for k in range(self.count)))
+
+    def loss(self):
+        leaves = [y for y in _tensors(self()) if y.dtype.kind == "f"]
+        return sum(((y * 0.5 + 0.1) ** 2).sum() for y in leaves)
+
+
+def _tensors(tree):
+    if isinstance(tree, ta.Tensor):
+        return [tree]
+    return [] if tree is None else [leaf for part in tree for leaf in _tensors(part)]
+
+
+class _Training:
+    """A net, its optimizer, and one function for all of its steps."""
+
+    def __init__(self, net, compiled):
+        self.net, self.optimizer = net, ta.optim.Adam(net.parameters(), 0.01)
+        self.run = ta.function(self._step) if compiled else lambda: self._step().numpy()
+
+    def _step(self):
+        loss = self.net.loss()
+        if ta.graph.trace.current() is None:
+            value = ta.tensor(loss.numpy())
+            self.optimizer.minimize(loss)
+            return value
+        self.optimizer.minimize(loss)
+        return loss
+
+    def step(self):
+        ta.manual_seed(7)  # (dropout)
+        return self.run()
+
+    def state(self):
+        return self.net.state_dict() | {f"optimizer.{k}": v for k, v in self.optimizer.state_dict().items()}
+
+    def load(self, other):
+        self.net.load_state_dict(other.net.state_dict())
+        self.optimizer.load_state_dict(other.optimizer.state_dict())
+        for mine, its in zip(self.net.modules(), other.net.modules(), strict=True):
+            for name, leaf in vars(mine).items():  # (those that aren't saved)
+                if isinstance(leaf, ta.Tensor):
+                    leaf.assign(vars(its)[name].numpy())
+
+
+def _anew(net, dtype):
+    """A net of the same form whose floating-point leaves are made in ``dtype``."""
+    made = {}
+    for module in net.modules():
+        for name, leaf in list(vars(module).items()):
+            if isinstance(leaf, ta.Tensor) and leaf.dtype.kind == "f":
+                maker = ta.parameter if leaf.op.name == "parameter" else ta.tensor
+                made.setdefault(leaf, maker(leaf.numpy().astype(dtype), name=leaf.name))
+                setattr(module, name, made[leaf])
+    return net
+
+
+def _equal(one, other):
+    assert list(one) == list(other)
+    for name in one:
+        assert one[name].dtype == other[name].dtype, name
+        np.testing.assert_array_equal(one[name], other[name], name)
+
+
+@pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
+@pytest.mark.parametrize("name", CLASSES)
+def test_a_converted_module_trains_as_one_made_in_that_type(name, compiled):
+    ta.manual_seed(1)
+    training = _Training(_Net(name), compiled)
+    leaves = [leaf for _, leaf in training.net._named_leaves()]
+    training.step()
+    for dtype in (np.float64, np.float32):
+        training.net.to(dtype)
+        assert all(a is b for a, b in zip(leaves, [x for _, x in training.net._named_leaves()], strict=True))
+        fresh = _Training(_anew(_Net(name), dtype), compiled)
+        fresh.load(training)
+        for _ in range(2):
+            one, other = training.step(), fresh.step()
+            assert one.dtype == other.dtype == dtype and np.array_equal(one, other)
+            _equal(training.state(), fresh.state())
+
+
+@pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
+@pytest.mark.parametrize("name", CLASSES)
+def test_an_optimizer_trains_the_module_that_it_was_made_of_not_a_copy(name, compiled):
+    ta.manual_seed(1)
+    training = _Training(_Net(name), compiled)
+    training.step()
+    twin = training.net.copy()
+    other = _Training(twin, compiled)
+    before = twin.state_dict()
+    training.step()
+    _equal(before, twin.state_dict())
+    with pytest.raises(ta.TinyattnError, match="depends on none"):
+        training.optimizer.minimize(twin.loss())
+    with pytest.raises(ta.TinyattnError, match="depends on none"):
+        training.optimizer.update(ta.grad(twin.loss(), training.optimizer.parameters))
+    other.load(training)
+    training.step(), other.step()
+    _equal(training.state(), other.state())
+
+
+def test_what_was_built_before_a_conversion_says_that_it_must_be_built_again():
+    net = nn.Linear(3, 2)
+    x = ta.tensor(_numbers(4, 3))
+    y = ta.tanh(net(x)).sum()
+    y.numpy()
+    program, bound = ta.Program([y]), ta.Program([y]).bind()
+    net.weight.grad = ta.grad(y, net.weight)
+    other = ta.tanh(x)
+    net.to(np.float64)
+    uses = {
+        "value": y.numpy,
+        "text": lambda: str(y),
+        "values": lambda: ta.evaluate([x, y]),
+        "expression": (y + 1).numpy,
+        "gradient": lambda: ta.grad(y, x),
+        "a gradient below": lambda: ta.grad(x.sum(), y),
+        "backward": y.backward,
+        "new program": lambda: ta.Program([y]),
+        "program": program.run,
+        "call": bound,
+        "picture": lambda: ta.viz.draw(y),
+        "function": lambda: ta.function(lambda: y)(),
+        "argument": lambda: ta.function(lambda a: a)(y),
+        "assignment": lambda: ta.tensor(0.0).assign(y),
+    }
+    for use in uses.values():
+        with pytest.raises(ta.TinyattnError, match=r"^\[to\] .* must be (built|made) again") as caught:
+            use()
+        assert len(str(caught.value).splitlines()) <= 3
+    assert repr(y) == "<Tensor f32[] = sum>"
+    assert other is ta.tanh(x)  # (what isn't built of the leaves stays)
+    np.testing.assert_array_equal(ta.tanh(net(x)).sum().numpy(), ta.tanh(net(x)).sum().numpy())
+    net.to(np.float32)
+    with pytest.raises(ta.TinyattnError, match=r"^\[to\]"):
+        y.numpy()
+    assert float(ta.tanh(net(x)).sum()) == ta.function(lambda: ta.tanh(net(x)).sum())()
+
+
+def test_gradients_of_before_are_converted_with_their_values_of_that_moment():
+    w = nn.Linear(3, 2)
+    loss = (w(ta.tensor(_numbers(4, 3))) ** 2).sum()
+    right = ta.grad(loss, w.weight).numpy()
+    loss.backward()
+    w.to(np.float64)
+    assert w.weight.grad.dtype == np.float64 and np.array_equal(
+        w.weight.grad.numpy(), right.astype(np.float64)
+    )
+
+
+def test_a_function_that_saw_only_the_type_of_a_leaf_is_traced_again():
+    net, seen = nn.Linear(3, 2), []
+
+    @ta.function
+    def zeros():
+        seen.append(net.weight.dtype)
+        return ta.zeros_like(net.weight)
+
+    assert zeros().dtype == np.float32
+    nn.Linear(3, 2).to(np.float64)  # a leaf that is younger than the trace
+    assert zeros().dtype == np.float32 and len(seen) == 1
+    net.to(np.float64)
+    assert zeros().dtype == np.float64 and zeros().dtype == np.float64 and len(seen) == 2
+    net.to(np.float64)
+    zeros()
+    assert len(seen) == 2
+
+
+def test_moments_of_optimizers_that_are_gone_are_gone():
+    w = ta.parameter([1.0, 2.0])
+    for _ in range(5):
+        optimizer = ta.optim.Adam([w])
+        gc.collect()
+    assert len(w.storage.followers()) == 2 and len(w.storage._followers) <= 4
+    del optimizer
+    gc.collect()
+    assert w.storage.followers() == []
+
+
+@pytest.mark.parametrize(
+    "what", ["assign", "seed", "state", "load module", "load optimizer", "lr", "to", "attribute", "part",
+             "del", "append", "eager program", "resume", "new module"],
+)  # fmt: skip
+@pytest.mark.parametrize("where", ["function", "loop"])
+def test_what_lasts_does_not_change_while_something_is_traced(what, where, tmp_path):
+    net = nn.Sequential(nn.Linear(3, 3), nn.ModuleList([nn.Dropout()]), nn.ModuleDict({"a": nn.Identity()}))
+    optimizer = ta.optim.Adam(net.parameters())
+    ta.save(tmp_path / "saved", net, optimizer)
+    weights, moments = net.state_dict(), optimizer.state_dict()
+    updating = ta.Program([], [], {net[0].bias: net[0].bias + 1})
+    net.note = 1
+    change = {
+        "assign": lambda: net[0].bias.assign(np.zeros(3)),
+        "seed": lambda: ta.manual_seed(3),
+        "state": lambda: ta.set_random_state(np.array([1, 2])),
+        "load module": lambda: net.load_state_dict(weights),
+        "load optimizer": lambda: optimizer.load_state_dict(moments),
+        "lr": lambda: setattr(optimizer, "lr", 0.5),
+        "to": lambda: net.to(np.float64),
+        "attribute": lambda: setattr(net, "note", 2),
+        "part": lambda: setattr(net, "0", nn.Identity()),
+        "del": lambda: net[2].__delitem__("a"),
+        "append": lambda: net[1].append(net[0]),
+        "eager program": lambda: updating.run(),
+        "resume": lambda: ta.load(tmp_path / "saved", net, optimizer),
+        "new module": lambda: nn.Linear(2, 2),
+    }[what]
+    if what == "new module" and where == "loop":
+        where = "compiled loop"  # (it may as well be made in a loop, which is once)
+
+    def loop(x):
+        def step(carry, row):
+            change()
+            return carry, row
+
+        return ta.scan(step, ta.zeros(()), x)[1]
+
+    def body(x):
+        change()
+        return x * 2
+
+    before = (net.state_dict(), optimizer.state_dict(), ta.random_state(), repr(net), net.note, net.training)
+    compiled = ta.function(loop)
+    functions = {"function": [ta.function(body)], "loop": [compiled, loop], "compiled loop": [compiled]}
+    for function in functions[where]:
+        with pytest.raises(
+            ta.TinyattnError, match="must (not change what lasts|change nothing but)"
+        ) as caught:
+            function(_numbers(4, 3))
+        assert len(str(caught.value).splitlines()) == 3
+        after = (
+            net.state_dict(),
+            optimizer.state_dict(),
+            ta.random_state(),
+            repr(net),
+            net.note,
+            net.training,
+        )
+        _equal(before[0], after[0])
+        _equal(before[1], after[1])
+        assert np.array_equal(before[2], after[2]) and before[3:] == after[3:]
+    change()  # outside it may
+
+
+def test_what_is_made_in_a_trace_may_change_in_it():
+    @ta.function
+    def normalised(x):
+        layer = nn.LayerNorm(3)
+        layer.note = 1
+        layer.note = 2
+        layer.weight.assign(np.full(3, 2.0))
+        return layer.eval()(x)
+
+    x = _numbers(4, 3)
+    right = nn.LayerNorm(3)(x).numpy() * 2
+    np.testing.assert_allclose(normalised(x), right, rtol=1e-6)
+
+
+def test_a_mode_that_a_function_sets_is_set_at_each_call():
+    net = nn.Sequential(nn.Dropout(0.5))
+    evaluated = ta.function(lambda x: net.eval()(x))
+    trained = ta.function(lambda x: net.train()(x))
+    x = np.ones((40, 3), np.float32)
+    for _ in range(2):
+        assert (evaluated(x) == 1).all() and not net.training
+        assert (trained(x) != 1).all() and net.training
+
+
+def test_an_expression_kept_by_a_module_says_that_it_belongs_to_the_trace():
+    class Attention(nn.Module):
+        def forward(self, x):
+            self.weights = ta.softmax(x)
+            return self.weights.sum(0)
+
+    net = Attention()
+    x = ta.tensor(_numbers(4, 3))
+    ta.function(net)(x)
+    with pytest.raises(ta.TinyattnError, match="a value can be had only outside"):
+        net.weights.numpy()
+    net(x)
+    assert net.weights.numpy().shape == (4, 3)
+
+
+def test_an_assignment_in_a_loop_is_refused_as_it_would_happen_once():
+    count = ta.tensor(np.zeros(()))
+
+    def loop(x):
+        def step(carry, row):
+            ta.assign(count, count + 1)
+            return carry, row
+
+        return ta.scan(step, ta.zeros(()), x)[1]
+
+    for function in (loop, ta.function(loop)):
+        with pytest.raises(ta.TinyattnError, match=r"^\[assign\] the step of a loop must change nothing"):
+            function(_numbers(4, 3))
+    assert float(count) == 0

@@ -317,6 +317,25 @@ def test_optimizers_refuse_what_cannot_be():
         errors.ShapeError,
     )
 
+    refused(
+        r"\[SGD\] the gradient of w must be f64\[2\], but got f32\[2\]\.",
+        lambda: optimizer.update([ta.tensor(np.zeros(2, np.float32))]),
+        errors.ShapeError,
+    )
+    wrong = r"\[SGD\] the gradients must be a list of Tensors, in the order of the parameters, but got "
+    for given, got in [
+        (w, "Tensor"), ({"w": w}, "dict"), (iter([w]), "list_iterator"), (None, "NoneType"),
+        ([np.zeros(2)], "ndarray in it"), ([None], "NoneType in it"),
+    ]:  # fmt: skip
+        refused(wrong + got, lambda given=given: optimizer.update(given), errors.DTypeError)
+    other = ta.parameter(np.ones(2))
+    for function in (lambda f: f(), lambda f: ta.function(f)()):
+        refused(
+            r"\[SGD\] the loss must depend on a parameter of the optimizer, but it depends on none",
+            lambda f=function: f(lambda: optimizer.update(ta.grad((other * 2).sum(), [w]))),
+        )
+    assert int(optimizer.steps) == 0
+
     def twice(x):
         optimizer.minimize((w * x).sum())
         return optimizer.minimize((w * w).sum())

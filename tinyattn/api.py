@@ -10,10 +10,11 @@ from tinyattn.graph.checkpoint import checkpoint
 from tinyattn.graph.grad import backward, grad, hvp, jvp, vjp
 from tinyattn.graph.leaf import parameter, tensor
 from tinyattn.graph.prints import print_value as print
+from tinyattn.graph.randomness import manual_seed, random_state, set_random_state
 from tinyattn.graph.scan import scan
 from tinyattn.graph.scope import scope
 from tinyattn.graph.tensor import Tensor
-from tinyattn.graph.trace import assign, manual_seed, random_state, set_random_state
+from tinyattn.graph.trace import assign
 from tinyattn.graph.transforms import hessian, jacobian, value_and_grad
 from tinyattn.ops.custom import custom_vjp
 from tinyattn.ops.vmap import vmap

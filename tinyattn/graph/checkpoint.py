@@ -23,7 +23,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from tinyattn import errors
-from tinyattn.graph import scope, trace
+from tinyattn.graph import scope
 from tinyattn.graph.body import Body
 from tinyattn.graph.grad import pull_back
 from tinyattn.graph.op import Op, register
@@ -54,22 +54,25 @@ def checkpoint(fn: Function) -> Function:
 
     @functools.wraps(fn, updated=())
     def checkpointed(*args, **kwargs):
-        made, scope.state.made = scope.state.made, set()
-        drawn, trace.state.drawn = trace.state.drawn, []
-        try:
-            returned = fn(*args, **kwargs)
-            inside, random = scope.state.made, trace.state.drawn
-        finally:
-            scope.state.made, trace.state.drawn = made, drawn
-            if made is not None:
-                made |= inside
+        returned, inside, random = _watched(fn, args, kwargs)
+        if scope.state.made is not None:
+            scope.state.made |= inside
         values = flatten(returned)
         node = _node([*_tensors(args), *_tensors(kwargs)], values, inside)
-        if random and drawn is not None:
-            drawn.append(node)
+        if random and scope.state.drawn is not None:
+            scope.state.drawn.append(node)
         return unflatten(returned, outputs(node, len(values)))
 
     return checkpointed  # type: ignore[return-value]
+
+
+@scope.isolated
+def _watched(fn: Callable, args: Any, kwargs: Any) -> tuple[Any, set[Tensor], list[Tensor]]:
+    """What ``fn`` returns, the nodes that it asks for, and its random nodes."""
+    inside: set[Tensor] = set()
+    random: list[Tensor] = []
+    scope.state.made, scope.state.drawn = inside, random
+    return fn(*args, **kwargs), inside, random
 
 
 def _tensors(tree) -> list[Tensor]:

@@ -66,6 +66,7 @@ def _apply(node: Tensor, cotangent) -> Sequence[Tensor | None]:
     return rule(cotangent, node)
 
 
+@scope.isolated
 def pull_back(seeds: Mapping[Tensor, Tensor], leaves: Sequence[Tensor]) -> list[Tensor | None]:
     """Cotangents of ``leaves``, given those of some outputs (``seeds``); None where no path leads to a
     leaf.
@@ -138,9 +139,10 @@ def grad(y: Tensor, xs=None):
 
 def _check_on_the_way(y: Tensor, aside: Sequence[Tensor]) -> None:
     """Values that ``y`` is made beside, not of (the weights that a fused attention returns): zeros would mislead."""
-    below = {n for n in topological([y]) if not n.inputs and n.op.name != "constant"} if aside else set()
-    for x in aside:
-        if not below.isdisjoint(topological([x])):
+    below = set(topological([y])) if aside else set()
+    leaves = {n for n in below if not n.inputs and n.op.name != "constant"}
+    for x in aside:  # (what is below, but only through what counts as a constant, does have the gradient 0)
+        if x not in below and not leaves.isdisjoint(topological([x])):
             fail(
                 errors.TinyattnError,
                 "grad",
@@ -192,6 +194,7 @@ class Promise:
             evaluator(gradient)
 
 
+@scope.isolated
 def backward(y: Tensor) -> None:
     """Set ``.grad`` (a symbolic Tensor) of every parameter and named leaf tensor that ``y`` depends on.
 

@@ -2,37 +2,42 @@
 of the graph; the inputs of compiled functions get their values at each call.
 """
 
+import itertools
+import weakref
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
 from tinyattn import errors
+from tinyattn.graph import trace
 from tinyattn.graph.op import OPS, ZERO, Op, register
-from tinyattn.graph.tensor import Tensor, fresh, make
+from tinyattn.graph.tensor import Tensor, fresh, make, outdate
 from tinyattn.graph.types import DTYPES, FLOAT32, SHORT, Type, as_array, as_dtype, fail, is_float
 
-retirements = 0
-"""How many leaves have been replaced by others so far."""
+_ages = itertools.count()
+conversions: list[int] = []
+"""For each conversion to another element type so far, the age of the oldest leaf that was converted."""
 
 
 class Storage:
-    """Memory that a leaf owns, alone: a C-contiguous array and a count of how often it was overwritten; and
-    ``promises`` of values that are still to be computed from what it holds now.
+    """Memory that a leaf owns, alone: a C-contiguous array and a count of how often it was overwritten; ``promises``
+    of values that are still to be computed from what it holds now; and the leaves that follow when this one gets
+    another element type.
     """
 
-    __slots__ = ("array", "version", "promises", "retired", "__weakref__")
+    __slots__ = ("array", "version", "promises", "age", "_followers", "__weakref__")
 
     def __init__(self, array: np.ndarray):
         self.array = array
         self.version = 0
         self.promises: list[Any] = []
-        self.retired = False
+        self.age = next(_ages)
+        self._followers: list[weakref.ref[Tensor]] = []
+        trace.note_built(self)
 
-    def retire(self) -> None:
-        """Note that a leaf of another element type has taken the place of this one in its module."""
-        global retirements
-        self.retired = True
-        retirements += 1
+    def __deepcopy__(self, memo: Any) -> "Storage":
+        return Storage(self.array.copy())
 
     def keep_promises(self) -> None:
         """Compute what was promised, before the memory changes."""
@@ -40,11 +45,61 @@ class Storage:
             self.promises[-1].keep()
             self.promises.pop()  # (not before it is kept: the user may press Ctrl-C)
 
-    def assign(self, value: np.ndarray) -> None:
+    def assign(self, value: np.ndarray, op: str = "assign", what: str = "an assignment") -> None:
+        """Overwrite the numbers; ``op`` and ``what`` tell what was tried if that is refused."""
+        trace.check_change(self, op, what)
+        self.write(value)
+
+    def write(self, value: np.ndarray) -> None:
+        """Overwrite the numbers, whatever is traced."""
         if self.promises:
             self.keep_promises()
         self.array[...] = value
         self.version += 1
+
+    def followers(self) -> "list[Tensor]":
+        """The leaves that take its element type and that somebody still has."""
+        return [leaf for reference in self._followers if (leaf := reference()) is not None]
+
+    def follow(self, leaf: Tensor) -> None:
+        """Let ``leaf`` (an optimizer's moment) take its element type from now on."""
+        self._followers = [weakref.ref(other) for other in (*self.followers(), leaf)]
+
+
+def now() -> int:
+    """The age of a leaf that would be made now."""
+    return next(_ages)
+
+
+def convert(leaves: Iterable[Tensor], dtype: np.dtype) -> None:
+    """Give leaves, and those that follow them, another element type. They stay the same leaves; what was built of them
+    must be built again, functions that may have seen them are traced again, and their gradients are converted, too.
+    """
+    group = [leaf for one in leaves for leaf in (one, *one.storage.followers()) if leaf.dtype != dtype]
+    group = list(dict.fromkeys(group))
+    if not group:
+        return
+    for leaf in group:
+        trace.check_change(leaf.storage, "to", f"a conversion to {dtype}")
+        leaf.storage.keep_promises()
+        if leaf.grad is not None:
+            memo = leaf.grad._memo  # (a traced function's gradient has no value)
+            leaf.grad = tensor(memo[0].astype(dtype), name=leaf.grad.name) if type(memo) is tuple else None
+    new = [leaf.storage.array.astype(dtype) for leaf in group]
+    outdate(group)
+    conversions.append(min(leaf.storage.age for leaf in group))
+    for leaf, array in zip(group, new, strict=True):
+        leaf.storage.version += 1
+        leaf.storage.array, leaf.dtype = array, dtype
+
+
+def latest(leaf: Tensor) -> Tensor:
+    """State as a step finds it that may move it several times: what ``leaf`` holds after the assignments
+    recorded so far. Without a trace, a copy, as ``leaf`` itself may have moved on when the value is asked
+    for.
+    """
+    record = trace.current()
+    return tensor(leaf.numpy(), name=leaf.name) if record is None else record.updates.get(leaf, leaf)
 
 
 def _array(data, dtype, op: str, weak=FLOAT32) -> np.ndarray:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from tinyattn.graph import trace
+from tinyattn.graph import scope
 from tinyattn.graph.leaf import as_tensor
 from tinyattn.graph.tensor import Tensor
 
@@ -25,10 +25,10 @@ def print_value(x, label: str = "") -> Tensor:
 
 def record(label: str, x: Tensor) -> None:
     """Note that ``x`` is to be printed: by the loop or the function that is being traced, or now."""
-    if trace.state.printed is not None:
-        trace.state.printed.append((label, x))
-    elif trace.state.trace is not None:
-        trace.state.trace.printed.append((label, x))
+    if scope.state.printed is not None:
+        scope.state.printed.append((label, x))
+    elif scope.state.trace is not None:
+        scope.state.trace.printed.append((label, x))
     else:
         show([(label, x.numpy())])
 

@@ -17,14 +17,14 @@ from typing import Any
 import numpy as np
 
 from tinyattn import errors
-from tinyattn.graph import trace
+from tinyattn.graph import scope
 from tinyattn.graph.body import Body
 from tinyattn.graph.grad import pull_back, zeros_like
 from tinyattn.graph.leaf import as_tensor, constant, placeholder
 from tinyattn.graph.op import Op, register
 from tinyattn.graph.prints import record
+from tinyattn.graph.randomness import RANDOM_STATE
 from tinyattn.graph.tensor import Tensor, make, output
-from tinyattn.graph.trace import RANDOM_STATE
 from tinyattn.graph.traverse import depends_on, rebuild, substitute, topological, transform
 from tinyattn.graph.types import Type, as_integer, fail, is_float
 
@@ -87,13 +87,7 @@ def scan(
         )
     carry_vars = [placeholder(c.type) for c in carries]
     x_vars = [placeholder(Type(x.shape[1:], x.dtype)) for x in inputs]
-    outer, trace.state.drawn = trace.state.drawn, []
-    printing, trace.state.printed = trace.state.printed, []
-    try:
-        returned = fn(unflatten(init, carry_vars), unflatten(xs, x_vars))
-        drawn, printed = trace.state.drawn, trace.state.printed
-    finally:
-        trace.state.drawn, trace.state.printed = outer, printing
+    returned, drawn, printed = _step(fn, unflatten(init, carry_vars), unflatten(xs, x_vars))
     if not isinstance(returned, tuple) or len(returned) != 2:
         fail(
             errors.ShapeError,
@@ -116,13 +110,22 @@ def scan(
             "Check the shapes and element types of init.",
         )
     node, mapping = loop(steps, carries, inputs, carry_vars, x_vars, next_carries, emitted, reverse)
-    if drawn and outer is not None:
-        outer.append(node)
+    if drawn and scope.state.drawn is not None:
+        scope.state.drawn.append(node)
     final = [output(node, ("final", k)) for k in range(len(carries))]
     stacks = [output(node, ("stack", value)) for value in mapping]
     for (label, _), stack in zip(printed, stacks[len(stacks) - len(printed) :], strict=True):
         record(label, stack)
     return unflatten(init, final), unflatten(ys, stacks)
+
+
+@scope.isolated
+def _step(fn: Callable, carry: Tree, x: Tree) -> tuple[Any, list[Tensor], list[tuple[str, Tensor]]]:
+    """What ``fn`` returns, and its random nodes and what it prints."""
+    drawn: list[Tensor] = []
+    printed: list[tuple[str, Tensor]] = []
+    scope.state.drawn, scope.state.printed, scope.state.built = drawn, printed, {}
+    return fn(carry, x), drawn, printed
 
 
 def _vary_randomness(steps, drawn, inputs, x_vars, next_carries, emitted):

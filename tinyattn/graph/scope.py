@@ -9,8 +9,9 @@ import functools
 import os
 import sys
 import threading
+from collections.abc import Callable
 from types import FrameType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _MODELS = _PACKAGE + "models" + os.sep
@@ -35,9 +36,37 @@ class _State(threading.local):
     line: Line | None = None  # set while nodes are made on behalf of another one
     origin = None  # the forward node that backward nodes belong to
     made: Any = None  # while a function is watched, the set of all nodes that it asks for
+    trace: Any = None  # while a function is traced, its record (see trace.py)
+    drawn: Any = None  # while the step of a loop or a checkpoint is traced, its random nodes
+    printed: Any = None  # while the step of a loop is traced, (label, value) of what it prints
+    built: Any = None  # while a function or a step is traced, what was made in it and may change, by identity
 
 
 state = _State()
+"""What this thread is at while it builds a graph."""
+_FIELDS = ("scope", "line", "origin", "made", "trace", "drawn", "printed", "built")
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+
+def isolated(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """``function``, after which ``state`` is what it was, however it ends. (Ctrl-C may be pressed just when things are
+    about to be put back: so they are put back twice.)
+    """
+
+    @functools.wraps(function)
+    def call(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        before = {name: getattr(state, name) for name in _FIELDS}
+        try:
+            try:
+                return function(*args, **kwargs)
+            finally:
+                vars(state).update(before)
+        finally:
+            vars(state).update(before)
+
+    return call
 
 
 @contextlib.contextmanager

@@ -8,13 +8,14 @@ until a value is asked for.
 
 import importlib
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, NoReturn
 from weakref import ref
 
 import numpy as np
 
 from tinyattn import errors
-from tinyattn.graph import scope
+from tinyattn.graph import scope, trace
 from tinyattn.graph.hints import missing
 from tinyattn.graph.interop import Values
 from tinyattn.graph.op import OPS, Op, check_operands, register
@@ -209,7 +210,7 @@ class Tensor(Values):
         )
 
     def assign(self, value) -> None:
-        """Overwrite the value of a leaf."""
+        """Overwrite the value of a leaf. Inside a compiled function: ``ta.assign``."""
         if self.storage is None:
             fail(
                 errors.TinyattnError,
@@ -217,6 +218,7 @@ class Tensor(Values):
                 "only a leaf made by ta.tensor or ta.parameter owns memory",
                 f"got the result of {self.op.name!r}",
             )
+        trace.check_change(self.storage, "assign", f"an assignment to {self.name or 'a leaf'}")
         array = as_array(evaluator(value) if isinstance(value, Tensor) else value)
         if array.dtype.kind not in "fiub":
             got = f"got an array of {array.dtype}"
@@ -243,6 +245,39 @@ def set_evaluator(function) -> None:
     evaluator = function
 
 
+def _refuse_outdated(node: Tensor) -> NoReturn:
+    made = f" (made at {node.line})" if node.line is not None else ""
+    fail(
+        errors.TinyattnError,
+        "to",
+        "an expression must be built again when leaves below it have got another element type",
+        f"got {node!r}{made} from before",
+        "Write it where it is used, after model.to(...), or inside a function.",
+    )
+
+
+class Outdated(Tensor):
+    """An expression of leaves that had another element type when it was built: whoever goes down it is told to build
+    it again.
+    """
+
+    __slots__ = ()
+    inputs = property(_refuse_outdated)  # type: ignore[assignment]
+
+
+def outdate(leaves: Iterable[Tensor]) -> None:
+    """Take all living expressions of ``leaves`` out of the table, as the types of these are about to change."""
+    below, before = set(leaves), -1
+    while len(below) != before:  # (twice: the table is in the order in which nodes were made)
+        before = len(below)
+        for entry in list(_nodes.values()):
+            node = entry()
+            if node is not None and not below.isdisjoint(node.inputs):
+                below.add(node)
+                _nodes.pop(entry.key, None)
+                node.__class__ = Outdated
+
+
 class _Entry(ref):
     """A node in the table of all nodes, which it leaves when nobody has it any more. (A WeakValueDictionary does the
     same, in twice the time.)
@@ -250,6 +285,11 @@ class _Entry(ref):
 
     __slots__ = ("key",)
     key: tuple
+
+
+def _enter(node: Tensor, key: tuple) -> None:
+    entry = _nodes[key] = _Entry(node, _forget)
+    entry.key = key
 
 
 def _forget(entry: "_Entry") -> None:
@@ -299,9 +339,7 @@ def make(name: str, *inputs: Tensor, **attrs) -> Tensor:
         check_operands(op, inputs)
         kind = op.infer(*inputs, **attrs)
         node = fresh(op, inputs, attrs, kind if isinstance(kind, Type) else None)
-        entry = _Entry(node, _forget)
-        entry.key = key
-        _nodes[key] = entry
+        _enter(node, key)
     if scope.state.made is not None:
         scope.state.made.add(node)
     return node
@@ -310,9 +348,12 @@ def make(name: str, *inputs: Tensor, **attrs) -> Tensor:
 def distinct(node: Tensor) -> Tensor:
     """The same expression as a node of its own, whose remembered value is its own, too."""
     with scope.on_behalf_of(node, node.origin):
-        if not node.inputs:
-            return fresh(OPS["reshape"], (node,), {"shape": node.shape}, node.type)
-        return fresh(node.op, node.inputs, node.attrs, node.type, node.name)
+        if node.inputs:
+            new = fresh(node.op, node.inputs, node.attrs, node.type, node.name)
+        else:
+            new = fresh(OPS["reshape"], (node,), {"shape": node.shape}, node.type)
+    _enter(new, (id(new),))  # (nobody looks for it there, but when leaves change their type)
+    return new
 
 
 def stand_in(node: Tensor) -> Tensor:

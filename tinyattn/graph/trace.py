@@ -1,68 +1,51 @@
-"""What a trace collects besides its result: updates of leaves, and the state of randomness.
+"""What a trace collects besides its result: updates of leaves, and what Python saw.
 
 While a function is traced, ``assign`` records "after the step this leaf holds that expression" instead of
-doing it. Every read in the step sees the value from before the step.
+doing it. Every read in the step sees the value from before the step. What would change state at once is refused:
+it would happen in the trace alone, and at no call.
 """
 
-import contextlib
-import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NoReturn
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from tinyattn import errors
 from tinyattn.graph import scope
-from tinyattn.graph.leaf import Storage, constant, tensor
-from tinyattn.graph.tensor import Tensor, make
 from tinyattn.graph.types import fail
 
-RANDOM_STATE = "random state"
-_STEP = np.array([0, 1 << 32], np.int64)
-"""Added to (seed, counter) after each step: 2³² counters belong to one step."""
+if TYPE_CHECKING:
+    from tinyattn.graph.leaf import Storage
+    from tinyattn.graph.tensor import Tensor
 
 
 @dataclass
 class Trace:
     """Updates (leaf → new value) of one traced function, and how many random nodes it has."""
 
-    updates: dict[Tensor, Tensor] = field(default_factory=dict)
+    updates: "dict[Tensor, Tensor]" = field(default_factory=dict)
     draws: int = 0
     guards: list[tuple[object, str, object]] = field(default_factory=list)
     """(object, attribute, value): Python state that the trace read; another value means another trace."""
-    reads: dict[Storage, str] = field(default_factory=dict)
+    reads: "dict[Storage, str]" = field(default_factory=dict)
     """Leaves whose values Python saw while tracing (float, item, if), and the line that did."""
-    printed: list[tuple[str, Tensor]] = field(default_factory=list)
+    printed: "list[tuple[str, Tensor]]" = field(default_factory=list)
     """(label, value): what is to be printed when the program has run."""
-
-
-class _State(threading.local):
-    trace: Trace | None = None
-    drawn: list[Tensor] | None = None
-    """Random nodes made while the body of a loop is traced."""
-    printed: list[tuple[str, Tensor]] | None = None
-    """(label, value) to be printed, while the body of a loop is traced."""
-
-
-state = _State()
 
 
 def current() -> Trace | None:
     """The trace being recorded, if any."""
-    return state.trace
+    return scope.state.trace
 
 
-@contextlib.contextmanager
-def recording():
-    """Collect what is traced inside."""
-    before, state.trace = state.trace, Trace()
-    try:
-        yield state.trace
-    finally:
-        state.trace = before
+@scope.isolated
+def record(fn: Callable[..., Any], args: Any, kwargs: Any) -> tuple[Any, Trace]:
+    """Call ``fn`` and collect what is traced inside: its result, and the record."""
+    found = scope.state.trace = Trace()
+    scope.state.built = {}
+    return fn(*args, **kwargs), found
 
 
-def assign(leaf: Tensor, value: Tensor) -> None:
+def assign(leaf: "Tensor", value: "Tensor") -> None:
     """``leaf`` holds ``value`` after this step: recorded while tracing, done at once otherwise."""
     if leaf.storage is None or value.type != leaf.type:
         fail(
@@ -71,32 +54,50 @@ def assign(leaf: Tensor, value: Tensor) -> None:
             f"a leaf of type {leaf.type} takes a value of its own type",
             f"got {value.type}",
         )
-    if state.trace is None:
-        leaf.assign(value.numpy())
+    record = current()
+    if record is None or scope.state.printed is not None:
+        leaf.assign(value)
     else:
-        state.trace.updates[leaf] = value
+        record.updates[leaf] = value
 
 
-def latest(leaf: Tensor) -> Tensor:
-    """State as a step finds it that may move it several times: what ``leaf`` holds after the assignments
-    recorded so far. Without a trace, a copy, as ``leaf`` itself may have moved on when the value is asked
-    for.
+def note_built(thing: object) -> None:
+    """Note a module, or the memory of a leaf, that may be made while something is traced."""
+    if scope.state.built is not None:
+        scope.state.built[id(thing)] = thing
+
+
+def check_change(thing: object, op: str, what: str) -> None:
+    """The door that all pass who change state: refuse while a function or the step of a loop is traced, because that
+    happens once, and calls and steps come often. What was made in the same trace may change.
     """
-    return (
-        tensor(leaf.numpy(), name=leaf.name) if state.trace is None else state.trace.updates.get(leaf, leaf)
-    )
+    built = scope.state.built
+    if built is None or id(thing) in built:
+        return
+    if scope.state.printed is not None:
+        must, hint = "the step of a loop must change nothing but its carry", "Take it into the carry."
+    else:
+        must = "a compiled function must not change what lasts, as it would do so once, when it is traced"
+        hint = (
+            "Write ta.assign(leaf, value), which changes it at each call."
+            if op == "assign"
+            else "Do it outside."
+        )
+    fail(errors.TinyattnError, op, must, f"got {what}", hint)
 
 
 def guard(thing: object, attribute: str, value: object) -> None:
     """Note that the trace being recorded, if any, read a Python attribute."""
-    if state.trace is not None:
-        state.trace.guards.append((thing, attribute, value))
+    record = current()
+    if record is not None:
+        record.guards.append((thing, attribute, value))
 
 
-def read(leaf: Tensor) -> None:
+def read(leaf: "Tensor") -> None:
     """Note that Python sees the value of a leaf: the trace being recorded holds only for this value."""
-    if state.trace is not None and leaf.storage not in state.trace.reads:
-        state.trace.reads[leaf.storage] = f"{leaf.name or 'a leaf'} at {scope.user_line()}"
+    record = current()
+    if record is not None and leaf.storage not in record.reads:
+        record.reads[leaf.storage] = f"{leaf.name or 'a leaf'} at {scope.user_line()}"
         guard(leaf.storage, "version", leaf.storage.version)
 
 
@@ -110,61 +111,7 @@ def check_reads(record: Trace) -> None:
             fail(errors.TinyattnError, "function", must, got, hint)
 
 
-class Generator:
-    """A source of randomness: the words (seed, counter) in a leaf that programs read and advance."""
-
-    def __init__(self, seed: int):
-        self.state = tensor(np.array([seed, 0], np.int64), name=RANDOM_STATE)
-
-    def snapshot(self) -> Tensor:
-        """The state now, as a leaf of its own; the generator moves on."""
-        now = self.state.storage.array.copy()
-        self.state.storage.assign(now + _STEP)
-        return tensor(now, name=RANDOM_STATE)
-
-    def advanced(self) -> Tensor:
-        """The state after a step, as an expression. It belongs to the step, not to the module that drew first."""
-        with scope.on_behalf_of(self.state):
-            return make("add", self.state, constant(_STEP, np.int64))
-
-    def seed(self, seed: int) -> None:
-        """Start again from a seed."""
-        self.state.storage.assign(np.array([seed, 0], np.int64))
-
-
-default_generator = Generator(0)
-
-
-def random_state() -> np.ndarray:
-    """The state of the global source of randomness, (seed, counter): an int64 array of shape (2,), for
-    ``set_random_state``.
-    """
-    return default_generator.state.numpy()
-
-
-def set_random_state(state: np.ndarray) -> None:
-    """Go on with the random numbers that were to come when ``random_state`` returned this. ShapeError or
-    DTypeError for anything else.
-    """
-    words = np.asarray(state)
-    if words.shape != (2,):
-        must, got = (
-            "the state must be an array of shape (2,), as ta.random_state returns",
-            f"got {words.shape}",
-        )
-        fail(errors.ShapeError, "set_random_state", must, got)
-    if words.dtype != np.int64:
-        must, got = "the state must be int64, as ta.random_state returns", f"got {words.dtype}"
-        fail(errors.DTypeError, "set_random_state", must, got)
-    default_generator.state.storage.assign(words)
-
-
-def manual_seed(seed: int) -> None:
-    """Seed the global source of randomness (dropout, random tensors, initialisers): same seed, same bits."""
-    default_generator.seed(int(seed))
-
-
-def refuse_traced(op: str, node: Tensor) -> NoReturn:
+def refuse_traced(op: str, node: "Tensor") -> NoReturn:
     """Say that ``node``, which belongs to a traced function or loop, is asked for its value, or used elsewhere."""
     fail(
         errors.TinyattnError,

@@ -22,6 +22,7 @@ class Generation:
 
     def __init__(self, model: Any, batch: int):
         self.weight, self.batch, self.block = model.lm_head.weight, batch, model.config.block_size
+        self.dtype = self.weight.dtype
         empty = model.empty_caches(batch)
         caches = tuple(KVCache(*(ta.tensor(part.numpy()) for part in cache)) for cache in empty)
 
@@ -43,7 +44,8 @@ class Generation:
 
     def fits(self, model: Any, batch: int) -> bool:
         """Whether the programs are those of this model, with the parameters it has now, and this batch."""
-        return self.weight is model.lm_head.weight and self.batch == batch
+        weight = model.lm_head.weight
+        return self.weight is weight and self.dtype == weight.dtype and self.batch == batch
 
     def logits(self, tokens: np.ndarray, seen: int | None) -> np.ndarray:
         """Logits (B, V) of what follows tokens (B, T). ``seen``: how many of them the caches hold, T − 1 or 0;

@@ -11,7 +11,7 @@ import numpy as np
 
 from tinyattn import errors
 from tinyattn.graph import trace
-from tinyattn.graph.leaf import as_tensor, parameter, tensor
+from tinyattn.graph.leaf import as_tensor, latest, parameter, tensor
 from tinyattn.graph.tensor import Tensor
 from tinyattn.graph.types import as_dtype, fail
 from tinyattn.nn.layers import check_sizes
@@ -59,9 +59,9 @@ class _BatchNorm(Module):
         if not self.training or mean is None or variance is None or count is None:
             use_batch = mean is None
             return batch_norm(x, mean, variance, self.weight, self.bias, use_batch, eps=self.eps)[0]
-        batches = trace.latest(count) + 1
+        batches = latest(count) + 1
         rate = 1 / cast(batches, mean.dtype) if self.momentum is None else self.momentum
-        statistics = trace.latest(mean), trace.latest(variance)
+        statistics = latest(mean), latest(variance)
         y, *new = batch_norm(x, *statistics, self.weight, self.bias, True, rate, self.eps)
         for leaf, value in zip((count, mean, variance), (batches, *new), strict=True):
             assert value is not None

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tinyattn import errors
-from tinyattn.graph.trace import default_generator
+from tinyattn.graph.randomness import default_generator
 from tinyattn.graph.types import as_shape, fail
 
 Shape = int | Sequence[int]

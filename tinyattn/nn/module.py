@@ -26,7 +26,7 @@ import numpy as np
 from tinyattn import errors
 from tinyattn.graph import scope, trace
 from tinyattn.graph.hints import missing
-from tinyattn.graph.leaf import parameter, tensor
+from tinyattn.graph.leaf import convert, parameter, tensor
 from tinyattn.graph.tensor import Tensor
 from tinyattn.graph.types import as_dtype, fail, is_float
 from tinyattn.nn import state
@@ -39,6 +39,11 @@ class Module:
     """The attributes that lead to this module from the outermost one, by way of its first parent."""
     _training = True
 
+    def __new__(cls, *args: Any, **kwargs: Any) -> "Module":
+        module = object.__new__(cls)
+        trace.note_built(module)
+        return module
+
     def __getattr__(self, name: str) -> Any:
         raise missing(type(self).__name__, "module", name, [*vars(self), *dir(type(self))])
 
@@ -47,18 +52,17 @@ class Module:
         name = type(self).__name__
         fail(errors.TinyattnError, name, "a module must define forward to be called", f"{name} does not")
 
+    @scope.isolated
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        state = scope.state
-        before = state.scope
-        try:
-            state.scope = (*before, *self._path[_overlap(before, self._path) :])
-            return self.forward(*args, **kwargs)
-        finally:
-            state.scope = before
+        before = scope.state.scope
+        scope.state.scope = (*before, *self._path[_overlap(before, self._path) :])
+        return self.forward(*args, **kwargs)
 
     # Parts and leaves.
 
     def __setattr__(self, name: str, value: Any) -> None:
+        if not _has_interior(value):  # (which says itself that it belongs to the trace)
+            self._check_change(f"a new {name!r}")
         if isinstance(value, (list, tuple, dict)):
             _refuse_hidden_parts(self, name, value)
         held = _role(name, vars(self).get(name))
@@ -72,10 +76,14 @@ class Module:
             value.name = ".".join((*self._path, name))
 
     def __delattr__(self, name: str) -> None:
+        self._check_change(f"del of {name!r}")
         held = _role(name, vars(self).get(name))
         if held:
             _refuse_loss(self, name, held, "got del")
         object.__delattr__(self, name)
+
+    def _check_change(self, what: str) -> None:
+        trace.check_change(self, type(self).__name__, what)
 
     def _place(self, path: tuple[str, ...]) -> None:
         """Take a new path, and pass it on to the parts and leaves that were named after the old one."""
@@ -153,21 +161,15 @@ class Module:
     def to(self, dtype: Any) -> "Module":
         """Give every floating-point parameter and buffer another element type, float32 or float64.
 
-        They are new leaves afterwards: make optimizers later. Compiled functions that read the old ones are
-        traced again.
+        They stay the same leaves, and the moments of optimizers follow them. Compiled functions that may have read
+        them are traced again; expressions of them have to be built again. TinyattnError inside a compiled function,
+        DTypeError for other element types.
         """
         wanted = as_dtype(dtype, "to")
         if not is_float(wanted):
             fail(errors.DTypeError, "to", "parameters must be float32 or float64", f"got {wanted}")
-        changed: dict[Tensor, Tensor] = {}
-        for module in self.modules():
-            for name, value in list(vars(module).items()):
-                if _is_leaf(value) and is_float(value.dtype):
-                    if value not in changed:
-                        make = parameter if value.op.name == "parameter" else tensor
-                        changed[value] = make(value.numpy().astype(wanted), name=value.name)
-                        value.storage.retire()
-                    object.__setattr__(module, name, changed[value])
+        held = (value for module in self.modules() for value in vars(module).values())
+        convert([value for value in held if _is_leaf(value) and is_float(value.dtype)], wanted)
         return self
 
     def copy(self) -> "Module":
@@ -177,7 +179,7 @@ class Module:
     def _copy(self, copies: dict[Any, Any]) -> "Module":
         if self in copies:
             return copies[self]
-        copies[self] = twin = object.__new__(type(self))
+        copies[self] = twin = Module.__new__(type(self))
         for name, value in vars(self).items():
             if isinstance(value, Module):
                 value = value._copy(copies)
@@ -199,9 +201,10 @@ class Module:
         return self._training
 
     def train(self, mode: bool = True) -> "Module":
-        """Put this module and all modules in it into training mode."""
+        """Put this module and all modules in it into training mode. Inside a compiled function: at each call."""
         for module in self.modules():
             object.__setattr__(module, "_training", bool(mode))
+            trace.guard(module, "_training", bool(mode))
         return self
 
     def eval(self) -> "Module":
@@ -229,6 +232,13 @@ class Module:
 
 def _is_leaf(value: Any, *kinds: str) -> bool:
     return isinstance(value, Tensor) and value.op.name in (kinds or ("parameter", "tensor"))
+
+
+def _has_interior(value: Any) -> bool:
+    """Whether a value is an expression, or holds one."""
+    if isinstance(value, (list, tuple, dict)):
+        return any(map(_has_interior, value.values() if isinstance(value, dict) else value))
+    return isinstance(value, Tensor) and not _is_leaf(value)
 
 
 def _role(name: str, value: Any) -> str:
@@ -323,6 +333,7 @@ class ModuleDict(Module):
     def __delitem__(self, name: str) -> None:
         if name not in self:
             raise KeyError(name)
+        self._check_change(f"del of {name!r}")
         object.__delattr__(self, name)
 
     def __contains__(self, name: str) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 
 from tinyattn import errors
 from tinyattn.graph import trace
-from tinyattn.graph.leaf import tensor
+from tinyattn.graph.leaf import latest, tensor
 from tinyattn.graph.tensor import Tensor
 from tinyattn.graph.types import fail
 from tinyattn.nn import init
@@ -39,7 +39,7 @@ class _SpectralNorm(Module):
 
     def forward(self, weight: Tensor) -> Tensor:
         steps = self.n_power_iterations if self.training else 0
-        given = trace.latest(self._u), trace.latest(self._v)
+        given = latest(self._u), latest(self._v)
         normalized, *new = divided(weight, *given, steps, self.eps, self.dim)
         if steps:
             for leaf, value in zip((self._u, self._v), new, strict=True):

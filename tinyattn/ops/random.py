@@ -12,9 +12,10 @@ import math
 import numpy as np
 
 from tinyattn import errors
-from tinyattn.graph import trace
+from tinyattn.graph import scope, trace
 from tinyattn.graph.leaf import as_tensor
 from tinyattn.graph.op import ZERO, Op, register
+from tinyattn.graph.randomness import default_generator
 from tinyattn.graph.tensor import Tensor, make
 from tinyattn.graph.types import FLOAT32, Type, as_dtype, as_shape, fail, is_float
 from tinyattn.kernels import tiling
@@ -71,15 +72,15 @@ def uniform_numbers(state, stream: int, shape, dtype) -> np.ndarray:
 
 def draw(name: str, *inputs: Tensor, **attrs) -> Tensor:
     """A random node: it gets the state of the generator as its last input, and a stream of its own."""
-    tracing, generator = trace.current(), trace.default_generator
+    tracing, generator = trace.current(), default_generator
     if tracing is None:
         node = make(name, *inputs, generator.snapshot(), **attrs, stream=0)
     else:
         tracing.updates.setdefault(generator.state, generator.advanced())
         tracing.draws += 1
         node = make(name, *inputs, generator.state, **attrs, stream=tracing.draws)
-    if trace.state.drawn is not None:
-        trace.state.drawn.append(node)
+    if scope.state.drawn is not None:
+        scope.state.drawn.append(node)
     return node
 
 

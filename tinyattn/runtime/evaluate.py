@@ -100,6 +100,7 @@ def _known(node: Tensor) -> bool:
     return type(memo) is tuple and all(storage.version == version for storage, version in memo[1])
 
 
+@scope.isolated
 def _compute(roots: list[Tensor]) -> None:
     """Compute values and remember them."""
     known = _remembered(roots)

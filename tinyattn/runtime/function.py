@@ -21,7 +21,6 @@ from tinyattn.graph import leaf, prints, scope, trace
 from tinyattn.graph.leaf import placeholder
 from tinyattn.graph.scan import flatten
 from tinyattn.graph.tensor import Tensor
-from tinyattn.graph.traverse import topological
 from tinyattn.graph.types import SHORT, Type, as_array, fail
 from tinyattn.runtime.evaluate import evaluate
 from tinyattn.runtime.profile import Profile
@@ -111,29 +110,32 @@ class Compiled:
     def __init__(self, fn: Callable, signature):
         self.inputs = [placeholder(kind, f"input{k}") for k, kind in enumerate(_types(signature))]
         args, kwargs = _rebuild(signature, iter(self.inputs))
-        with trace.recording() as record:
-            self.result = fn(*args, **kwargs)
+        self.conversions = len(leaf.conversions)
+        self.result, record = trace.record(fn, args, kwargs)
+        self.age = leaf.now()
         trace.check_reads(record)
         self.outputs = flatten(self.result)
         self.printed = record.printed
         self.updates = record.updates
         self.guards = record.guards
         printed = [x for _, x in record.printed]
-        below = topological([*self.outputs, *printed, *self.updates.values()])
-        leaves = [leaf.storage for leaf in [*below, *self.updates] if leaf.storage is not None]
-        self.leaves = [storage for storage in leaves if not storage.retired]
-        self.retirements = leaf.retirements
         self.program = Program([*self.outputs, *printed], self.inputs, self.updates)
 
-    def holds(self) -> bool:
-        """Whether what Python saw in the trace (training mode, values of leaves) is still the same, and no leaf
-        has got a successor of another type.
+    def outdated(self) -> bool:
+        """Whether a leaf that the trace may have seen has got another element type: any that there was by then, as
+        Python may have asked for its type alone.
         """
-        if self.retirements != leaf.retirements:
-            if any(storage.retired for storage in self.leaves):
-                return False
-            self.retirements = leaf.retirements
-        return all(getattr(thing, name) == value for thing, name, value in self.guards)
+        if self.conversions != len(leaf.conversions):
+            if min(leaf.conversions[self.conversions :]) < self.age:
+                return True
+            self.conversions = len(leaf.conversions)
+        return False
+
+    def holds(self) -> bool:
+        """Whether what Python saw in the trace (types of leaves, training mode, values of leaves) is still the same."""
+        return not self.outdated() and all(
+            getattr(thing, name) == value for thing, name, value in self.guards
+        )
 
     def __call__(self, arrays: list[np.ndarray], out=None):
         given = None
@@ -217,11 +219,13 @@ class Function:
         return entry, arrays
 
     def _drop(self) -> None:
-        """Keep no more than so many programs, the last ones used."""
-        entries = [(entry.used, key) for key, group in list(self._compiled.items()) for entry in group]
-        if len(entries) > PROGRAMS:
-            used, key = min(entries, key=lambda item: item[0])
-            group = [entry for entry in self._compiled.pop(key, ()) if entry.used != used]
+        """Keep no programs that can't be used any more, and no more than so many of the others, the last ones used."""
+        entries = [(entry, key) for key, group in list(self._compiled.items()) for entry in group]
+        useless = [(entry, key) for entry, key in entries if entry.outdated()]
+        if len(entries) - len(useless) > PROGRAMS:
+            useless.append(min(entries, key=lambda item: item[0].used))
+        for entry, key in useless:
+            group = [other for other in self._compiled.pop(key, ()) if other is not entry]
             if group:
                 self._compiled[key] = group
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tinyattn.graph.leaf import constant_value
+from tinyattn.graph.leaf import Storage, constant_value
 from tinyattn.graph.tensor import Tensor, output_type
 from tinyattn.graph.trace import refuse_traced
 from tinyattn.graph.traverse import consumers, topological
@@ -63,6 +63,8 @@ class Lowered:
     inputs: list[Ref]
     stores: list[Row] = field(default_factory=list)
     """Copies of new values into the leaves they update, at the end of the program."""
+    leaves: list[tuple[Storage, np.ndarray]] = field(default_factory=list)
+    """The leaves that are read or updated, and where their numbers are."""
 
 
 class Emitter:
@@ -75,6 +77,7 @@ class Emitter:
         self._placed: dict[Tensor, Ref] = {}
         self._asked: dict[Tensor, list] = {}
         self._leaves: dict[int, Buffer] = {}
+        self.leaves: list[tuple[Storage, np.ndarray]] = []
 
     # Where things are.
     def value(self, node: Tensor) -> Ref:
@@ -126,6 +129,7 @@ class Emitter:
             buffer = self._leaves[id(array)] = Buffer(
                 array.nbytes, self.main, array=array, label=node.name or node.op.name
             )
+            self.leaves.append((node.storage, array))
         return full_ref(buffer, node.shape, node.dtype)
 
     # What is done.
@@ -389,7 +393,7 @@ def lower_graph(
         alone = ref.buffer.planned and ref.buffer.home is emit.main and ref.whole
         results.append(ref if alone else copied(ref))
         results[-1].buffer.slot = slot
-    result = Lowered(emit.main, results, given)
+    result = Lowered(emit.main, results, given, leaves=emit.leaves)
     news = {
         leaf: values[v] if values[v] == emit._leaf(leaf) else kept(values[v]) for leaf, v in updates.items()
     }

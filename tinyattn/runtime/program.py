@@ -10,7 +10,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tinyattn.errors import TinyattnError
+from tinyattn.graph import scope, trace
+from tinyattn.graph.leaf import conversions
 from tinyattn.graph.tensor import Tensor
+from tinyattn.graph.types import fail
 from tinyattn.graph.verify import verify
 from tinyattn.kernels import build
 from tinyattn.rewrite.absorb import absorb
@@ -55,17 +59,23 @@ class Program:
         rewriting: bool = True,
     ):
         self.outputs, self.inputs, self.updates = list(outputs), list(inputs), dict(updates or {})
+        self.conversions = len(conversions)
         with _compiling:
             collecting = gc.isenabled()
             try:
-                gc.disable()  # the many objects made here stay: looking through them again and again costs a third
-                self._compile(rewriting)
-            finally:
+                try:
+                    gc.disable()  # the many objects made here stay: looking at them again and again costs a third
+                    self._compile(rewriting)
+                finally:
+                    if collecting:
+                        gc.enable()
+            finally:  # (Ctrl-C may have come just before)
                 if collecting:
                     gc.enable()
         _living[id(self)] = self
         arenas.trim(max(program.plan.peak for program in living()))
 
+    @scope.isolated
     def _compile(self, rewriting: bool) -> None:
         self.log = Log()
         roots = [*self.outputs, *self.updates.values()]
@@ -83,6 +93,15 @@ class Program:
         """Assemblies that no run is using."""
         self.turn = threading.RLock() if self.updates else contextlib.nullcontext()
         """Runs that update leaves come one after another (but a signal handler's inside the one it interrupted)."""
+
+    def check_leaves(self) -> None:
+        """Refuse to run when a leaf has got another element type: its numbers are elsewhere now."""
+        for storage, array in self.lowered.leaves:
+            if storage.array is not array:
+                must = "a program must be made again when leaves that it reads have got another element type"
+                hint = "Make it, and what it computes, after model.to(...). A ta.function does so itself."
+                fail(TinyattnError, "to", must, "got one from before", hint)
+        self.conversions = len(conversions)
 
     @property
     def peak_bytes(self) -> int:
@@ -159,7 +178,10 @@ class Call:
     def __call__(self, profile: bool = False) -> None:
         """Run; with ``profile``, cycles are added up in the assembly's table."""
         program = self.program
+        if program.conversions != len(conversions):
+            program.check_leaves()
         for storage in program.stored:
+            trace.check_change(storage, "run", "an update of a leaf")
             if storage.promises:
                 storage.keep_promises()
         with program.turn:

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from tinyattn.errors import TinyattnError
-from tinyattn.graph import trace
+from tinyattn.graph.randomness import default_generator
 from tinyattn.graph.tensor import Tensor
 from tinyattn.runtime.function import function
 from tinyattn.train import checkpoint
@@ -107,7 +107,7 @@ class Trainer:
             step=standing.pop("step"),
             model=self.model.state_dict(),
             optimizer=self._optimizers(),
-            random={"state": trace.default_generator.state.storage.array.copy()},
+            random={"state": default_generator.state.storage.array.copy()},
             config=self.run.config,
             data=self.batches.state(),
             progress=standing,
@@ -117,7 +117,7 @@ class Trainer:
         """Go on from a checkpoint. Raises CheckpointError, with nothing changed, when it is not of such a
         run.
         """
-        random = trace.default_generator.state
+        random = default_generator.state
         saved.check("model", self.model.state_dict())
         saved.check("optimizer", self._optimizers())
         saved.check("random", {"state": random.storage.array})

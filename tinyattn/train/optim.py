@@ -17,13 +17,13 @@ its state dict, and restoring it resumes training exactly.
 import copy
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
 from tinyattn import errors
 from tinyattn.graph import trace
-from tinyattn.graph.grad import grad
+from tinyattn.graph.grad import grad, zeros_like
 from tinyattn.graph.hints import missing
 from tinyattn.graph.leaf import as_tensor, tensor
 from tinyattn.graph.scope import scope
@@ -80,6 +80,9 @@ class Optimizer:
             tuple(tensor(np.zeros(w.shape, w.dtype), name=_join(m, w.name)) for m in self.moments)
             for w in self.parameters
         ]
+        for w, own in zip(self.parameters, self._moments, strict=True):
+            for moment in own:
+                w.storage.follow(moment)
         self._groups = [self._with(own) for own in options]
 
     def _with(self, options: dict[str, Any]) -> tuple["Optimizer", Any]:
@@ -129,24 +132,15 @@ class Optimizer:
         Inside a compiled function the update is recorded, once for each call of its program; outside it
         happens now. Returns the norm of all gradients before clipping, a 0-d float64 Tensor.
         """
-        if (
-            isinstance(loss, Tensor)
-            and self.parameters
-            and set(topological([loss])).isdisjoint(self.parameters)
-        ):
-            must = "the loss must depend on a parameter of the optimizer"
-            hint = "Make the optimizer from the model that is trained, after any .copy() or .to() of it."
-            fail(
-                errors.TinyattnError,
-                self._name,
-                must,
-                "it depends on none: they belong to another model",
-                hint,
-            )
+        if isinstance(loss, Tensor) and set(topological([loss])).isdisjoint(self.parameters):
+            self._refuse_other_model()
         return self.update(grad(loss, self.parameters))
 
     def update(self, gradients: Sequence[Tensor]) -> Tensor:
-        """Like ``minimize``, with gradients from elsewhere: one for each parameter, of its shape and type."""
+        """Like ``minimize``, with gradients from elsewhere: a list or tuple of Tensors, one for each parameter, of its
+        shape and type. ShapeError, DTypeError or TinyattnError for others, or if they are the gradients of a loss that
+        depends on none of the parameters.
+        """
         self._check_gradients(gradients)
         with scope(self._name):
             norm = sqrt(_total([cast(sum_of(square(g)), FLOAT64) for g in gradients]))
@@ -191,7 +185,19 @@ class Optimizer:
         """New values of a parameter and its moments."""
         raise NotImplementedError
 
+    def _refuse_other_model(self) -> NoReturn:
+        must, got = "the loss must depend on a parameter of the optimizer", "it depends on none"
+        hint = "They belong to another model: make the optimizer from the one that is trained, after any .copy() of it."
+        fail(errors.TinyattnError, self._name, must, got, hint)
+
     def _check_gradients(self, gradients: Sequence[Tensor]) -> None:
+        several = isinstance(gradients, (list, tuple))
+        if not several or not all(isinstance(g, Tensor) for g in gradients):
+            must = "the gradients must be a list of Tensors, in the order of the parameters"
+            wrong = [type(g).__name__ for g in gradients if not isinstance(g, Tensor)] if several else []
+            got = f"{wrong[0]} in it" if wrong else type(gradients).__name__
+            hint = "An array g becomes one by ta.tensor(g)."
+            fail(errors.DTypeError, self._name, must, f"got {got}", hint)
         if len(gradients) != len(self.parameters):
             must = f"there must be a gradient for each of {len(self.parameters)} parameters"
             fail(errors.ShapeError, self._name, must, f"got {len(gradients)}")
@@ -199,6 +205,8 @@ class Optimizer:
             if g.type != w.type:
                 must = f"the gradient of {w.name or 'a parameter'} must be {w.type}"
                 fail(errors.ShapeError, self._name, must, f"got {g.type}")
+        if all(g is zeros_like(w) for w, g in zip(self.parameters, gradients, strict=True)):
+            self._refuse_other_model()
         tracing = trace.current()
         if tracing is not None and self.steps in tracing.updates:
             must = "an optimizer must update once in a compiled function"

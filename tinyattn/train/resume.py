@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from tinyattn import errors
-from tinyattn.graph.trace import random_state, set_random_state
+from tinyattn.graph.randomness import random_state, set_random_state
 from tinyattn.graph.types import fail
 from tinyattn.nn.module import Module
 from tinyattn.train import checkpoint
