@@ -21,3 +21,9 @@ def test_the_examples_run_in_order(tmp_path, monkeypatch, capsys):
 def test_the_table_of_differences_is_linked():
     links = re.findall(r"\]\(((?!http)[^)#]+)\)", README.read_text("utf-8"))
     assert links and not [link for link in links if not (README.parent / link).exists()]
+
+
+def test_the_walk_names_files_that_are_there():
+    walk = README.parent / "docs" / "walk.md"
+    links = re.findall(r"\]\(([^)]+)\)", walk.read_text("utf-8"))
+    assert len(links) > 15 and not [link for link in links if not (walk.parent / link).exists()]
