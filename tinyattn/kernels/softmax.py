@@ -25,26 +25,29 @@ from tinyattn.kernels.passes import one_pass
 from tinyattn.kernels.real import inline
 from tinyattn.kernels.simd import i64
 from tinyattn.kernels.tiling import SOFTMAX_TILE, rows_of_softmax
+from tinyattn.kernels.words import place
 
 _rows_of_softmax = inline(rows_of_softmax)
 
 
 def _mask_row(real):
-    """``(word, r)``: where the mask of row r is. Words as in :func:`forward`."""
-    size = real.size
+    """``(word, r)``: where the mask of row r is."""
+    size, w = real.size, place("softmax.forward")
+    slowest, fastest = w.sizes, w.sizes + 3
+    across = w.strides - w.sizes
 
     @inline
     def mask_row(word, r):
-        place = 0
-        for dimension in range(10, 7, -1):
+        at = 0
+        for dimension in range(fastest, slowest, -1):
             if r >= word[dimension]:
-                place += r % word[dimension] * word[dimension + 4]
+                at += r % word[dimension] * word[dimension + across]
                 r //= word[dimension]
             else:  # the rest of the position is 0, and a division is slow
-                place += r * word[dimension + 4]
+                at += r * word[dimension + across]
                 r = 0
-        place += r * word[11]
-        return word[6] + (place if word[5] == 1 else place * size)
+        at += r * word[slowest + across]
+        return word[w.mask] + (at if word[w.masking] == 1 else at * size)
 
     return mask_row
 
@@ -73,7 +76,7 @@ def _scores(real):
     tile, and where the tile's scores are, from row to row, up to a factor: scaled and masked on the stage, or in x
     itself if there is no mask.
     """
-    pointer, size, mask_row = real.pointer, real.size, _mask_row(real)
+    pointer, size, mask_row, w = real.pointer, real.size, _mask_row(real), place("softmax.forward")
     infinity, zero, one = real.type(math.inf), real.type(0), real.type(1)
 
     def allowed(x, mask, scale):
@@ -90,10 +93,10 @@ def _scores(real):
 
     @inline
     def scores(arguments, start, count, stage, pitch, tops):
-        word, scale, highest = i64(arguments), pointer(arguments + 8 * 4)[0], pointer(tops)
-        columns, kind = word[3], word[5]
+        word, scale, highest = i64(arguments), pointer(arguments + 8 * w.scale)[0], pointer(tops)
+        columns, kind = word[w.columns], word[w.masking]
         row = columns * size
-        x = word[0] + start * row
+        x = word[w.x] + start * row
         if kind == 0:
             for r in range(count):
                 highest[r] = top(columns, x + r * row, scale)
@@ -116,22 +119,9 @@ def _bound(real):
 
 
 def forward(real):
-    """Softmax of each row of ``scale x`` under a mask.
-
-    ======== ==========================================================
-    0        address of x (R, C)
-    1        address of y (R, C); may be x
-    2        R
-    3        C
-    4        bits of the scale (1 for none)
-    5        kind of mask: 0 none; 1 bytes, 0 where x is masked; 2 numbers to add to scale x, −∞ where it is
-    6        address of the mask; the numbers of a row follow one another (words 6 to 14 are not read if there is none)
-    7 … 10   the four row dimensions, slowest first; their product is R
-    11 … 14  stride of the mask along each of them, in its numbers
-    ======== ==========================================================
-    """
+    """Softmax of each row of ``scale x`` under a mask."""
     pointer, size, rows_of, scores, weight = _bound(real)
-    stage_of = _stage(real)
+    stage_of, w = _stage(real), place("softmax.forward")
 
     def weigh(x, factor, highest):
         weights = weight(x * factor - highest)
@@ -144,11 +134,11 @@ def forward(real):
     def kernel(arguments, first, last, scratch):
         word, tops = i64(arguments), pointer(scratch)
         sums, totals = pointer(scratch + SOFTMAX_TILE * size), scratch + SOFTMAX_TILE * size
-        columns = word[3]
+        columns = word[w.columns]
         rows, row = rows_of(columns), columns * size
         for tile in range(first, last):
             start = tile * rows
-            count, y = min(rows, word[2] - start), word[1] + start * row
+            count, y = min(rows, word[w.rows] - start), word[w.y] + start * row
             stage, pitch = stage_of(count, columns, scratch, y)
             source, step, factor = scores(arguments, start, count, stage, pitch, scratch)
             for r in range(count):
@@ -162,32 +152,22 @@ def forward(real):
 
 def _backward(real, folded, result):
     """The kernel that folds y and dy of each row, and makes dx of them and of what that gave."""
-    pointer, size, rows_of = real.pointer, real.size, _rows_of_softmax
+    pointer, size, rows_of, w = real.pointer, real.size, _rows_of_softmax, place("softmax.backward")
 
     def kernel(arguments, first, last, scratch):
-        word, scale = i64(arguments), pointer(arguments + 8 * 5)[0]
-        columns = word[4]
+        word, scale = i64(arguments), pointer(arguments + 8 * w.scale)[0]
+        columns = word[w.columns]
         rows = rows_of(columns)
-        for r in range(first * rows, min(last * rows, word[3])):
+        for r in range(first * rows, min(last * rows, word[w.rows])):
             at = r * columns * size
-            y, dy, dx = word[0] + at, word[1] + at, word[2] + at
+            y, dy, dx = word[w.y] + at, word[w.dy] + at, word[w.dx] + at
             result(columns, y, dy, dx, scale, folded(columns, y, dy))
 
     return kernel
 
 
 def backward(real):
-    """Gradient of softmax. Where y is 0 nothing comes through, not even a NaN in dy.
-
-    ===== ============================================================
-    0     address of y (R, C): the result of the forward pass
-    1     address of dy (R, C)
-    2     address of dx (R, C); may be dy
-    3     R
-    4     C
-    5     bits of the scale
-    ===== ============================================================
-    """
+    """Gradient of softmax. Where y is 0 nothing comes through, not even a NaN in dy."""
     products = one_pass(real, 2, 0, 0, lambda y, dy: select(y == 0, 0, y * dy), ("sum",))
     result = one_pass(real, 2, 1, 2, lambda y, dy, scale, mean: select(y == 0, 0, y * (dy - mean) * scale))
 
@@ -195,9 +175,9 @@ def backward(real):
 
 
 def log_forward(real):
-    """Logarithm of the softmax; −∞ where the mask is off. Argument words as in :func:`forward`."""
+    """Logarithm of the softmax; −∞ where the mask is off."""
     pointer, size, rows_of, scores, weight = _bound(real)
-    stage_of = _stage(real)
+    stage_of, w = _stage(real), place("softmax.forward")
     log = Elementary(real.name).log
     summed = one_pass(real, 1, 0, 2, lambda x, factor, highest: weight(x * factor - highest), ("sum",))
     logarithms = one_pass(real, 1, 1, 0, lambda s: select(s == 0, 0, log(s)))
@@ -206,11 +186,11 @@ def log_forward(real):
     def kernel(arguments, first, last, scratch):
         word, tops = i64(arguments), pointer(scratch)
         sums, totals = pointer(scratch + SOFTMAX_TILE * size), scratch + SOFTMAX_TILE * size
-        columns = word[3]
+        columns = word[w.columns]
         rows, row = rows_of(columns), columns * size
         for tile in range(first, last):
             start = tile * rows
-            count, y = min(rows, word[2] - start), word[1] + start * row
+            count, y = min(rows, word[w.rows] - start), word[w.y] + start * row
             stage, pitch = stage_of(count, columns, scratch, y)
             source, step, factor = scores(arguments, start, count, stage, pitch, scratch)
             for r in range(count):
@@ -225,7 +205,7 @@ def log_forward(real):
 def log_backward(real):
     """Gradient of log-softmax. Where y is −∞ (a masked number) the gradient is 0 whatever dy is.
 
-    Argument words as in :func:`backward`; y is the log-softmax.
+    y is the log-softmax.
     """
     weight = Elementary(real.name).weight
     summed = one_pass(real, 2, 0, 0, lambda y, dy: select(y == -math.inf, 0, dy), ("sum",))
@@ -243,45 +223,38 @@ def cross_entropy_forward(real):
 
     For a row whose target is ``ignore_index`` all three are 0, whatever is in it. A row whose target is not in [0, C)
     has loss NaN.
-
-    ===== ============================================================
-    0     address of the logits x (R, C)
-    1     address of the targets (R)
-    2     kind of the targets: 0 for i32, 1 for i64
-    3     address of the losses (R)
-    4 5   addresses of m = max x (R) and of ln Σ e^{x − m} (R)
-    6     R
-    7     C
-    8     ignore_index
-    9     bits of ε, the label smoothing
-    ===== ============================================================
     """
     pointer, size, rows_of, _, weight = _bound(real)
-    number, log = real.type, Elementary(real.name).log
+    number, log, w = real.type, Elementary(real.name).log, place("softmax.cross_entropy_forward")
     zero, one, invalid = number(0), number(1), number(math.nan)
     summed = one_pass(real, 1, 0, 1, lambda x, highest: weight(x - highest), ("sum",))
     below = one_pass(real, 1, 0, 1, lambda x, highest: highest - x, ("sum",))
     logarithms = one_pass(real, 1, 1, 0, log)
 
     def kernel(arguments, first, last, scratch):
-        word, smoothing, sums = i64(arguments), pointer(arguments + 8 * 9)[0], pointer(scratch)
-        losses, tops, log_sums, columns = pointer(word[3]), pointer(word[4]), pointer(word[5]), word[7]
+        word, smoothing, sums = i64(arguments), pointer(arguments + 8 * w.smoothing)[0], pointer(scratch)
+        losses, tops, log_sums, columns = (
+            pointer(word[w.losses]),
+            pointer(word[w.tops]),
+            pointer(word[w.log_sums]),
+            word[w.columns],
+        )
         rows = rows_of(columns)
         for tile in range(first, last):
             start = tile * rows
-            count = min(rows, word[6] - start)
+            count = min(rows, word[w.rows] - start)
             for r in range(count):
-                row = word[0] + (start + r) * columns * size
+                row = word[w.x] + (start + r) * columns * size
                 tops[start + r], sums[r] = zero, one
-                if read_index(word[1], word[2], start + r) != word[8]:
+                if read_index(word[w.targets], word[w.wide], start + r) != word[w.ignored]:
                     tops[start + r] = largest(pointer(row), columns)
                     sums[r] = summed(columns, row, tops[start + r])
             logarithms(count, scratch, scratch)
             for k in range(count):
-                r, row = start + k, word[0] + (start + k) * columns * size
-                highest, target = tops[r], read_index(word[1], word[2], r)
+                r, row = start + k, word[w.x] + (start + k) * columns * size
+                highest, target = tops[r], read_index(word[w.targets], word[w.wide], r)
                 log_sums[r] = sums[k]
-                if target == word[8]:
+                if target == word[w.ignored]:
                     losses[r] = zero
                 elif target < 0 or target >= columns:
                     losses[r] = invalid
@@ -297,23 +270,9 @@ def cross_entropy_forward(real):
 def cross_entropy_backward(real):
     """Gradient of the losses: ``(softmax(x) − q) g``, 0 in rows that are ignored, NaN in rows with a wrong
     target.
-
-    ===== ============================================================
-    0     address of the logits x (R, C)
-    1     address of the targets (R)
-    2     kind of the targets: 0 for i32, 1 for i64
-    3 4   addresses of m and of ln Σ e^{x − m} (R), from the forward pass
-    5     address of g (R): the gradients of the losses
-    6     stride of g in numbers; 0: one number for all rows
-    7     address of dx (R, C); may be x
-    8     R
-    9     C
-    10    ignore_index
-    11    bits of ε
-    ===== ============================================================
     """
     pointer, size, rows_of, _, weight = _bound(real)
-    number = real.type
+    number, w = real.type, place("softmax.cross_entropy_backward")
     zero, one, invalid = number(0), number(1), number(math.nan)
     filled = one_pass(real, 0, 1, 1, lambda value: value)
 
@@ -323,20 +282,25 @@ def cross_entropy_backward(real):
     result = one_pass(real, 1, 1, 4, gradient)
 
     def kernel(arguments, first, last, scratch):
-        word, smoothing = i64(arguments), pointer(arguments + 8 * 11)[0]
-        tops, log_sums, gradients, columns = pointer(word[3]), pointer(word[4]), pointer(word[5]), word[9]
+        word, smoothing = i64(arguments), pointer(arguments + 8 * w.smoothing)[0]
+        tops, log_sums, gradients, columns = (
+            pointer(word[w.tops]),
+            pointer(word[w.log_sums]),
+            pointer(word[w.g]),
+            word[w.columns],
+        )
         rows = rows_of(columns)
         uniform = smoothing / number(columns)
-        for r in range(first * rows, min(last * rows, word[8])):
+        for r in range(first * rows, min(last * rows, word[w.rows])):
             at = r * columns * size
-            target = read_index(word[1], word[2], r)
-            if target == word[10]:
-                filled(columns, word[7] + at, zero)
+            target = read_index(word[w.targets], word[w.wide], r)
+            if target == word[w.ignored]:
+                filled(columns, word[w.dx] + at, zero)
             elif target < 0 or target >= columns:
-                filled(columns, word[7] + at, invalid)
+                filled(columns, word[w.dx] + at, invalid)
             else:
-                g = gradients[r * word[6]]
-                result(columns, word[0] + at, word[7] + at, tops[r], log_sums[r], uniform, g)
-                pointer(word[7] + at)[target] -= (one - smoothing) * g
+                g = gradients[r * word[w.stride]]
+                result(columns, word[w.x] + at, word[w.dx] + at, tops[r], log_sums[r], uniform, g)
+                pointer(word[w.dx] + at)[target] -= (one - smoothing) * g
 
     return kernel

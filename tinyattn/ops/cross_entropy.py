@@ -70,19 +70,21 @@ def _cross_entropy_derivative(cotangents, node):
     return call("cross_entropy_backward", *operands, **node.attrs), None
 
 
-def _cross_entropy_words(attrs, dtype):
-    ignore = attrs["ignore"]
-    return [-(1 << 62) if ignore is None else ignore, bits(attrs["smoothing"], dtype)]
+def _common_words(logits, targets, attrs):
+    rows, columns = logits.shape
+    ignored = -(1 << 62) if attrs["ignore"] is None else attrs["ignore"]
+    return {
+        "x": logits, "targets": targets, "wide": int(targets.dtype == INT64), "rows": rows, "columns": columns,
+        "ignored": ignored, "smoothing": bits(attrs["smoothing"], logits.dtype),
+    }  # fmt: skip
 
 
 def emit_cross_entropy(emit, logits, targets, loss, top, log_sum, attrs) -> None:
     """Emit the losses of contiguous logits (R, C), and their maxima and log-sums."""
-    rows, columns = logits.shape
-    words = [logits, targets, int(targets.dtype == INT64), loss, top, log_sum, rows, columns]
     emit.kernel(
         "softmax.cross_entropy_forward",
-        [*words, *_cross_entropy_words(attrs, logits.dtype)],
-        tiling.tiles_of_softmax(rows, columns),
+        _common_words(logits, targets, attrs) | {"losses": loss, "tops": top, "log_sums": log_sum},
+        tiling.tiles_of_softmax(*logits.shape),
         reads=[logits, targets],
         writes=[loss, top, log_sum],
         cost=logits.size * COST,
@@ -92,12 +94,11 @@ def emit_cross_entropy(emit, logits, targets, loss, top, log_sum, attrs) -> None
 
 def emit_cross_entropy_backward(emit, logits, targets, top, log_sum, g, dx, attrs) -> None:
     """Emit the gradient of the logits, which may be written where they are."""
-    rows, columns = logits.shape
-    words = [logits, targets, int(targets.dtype == INT64), top, log_sum, g, g.strides[0], dx, rows, columns]
+    own = {"tops": top, "log_sums": log_sum, "g": g, "stride": g.strides[0], "dx": dx}
     emit.kernel(
         "softmax.cross_entropy_backward",
-        [*words, *_cross_entropy_words(attrs, logits.dtype)],
-        tiling.tiles_of_softmax(rows, columns),
+        _common_words(logits, targets, attrs) | own,
+        tiling.tiles_of_softmax(*logits.shape),
         reads=[logits, targets, top, log_sum, g],
         writes=[dx],
         cost=logits.size * COST,

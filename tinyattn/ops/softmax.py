@@ -83,7 +83,7 @@ def _lower_forward(kernel):
         x, y = emit.contiguous(emit.value(node.inputs[0])), emit.result(node)
         columns = node.shape[-1]
         rows = node.size // max(columns, 1)
-        words = [x, y, rows, columns, bits(1.0, node.dtype)]
+        words = {"x": x, "y": y, "rows": rows, "columns": columns, "scale": bits(1.0, node.dtype)}
         reads = [x]
         if len(node.inputs) > 1:
             mask = emit.value(node.inputs[1])  # the kernel wants its rows contiguous
@@ -93,11 +93,11 @@ def _lower_forward(kernel):
             if node.ndim > 5:
                 mask = emit.contiguous(mask).reshaped((rows, columns))
             pad = 5 - mask.ndim
-            words += [1 if mask.dtype == BOOL else 2, mask]
-            words += [*(1,) * pad, *mask.shape[:-1], *(0,) * pad, *mask.strides[:-1]]
+            words |= {"masking": 1 if mask.dtype == BOOL else 2, "mask": mask}
+            words |= {"sizes": [*(1,) * pad, *mask.shape[:-1]], "strides": [*(0,) * pad, *mask.strides[:-1]]}
             reads.append(mask)
         else:
-            words += [0] * 10
+            words |= {"masking": 0, "mask": 0, "sizes": (0,) * 4, "strides": (0,) * 4}
         emit.kernel(
             kernel,
             words,
@@ -118,7 +118,8 @@ def _lower_backward(kernel):
         dx = emit.result(node)
         columns = node.shape[-1]
         rows = node.size // max(columns, 1)
-        words = [p, g, dx, rows, columns, bits(1.0, node.dtype)]
+        scale = bits(1.0, node.dtype)
+        words = {"y": p, "dy": g, "dx": dx, "rows": rows, "columns": columns, "scale": scale}
         emit.kernel(
             kernel,
             words,

@@ -18,6 +18,7 @@ from tinyattn.graph.trace import refuse_traced
 from tinyattn.graph.traverse import consumers, topological
 from tinyattn.graph.types import FLOAT32, FLOAT64, SHORT
 from tinyattn.kernels.chains import Chain
+from tinyattn.kernels.words import WORDS
 from tinyattn.runtime.elementwise import may_overwrite
 from tinyattn.runtime.kinds import check_kinds
 from tinyattn.runtime.memory import Buffer, Moving, Ref, Region, full_ref
@@ -136,7 +137,7 @@ class Emitter:
     def kernel(
         self,
         name: str,
-        words: list,
+        words: list | dict[str, Any],
         tiles: int,
         *,
         reads: Sequence[Ref],
@@ -153,6 +154,8 @@ class Emitter:
         """
         if tiles <= 0:
             return
+        if isinstance(words, dict):
+            words = WORDS[name].pack(words)
         variant = np.dtype(dtype if dtype is not None else writes[0].dtype)
         variant = FLOAT64 if variant == FLOAT64 else FLOAT32
         check_kinds(name, variant, (*reads, *writes), self.node)
