@@ -1,11 +1,12 @@
 """Rows of the op table: operations on whole arrays (shapes, reductions, products, indices, randomness)."""
 
 import numpy as np
-from op_sample import Row, apart, fixed, flags, integers, ours, positive, real, sample
+from op_sample import Row, ours, sample
 from scipy import special
 
 import tinyattn as ta
 from tinyattn.errors import DTypeError, ShapeError
+from tinyattn.graph.point import apart, fixed, flags, integers, positive, real
 from tinyattn.graph.tensor import make
 
 NAN, INF = np.nan, np.inf
@@ -147,15 +148,15 @@ SHAPE_ROWS = [
         ],
     ),
     Row("arange", lambda bounds: ta.arange(*bounds), lambda bounds: np.arange(*bounds),
-        [sample(bounds=(5,)), sample(bounds=(2, 9, 3)), sample(bounds=(4, 4)), sample(bounds=(9, 2, -3)), sample(bounds=(-2, 5))], constant="no inputs",
+        [sample(bounds=(5,)), sample(bounds=(2, 9, 3)), sample(bounds=(4, 4)), sample(bounds=(9, 2, -3)), sample(bounds=(-2, 5))],
         errors=[(lambda: ta.arange(0, INF), ShapeError, "[arange] start, stop and step must be finite, but got (0, inf, 1).")]),
     Row("arange of fractions", lambda bounds, **attrs: (ta.arange(*bounds, **attrs) * 1000 + 0.5).astype(np.int64),
         lambda bounds, **attrs: (np.arange(*bounds, **attrs) * 1000 + 0.5).astype(np.int64),
         [sample(bounds=(5.0,)), sample(bounds=(0, 1, 0.125)), sample(bounds=(1, 0, -0.3)), sample(bounds=(2.5, 2)),
          sample(bounds=(0.1, -7.9, -4.0), dtype=np.int64), sample(bounds=(0, 3), dtype=np.float64)], constant="no inputs"),
-    Row("full", lambda **a: ta.full(**a, dtype=np.int32), lambda shape, value: np.full(shape, value), [sample(shape=(2, 3), value=7)], constant="no inputs"),
-    Row("zeros", lambda shape: ta.zeros(shape, np.int64), np.zeros, [sample(shape=(2, 3)), sample(shape=(0,))], constant="no inputs"),
-    Row("ones", lambda shape: ta.ones(shape, np.int64), np.ones, [sample(shape=(2, 3)), sample(shape=())], constant="no inputs"),
+    Row("full", lambda **a: ta.full(**a, dtype=np.int32), lambda shape, value: np.full(shape, value), [sample(shape=(2, 3), value=7)]),
+    Row("zeros", lambda shape: ta.zeros(shape, np.int64), np.zeros, [sample(shape=(2, 3)), sample(shape=(0,))]),
+    Row("ones", lambda shape: ta.ones(shape, np.int64), np.ones, [sample(shape=(2, 3)), sample(shape=())]),
     Row(
         "getitem", lambda x, index: x[index], _numpy_index,
         [sample(real(4, 5), index=_VIEW), sample(real(4, 5), index=(Ellipsis, 2)), sample(real(3, 4), index=2),
@@ -264,8 +265,8 @@ REDUCE_ROWS = [
     Row("var", ta.var, _whole(np.var), [*_REDUCED, sample(real(3, 5), axis=1, ddof=1)], errors=[
         (lambda: ta.var(_float(2, 3), 2), ShapeError, "[mean] the axis must be an integer from -2 to 1, but got 2.")],
         torch=lambda t, x, axis=None, keepdims=False, ddof=0: t.var(x, dim=_axes(axis, x), keepdim=keepdims, correction=ddof) if x.ndim else 0 * x),
-    Row("any", ta.any, _whole(np.any), [sample(flags(3, 4)), sample(flags(3, 4), axis=1), sample(flags(3, 4), axis=0, keepdims=True)], constant="bools"),
-    Row("all", ta.all, _whole(np.all), [sample(flags(3, 4)), sample(flags(3, 4), axis=1), sample(flags(3, 4), axis=0, keepdims=True)], constant="bools"),
+    Row("any", ta.any, _whole(np.any), [sample(flags(3, 4)), sample(flags(3, 4), axis=1), sample(flags(3, 4), axis=0, keepdims=True)]),
+    Row("all", ta.all, _whole(np.all), [sample(flags(3, 4)), sample(flags(3, 4), axis=1), sample(flags(3, 4), axis=0, keepdims=True)]),
     Row("logsumexp", ta.logsumexp, _whole(special.logsumexp), _REDUCED, torch=_torch("logsumexp"),
         errors=[
             (lambda: ta.logsumexp(_float(2, 3), 2), ShapeError, "[logsumexp] the axis must be an integer from -2 to 1, but got 2.")],
@@ -274,9 +275,9 @@ REDUCE_ROWS = [
         lambda x, axes, keepdims=False: np.sum(x * x, axis=axes, keepdims=keepdims),
         [sample(real(3, 4), axes=(0, 1)), sample(real(3, 70), axes=(1,)), sample(real(3, 4), axes=(0,)), sample(real(2, 3, 4), axes=(1,), keepdims=True),
          sample(real(0, 3), axes=(0, 1)), sample(real(70001), axes=(0,))], constant="it exists only in compiled programs", tolerance=20),
-    Row("argmax", ta.argmax, _whole(np.argmax), [sample(apart(3, 4)), sample(apart(3, 4), axis=0), sample(apart(2, 70), axis=-1), *_KEPT], constant="integers",
+    Row("argmax", ta.argmax, _whole(np.argmax), [sample(apart(3, 4)), sample(apart(3, 4), axis=0), sample(apart(2, 70), axis=-1), *_KEPT],
         errors=[_axis_error("argmax"), _empty_error("argmax", "the axis")], special=_SPECIAL),
-    Row("argmin", ta.argmin, _whole(np.argmin), [sample(apart(3, 4)), sample(apart(3, 4), axis=0), sample(apart(2, 70), axis=-1), *_KEPT], constant="integers",
+    Row("argmin", ta.argmin, _whole(np.argmin), [sample(apart(3, 4)), sample(apart(3, 4), axis=0), sample(apart(2, 70), axis=-1), *_KEPT],
         errors=[_axis_error("argmin"), _empty_error("argmin", "the axis")], special=_SPECIAL),
     Row("cumsum", ta.cumsum, lambda x, axis=0, reverse=False: np.flip(np.cumsum(np.flip(x, axis), axis), axis) if reverse else np.cumsum(x, axis),
         [sample(real(4, 3)), sample(real(3, 4), axis=1, reverse=True), sample(real(2, 5, 3), axis=1), sample(real(0, 2)), sample(integers(9, 6))],
@@ -357,8 +358,7 @@ INDEX_ROWS = [
         errors=[(lambda: ta.embedding(_float(3, 2), [3]), ShapeError, "[embedding] indices must lie in 0..2, but got 3."),
                 (lambda: ta.embedding(_float(3, 2), [1], padding_idx=3), ShapeError, "[embedding] padding_idx must lie in 0..2 (or −3..−1), but got 3.")]),
     Row("one_hot", lambda i, size: ta.one_hot(i, size, np.int64), lambda i, size: (i[..., None] == np.arange(size)).astype(np.int64),
-        [sample(fixed([[1, 0], [3, 2]]), size=4), sample(integers(3, 5, dtype=np.int32), size=3), sample(fixed(np.zeros((0,), int)), size=2)],
-        constant="integers"),
+        [sample(fixed([[1, 0], [3, 2]]), size=4), sample(integers(3, 5, dtype=np.int32), size=3), sample(fixed(np.zeros((0,), int)), size=2)]),
 ]  # fmt: skip
 
 
@@ -400,12 +400,11 @@ _P = "[dropout] p must lie in [0, 1), but got 1."
 RANDOM_ROWS = [
     Row("random_uniform", _seeded(lambda shape, low, high: ta.floor(ta.random_uniform(shape, low, high, np.float64) * 1000).astype(np.int64)),
         _drawn(lambda u, shape, low, high: np.floor((u(shape, dtype=np.float64) * (high - low) + low) * 1000)),
-        [sample(shape=(3, 70), low=0.0, high=1.0), sample(shape=(5,), low=-2.0, high=3.0), sample(shape=(0,), low=0.0, high=1.0)],
-        constant="no inputs"),
+        [sample(shape=(3, 70), low=0.0, high=1.0), sample(shape=(5,), low=-2.0, high=3.0), sample(shape=(0,), low=0.0, high=1.0)]),
     Row("random_normal", _seeded(lambda shape: ta.floor(ta.random_normal(shape, dtype=np.float64) * 1000).astype(np.int64)),
-        _drawn(lambda u, shape: np.floor(_normal(u, shape) * 1000)), [sample(shape=(3, 70)), sample(shape=())], constant="no inputs"),
+        _drawn(lambda u, shape: np.floor(_normal(u, shape) * 1000)), [sample(shape=(3, 70)), sample(shape=())]),
     Row("bernoulli", _seeded(lambda p, shape: ta.bernoulli(p, shape, np.int32)), _drawn(lambda u, p, shape: (u(shape) < p).astype(np.int32)),
-        [sample(positive(4), shape=(70, 4)), sample(fixed(0.3), shape=(9,))], constant="integers"),
+        [sample(positive(4), shape=(70, 4)), sample(fixed(0.3), shape=(9,))]),
     Row("dropout", _seeded(lambda x, p: ta.dropout(x.astype(np.float64), p).astype(x.dtype)),
         _drawn(lambda u, x, p: x * (u(x.shape, dtype=np.float64) >= p) / (1 - p)),
         [sample(real(3, 5), p=0.5), sample(real(3, 5), p=0.0), sample(real(0, 5), p=0.5), sample(real(70, 3), p=0.25)],

@@ -1,10 +1,11 @@
 """Rows of the op table: softmax, cross-entropy, alignment scores and recurrent cells, and the operations their derivatives are made of."""
 
 import numpy as np
-from op_sample import Row, apart, fixed, flags, integers, ours, real, rough, sample
+from op_sample import Row, ours, rough, sample
 
 import tinyattn as ta
 from tinyattn.errors import DTypeError, ShapeError, TinyattnError
+from tinyattn.graph.point import apart, fixed, flags, integers, real
 from tinyattn.graph.tensor import make, outputs
 from tinyattn.ops import cells
 

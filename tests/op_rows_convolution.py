@@ -3,10 +3,11 @@
 import math
 
 import numpy as np
-from op_sample import Row, apart, fixed, real, sample
+from op_sample import Row, sample
 
 import tinyattn as ta
 from tinyattn.errors import ShapeError
+from tinyattn.graph.point import apart, fixed, real
 from tinyattn.graph.tensor import make
 
 

@@ -3,11 +3,12 @@
 import warnings
 
 import numpy as np
-from op_sample import Row, apart, fixed, flags, integers, positive, real, sample
+from op_sample import Row, sample
 from scipy.special import log_softmax, xlogy
 
 import tinyattn as ta
 from tinyattn.errors import DTypeError, ShapeError, TinyattnError
+from tinyattn.graph.point import apart, fixed, flags, integers, positive, real
 
 _FOUR = (0.5, 2.0, 0.0, 1.5)
 _MEAN = "reduction must be 'mean', 'sum' or 'none'"

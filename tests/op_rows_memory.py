@@ -5,10 +5,11 @@ from functools import partial
 import numpy as np
 from op_rows_arrays import _drawn, _seeded
 from op_rows_attention import log_softmax, softmax
-from op_sample import Row, Spec, fixed, real, rough, sample
+from op_sample import Row, rough, sample
 
 import tinyattn as ta
 from tinyattn.errors import ShapeError
+from tinyattn.graph.point import Numbers, fixed, real
 from tinyattn.graph.tensor import make, outputs
 
 NAN, INF = np.nan, np.inf
@@ -18,14 +19,14 @@ def _float(*shape):
     return ta.zeros(shape)
 
 
-def share(*shape) -> Spec:
+def share(*shape) -> Numbers:
     """Positive numbers that add up to 1 along the last axis."""
-    return Spec(shape, lambda g, s: (w := g.uniform(0.2, 1, s)) / w.sum(-1, keepdims=True), "share")
+    return Numbers(shape, lambda g, s: (w := g.uniform(0.2, 1, s)) / w.sum(-1, keepdims=True), "share")
 
 
-def between(low, high, *shape) -> Spec:
+def between(low, high, *shape) -> Numbers:
     """Numbers in [low, high)."""
-    return Spec(shape, lambda g, s: g.uniform(low, high, s), f"between {low} and {high}")
+    return Numbers(shape, lambda g, s: g.uniform(low, high, s), f"between {low} and {high}")
 
 
 def _swap(x):
@@ -405,7 +406,6 @@ _ONE = "[score_function] reward − baseline must be one number a query, here (3
 HARD_ROWS = [
     Row("hard_attention", _seeded(lambda scores, mask=None: ta.hard_attention(scores.astype(np.float64), mask).astype(scores.dtype)), _drawn(_sample),
         [sample(real(3, 4)), sample(real(2, 3, 70)), sample(real(3, 4), _CLOSED), sample(real(3, 4), fixed(np.zeros((3, 4), bool))), sample(real(5, 1)), sample(real(0, 4))],
-        constant="a choice",
         errors=[(lambda: ta.hard_attention(_float(3, 0)), ShapeError, _SCORES)]),
     Row("score_function", _term, _numpy_term,
         [sample(real(3, 4)), sample(real(3, 4), baseline=0.3, reward_weight=0.5, entropy_weight=0.1), sample(real(3, 4), _CLOSED, entropy_weight=0.2)],

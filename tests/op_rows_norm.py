@@ -4,10 +4,11 @@ import math
 from dataclasses import replace
 
 import numpy as np
-from op_sample import Row, apart, fixed, integers, ours, positive, real, rough, sample
+from op_sample import Row, ours, rough, sample
 
 import tinyattn as ta
 from tinyattn.errors import ShapeError, TinyattnError
+from tinyattn.graph.point import apart, fixed, integers, positive, real
 from tinyattn.graph.tensor import make, outputs
 
 

@@ -1,10 +1,11 @@
 """Rows of the op table: numbers put elsewhere, triangles and diagonals, tensors from shapes, reductions made of others."""
 
 import numpy as np
-from op_sample import Row, Sample, apart, fixed, flags, integers, ours, real, sample
+from op_sample import Row, Sample, ours, sample
 
 import tinyattn as ta
 from tinyattn.errors import DTypeError, ShapeError
+from tinyattn.graph.point import apart, fixed, flags, integers, real
 
 NAN, INF = np.nan, np.inf
 
@@ -105,7 +106,7 @@ TRIANGLE_ROWS = [
         torch=lambda t, x, k=0: t.diag(x, k), errors=[(lambda: ta.diag(_float(2, 3, 4)), ShapeError,
             "[diag] there must be one axis or two, but got shape (2, 3, 4).")], special=[sample(fixed([NAN, INF, 1.0]))]),
     Row("eye", lambda **attrs: ta.eye(**attrs, dtype=np.int32), lambda n, m=None, k=0: np.eye(n, m, k, np.int32),
-        [sample(n=3), sample(n=2, m=4), sample(n=4, m=2, k=-1), sample(n=3, k=7), sample(n=0), sample(n=2, m=0)], constant="no inputs",
+        [sample(n=3), sample(n=2, m=4), sample(n=4, m=2, k=-1), sample(n=3, k=7), sample(n=0), sample(n=2, m=0)],
         errors=[(lambda: ta.eye(-1), ShapeError, "[eye] a shape must be made of integers ≥ 0, but got (-1, -1).")]),
 ]  # fmt: skip
 
@@ -119,14 +120,14 @@ _INTERVALS = [
 
 LIKE_ROWS = [
     Row("zeros_like", ta.zeros_like, np.zeros_like, [sample(real(2, 3)), sample(real()), sample(real(0)), sample(flags(3)), sample(real(2), dtype=np.int64)],
-        constant="only the shape counts", torch=lambda t, x, dtype=None: t.zeros_like(x, dtype=t.int64 if dtype else None), special=[sample(_SPECIAL)]),
+        torch=lambda t, x, dtype=None: t.zeros_like(x, dtype=t.int64 if dtype else None), special=[sample(_SPECIAL)]),
     Row("ones_like", ta.ones_like, np.ones_like, [sample(real(2, 3)), sample(real()), sample(real(0)), sample(flags(3)), sample(real(2), dtype=np.int64)],
-        constant="only the shape counts", torch=lambda t, x, dtype=None: t.ones_like(x, dtype=t.int64 if dtype else None), special=[sample(_SPECIAL)]),
+        torch=lambda t, x, dtype=None: t.ones_like(x, dtype=t.int64 if dtype else None), special=[sample(_SPECIAL)]),
     Row("full_like", ta.full_like, np.full_like, [sample(real(2, 3), fill_value=2.5), sample(integers(5, 3), fill_value=7), sample(real(0), fill_value=1)],
-        constant="only the shape counts", torch=lambda t, x, fill_value: t.full_like(x, fill_value),
+        torch=lambda t, x, fill_value: t.full_like(x, fill_value),
         errors=[(lambda: ta.full_like(_float(2), "x"), DTypeError, "[full] the value must be a number, but got 'x'.")]),
     Row("linspace", lambda **attrs: ta.floor(ta.linspace(**attrs, dtype=np.float64) * 1000).astype(np.int64),
-        lambda **attrs: np.floor(np.linspace(**attrs) * 1000).astype(np.int64), _INTERVALS, constant="no inputs",
+        lambda **attrs: np.floor(np.linspace(**attrs) * 1000).astype(np.int64), _INTERVALS,
         errors=[
             (lambda: ta.linspace(0, INF), ShapeError, "[linspace] the bounds must be finite, but got 0 and inf."),
             (lambda: ta.linspace(0, 1, -1), ShapeError, "[linspace] a shape must be made of integers ≥ 0, but got -1."),
@@ -179,7 +180,7 @@ STATISTICS_ROWS = [
         special=[sample(_SPECIAL, ord=order, axis=1) for order in (None, 0, 1, 2, 3, INF, -INF)] + [sample(fixed([1e-300, 0.0]), ord=1)]),
     Row("count_nonzero", ta.count_nonzero, _whole(np.count_nonzero),
         [sample(integers(2, 3, 4)), sample(integers(2, 3, 4), axis=0), sample(flags(3, 4), axis=(0, 1), keepdims=True), sample(real(0, 3), axis=0), sample(real())],
-        constant="integers", torch=lambda t, x, axis=None, keepdims=False: (x != 0).sum(axis, keepdim=keepdims) if axis is not None else (x != 0).sum(),
+        torch=lambda t, x, axis=None, keepdims=False: (x != 0).sum(axis, keepdim=keepdims) if axis is not None else (x != 0).sum(),
         errors=[(lambda: ta.count_nonzero(_float(2, 3), 2), ShapeError, "[sum] the axis must be an integer from -2 to 1, but got 2.")],
         special=[sample(_SPECIAL, axis=1)]),
     Row("diff", ta.diff, np.diff,
@@ -200,12 +201,12 @@ _MAYBE = [
 
 PREDICATE_ROWS = [
     Row(name, getattr(ta, name), numpy, [sample(real(3, 4)), sample(real()), sample(real(0)), sample(integers(3, 4)), sample(flags(3))],
-        constant="bools", torch=lambda t, x, name=name: getattr(t, name)(x), special=[sample(_SPECIAL)])
+        torch=lambda t, x, name=name: getattr(t, name)(x), special=[sample(_SPECIAL)])
     for name, numpy in (("isnan", np.isnan), ("isinf", np.isinf))
 ] + [
     Row(name, getattr(ta, name), lambda *x, numpy=numpy, **attrs: np.asarray(numpy(*x, **attrs)),
         [sample(real(3, 4), real(4)), sample(real(3, 1), real(4), rtol=0.5, atol=0.5), sample(real(1, 2), real(2)), sample(integers(3, 5), integers(3, 5))],
-        constant="bools", special=[sample(*_MAYBE), sample(*_MAYBE, equal_nan=True), sample(*_MAYBE, atol=0.5)],
+        special=[sample(*_MAYBE), sample(*_MAYBE, equal_nan=True), sample(*_MAYBE, atol=0.5)],
         errors=[(lambda name=name: getattr(ta, name)(_float(2), _float(2), rtol=NAN), DTypeError, f"[{name}] rtol must be a number, but got nan.")])
     for name, numpy in (("isclose", np.isclose), ("allclose", np.allclose))
 ]  # fmt: skip

@@ -1,10 +1,11 @@
 """Rows of the op table: scaled dot-product attention, its derivative as an operation, and multi-head attention."""
 
 import numpy as np
-from op_sample import Row, Sample, fixed, flags, ours, real, rough, sample
+from op_sample import Row, Sample, ours, rough, sample
 
 import tinyattn as ta
 from tinyattn.errors import DTypeError, ShapeError
+from tinyattn.graph.point import fixed, flags, real
 from tinyattn.graph.tensor import make, outputs
 
 NAN, INF = np.nan, np.inf

@@ -1,10 +1,11 @@
 """Rows of the op table: sorting and products."""
 
 import numpy as np
-from op_sample import Row, apart, edges, fixed, flags, integers, ours, real, rough, sample
+from op_sample import Row, edges, ours, rough, sample
 
 import tinyattn as ta
 from tinyattn.errors import ShapeError
+from tinyattn.graph.point import apart, fixed, flags, integers, real
 
 _TIES = fixed([[2.0, 1.0, 2.0, 1.0], [0.0, 0.0, -1.0, 5.0]])
 _NANS = fixed([[1.0, np.nan, -np.inf, 0.0], [np.inf, -0.0, 0.0, np.nan], [np.nan, np.nan, 2.0, 3.0]])
@@ -35,7 +36,7 @@ SORTING_ROWS = [
         [sample(apart(3, 5)), sample(apart(3, 5), axis=0), sample(apart(2, 3, 4), axis=1), sample(real(0, 3)), sample(real(3, 0)), sample(apart(1)),
          sample(integers(5, 4, 70, low=-5)), sample(integers(3, 9, dtype=np.int32)), sample(_TIES), sample(apart(400)),
          sample(_TIES, axis=None), sample(_TIES, descending=True), sample(flags(3, 9)), sample(flags(3, 9), descending=True)],
-        constant="positions", special=[edges(), sample(_NANS), sample(_NANS, descending=True)],
+        special=[edges(), sample(_NANS), sample(_NANS, descending=True)],
         errors=[(lambda: ta.argsort(_zeros()), ShapeError, "[argsort] there must be an axis, but got a scalar and axis -1.")],
     ),
     Row(

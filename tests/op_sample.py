@@ -12,67 +12,10 @@ from typing import Any
 import numpy as np
 
 import tinyattn as ta
+from tinyattn.graph.point import Numbers, fixed
+from tinyattn.graph.public import CONSTANT
 
 FLOATS = (np.float32, np.float64)
-
-
-@dataclass(frozen=True)
-class Spec:
-    """One input: ``draw(generator, shape)`` gives its numbers; floating-point ones take the element type asked for."""
-
-    shape: tuple[int, ...]
-    draw: Callable
-    name: str = "real"
-
-    def array(self, generator, dtype) -> np.ndarray:
-        value = np.asarray(self.draw(generator, self.shape))
-        return value.astype(dtype) if value.dtype.kind == "f" else value
-
-
-def real(*shape) -> Spec:
-    """Normal numbers."""
-    return Spec(shape, lambda g, s: g.standard_normal(s))
-
-
-def positive(*shape) -> Spec:
-    """Numbers in [0.5, 2)."""
-    return Spec(shape, lambda g, s: g.uniform(0.5, 2, s), "positive")
-
-
-def inside(*shape) -> Spec:
-    """Numbers in (−0.9, 0.9)."""
-    return Spec(shape, lambda g, s: g.uniform(-0.9, 0.9, s), "inside")
-
-
-def above_one(*shape) -> Spec:
-    """Numbers in [1.5, 4)."""
-    return Spec(shape, lambda g, s: g.uniform(1.5, 4, s), "above_one")
-
-
-def apart(*shape) -> Spec:
-    """Numbers at least 0.1 from each other and from whole numbers: no ties, no kinks nearby."""
-
-    def draw(g, s):
-        size = int(np.prod(s))
-        return (g.permutation(size).reshape(s) - size // 2) * 0.37 + 0.181
-
-    return Spec(shape, draw, "apart")
-
-
-def integers(high, *shape, low=0, dtype=np.int64) -> Spec:
-    """Integers ``low <= i < high``."""
-    return Spec(shape, lambda g, s: g.integers(low, high, s).astype(dtype), "integers")
-
-
-def flags(*shape) -> Spec:
-    """Bools."""
-    return Spec(shape, lambda g, s: g.random(s) < 0.6, "flags")
-
-
-def fixed(data) -> Spec:
-    """These numbers."""
-    array = np.asarray(data)
-    return Spec(array.shape, lambda g, s: array, "fixed")
 
 
 @dataclass(frozen=True)
@@ -80,7 +23,7 @@ class Sample:
     """Inputs of one call, and its attributes. ``smooth``: finite differences exist there; ``peer``: torch means the same by it;
     ``order``: how many derivatives are checked."""
 
-    inputs: tuple[Spec, ...]
+    inputs: tuple[Numbers, ...]
     attrs: dict[str, Any] = field(default_factory=dict)
     smooth: bool = True
     peer: bool = True
@@ -99,16 +42,16 @@ class Sample:
         return sum(int(np.prod(spec.shape)) for spec in self.inputs)
 
 
-def sample(*inputs: Spec, **attrs) -> Sample:
+def sample(*inputs: Numbers, **attrs) -> Sample:
     return Sample(inputs, attrs)
 
 
-def rough(*inputs: Spec, **attrs) -> Sample:
+def rough(*inputs: Numbers, **attrs) -> Sample:
     """A sample of values only: infinities come in or go out."""
     return Sample(inputs, attrs, smooth=False, peer=False)
 
 
-def ours(*inputs: Spec, **attrs) -> Sample:
+def ours(*inputs: Numbers, **attrs) -> Sample:
     """A sample that torch answers otherwise, such as a fully masked row."""
     return Sample(inputs, attrs, peer=False)
 
@@ -118,7 +61,7 @@ class Row:
     """One operation.
 
     ``call(*tensors, **attrs)`` builds it, ``numpy(*arrays, **attrs)`` and ``torch(torch, *tensors, **attrs)`` are the same
-    elsewhere. ``constant`` says why there is no derivative to check. ``errors`` are (call, class, first line of the text).
+    elsewhere. ``constant`` says why there is no derivative to check, if the function's own declaration doesn't. ``errors`` are (call, class, first line of the text).
     ``special``: inputs with NaN, infinities and zeros, for which the result must be NumPy's.
     """
 
@@ -131,6 +74,10 @@ class Row:
     special: Sequence[Sample] = ()
     constant: str = ""
     tolerance: float = 1.0
+
+    def __post_init__(self):
+        if not self.constant:
+            object.__setattr__(self, "constant", CONSTANT.get(self.name, ""))
 
     def results(self, inputs, attrs) -> list[ta.Tensor]:
         """The outputs as a list."""
@@ -167,7 +114,7 @@ _EDGES = [
 
 
 def edges(rank: int = 1, without: Sequence[str] = ()) -> Sample:
-    """Special numbers: all of them, or all pairs of them."""
+    """Numbersial numbers: all of them, or all pairs of them."""
     values = np.array([x for x in _EDGES if str(x) not in without])
     return sample(fixed(values)) if rank == 1 else sample(fixed(values[:, None]), fixed(values))
 

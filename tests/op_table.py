@@ -16,13 +16,13 @@ from op_rows_norm import NORM_ROWS
 from op_rows_rearrange import REARRANGED_ROWS
 from op_rows_sdpa import SDPA_ROWS
 from op_rows_sorting import SORTING_ROWS
-from op_sample import Row, above_one, apart, edges, fixed, flags, inside, integers, positive, real, sample
+from op_sample import Row, edges, sample
 from scipy import special
 
 import tinyattn as ta
 from tinyattn.errors import DTypeError, ShapeError
+from tinyattn.graph.point import above_one, apart, fixed, flags, inside, integers, positive, real
 
-STEP = "constant almost everywhere"
 _LETTERS = "got an array of <U1"
 
 
@@ -111,7 +111,7 @@ def _bool_row(name, numpy, count=2) -> Row:
             f"[{op}] operands must be bool, but got {got}.",
         )
     ]
-    return Row(name, getattr(ta, name), numpy, samples, errors=errors, constant="bools")
+    return Row(name, getattr(ta, name), numpy, samples, errors=errors)
 
 
 def _clip_torch(t, x, low=None, high=None):
@@ -129,7 +129,7 @@ ELEMENTWISE_ROWS = [
     _binary("div", np.divide, right=positive, torch="div"),
     _unary("neg", np.negative, torch="neg"),
     _unary("abs", np.abs, torch="abs"),
-    _unary("sign", np.sign, constant=STEP, torch="sign"),
+    _unary("sign", np.sign, torch="sign"),
     _unary("square", np.square, torch="square"),
     _unary("sqrt", np.sqrt, draw=positive, torch="sqrt"),
     _unary("exp", np.exp, torch="exp"),
@@ -167,29 +167,29 @@ ELEMENTWISE_ROWS = [
     _binary("maximum", np.maximum, torch="maximum"),
     _binary("minimum", np.minimum, torch="minimum"),
     _binary("power", _power, left=positive, torch="pow"),
-    _unary("floor", np.floor, constant=STEP, torch="floor"),
-    _unary("ceil", np.ceil, constant=STEP, torch="ceil"),
+    _unary("floor", np.floor, torch="floor"),
+    _unary("ceil", np.ceil, torch="ceil"),
     _unary(
         "round", lambda x, decimals=0: np.round(x, decimals), sample(real(3, 4)), sample(real()), sample(real(0, 3)), sample(real(2, 5), decimals=2),
         sample(fixed([15.0, 25.0, -25.0, 149.0, 1e5]), decimals=-1), sample(integers(999, 3, 4, low=-999), decimals=-2), sample(integers(99, 4), decimals=3),
-        sample(fixed(np.array([5, 15, 25, -5, -15, 2**31 - 8], np.int32)), decimals=-1), constant=STEP, torch=lambda t, x, decimals=0: t.round(x, decimals=decimals)
+        sample(fixed(np.array([5, 15, 25, -5, -15, 2**31 - 8], np.int32)), decimals=-1), torch=lambda t, x, decimals=0: t.round(x, decimals=decimals)
         if x.is_floating_point() else x.double().div(10.0**-decimals).round().mul(10.0**-decimals),
     ),
     _binary(
         "floor_divide", _integer_safe(np.floor_divide, 0), sample(real(3, 4), positive(4)), _NUMBERS, sample(real(0, 2), real(2)),
-        constant=STEP, special=(),
+        special=(),
     ),  # fmt: skip
     _binary(
         "mod", _integer_safe(np.mod, 0), sample(real(3, 4), positive(4)), replace(_NUMBERS, peer=False), sample(real(0, 2), real(2)), torch="remainder",
         special=(),
     ),  # fmt: skip
-    _binary("less", np.less, *_PAIRS, constant="bools"),
-    _binary("less_equal", np.less_equal, *_PAIRS, constant="bools"),
-    _binary("greater", np.greater, *_PAIRS, constant="bools"),
-    _binary("greater_equal", np.greater_equal, *_PAIRS, constant="bools"),
-    _binary("equal", np.equal, *_PAIRS, constant="bools"),
-    _binary("not_equal", np.not_equal, *_PAIRS, constant="bools"),
-    _unary("isfinite", np.isfinite, constant="bools"),
+    _binary("less", np.less, *_PAIRS),
+    _binary("less_equal", np.less_equal, *_PAIRS),
+    _binary("greater", np.greater, *_PAIRS),
+    _binary("greater_equal", np.greater_equal, *_PAIRS),
+    _binary("equal", np.equal, *_PAIRS),
+    _binary("not_equal", np.not_equal, *_PAIRS),
+    _unary("isfinite", np.isfinite),
     _bool_row("logical_and", np.logical_and),
     _bool_row("logical_or", np.logical_or),
     _bool_row("logical_xor", np.logical_xor),
@@ -207,7 +207,7 @@ ELEMENTWISE_ROWS = [
         torch=_clip_torch,
     ),
     Row(
-        "stop_gradient", ta.stop_gradient, lambda x: x, [sample(real(3, 4)), sample(real(0))], constant="that is its purpose",
+        "stop_gradient", ta.stop_gradient, lambda x: x, [sample(real(3, 4)), sample(real(0))],
         torch=lambda t, x: x.detach(),
     ),
     Row(

@@ -6,14 +6,13 @@ import shutil
 import subprocess
 import sys
 
-import numpy as np
 import pytest
 
 from tinyattn import models
 from tinyattn.cli import main, tools
-from tinyattn.cli.points import samples
 from tinyattn.errors import UsageError
 from tinyattn.experiments import settings
+from tinyattn.graph.point import at, fixed
 
 SMALL = [
     "hidden=6",
@@ -364,11 +363,9 @@ def test_gradcheck(capsys):
     assert code == 0 and "3 of 3 derivatives agree" in out
 
 
-def test_gradcheck_knows_what_is_derived_by_hand():
-    import tinyattn as ta
-
-    derived = {name for name, op in ta.graph.op.OPS.items() if op.definition is not None}
-    assert derived & set(ta.ops.PUBLIC) <= {*samples(), "dropout"}  # random
+def test_gradcheck_says_why_there_is_no_derivative(capsys):
+    code, _, error = run(capsys, "gradcheck", "argmax")
+    assert code == 2 and "must have a derivative, but argmax has none: integers come out." in error
 
 
 @pytest.mark.parametrize(
@@ -387,8 +384,8 @@ def test_warmup(capsys):
 def test_gradcheck_finds_a_wrong_derivative(capsys, monkeypatch):
     import tinyattn as ta
 
-    wrong = {"wrong": (lambda x: ta.stop_gradient(x) * x, [np.array([1.0, 2.0])])}
-    monkeypatch.setattr(tools, "samples", lambda: wrong)
+    wrong = {"wrong": (lambda x: ta.stop_gradient(x) * x, (at(fixed([1.0, 2.0])),))}
+    monkeypatch.setattr(tools, "POINTS", wrong)
     code, out, _ = run(capsys, "gradcheck", "--json")
     assert code == 1 and "must equal its finite difference" in json.loads(out)["wrong"]
 

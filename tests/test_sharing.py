@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from engine import equal, scribble
-from op_sample import FLOATS, flags, integers, real
+from op_sample import FLOATS
 from op_table import ROWS
 from test_ops import gradients
 
 import tinyattn as ta
+from tinyattn.graph.point import flags, integers, real
 from tinyattn.kernels import MAX_TILES
 from tinyattn.runtime import assemble, lower, reference
 from tinyattn.runtime.threads import STRETCH, pool

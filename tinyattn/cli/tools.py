@@ -15,27 +15,29 @@ import numpy as np
 
 import tinyattn as ta
 from tinyattn import models
-from tinyattn.cli.points import samples
 from tinyattn.errors import TinyattnError, UsageError
 from tinyattn.experiments import workload
 from tinyattn.experiments.experiment import Experiment
 from tinyattn.graph.hints import near
+from tinyattn.graph.public import CONSTANT, POINTS
 from tinyattn.train.checkpoint import versions
 
 
 def gradcheck(arguments: argparse.Namespace) -> int:
-    """Check derivatives to second order, of the operations named or of all that have samples."""
-    table = samples()
+    """Check derivatives to second order, of the functions named or of all, each at its point."""
     for name in arguments.ops:
-        if name not in table:
-            close = near(name.lower(), table)
-            advice = f"did you mean {close}?" if close else f"known are {', '.join(sorted(table))}."
+        if name in CONSTANT:
+            raise UsageError(f"[gradcheck] OP must have a derivative, but {name} has none: {CONSTANT[name]}.")
+        if name not in POINTS:
+            close = near(name.lower(), POINTS)
+            advice = f"did you mean {close}?" if close else f"known are {', '.join(sorted(POINTS))}."
             raise UsageError(f"[gradcheck] OP must be an operation, but got {name!r}: {advice}")
     started, outcomes = time.perf_counter(), {}
-    for name in arguments.ops or table:
-        function, inputs = table[name]
+    for name in arguments.ops or POINTS:
+        function, points = POINTS[name]
         try:
-            outcomes[name] = "right" if ta.gradcheck(function, inputs, order=2) else "wrong"
+            agree = all(ta.gradcheck(point.call(function), point.arrays(), order=2) for point in points)
+            outcomes[name] = "right" if agree else "wrong"
         except TinyattnError as error:
             outcomes[name] = str(error)
         if not arguments.json:

@@ -27,6 +27,8 @@ from tinyattn.graph import scope
 from tinyattn.graph.body import Body
 from tinyattn.graph.grad import pull_back
 from tinyattn.graph.op import Op, register
+from tinyattn.graph.point import at, real
+from tinyattn.graph.public import POINTS
 from tinyattn.graph.scan import flatten, is_state, unflatten
 from tinyattn.graph.tensor import Tensor, make, outputs
 from tinyattn.graph.types import fail, is_float
@@ -128,6 +130,10 @@ def _derivative(cotangents: dict[int, Tensor], node: Tensor) -> list[Tensor | No
     return [pulled.get(x) for x in again]
 
 
+POINTS["checkpoint"] = (
+    checkpoint(lambda x, w: make("tanh", make("matmul", make("tanh", x), w))),
+    (at(real(2, 3), real(3, 3)),),
+)
 register(Op("checkpoint", _infer, _derivative, definition=_definition, formula="checkpoint", mixed=True))
 register(
     Op(
@@ -136,6 +142,7 @@ register(
         lambda g, node: (g, *(None for _ in node.inputs[1:])),
         reference=lambda x, *others: x,
         view=lambda ref, node: ref,
+        recompute=False,  # what comes after a cotangent
         formula="{0}, later",
         vjp_formula="ḡ",
         mixed=True,

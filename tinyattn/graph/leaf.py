@@ -221,5 +221,6 @@ register(
         ZERO,
         reference=lambda *, data, shape, dtype: np.frombuffer(data, dtype).reshape(shape),
         formula="c",
+        recompute=True,
     )
 )

@@ -27,6 +27,14 @@ class _Zero:
 ZERO = _Zero()
 
 
+OPERATION_COST, LEAST_COST = 0.015, 0.02
+"""Nanoseconds of an operation on an element, in a loop of vectors; and the least of any op."""
+CHEAP = 0.4
+"""An element that is computed in as many nanoseconds is computed again rather than kept: exp, log and tanh are, but
+not sin, erf or a power.
+"""
+
+
 @dataclass(frozen=True, eq=False)
 class Op:
     """One operation.
@@ -62,6 +70,17 @@ class Op:
     vjp_formula: str = ""
     elementwise: str = ""
     """What ``kernels/opcodes.py`` calls it, if it works element by element; such ops are fused."""
+    flops: int = 0
+    """Of an elementwise op: floating-point operations an element, as counted in the machine code of its float32
+    formula (``tests/test_facts.py`` counts them). A multiply-add is two; comparisons, choices, conversions and copies
+    are none. Kernels of other ops are counted where they are emitted.
+    """
+    cost: float = 0.0
+    """Of an elementwise op: rough nanoseconds an element. 0: what its operations take."""
+    recompute: bool | None = None
+    """Whether a derivative computes it again from its inputs rather than keeping its value. None: if it is a view, or
+    elementwise and cheap.
+    """
     view: Callable[..., Any] | None = None
     """``(reference to the input, node) -> reference to the same memory seen differently, or None``."""
     impure: bool = False
@@ -72,6 +91,13 @@ class Op:
     """``(*arrays, **attrs) -> array`` of distances to the nearest point where the derivative jumps (for
     gradcheck).
     """
+
+    def __post_init__(self):
+        if not self.cost:
+            object.__setattr__(self, "cost", max(LEAST_COST, self.flops * OPERATION_COST))
+        if self.recompute is None:
+            cheap = bool(self.elementwise) and self.cost <= CHEAP
+            object.__setattr__(self, "recompute", cheap or self.view is not None)
 
 
 OPS: dict[str, Op] = {}

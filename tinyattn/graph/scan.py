@@ -22,7 +22,9 @@ from tinyattn.graph.body import Body
 from tinyattn.graph.grad import pull_back, zeros_like
 from tinyattn.graph.leaf import as_tensor, constant, placeholder
 from tinyattn.graph.op import Op, register
+from tinyattn.graph.point import at, real
 from tinyattn.graph.prints import record
+from tinyattn.graph.public import POINTS
 from tinyattn.graph.randomness import RANDOM_STATE
 from tinyattn.graph.tensor import Tensor, make, output
 from tinyattn.graph.traverse import depends_on, rebuild, substitute, topological, transform
@@ -276,11 +278,6 @@ def _derivative(cotangents: dict, node: Tensor):
     return result
 
 
-_VIEWS = {"reshape", "transpose", "broadcast_to", "slice", "constant", "within"}
-_COSTLY = {"pow", "erf", "sin", "cos"}
-"""Elementwise operations that cost more to do again than to keep."""
-
-
 def _adds_to_product(node: Tensor) -> bool:
     """Whether a node is a product plus something. The sum comes with the product for nothing (one kernel makes
     both), so it is the sum that is kept.
@@ -293,8 +290,8 @@ def _adds_to_product(node: Tensor) -> bool:
 
 
 def _saved_values(roots, forward: set[Tensor], constants: set[Tensor], xs: set[Tensor]) -> list[Tensor]:
-    """The forward values to keep: elementwise operations and views are done again from what is kept,
-    everything else is kept.
+    """The forward values to keep: cheap operations and views are done again from what is kept, everything else is
+    kept.
     """
     saved: dict[Tensor, None] = {}
     seen: set[Tensor] = set()
@@ -304,8 +301,7 @@ def _saved_values(roots, forward: set[Tensor], constants: set[Tensor], xs: set[T
         if node in seen or node in constants:
             continue
         seen.add(node)
-        cheap = (bool(node.op.elementwise) and node.op.name not in _COSTLY) or node.op.name in _VIEWS
-        cheap = cheap and not _adds_to_product(node)
+        cheap = node.op.recompute and not _adds_to_product(node)
         # An output of a forward node is a forward value even if only the derivative asks for it (a stack of
         # an inner scan).
         is_forward = node in forward or (node.op.name == "output" and node.inputs[0] in forward)
@@ -389,4 +385,10 @@ class _Sum:
         return self._build(s, c)
 
 
+def _three_steps(state: Tensor, w: Tensor) -> Tensor:
+    """h ← tanh(h w), for gradcheck."""
+    return scan(lambda h, _: (make("tanh", make("matmul", h, w)), h), state, length=3)[1]
+
+
+POINTS["scan"] = _three_steps, (at(real(2, 3), real(3, 3)),)
 register(Op("scan", _infer, _derivative, output_type=_output_type, formula="scan", mixed=True))

@@ -11,8 +11,8 @@ from tinyattn.graph.leaf import as_tensor
 from tinyattn.graph.tensor import Tensor
 from tinyattn.graph.types import fail, normalize_axis
 from tinyattn.nn.module import Module
-from tinyattn.ops.elementwise import leaky_relu, relu, sigmoid, softplus, tanh, where
-from tinyattn.ops.functions import elu, log_sigmoid, silu
+from tinyattn.ops.elementwise import relu, sigmoid, softplus, tanh, where
+from tinyattn.ops.functions import elu, leaky_relu, log_sigmoid, silu
 from tinyattn.ops.gelu import gelu
 from tinyattn.ops.shape import reshape
 from tinyattn.ops.softmax import log_softmax, softmax

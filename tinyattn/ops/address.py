@@ -13,7 +13,10 @@ use.
 import math
 
 from tinyattn import errors
+from tinyattn.graph.op import OPS
 from tinyattn.graph.operands import real_operands
+from tinyattn.graph.point import at, real, weighting
+from tinyattn.graph.public import public
 from tinyattn.graph.tensor import Tensor, output
 from tinyattn.graph.types import Type, fail
 from tinyattn.kernels import tiling
@@ -96,6 +99,7 @@ def _lower(kernel, count):
         shifts = emitted - width - 3
         room = emit.new((batch, tiling.room_of_address(places, width, shifts)), results[0].dtype)
         words = [batch, places, width, heads, shifts, bits(node.attrs["eps"], room.dtype)]
+        of_place = OPS["exp"].flops + OPS["pow"].flops + 9  # softmax, gate, power, sum
         arrays = [*operands, *results]
         emit.kernel(
             kernel,
@@ -105,7 +109,7 @@ def _lower(kernel, count):
             writes=[*results, room],
             dtype=room.dtype,
             cost=batch * places * (width * 0.1 * (heads + 1) + heads * 4.0),
-            flops=float(batch * places * heads * (2 * width + 60)),
+            flops=float(batch * places * (2 * width + heads * (2 * width + 2 * shifts + of_place))),
         )
 
     return lower
@@ -129,6 +133,7 @@ hand_derived(
 )
 
 
+@public(at(real(2, 2, 9), real(2, 4, 3), weighting(2, 2, 4)))
 def memory_address(emitted, memory, previous, eps: float = 1e-8) -> Tensor:
     """New weightings from what the heads emit: emitted (…, H, W + S + 3), memory (…, N, W), previous weightings
     (…, H, N) → (…, H, N); for one head the axis H may be left out.

@@ -22,6 +22,8 @@ one.
 
 from tinyattn import errors
 from tinyattn.graph.operands import real_operands
+from tinyattn.graph.point import above_one, at, inside, positive, real, weighting
+from tinyattn.graph.public import public
 from tinyattn.graph.tensor import Tensor
 from tinyattn.graph.types import INT64, Type, fail
 from tinyattn.ops import reduce
@@ -76,6 +78,7 @@ hand_derived(
 )
 
 
+@public(at(real(2, 2, 3), positive(2, 2), real(2, 4, 3)))
 def content_addressing(key, strength, memory, eps: float = 1e-8) -> Tensor:
     """``w_i = softmax_i(β cos(k, M_i))``: key (…, H, W), strength β (…, H), memory (…, N, W) → (…, H, N); for
     one head key (…, W), strength (…) → (…, N).
@@ -123,6 +126,7 @@ hand_derived(
 )
 
 
+@public(at(inside(2, 2), weighting(2, 2, 4), weighting(2, 2, 4)))
 def interpolate(gate, content, previous) -> Tensor:
     """``g w^c + (1 − g) w_{t−1}``: gate g (…) in [0, 1], two weightings (…, N) → (…, N). Graves et al. 2014,
     eq. 7.
@@ -204,6 +208,7 @@ hand_derived(
 )
 
 
+@public(at(weighting(2, 2, 4), weighting(2, 2, 3)), at(weighting(2, 4), inside(2)))
 def circular_shift(weights, shift) -> Tensor:
     """Each weighting of ``weights`` (…, N) moved on around the circle of places → (…, N).
 
@@ -290,6 +295,7 @@ hand_derived(
 )
 
 
+@public(at(weighting(2, 2, 4), above_one(2, 2)))
 def sharpen(weights, gamma) -> Tensor:
     """``w_i^γ / Σ_j w_j^γ``: weights ≥ 0 (…, N), gamma γ ≥ 1 (…) → (…, N). Graves et al. 2014, eq. 9.
 

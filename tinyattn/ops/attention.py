@@ -29,6 +29,8 @@ from typing import Any
 from tinyattn import errors
 from tinyattn.graph.grad import zeros_like
 from tinyattn.graph.operands import real_operands
+from tinyattn.graph.point import at, fixed, real
+from tinyattn.graph.public import public
 from tinyattn.graph.tensor import Tensor, make, output
 from tinyattn.graph.types import BOOL, Type, broadcast, fail, is_float
 from tinyattn.ops import reduce
@@ -196,6 +198,14 @@ def _joined(x: Tensor) -> Tensor:
     return reshape(x, (*x.shape[:-4], x.shape[-4] * x.shape[-3], *x.shape[-2:]))
 
 
+@public(
+    at(
+        real(2, 2, 3),
+        real(2, 4, 3),
+        real(2, 4, 5),
+        mask=fixed([[True, True, False, True], [True, False, True, True]]),
+    )
+)
 def attention(
     query,
     keys,

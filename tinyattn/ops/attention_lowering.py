@@ -9,6 +9,7 @@ joining the heads again is free.
 import math
 from dataclasses import replace
 
+from tinyattn.graph.op import OPS
 from tinyattn.graph.types import BOOL, SHORT
 from tinyattn.kernels import build, tiling
 from tinyattn.ops.folding import lower_reduce
@@ -97,15 +98,16 @@ def lower_attention(node, emit) -> None:
         emit, batch, [query, keys, values], mask, lambda like: [emit.result(node, 0, like[0])]
     )
     top, log_sum = emit.result(node, 1), emit.result(node, 2)
-    flops = 2.0 * _pairs(node, shape) * (query.shape[-1] + values.shape[-1])
+    pairs = _pairs(node, shape)
+    products = 2.0 * pairs * (query.shape[-1] + values.shape[-1])
     emit.kernel(
         "attention.forward",
         _words(node, operands, mask, sizes, strides, out, top, log_sum, state),
         tiling.tiles_of_attention(math.prod(sizes), queries),
         reads=[ref for ref in (*operands, mask, state) if ref is not None],
         writes=[out, top, log_sum],
-        cost=flops * _FLOP_COST,
-        flops=flops,
+        cost=products * _FLOP_COST,
+        flops=products + pairs * (OPS["exp"].flops + 4),
     )
 
 
@@ -138,15 +140,16 @@ def lower_attention_backward(node, emit) -> None:
     words += [mean, shares, dk, dv, 0 if g_scores is None else g_scores]
     for ref, steps in zip((dq, dk, dv), of_results, strict=True):
         words += [*steps, ref.strides[-2]]
-    flops = 2.0 * _pairs(node, shape) * (3 * width + 2 * values.shape[-1])
+    pairs = _pairs(node, shape)
+    products = 2.0 * pairs * (3 * width + 2 * values.shape[-1])
     emit.kernel(
         "attention.backward",
         [*words, dq.size, parts, tiling.keys_in_part(parts, shape[-1])],
         matrices * parts,
         reads=[ref for ref in (*operands, mask, state, top, log_sum, mean) if ref is not None],
         writes=[ref for ref in (shares, dk, dv, g_scores) if ref is not None],
-        cost=flops * _FLOP_COST,
-        flops=flops,
+        cost=products * _FLOP_COST,
+        flops=products + pairs * (OPS["exp"].flops + 6),
     )
     if parts > 1:
         total = replace(dq, shape=(dq.size,), strides=(1,))

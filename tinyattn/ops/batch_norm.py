@@ -17,6 +17,8 @@ import math
 from tinyattn import errors
 from tinyattn.graph.grad import ones_like
 from tinyattn.graph.operands import real_operands
+from tinyattn.graph.point import at, real
+from tinyattn.graph.public import public
 from tinyattn.graph.tensor import Tensor, output
 from tinyattn.graph.types import Type, fail
 from tinyattn.kernels import tiling
@@ -125,6 +127,7 @@ hand_derived(
 )
 
 
+@public(at(real(2, 2, 4, 5), weight=real(2), bias=real(2), training=True))
 def batch_norm(
     x,
     running_mean=None,

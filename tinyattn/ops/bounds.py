@@ -91,5 +91,6 @@ register(
         reference=_reference,
         lower=_lower,
         formula="{0}",
+        recompute=True,
     )
 )

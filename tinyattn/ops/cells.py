@@ -21,7 +21,10 @@ sequences end early.
 
 from tinyattn import errors
 from tinyattn.graph.leaf import as_tensor
+from tinyattn.graph.op import OPS
 from tinyattn.graph.operands import real_operands
+from tinyattn.graph.point import at, real
+from tinyattn.graph.public import public
 from tinyattn.graph.tensor import Tensor
 from tinyattn.graph.types import BOOL, Type, fail
 from tinyattn.kernels import tiling
@@ -29,7 +32,6 @@ from tinyattn.ops.elementwise import relu, sigmoid, tanh, where
 from tinyattn.ops.hand import call, hand_derived
 from tinyattn.ops.linalg import matmul
 from tinyattn.ops.shape import concat, split, transpose
-from tinyattn.runtime.operations import flops_of
 
 
 def _lstm_definition(gates, c, h=None, mask=None):
@@ -85,7 +87,7 @@ def _lower_cell(kernel: str, gates: int):
             reads=[*refs, *([held] if mask is not None else [])],
             writes=results,
             cost=batch * width * gates * 1.0,
-            flops=float(batch * width * gates * (flops_of("tanh") + 4)),
+            flops=float(batch * width * gates * (OPS["tanh"].flops + 4)),
         )
 
     return lower
@@ -233,6 +235,7 @@ def _linear(x, weight, bias):
     return y if bias is None else y + bias
 
 
+@public(at(real(2, 3), (real(2, 4), real(2, 4)), real(16, 3), real(16, 4), real(16)))
 def lstm_cell(x, state, w_ih, w_hh, b_ih=None, b_hh=None) -> tuple[Tensor, Tensor]:
     """One LSTM step: x (B, I), state (h, c) of (B, H), w_ih (4H, I), w_hh (4H, H), biases (4H,), gates i, f,
     g, o as in torch → new (h, c).
@@ -244,6 +247,7 @@ def lstm_cell(x, state, w_ih, w_hh, b_ih=None, b_hh=None) -> tuple[Tensor, Tenso
     return lstm_gates(_linear(x, w_ih, b_ih) + _linear(h, w_hh, b_hh), h, c)
 
 
+@public(at(real(2, 3), real(2, 4), real(12, 3), real(12, 4), real(12), real(12)))
 def gru_cell(x, h, w_ih, w_hh, b_ih=None, b_hh=None, reset_after: bool = True) -> Tensor:
     """One GRU step: x (B, I), h (B, H), w_ih (3H, I), w_hh (3H, H), biases (3H,), gates r, z, n → new h (B,
     H).
@@ -269,6 +273,7 @@ def check_nonlinearity(op: str, name: str) -> str:
     return name
 
 
+@public(at(real(2, 3), real(2, 4), real(4, 3), real(4, 4), real(4)))
 def rnn_cell(x, h, w_ih, w_hh, b_ih=None, b_hh=None, nonlinearity: str = "tanh") -> Tensor:
     """One step of a plain RNN, tanh (or relu) of W_ih x + b_ih + W_hh h + b_hh: x (B, I), h (B, H), w_ih (H, I),
     w_hh (H, H), biases (H,) → new h (B, H). Raises ShapeError. (Elman 1990.)

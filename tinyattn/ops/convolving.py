@@ -10,6 +10,8 @@ In groups, each group of channels is convolved by itself, and the results stand 
 
 from tinyattn import errors
 from tinyattn.graph.operands import real_operands
+from tinyattn.graph.point import at, real
+from tinyattn.graph.public import public
 from tinyattn.graph.tensor import Tensor
 from tinyattn.graph.types import as_integer, fail
 from tinyattn.ops import depthwise as _depthwise  # noqa: F401  (its rows of the table)
@@ -104,6 +106,9 @@ def convolve(op: str, x: Tensor, weight: Tensor, biases: list[Tensor], groups: i
     return y + reshape(biases[0], (-1, 1, 1)) if biases else y
 
 
+@public(
+    at(real(2, 2, 4, 5), real(3, 2, 3, 2), real(3), 2, 1), at(real(1, 4, 3, 4), real(4, 1, 2, 2), groups=4)
+)
 def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups: int = 1) -> Tensor:
     """Convolution of images x (N, C, H, W) with weight (O, C/groups, KH, KW) and bias (O,) → (N, O, H', W').
 
@@ -121,6 +126,7 @@ def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups: int = 
     return convolve(op, x, weight, biases, groups, attrs)
 
 
+@public(at(real(2, 2, 5), real(3, 2, 3), real(3), causal=True))
 def conv1d(
     x, weight, bias=None, stride=1, padding=0, dilation=1, causal: bool = False, groups: int = 1
 ) -> Tensor:
@@ -157,6 +163,7 @@ def _as_image(x: Tensor) -> Tensor:
     return reshape(x, (*x.shape[:2], 1, x.shape[2]))
 
 
+@public(at(real(2, 2, 4, 5), real(2, 3, 2, 3), real(3), 2))
 def conv_transpose2d(
     x, weight, bias=None, stride=1, padding=0, output_padding=0, groups: int = 1, dilation=1
 ) -> Tensor:

@@ -12,6 +12,8 @@ as in 6.1 of the project's equations.)
 from tinyattn import errors
 from tinyattn.graph.grad import zeros_like
 from tinyattn.graph.leaf import as_tensor
+from tinyattn.graph.point import at, fixed, real
+from tinyattn.graph.public import public
 from tinyattn.graph.tensor import Tensor, output
 from tinyattn.graph.types import INT64, Type, fail, is_float
 from tinyattn.kernels import tiling
@@ -136,6 +138,7 @@ hand_derived(
 )
 
 
+@public(at(real(3, 4), fixed([1, 0, 3]), label_smoothing=0.1))
 def cross_entropy_rows(
     logits, targets, ignore_index: int | None = None, label_smoothing: float = 0.0
 ) -> Tensor:

@@ -9,6 +9,8 @@ import math
 
 from tinyattn import errors
 from tinyattn.graph.operands import number_operands
+from tinyattn.graph.point import at, real
+from tinyattn.graph.public import public
 from tinyattn.graph.tensor import Tensor
 from tinyattn.graph.types import fail
 from tinyattn.ops.elementwise import cast
@@ -18,6 +20,7 @@ from tinyattn.ops.shape import broadcast_to, reshape, transpose
 from tinyattn.ops.triangles import diagonal
 
 
+@public(at("bij,bjk->bik", real(2, 3, 4), real(2, 4, 2)))
 def einsum(subscripts: str, *operands) -> Tensor:
     """Einstein summation over one or more operands, e.g. ``einsum("bik,bjk->bij", q, k)``; explicit or
     implicit output; ``...`` stands for axes that broadcast, and an axis of size 1 is repeated.

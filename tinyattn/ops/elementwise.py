@@ -17,17 +17,33 @@ from tinyattn import errors
 from tinyattn.graph.leaf import as_tensor, constant_value
 from tinyattn.graph.op import ZERO, Op, register
 from tinyattn.graph.operands import common_operands, number_operands, real_operands
+from tinyattn.graph.point import apart, at, flags, positive, real
+from tinyattn.graph.public import public
 from tinyattn.graph.tensor import Tensor, make
 from tinyattn.graph.types import BOOL, FLOAT32, FLOAT64, INT64, Type, as_dtype, broadcast, fail, is_float
 
 _BROUGHT = {"float": real_operands, "number": number_operands, "bool": common_operands}
 
 
-def _row(
-    name, reference, derivative, formula, vjp="", *, result="same", needs="number", kinks=None
+WHOLE = "constant almost everywhere"
+
+
+def row(
+    name,
+    reference,
+    derivative,
+    formula,
+    vjp="",
+    *,
+    result="same",
+    needs="number",
+    domain: Callable | tuple = real,
+    called: str | None = None,
+    **facts,
 ) -> Callable[..., Tensor]:
     """One row of the table. ``result``: "same" element type as the operands, or "bool"; ``needs``: "float" (integers
-    become float32), "number" (bools become int64) or "bool".
+    become float32), "number" (bools become int64) or "bool". ``domain``: numbers (of each operand) at which it is
+    smooth. ``called``: its public name, if that is another ("": it has none). ``facts``: other fields of the row.
     """
 
     def infer(*inputs):
@@ -44,16 +60,9 @@ def _row(
 
     register(
         Op(
-            name,
-            infer,
-            derivative,
-            reference=reference,
-            formula=formula,
-            vjp_formula=vjp,
-            elementwise=name,
-            kinks=kinks,
+            name, infer, derivative, reference=reference, formula=formula, vjp_formula=vjp, elementwise=name, **facts
         )
-    )
+    )  # fmt: skip
 
     count = 1 + max(int(place) for place in re.findall(r"\{(\d)\}", formula))
 
@@ -74,9 +83,16 @@ def _row(
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = f"Elementwise ``{formula.format('x', 'y', 'z')}``; shapes broadcast as in NumPy."
-    return function
+    if called == "":
+        return function
+    if derivative is ZERO:
+        return public(name=called or name, constant="bools come out" if result == "bool" else WHOLE)(function)
+    kinds = domain if isinstance(domain, tuple) else (domain,) * count
+    point = at(*(kind(*shape) for kind, shape in zip(kinds, [(3, 4), (4,)], strict=False)))
+    return public(point, name=called or name)(function)
 
 
+@public(at(real(3, 4), FLOAT64))
 def cast(x, dtype) -> Tensor:
     """``x`` with another element type (float to integer truncates); the gradient passes through between
     floating-point types.
@@ -98,7 +114,7 @@ register(
 )
 
 
-def _rule(function):
+def rule(function):
     """A derivative written as ``function(g, y, *inputs)``."""
     return lambda g, node: function(g, node, *node.inputs)
 
@@ -111,39 +127,48 @@ def _is_half(y, a, b):
 
 _two_over_sqrt_pi = 2 / math.sqrt(math.pi)
 
-add = _row("add", np.add, _rule(lambda g, y, a, b: (g, g)), "{0} + {1}", "ḡ, ḡ")
-sub = _row("sub", np.subtract, _rule(lambda g, y, a, b: (g, -g)), "{0} − {1}", "ḡ, −ḡ")
-mul = _row("mul", np.multiply, _rule(lambda g, y, a, b: (g * b, g * a)), "{0} · {1}", "ḡ·{1}, ḡ·{0}")
-div = _row(
-    "div",
-    np.divide,
-    _rule(lambda g, y, a, b: (g / b, -g * y / b)),
-    "{0} / {1}",
-    "ḡ/{1}, −ḡ·y/{1}",
-    needs="float",
+add = row("add", np.add, rule(lambda g, y, a, b: (g, g)), "{0} + {1}", "ḡ, ḡ", flops=1)
+sub = row("sub", np.subtract, rule(lambda g, y, a, b: (g, -g)), "{0} − {1}", "ḡ, −ḡ", flops=1)
+mul = row("mul", np.multiply, rule(lambda g, y, a, b: (g * b, g * a)), "{0} · {1}", "ḡ·{1}, ḡ·{0}", flops=1)
+div = row(
+    "div", np.divide, rule(lambda g, y, a, b: (g / b, -g * y / b)), "{0} / {1}", "ḡ/{1}, −ḡ·y/{1}",
+    needs="float", flops=1, domain=(real, positive)
+)  # fmt: skip
+neg = row("neg", np.negative, rule(lambda g, y, a: (-g,)), "−{0}", "−ḡ")
+abs = row(
+    "abs", np.abs, rule(lambda g, y, a: (g * make("sign", a),)), "|{0}|", "ḡ·sign({0})", kinks=lambda a: a,
+    domain=apart
+)  # fmt: skip
+sign = row("sign", np.sign, ZERO, "sign({0})", kinks=lambda a: a, flops=1)
+square = row("square", np.square, rule(lambda g, y, a: (2 * g * a,)), "{0}²", "2ḡ·{0}", flops=1)
+sqrt = row(
+    "sqrt", np.sqrt, rule(lambda g, y, a: (g * 0.5 / y,)), "√{0}", "ḡ/(2y)", needs="float", flops=1,
+    domain=positive
+)  # fmt: skip
+exp = row("exp", np.exp, rule(lambda g, y, a: (g * y,)), "exp({0})", "ḡ·y", needs="float", flops=21)
+expm1 = row(
+    "expm1", np.expm1, rule(lambda g, y, a: (g * (y + 1),)), "exp({0}) − 1", "ḡ·(y + 1)", needs="float",
+    flops=22
+)  # fmt: skip
+log = row(
+    "log", np.log, rule(lambda g, y, a: (g / a,)), "log({0})", "ḡ/{0}", needs="float", flops=25,
+    domain=positive
+)  # fmt: skip
+log1p = row(
+    "log1p", np.log1p, rule(lambda g, y, a: (g / (1 + a),)), "log(1 + {0})", "ḡ/(1 + {0})", needs="float",
+    flops=29, domain=positive
+)  # fmt: skip
+tanh = row(
+    "tanh", np.tanh, rule(lambda g, y, a: (g * (1 - y * y),)), "tanh({0})", "ḡ·(1 − y²)", needs="float",
+    flops=25
+)  # fmt: skip
+sin = row(
+    "sin", np.sin, rule(lambda g, y, a: (g * make("cos", a),)), "sin({0})", "ḡ·cos({0})", needs="float",
+    flops=50
+)  # fmt: skip
+cos = row(
+    "cos", np.cos, rule(lambda g, y, a: (-g * sin(a),)), "cos({0})", "−ḡ·sin({0})", needs="float", flops=50
 )
-neg = _row("neg", np.negative, _rule(lambda g, y, a: (-g,)), "−{0}", "−ḡ")
-abs = _row(
-    "abs", np.abs, _rule(lambda g, y, a: (g * make("sign", a),)), "|{0}|", "ḡ·sign({0})", kinks=lambda a: a
-)
-sign = _row("sign", np.sign, ZERO, "sign({0})", kinks=lambda a: a)
-square = _row("square", np.square, _rule(lambda g, y, a: (2 * g * a,)), "{0}²", "2ḡ·{0}")
-sqrt = _row("sqrt", np.sqrt, _rule(lambda g, y, a: (g * 0.5 / y,)), "√{0}", "ḡ/(2y)", needs="float")
-exp = _row("exp", np.exp, _rule(lambda g, y, a: (g * y,)), "exp({0})", "ḡ·y", needs="float")
-expm1 = _row(
-    "expm1", np.expm1, _rule(lambda g, y, a: (g * (y + 1),)), "exp({0}) − 1", "ḡ·(y + 1)", needs="float"
-)
-log = _row("log", np.log, _rule(lambda g, y, a: (g / a,)), "log({0})", "ḡ/{0}", needs="float")
-log1p = _row(
-    "log1p", np.log1p, _rule(lambda g, y, a: (g / (1 + a),)), "log(1 + {0})", "ḡ/(1 + {0})", needs="float"
-)
-tanh = _row(
-    "tanh", np.tanh, _rule(lambda g, y, a: (g * (1 - y * y),)), "tanh({0})", "ḡ·(1 − y²)", needs="float"
-)
-sin = _row(
-    "sin", np.sin, _rule(lambda g, y, a: (g * make("cos", a),)), "sin({0})", "ḡ·cos({0})", needs="float"
-)
-cos = _row("cos", np.cos, _rule(lambda g, y, a: (-g * sin(a),)), "cos({0})", "−ḡ·sin({0})", needs="float")
 
 
 def _sigmoid(a):
@@ -152,48 +177,37 @@ def _sigmoid(a):
     return np.where(positive, 1 / (1 + e), e / (1 + e)).astype(a.dtype)
 
 
-sigmoid = _row(
-    "sigmoid", _sigmoid, _rule(lambda g, y, a: (g * (y * (1 - y)),)), "σ({0})", "ḡ·y·(1 − y)", needs="float"
-)
+sigmoid = row(
+    "sigmoid", _sigmoid, rule(lambda g, y, a: (g * (y * (1 - y)),)), "σ({0})", "ḡ·y·(1 − y)", needs="float",
+    flops=22
+)  # fmt: skip
 
 
 def _erf(a):
     return np.vectorize(math.erf, otypes=[a.dtype])(a) if a.size else a
 
 
-erf = _row(
-    "erf",
-    _erf,
-    _rule(lambda g, y, a: (g * (_two_over_sqrt_pi * exp(-(a * a))),)),
-    "erf({0})",
-    "ḡ·2/√π·exp(−{0}²)",
-    needs="float",
-)
-_relu = _row(
-    "relu",
-    lambda a: np.maximum(a, 0),
-    _rule(lambda g, y, a: (g * cast(y > 0, a.dtype),)),
-    "max({0}, 0)",
-    "ḡ·[y > 0]",
-    needs="float",
-    kinks=lambda a: a,
-)
+erf = row(
+    "erf", _erf, rule(lambda g, y, a: (g * (_two_over_sqrt_pi * exp(-(a * a))),)), "erf({0})",
+    "ḡ·2/√π·exp(−{0}²)", needs="float", flops=51
+)  # fmt: skip
+_relu = row(
+    "relu", lambda a: np.maximum(a, 0), rule(lambda g, y, a: (g * cast(y > 0, a.dtype),)), "max({0}, 0)",
+    "ḡ·[y > 0]", needs="float", kinks=lambda a: a, called=""
+)  # fmt: skip
 
 
+@public(at(apart(3, 4)))
 def relu(x) -> Tensor:
     """Elementwise ``max(x, 0)``, of the type of ``x``."""
     (x,) = number_operands(x)
     return _relu(x) if is_float(x.dtype) else maximum(x, 0)
 
 
-softplus = _row(
-    "softplus",
-    lambda a: np.logaddexp(a, 0).astype(a.dtype),
-    _rule(lambda g, y, a: (g * sigmoid(a),)),
-    "log(1 + exp({0}))",
-    "ḡ·σ({0})",
-    needs="float",
-)
+softplus = row(
+    "softplus", lambda a: np.logaddexp(a, 0).astype(a.dtype), rule(lambda g, y, a: (g * sigmoid(a),)),
+    "log(1 + exp({0}))", "ḡ·σ({0})", needs="float", flops=51
+)  # fmt: skip
 
 
 def _maximum_rule(g, y, a, b):
@@ -201,22 +215,14 @@ def _maximum_rule(g, y, a, b):
     return g * share, g * (1 - share)
 
 
-maximum = _row(
-    "maximum",
-    np.maximum,
-    _rule(_maximum_rule),
-    "max({0}, {1})",
-    "ḡ·[{0} > {1}], ḡ·[{1} > {0}], half on ties",
-    kinks=lambda a, b: a - b,
-)
-minimum = _row(
-    "minimum",
-    np.minimum,
-    _rule(_maximum_rule),
-    "min({0}, {1})",
-    "ḡ·[{0} < {1}], ḡ·[{1} < {0}], half on ties",
-    kinks=lambda a, b: a - b,
-)
+maximum = row(
+    "maximum", np.maximum, rule(_maximum_rule), "max({0}, {1})", "ḡ·[{0} > {1}], ḡ·[{1} > {0}], half on ties",
+    kinks=lambda a, b: a - b
+)  # fmt: skip
+minimum = row(
+    "minimum", np.minimum, rule(_maximum_rule), "min({0}, {1})", "ḡ·[{0} < {1}], ḡ·[{1} < {0}], half on ties",
+    kinks=lambda a, b: a - b
+)  # fmt: skip
 
 
 def _power_rule(g, y, a, b):
@@ -237,9 +243,12 @@ def _pow(a, b):
     return np.where(b < 0, below, np.power(a, np.maximum(b, 0))).astype(a.dtype)
 
 
-_power = _row("pow", _pow, _rule(_power_rule), "{0}^{1}", "ḡ·{1}·{0}^({1} − 1), ḡ·y·log {0}")
+_power = row(
+    "pow", _pow, rule(_power_rule), "{0}^{1}", "ḡ·{1}·{0}^({1} − 1), ḡ·y·log {0}", flops=66, called=""
+)
 
 
+@public(at(positive(3, 4), real(4)))
 def power(x, y) -> Tensor:
     """``x^y``, element by element; shapes broadcast as in NumPy. Of integers an integer, which wraps around; there
     exponents below 0 are refused where they are known, and give 0 (or ±1 for x = ±1) where they are not.
@@ -254,7 +263,7 @@ def power(x, y) -> Tensor:
 
 def _whole(name, reference, formula, kinks) -> Callable[..., Tensor]:
     """A row that rounds to whole numbers, which integers are already."""
-    function = _row(name, reference, ZERO, formula, needs="float", kinks=kinks)
+    function = row(name, reference, ZERO, formula, needs="float", kinks=kinks, called="")
 
     def rounded(x) -> Tensor:
         (x,) = number_operands(x)
@@ -262,7 +271,7 @@ def _whole(name, reference, formula, kinks) -> Callable[..., Tensor]:
 
     rounded.__name__ = rounded.__qualname__ = name
     rounded.__doc__ = f"Elementwise ``{formula.format('x')}``, of the type of ``x``."
-    return rounded
+    return rounded if name == "round" else public(constant=WHOLE)(rounded)
 
 
 floor = _whole("floor", np.floor, "⌊{0}⌋", lambda a: a - np.round(a))
@@ -274,6 +283,7 @@ _MOST_DECIMALS = {FLOAT32: 37, FLOAT64: 307}
 """So that 10^decimals is a number of the type (of integers: 18)."""
 
 
+@public(constant=WHOLE)
 def round(x, decimals: int = 0) -> Tensor:
     """``x`` rounded to ``decimals`` digits behind the point (before it, if negative), halves to the even digit."""
     x = as_tensor(x)
@@ -305,29 +315,26 @@ def _mod(a, b):
     return np.mod(a, b) if a.dtype.kind == "f" else np.mod(a, np.where(b == 0, 1, b)) * (b != 0)
 
 
-floor_divide = _row("floor_divide", _floor_divide, ZERO, "⌊{0} / {1}⌋")
-mod = _row(
-    "mod",
-    _mod,
-    _rule(lambda g, y, a, b: (g, -g * floor_divide(a, b))),
-    "{0} mod {1}",
-    "ḡ, −ḡ·⌊{0} / {1}⌋",
-    kinks=lambda a, b: a / b - np.round(a / b),
-)
+floor_divide = row("floor_divide", _floor_divide, ZERO, "⌊{0} / {1}⌋", flops=8, cost=4.0)
+mod = row(
+    "mod", _mod, rule(lambda g, y, a, b: (g, -g * floor_divide(a, b))), "{0} mod {1}", "ḡ, −ḡ·⌊{0} / {1}⌋",
+    kinks=lambda a, b: a / b - np.round(a / b), flops=2, cost=4.0, domain=(real, positive)
+)  # fmt: skip
 
-less = _row("lt", np.less, ZERO, "{0} < {1}", result="bool")
-less_equal = _row("le", np.less_equal, ZERO, "{0} ≤ {1}", result="bool")
-greater = _row("gt", np.greater, ZERO, "{0} > {1}", result="bool")
-greater_equal = _row("ge", np.greater_equal, ZERO, "{0} ≥ {1}", result="bool")
-equal = _row("eq", np.equal, ZERO, "{0} = {1}", result="bool")
-not_equal = _row("ne", np.not_equal, ZERO, "{0} ≠ {1}", result="bool")
-isfinite = _row("isfinite", np.isfinite, ZERO, "finite({0})", result="bool", needs="float")
-logical_and = _row("and", np.logical_and, ZERO, "{0} ∧ {1}", needs="bool")
-logical_or = _row("or", np.logical_or, ZERO, "{0} ∨ {1}", needs="bool")
-logical_xor = _row("xor", np.logical_xor, ZERO, "{0} ⊕ {1}", needs="bool")
-logical_not = _row("not", np.logical_not, ZERO, "¬{0}", needs="bool")
+less = row("lt", np.less, ZERO, "{0} < {1}", result="bool", called="less")
+less_equal = row("le", np.less_equal, ZERO, "{0} ≤ {1}", result="bool", called="less_equal")
+greater = row("gt", np.greater, ZERO, "{0} > {1}", result="bool", called="greater")
+greater_equal = row("ge", np.greater_equal, ZERO, "{0} ≥ {1}", result="bool", called="greater_equal")
+equal = row("eq", np.equal, ZERO, "{0} = {1}", result="bool", called="equal")
+not_equal = row("ne", np.not_equal, ZERO, "{0} ≠ {1}", result="bool", called="not_equal")
+isfinite = row("isfinite", np.isfinite, ZERO, "finite({0})", result="bool", needs="float")
+logical_and = row("and", np.logical_and, ZERO, "{0} ∧ {1}", needs="bool", called="logical_and")
+logical_or = row("or", np.logical_or, ZERO, "{0} ∨ {1}", needs="bool", called="logical_or")
+logical_xor = row("xor", np.logical_xor, ZERO, "{0} ⊕ {1}", needs="bool", called="logical_xor")
+logical_not = row("not", np.logical_not, ZERO, "¬{0}", needs="bool", called="logical_not")
 
 
+@public(at(flags(3, 4), real(3, 4), real(4)))
 def where(condition, x, y) -> Tensor:
     """``x`` where ``condition`` (bool) holds, else ``y``; the gradient of each reaches it only where it was
     chosen.
@@ -361,13 +368,7 @@ register(
 )
 
 
-def leaky_relu(x, slope: float = 0.01) -> Tensor:
-    """``x`` where x > 0, else ``slope · x`` (Maas et al. 2013)."""
-    x = as_tensor(x)
-    x = x if is_float(x.dtype) else cast(x, FLOAT32)
-    return where(x > 0, x, x * slope)
-
-
+@public(at(real(3, 4), low=-0.5, high=0.7))
 def clip(x, low=None, high=None) -> Tensor:
     """``x`` limited to [``low``, ``high``]."""
     x = as_tensor(x)
@@ -376,6 +377,7 @@ def clip(x, low=None, high=None) -> Tensor:
     return x if high is None else minimum(x, high)
 
 
+@public(constant="that is its purpose")
 def stop_gradient(x) -> Tensor:
     """``x`` as a constant: no gradient passes."""
     return make("stop_gradient", as_tensor(x))

@@ -63,7 +63,7 @@ def _fold(emit, kind: str, x, outer: int, length: int, inner: int, result) -> No
     """Reduce contiguous (outer, length, inner) over its middle axis."""
     code = FOLDS[kind.removeprefix("arg"), _kind(x.dtype)]
     size, cost = x.dtype.itemsize, x.size * 0.1
-    flops = float(x.size * (2 if kind == "sum_squares" else 1)) if is_float(x.dtype) else 0.0
+    each = {"sum": 1, "prod": 1, "sum_squares": 2}.get(kind, 0) if is_float(x.dtype) else 0
     if kind.startswith("arg"):
         words = [outer, length, x, result, code]
         emit.kernel(
@@ -118,7 +118,14 @@ def _fold(emit, kind: str, x, outer: int, length: int, inner: int, result) -> No
         kernel, words = "reduce.columns", [outer, length, inner, x, result, code, size, scale]
         tiles = tiling.tiles_of_reduce_columns(outer, inner)
     emit.kernel(
-        kernel, words, tiles, reads=[x], writes=[result], dtype=_variant(x.dtype), cost=cost, flops=flops
+        kernel,
+        words,
+        tiles,
+        reads=[x],
+        writes=[result],
+        dtype=_variant(x.dtype),
+        cost=cost,
+        flops=float(x.size * each),
     )
 
 
@@ -151,5 +158,5 @@ def lower_cumsum(node, emit):
         writes=[result],
         dtype=_variant(x.dtype),
         cost=x.size * 0.5,
-        flops=x.size,
+        flops=float(x.size) if is_float(x.dtype) else 0.0,
     )

@@ -11,6 +11,8 @@ import math
 
 from tinyattn import errors
 from tinyattn.graph.leaf import as_tensor
+from tinyattn.graph.point import at, real
+from tinyattn.graph.public import public
 from tinyattn.graph.tensor import Tensor
 from tinyattn.graph.types import FLOAT32, Type, broadcast, fail, is_float
 from tinyattn.kernels.coefficients import GELU_CUBE, GELU_SCALE
@@ -60,7 +62,7 @@ def _tanh_second(h, node):
     return h * g * curvature, call("gelu_tanh_backward", x, h)
 
 
-for _name, _definition, _slope, _curvature, _formula, _vjp in (
+for _name, _definition, _slope, _curvature, _formula, _vjp, _flops, _slope_flops in (
     (
         "gelu",
         lambda x: x * _distribution(x),
@@ -68,6 +70,8 @@ for _name, _definition, _slope, _curvature, _formula, _vjp in (
         _second,
         "{0} Φ({0})",
         "ḡ (Φ({0}) + {0} φ({0}))",
+        51,
+        53,
     ),
     (
         "gelu_tanh",
@@ -76,6 +80,8 @@ for _name, _definition, _slope, _curvature, _formula, _vjp in (
         _tanh_second,
         "½ {0} (1 + tanh(√(2/π) ({0} + 0.044715 {0}³)))",
         "ḡ (s + {0} s(1 − s) v′)",
+        28,
+        37,
     ),
 ):
     hand_derived(
@@ -86,6 +92,8 @@ for _name, _definition, _slope, _curvature, _formula, _vjp in (
         formula=_formula,
         vjp_formula=_vjp,
         elementwise=_name,
+        flops=_flops,
+        recompute=True,  # its derivative reads x, which therefore waits anyway
     )
     hand_derived(
         f"{_name}_backward",
@@ -94,9 +102,11 @@ for _name, _definition, _slope, _curvature, _formula, _vjp in (
         _curvature,
         formula=_vjp.replace("ḡ", "{1}"),
         elementwise=f"{_name}_backward",
+        flops=_slope_flops,
     )
 
 
+@public(at(real(3, 4)), at(real(3, 4), approximate="tanh"))
 def gelu(x, approximate: str = "none") -> Tensor:
     """``x Φ(x)`` with the normal distribution function Φ, element by element; with ``approximate="tanh"``
     ``½ x (1 + tanh(√(2/π) (x + 0.044715 x³)))``, as in GPT-2 and BERT.

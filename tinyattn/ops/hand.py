@@ -37,36 +37,11 @@ def by_definition(cotangent, node: Tensor):
     return [moved.get(k) for k in range(len(variables))]
 
 
-def hand_derived(
-    name: str,
-    infer: Callable,
-    definition: Callable,
-    derivative=by_definition,
-    *,
-    lower: Callable | None = None,
-    formula: str = "",
-    vjp_formula: str = "",
-    kinks: Callable | None = None,
-    elementwise: str = "",
-    mixed: bool = False,
-) -> Op:
-    """Register an op that owns its definition. Without ``lower`` or ``elementwise`` it is compiled as its
-    definition.
+def hand_derived(name: str, infer: Callable, definition: Callable, derivative=by_definition, **more) -> Op:
+    """Register an op that owns its definition; ``more`` are other fields of its row. Without ``lower`` or
+    ``elementwise`` it is compiled as its definition.
     """
-    return register(
-        Op(
-            name,
-            infer,
-            derivative,
-            lower=lower,
-            definition=definition,
-            formula=formula,
-            vjp_formula=vjp_formula,
-            kinks=kinks,
-            elementwise=elementwise,
-            mixed=mixed,
-        )
-    )
+    return register(Op(name, infer, derivative, definition=definition, **more))
 
 
 def like_first(*inputs, **attrs) -> Type:

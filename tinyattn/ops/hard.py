@@ -13,8 +13,12 @@ so a term added to the loss, of which R − b and s̃ count as constants, gives 
 with the entropy H in it to keep α from closing too early. (Xu et al. 2015, section 4.1; Williams 1992.)
 """
 
+import numpy as np
+
 from tinyattn import errors
 from tinyattn.graph.operands import real_operands
+from tinyattn.graph.point import at, real
+from tinyattn.graph.public import public
 from tinyattn.graph.tensor import Tensor
 from tinyattn.graph.types import Type, fail
 from tinyattn.ops import reduce
@@ -27,6 +31,7 @@ from tinyattn.ops.shape import concat, expand_dims, full, reshape
 from tinyattn.ops.softmax import check_mask, log_softmax, softmax
 
 
+@public(constant="a choice")
 def hard_attention(scores, mask=None) -> Tensor:
     """One place for each query, drawn from softmax(scores): scores (…, Tq, Tk) → one-hot (…, Tq, Tk), which has
     no gradient.
@@ -95,6 +100,7 @@ hand_derived(
 )
 
 
+@public(at(real(2, 4), np.eye(4)[:2], np.array([0.7, 1.6]), entropy_weight=0.1))
 def score_function(
     scores,
     sample,

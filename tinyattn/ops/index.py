@@ -13,6 +13,8 @@ import numpy as np
 from tinyattn import errors
 from tinyattn.graph.leaf import as_tensor
 from tinyattn.graph.op import Op, register
+from tinyattn.graph.point import at, fixed, real
+from tinyattn.graph.public import public
 from tinyattn.graph.tensor import Tensor, make
 from tinyattn.graph.types import (
     BOOL,
@@ -32,6 +34,7 @@ from tinyattn.ops.elementwise import cast, equal, logical_and, stop_gradient, wh
 from tinyattn.ops.shape import arange, broadcast_to, reshape, slice_, transpose
 
 
+@public(at(real(4, 3), fixed([1, 0, 3, 1])))
 def take(x, indices, axis: int = 0) -> Tensor:
     """Entries of ``x`` along ``axis`` at integer ``indices`` (any shape, negative from the end): shape
     x[:axis] + indices + x[axis+1:].
@@ -146,6 +149,7 @@ register(
 )
 
 
+@public(at(real(5, 3), fixed([[1, 4], [1, 0]])))
 def embedding(table, indices, padding_idx: int | None = None) -> Tensor:
     """Rows of ``table`` (V, d) at integer ``indices`` (…) from 0 to V − 1: (…, d). No gradient reaches the row
     ``padding_idx``. Raises ShapeError for other indices, when the program runs if they are known only then.
@@ -165,6 +169,7 @@ def embedding(table, indices, padding_idx: int | None = None) -> Tensor:
     return where(reshape(padding, (*padding.shape, 1)), stop_gradient(rows), rows)
 
 
+@public(constant="no reals go in")
 def one_hot(indices, size: int, dtype=np.float32) -> Tensor:
     """(…) integers from 0 to size − 1 → (…, size) with 1 at each index and 0 elsewhere.
 
@@ -183,6 +188,7 @@ def hot_rows(indices: Tensor, size: int, dtype) -> Tensor:
     )
 
 
+@public(at(real(3, 4), fixed([[1], [0], [3]]), -1))
 def take_along_axis(x, indices, axis: int) -> Tensor:
     """``np.take_along_axis``: for each position along the other axes, entries of ``x`` at integer ``indices``, which
     have as many axes as ``x`` (broadcast but for ``axis``) and may be negative, from the end.
@@ -321,6 +327,7 @@ def _advanced(x: Tensor, advanced: list[tuple[int, Tensor]], items: list) -> Ten
     return _taken(flat, broadcast_to(linear, shape), target)
 
 
+@public(at(real(3, 4), (slice(None), 1), real(3)))
 def index_update(x, index, value) -> Tensor:
     """``x`` with ``x[index] = value``, as a new tensor. The index: integers, slices, ellipsis, and 0-d integer
     tensors, whose values may be known only at run time.

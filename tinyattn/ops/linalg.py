@@ -11,6 +11,8 @@ import numpy as np
 from tinyattn import errors
 from tinyattn.graph.op import OPS, ZERO, NotDifferentiable, Op, register
 from tinyattn.graph.operands import number_operands
+from tinyattn.graph.point import at, real
+from tinyattn.graph.public import public
 from tinyattn.graph.tensor import Tensor, make
 from tinyattn.graph.types import FLOAT32, INT64, SHORT, Type, broadcast, fail, is_float
 from tinyattn.kernels import blocking
@@ -20,6 +22,7 @@ from tinyattn.ops.shape import reshape, swap_last, transpose
 from tinyattn.runtime.moves import coalesce
 
 
+@public(at(real(2, 3, 4), real(4, 5)))
 def matmul(a, b) -> Tensor:
     """The matrix product over the last two axes, (…, n, k) @ (…, k, m) → (…, n, m); 1-D operands are vectors
     as in NumPy; batch axes broadcast. Integers give integers, which wrap around; bools count as int64.
@@ -281,6 +284,7 @@ _affine("affine_tanh", "tanh({0}·{1} + {2})", "tanh")
 _affine("affine_sigmoid", "σ({0}·{1} + {2})", "sigmoid")
 
 
+@public(at(real(5), real(5)))
 def dot(a, b) -> Tensor:
     """Inner product of two vectors."""
     return matmul(a, b)

@@ -19,6 +19,8 @@ import math
 from tinyattn import errors
 from tinyattn.graph.leaf import as_tensor
 from tinyattn.graph.operands import real_operands
+from tinyattn.graph.point import apart, at, fixed, positive, real
+from tinyattn.graph.public import public
 from tinyattn.graph.tensor import Tensor
 from tinyattn.graph.types import broadcast, fail, is_float
 from tinyattn.ops import reduce
@@ -104,6 +106,7 @@ def _to_probabilities(logits, targets, ignore_index, label_smoothing, weight, re
     return _reduced(-reduce.sum(q * log_p, -1), reduction)
 
 
+@public(at(real(3, 4), fixed([1, 0, 3])))
 def cross_entropy(
     logits,
     targets,
@@ -143,6 +146,7 @@ def cross_entropy(
     return _mean_by_weight(losses, weights) if reduction == "mean" else _reduced(losses, reduction)
 
 
+@public(at(real(3, 4), fixed([1, 0, 3])))
 def nll_loss(
     log_probabilities, targets, weight=None, ignore_index: int | None = None, reduction: str = "mean"
 ) -> Tensor:
@@ -179,6 +183,7 @@ def nll_loss(
     return mean_of_rows(losses, targets, ignore_index) if reduction == "mean" else _reduced(losses, reduction)
 
 
+@public(at(real(3, 4), positive(3, 4)))
 def kl_div(log_probabilities, target, reduction: str = "mean", log_target: bool = False) -> Tensor:
     """Kullback-Leibler divergence Σ y (log y − log p) of log-probabilities log p from probabilities y, of one shape.
 
@@ -196,6 +201,7 @@ def kl_div(log_probabilities, target, reduction: str = "mean", log_target: bool 
     return _reduced(losses, reduction)
 
 
+@public(at(real(3, 4), positive(3, 4)))
 def bce_with_logits(logits, targets, weight=None, pos_weight=None, reduction: str = "mean") -> Tensor:
     """Binary cross-entropy a y softplus(−x) + (1 − y) softplus(x) of logits x and targets y in [0, 1], of one shape.
 
@@ -216,18 +222,21 @@ def bce_with_logits(logits, targets, weight=None, pos_weight=None, reduction: st
     return _reduced(losses * scales[1], reduction)
 
 
+@public(at(real(3, 4), real(3, 4)))
 def mse_loss(predictions, targets, reduction: str = "mean") -> Tensor:
     """(x − y)² of predictions and targets of one shape: their mean, sum, or, with "none", each. Raises ShapeError."""
     x, y = _operands("mse_loss", predictions, targets, reduction)
     return _reduced((x - y) * (x - y), reduction)
 
 
+@public(at(apart(3, 4), real(3, 4)))
 def l1_loss(predictions, targets, reduction: str = "mean") -> Tensor:
     """|x − y| of predictions and targets of one shape: their mean, sum, or, with "none", each. Raises ShapeError."""
     x, y = _operands("l1_loss", predictions, targets, reduction)
     return _reduced(abs(x - y), reduction)
 
 
+@public(at(apart(3, 4), real(3, 4)))
 def smooth_l1_loss(predictions, targets, reduction: str = "mean", beta: float = 1.0) -> Tensor:
     """e²/2β where |e| < β, else |e| − β/2, of e = x − y: predictions and targets of one shape.
 
@@ -241,6 +250,7 @@ def smooth_l1_loss(predictions, targets, reduction: str = "mean", beta: float = 
     return _reduced(where(less(abs(e), beta), e * e * (0.5 / beta), abs(e) - 0.5 * beta), reduction)
 
 
+@public(at(apart(3, 4), real(3, 4), delta=1.3))
 def huber_loss(predictions, targets, reduction: str = "mean", delta: float = 1.0) -> Tensor:
     """e²/2 where |e| ≤ δ, else δ (|e| − δ/2), of e = x − y: predictions and targets of one shape.
 

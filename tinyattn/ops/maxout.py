@@ -4,6 +4,8 @@
 
 from tinyattn import errors
 from tinyattn.graph.leaf import as_tensor
+from tinyattn.graph.point import apart, at
+from tinyattn.graph.public import public
 from tinyattn.graph.tensor import Tensor
 from tinyattn.graph.types import Type, fail
 from tinyattn.kernels import tiling
@@ -60,6 +62,7 @@ hand_derived(
 )
 
 
+@public(at(apart(3, 4)))
 def maxout(x) -> Tensor:
     """The larger of each pair of neighbours along the last axis: (…, 2L) → (…, L); the first on ties.
     Bahdanau et al. 2015, appendix A.2.2.

@@ -17,6 +17,8 @@ other heads have left. Memory (…, N, W), weightings (…, H, N); with one head
 import math
 
 from tinyattn import errors
+from tinyattn.graph.point import at, real, weighting
+from tinyattn.graph.public import public
 from tinyattn.graph.tensor import Tensor, make
 from tinyattn.graph.types import Type, fail
 from tinyattn.kernels import tiling
@@ -40,6 +42,7 @@ hand_derived(
 )
 
 
+@public(at(weighting(2, 2, 4), real(2, 4, 3)))
 def memory_read(weights, memory) -> Tensor:
     """``r = Σ_i w_i M_i``: weights (…, H, N), or (…, N) for one head, memory (…, N, W) → (…, H, W) or (…, W).
     Graves et al. 2014, eq. 2.
@@ -149,6 +152,7 @@ hand_derived(
 )
 
 
+@public(at(real(2, 4, 3), weighting(2, 2, 4), weighting(2, 2, 3), real(2, 2, 3)))
 def memory_write(memory, weights, erase, add) -> Tensor:
     """``M'_i = M_i ⊙ Π_h (1 − w_hi e_h) + Σ_h w_hi a_h``: memory (…, N, W), weights (…, H, N), erase in [0, 1]
     and add (…, H, W) → (…, N, W); for one head the axis H may be left out.

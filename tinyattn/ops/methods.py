@@ -1,11 +1,11 @@
 """NumPy's operators and methods on Tensor, bound to the op table (the graph below knows no op)."""
 
 from tinyattn.graph.grad import backward
+from tinyattn.graph.public import check_arguments
 from tinyattn.graph.tensor import Tensor
 from tinyattn.graph.types import BOOL, is_float
 from tinyattn.ops import elementwise as e
 from tinyattn.ops import index, linalg, products, rearrange, reduce, shape, sorting, statistics, triangles
-from tinyattn.ops.checked import checked
 
 _OPERATORS = {
     "add": e.add,
@@ -90,4 +90,4 @@ for _name, _function in {
     "round": e.round,
     "backward": backward,
 }.items():
-    setattr(Tensor, _name, checked(_name, _function))
+    setattr(Tensor, _name, check_arguments(_name, _function))

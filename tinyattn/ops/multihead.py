@@ -11,6 +11,8 @@ from typing import Any
 from tinyattn import errors
 from tinyattn.graph.leaf import as_tensor
 from tinyattn.graph.operands import real_operands
+from tinyattn.graph.point import at, real
+from tinyattn.graph.public import public
 from tinyattn.graph.tensor import Tensor
 from tinyattn.graph.types import fail
 from tinyattn.ops.attention import attention
@@ -53,6 +55,12 @@ def _projections(params: dict, widths: tuple[int, ...]) -> list[Tensor]:
     return found
 
 
+@public(
+    at(
+        real(2, 3, 4), real(2, 3, 4), real(2, 3, 4), 2,
+        {"in_proj_weight": real(12, 4), "out_proj.weight": real(4, 4)}, is_causal=True,
+    )
+)  # fmt: skip
 def self_attention(
     query,
     keys,

@@ -19,6 +19,8 @@ from tinyattn import errors
 from tinyattn.graph.grad import ones_like, zeros_like
 from tinyattn.graph.leaf import as_tensor
 from tinyattn.graph.operands import real_operands
+from tinyattn.graph.point import at, real
+from tinyattn.graph.public import public
 from tinyattn.graph.tensor import Tensor, output
 from tinyattn.graph.types import FLOAT32, Type, as_shape, fail, is_float
 from tinyattn.kernels import tiling
@@ -141,6 +143,7 @@ for _name, _centred, _formula in (
         _infer,
         _definition(_centred),
         _derivative(_name),
+        recompute=True,  # its kernel costs no more than an elementwise one; the first result is what counts
         lower=_lower(_centred),
         formula=_formula,
         vjp_formula=f"ρ (ḡ{_mean} − x̂ mean(ḡ x̂)), Σ ḡ x̂" + (", Σ ḡ" if _centred else ""),
@@ -179,6 +182,7 @@ def _normalize(op: str, x, normalized_shape, *affine, eps: float) -> Tensor:
     return reshape(y, x.shape)
 
 
+@public(at(real(3, 4), 4, real(4), real(4)))
 def layer_norm(x, normalized_shape, weight=None, bias=None, eps: float = 1e-5) -> Tensor:
     """``(x − mean) / √(var + eps) · weight + bias`` over the last axes of ``x``, those of
     ``normalized_shape`` (an integer or a tuple), with the variance divided by their count.
@@ -189,6 +193,7 @@ def layer_norm(x, normalized_shape, weight=None, bias=None, eps: float = 1e-5) -
     return _normalize("layer_norm", x, normalized_shape, weight, bias, eps=eps)
 
 
+@public(at(real(3, 4), 4, real(4)))
 def rms_norm(x, normalized_shape, weight=None, eps: float | None = None) -> Tensor:
     """``x / √(mean x² + eps) · weight`` over the last axes of ``x``, those of ``normalized_shape``.
 
@@ -200,6 +205,7 @@ def rms_norm(x, normalized_shape, weight=None, eps: float | None = None) -> Tens
     return _normalize("rms_norm", x, normalized_shape, weight, eps=step if eps is None else eps)
 
 
+@public(at(real(2, 4, 3), 2, real(4), real(4)))
 def group_norm(x, num_groups: int, weight=None, bias=None, eps: float = 1e-5) -> Tensor:
     """``(x − mean) / √(var + eps) · weight + bias`` of x (N, C, …), with mean and variance of each of ``num_groups``
     groups of channels, in each of the N.

@@ -18,6 +18,8 @@ import math
 
 from tinyattn import errors
 from tinyattn.graph.leaf import as_tensor
+from tinyattn.graph.point import at, positive
+from tinyattn.graph.public import public
 from tinyattn.graph.tensor import Tensor, output
 from tinyattn.graph.types import BOOL, Type, fail, is_float
 from tinyattn.ops import reduce
@@ -80,6 +82,7 @@ hand_derived(
 )
 
 
+@public(at(positive(3, 4), by="sum"))
 def relu_norm(scores, axis: int = -1, mask=None, by: str = "length", eps: float = 1e-6) -> Tensor:
     """``relu(scores)`` as attention weights along ``axis``: divided by the number of keys that aren't masked
     (``by="length"``), by its sum plus ``eps`` (``"sum"``), or as it is (``"none"``).

@@ -14,6 +14,8 @@ import numpy as np
 
 from tinyattn import errors
 from tinyattn.graph.operands import real_operands
+from tinyattn.graph.point import apart, at, real
+from tinyattn.graph.public import public
 from tinyattn.graph.tensor import Tensor, make
 from tinyattn.graph.types import Type, fail
 from tinyattn.kernels import tiling
@@ -127,6 +129,7 @@ def _image(op: str, x) -> Tensor:
     return x
 
 
+@public(at(apart(2, 2, 4, 5), 2))
 def max_pool2d(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode: bool = False) -> Tensor:
     """The maximum of each window of x (N, C, H, W) → (N, C, H', W').
 
@@ -143,6 +146,7 @@ def max_pool2d(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode: bo
     )  # without a kernel: rare
 
 
+@public(at(real(2, 2, 4, 5), 2))
 def avg_pool2d(
     x,
     kernel_size,
@@ -176,6 +180,7 @@ def avg_pool2d(
     return y if divisor_override is None else y * (1 / divisor_override)
 
 
+@public(at(real(2, 2, 4, 5), 2))
 def adaptive_avg_pool2d(x, output_size) -> Tensor:
     """Means of windows that cover x (N, C, H, W), so that the result is (N, C, *output_size).
 

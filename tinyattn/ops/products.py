@@ -7,6 +7,8 @@ import numpy as np
 
 from tinyattn import errors
 from tinyattn.graph.operands import number_operands
+from tinyattn.graph.point import at, real
+from tinyattn.graph.public import public
 from tinyattn.graph.scan import scan
 from tinyattn.graph.tensor import Tensor
 from tinyattn.graph.types import INT64, fail, is_float, normalize_axes, normalize_axis
@@ -16,12 +18,14 @@ from tinyattn.ops.rearrange import moveaxis
 from tinyattn.ops.shape import ones, reshape, transpose
 
 
+@public(at(real(3), real(4)))
 def outer(a, b) -> Tensor:
     """``a_i b_j`` for all pairs: (n, m) for n and m numbers of any shape."""
     a, b = number_operands(a, b)
     return reshape(a, (-1, 1)) * reshape(b, (1, -1))
 
 
+@public(at(real(2, 3, 4), real(3, 4, 2)))
 def tensordot(a, b, axes: int | Sequence = 2) -> Tensor:
     """The sum of products over pairs of axes: ``axes`` pairs of a's last and b's first, or two lists of axes. The axes
     that are left come in the order of a, then of b. NumPy's tensordot.
@@ -55,6 +59,7 @@ def tensordot(a, b, axes: int | Sequence = 2) -> Tensor:
     return reshape(matmul(x, y), shape)
 
 
+@public(at(real(3, 4), 1))
 def cumprod(x, axis: int = 0) -> Tensor:
     """Running products along ``axis``: y_i = x_0 · … · x_i (of integers, int64). A loop, whose derivatives
     hold at zeros, too.

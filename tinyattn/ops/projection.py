@@ -14,6 +14,8 @@ from tinyattn import errors
 from tinyattn.graph.grad import zeros_like
 from tinyattn.graph.leaf import as_tensor
 from tinyattn.graph.operands import real_operands
+from tinyattn.graph.point import at, fixed, real
+from tinyattn.graph.public import public
 from tinyattn.graph.tensor import Tensor, make, output
 from tinyattn.graph.types import Type, fail
 from tinyattn.ops import reduce
@@ -135,6 +137,7 @@ hand_derived(
 )
 
 
+@public(at(real(3, 2), real(4, 2), fixed([1, 0, 3]), real(4)))
 def linear_cross_entropy(
     hidden, weight, targets, bias=None, ignore_index: int | None = None, label_smoothing: float = 0.0
 ) -> Tensor:

@@ -15,6 +15,8 @@ from tinyattn import errors
 from tinyattn.graph import scope, trace
 from tinyattn.graph.leaf import as_tensor
 from tinyattn.graph.op import ZERO, Op, register
+from tinyattn.graph.point import at, real
+from tinyattn.graph.public import public
 from tinyattn.graph.randomness import default_generator
 from tinyattn.graph.tensor import Tensor, make
 from tinyattn.graph.types import FLOAT32, Type, as_dtype, as_shape, fail, is_float
@@ -128,6 +130,7 @@ register(
 )
 
 
+@public(constant="no tensor goes in")
 def random_uniform(shape, low: float = 0.0, high: float = 1.0, dtype=np.float32) -> Tensor:
     """Numbers uniform in [low, high); new ones at every use outside, and at every call inside, a compiled
     function.
@@ -140,12 +143,14 @@ def random_uniform(shape, low: float = 0.0, high: float = 1.0, dtype=np.float32)
     return u if (low, high) == (0.0, 1.0) else u * (high - low) + low
 
 
+@public(constant="no tensor goes in")
 def random_normal(shape, mean: float = 0.0, std: float = 1.0, dtype=np.float32) -> Tensor:
     """Normal numbers, by Box and Muller's transformation √(−2 log u) cos 2πv."""
     u, v = random_uniform(shape, dtype=dtype), random_uniform(shape, dtype=dtype)
     return sqrt(-2.0 * log(1.0 - u)) * cos(2 * math.pi * v) * std + mean
 
 
+@public(constant="a choice")
 def bernoulli(p, shape, dtype=np.float32) -> Tensor:
     """1 with probability ``p`` (a number or a Tensor that broadcasts to ``shape``), else 0."""
     return cast(random_uniform(shape) < p, dtype)
@@ -170,6 +175,7 @@ register(
 )
 
 
+@public(at(real(3, 5), 0.3))
 def dropout(x, p: float = 0.5) -> Tensor:
     """Each element set to 0 with probability ``p``, the others divided by 1 − p (Srivastava et al. 2014);
     ``p`` = 0 gives ``x``.

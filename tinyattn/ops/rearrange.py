@@ -12,12 +12,15 @@ import numpy as np
 
 from tinyattn import errors
 from tinyattn.graph.leaf import as_tensor, constant
+from tinyattn.graph.point import at, real
+from tinyattn.graph.public import public
 from tinyattn.graph.tensor import Tensor
 from tinyattn.graph.types import INT64, as_integer, as_shape, fail, normalize_axes, normalize_axis
 from tinyattn.ops.index import take
 from tinyattn.ops.shape import broadcast_to, concat, reshape, slice_, transpose
 
 
+@public(at(real(2, 3, 4), 0, -1))
 def swapaxes(x, axis1: int, axis2: int) -> Tensor:
     """``x`` with two axes exchanged."""
     x = as_tensor(x)
@@ -27,6 +30,7 @@ def swapaxes(x, axis1: int, axis2: int) -> Tensor:
     return transpose(x, tuple(order))
 
 
+@public(at(real(2, 3, 4), 0, -1))
 def moveaxis(x, source, destination) -> Tensor:
     """``x`` with the axes ``source`` (an integer or several) moved to the places ``destination``; the others
     keep their order.
@@ -46,11 +50,13 @@ def moveaxis(x, source, destination) -> Tensor:
     return transpose(x, tuple(order))
 
 
+@public(at(real(2, 3, 2)))
 def flatten(x) -> Tensor:
     """``x`` as a vector, in row-major order (``ravel`` is the same)."""
     return reshape(as_tensor(x), -1)
 
 
+@public(at(real(3, 4), 1, -1))
 def roll(x, shift: int | Sequence[int], axis: int | Sequence[int] | None = None) -> Tensor:
     """``x`` moved on by ``shift`` places along ``axis``; what leaves at the end comes in at the beginning. Without
     an axis, along the flattened ``x``; several axes have a shift each, or one for all.
@@ -84,6 +90,7 @@ def between(x: Tensor, axis: int, start: int, stop: int) -> Tensor:
     return slice_(x, starts, (1,) * x.ndim, shape)
 
 
+@public(at(real(2, 3), (2, 1)))
 def tile(x, reps: int | Sequence[int]) -> Tensor:
     """``x`` beside itself ``reps`` times along each axis, counted from the last."""
     x, counts = as_tensor(x), as_shape("tile", reps)
@@ -95,6 +102,7 @@ def tile(x, reps: int | Sequence[int]) -> Tensor:
     return reshape(x, tuple(map(math.prod, zip(counts, shape, strict=True))))
 
 
+@public(at(real(2, 3), 2, 1))
 def repeat(x, repeats: int | Sequence[int], axis: int | None = None) -> Tensor:
     """Each entry of ``x`` along ``axis`` ``repeats`` times in a row, or each a number of times of its own. Without
     an axis, of the flattened ``x``.

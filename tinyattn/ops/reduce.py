@@ -11,6 +11,8 @@ from tinyattn import errors
 from tinyattn.graph.leaf import as_tensor
 from tinyattn.graph.op import ZERO, NotDifferentiable, Op, register
 from tinyattn.graph.operands import common_operands, number_operands, real_operands
+from tinyattn.graph.point import apart, at, real
+from tinyattn.graph.public import public
 from tinyattn.graph.tensor import Tensor, make
 from tinyattn.graph.types import BOOL, INT64, Type, fail, is_float, normalize_axes, normalize_axis
 from tinyattn.ops.elementwise import cast, equal, exp, isfinite, log, not_equal, stop_gradient, where
@@ -64,7 +66,7 @@ def _wide(x: Tensor) -> Tensor:
     return x if is_float(x.dtype) else cast(x, INT64)
 
 
-def _row(name, reference, derivative, formula, vjp, *, empty_ok=False, kinks=None):
+def _row(name, reference, derivative, formula, vjp, *, empty_ok=False, kinks=None, domain=real):
     register(
         Op(
             name,
@@ -86,7 +88,7 @@ def _row(name, reference, derivative, formula, vjp, *, empty_ok=False, kinks=Non
     function.__doc__ = f"``{formula.format('x')}`` over ``axis`` (an integer, a tuple, or all axes)."
     if name in ("sum", "prod"):
         function.__doc__ += " Of bools and integers it is int64."
-    return function
+    return public(at(domain(3, 4), 1))(function)
 
 
 def _extreme_rule(g, node):
@@ -135,10 +137,27 @@ def _prod_rule(g, node):
 
 sum = _row("sum", np.sum, lambda g, node: (_spread(g, node),), "Σ {0}", "ḡ repeated", empty_ok=True)
 prod = _row("prod", np.prod, _prod_rule, "Π {0}", "ḡ·Π of the others", empty_ok=True)
-max = _row("max", np.max, _extreme_rule, "max {0}", "ḡ at the maximum, shared on ties", kinks=_gap(True))
-min = _row("min", np.min, _extreme_rule, "min {0}", "ḡ at the minimum, shared on ties", kinks=_gap(False))
+max = _row(
+    "max",
+    np.max,
+    _extreme_rule,
+    "max {0}",
+    "ḡ at the maximum, shared on ties",
+    kinks=_gap(True),
+    domain=apart,
+)
+min = _row(
+    "min",
+    np.min,
+    _extreme_rule,
+    "min {0}",
+    "ḡ at the minimum, shared on ties",
+    kinks=_gap(False),
+    domain=apart,
+)
 
 
+@public(at(real(3, 4)))
 def mean(x, axis=None, keepdims: bool = False) -> Tensor:
     """The mean over ``axis``; of integers and bools, whose sum is exact, in float32."""
     x = as_tensor(x)
@@ -148,6 +167,7 @@ def mean(x, axis=None, keepdims: bool = False) -> Tensor:
     return sum(x, axis, keepdims) / count
 
 
+@public(at(real(3, 4), 1, ddof=1))
 def var(x, axis=None, keepdims: bool = False, ddof: float = 0) -> Tensor:
     """The variance over ``axis``, the sum of squares divided by (count − ddof), or by 0 if that is less."""
     x = as_tensor(x)
@@ -165,16 +185,19 @@ def _truth(name: str, fold: str, of_none: bool, x, axis, keepdims: bool) -> Tens
     return make(fold, x, axes=axes, keepdims=bool(keepdims))
 
 
+@public(constant="bools come out")
 def any(x, axis=None, keepdims: bool = False) -> Tensor:
     """Whether any element is True, or a number other than 0 (as NaN is): bool; False of none."""
     return _truth("any", "max", False, x, axis, keepdims)
 
 
+@public(constant="bools come out")
 def all(x, axis=None, keepdims: bool = False) -> Tensor:
     """Whether every element is True, or a number other than 0: bool; True of none."""
     return _truth("all", "min", True, x, axis, keepdims)
 
 
+@public(at(real(3, 4), -1))
 def logsumexp(x, axis=None, keepdims: bool = False) -> Tensor:
     """``log Σ exp x`` over ``axis``, without overflow: the maximum is taken out first; −∞ of none."""
     (x,) = real_operands(x)
@@ -218,7 +241,7 @@ def _arg_row(name, reference):
         f"Position of the extreme along ``axis`` (None: of all numbers in a row) as np.{name}, int64: the first on "
         "ties; NaN counts. With ``keepdims`` the axis stays, of size 1."
     )
-    return function
+    return public(constant="integers come out")(function)
 
 
 argmax = _arg_row("argmax", np.argmax)
@@ -237,6 +260,7 @@ register(
 )
 
 
+@public(at(real(3, 4), 1))
 def cumsum(x, axis: int = 0, reverse: bool = False) -> Tensor:
     """Running sums along ``axis``; with ``reverse``, from the end. Of bools and integers they are int64."""
     x = _wide(as_tensor(x))

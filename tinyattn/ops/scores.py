@@ -23,7 +23,10 @@ import numpy as np
 
 from tinyattn import errors
 from tinyattn.graph.leaf import as_tensor
+from tinyattn.graph.op import OPS
 from tinyattn.graph.operands import real_operands
+from tinyattn.graph.point import at, real
+from tinyattn.graph.public import public
 from tinyattn.graph.tensor import Tensor, make
 from tinyattn.graph.types import Type, broadcast, fail
 from tinyattn.kernels import tiling
@@ -32,7 +35,6 @@ from tinyattn.ops.hand import call, hand_derived
 from tinyattn.ops.linalg import lower_product, matmul
 from tinyattn.ops.reduce import sum
 from tinyattn.ops.shape import broadcast_to, concat, expand_dims, full, reshape, swap_last, transpose
-from tinyattn.runtime.operations import flops_of
 
 # Dot products, scaled.
 
@@ -81,6 +83,7 @@ def _check(op: str, query: Tensor, keys: Tensor, same_width: bool) -> None:
         fail(errors.ShapeError, op, must, got, "Use ta.general_score when the widths differ.")
 
 
+@public(at(real(2, 3), real(4, 3)))
 def dot_score(query, keys) -> Tensor:
     """``e_ij = s_i · h_j``: query (…, Tq, d), keys (…, Tk, d) → (…, Tq, Tk). Luong et al. 2015, eq. 8
     (dot).
@@ -90,6 +93,7 @@ def dot_score(query, keys) -> Tensor:
     return call("dot_score", query, keys, scale=1.0)
 
 
+@public(at(real(2, 3), real(4, 3)))
 def scaled_dot_score(query, keys, scale: float | None = None) -> Tensor:
     """``e_ij = s_i · h_j / √d`` (or times ``scale``). Vaswani et al. 2017, eq. 1."""
     query, keys = real_operands(query, keys)
@@ -141,6 +145,7 @@ hand_derived(
 )
 
 
+@public(at(real(2, 3), real(4, 5), real(3, 5)))
 def general_score(query, keys, W) -> Tensor:
     """``e_ij = s_iᵀ W h_j``: query (…, Tq, ds), keys (…, Tk, dh), W (ds, dh). Luong et al. 2015, eq. 8
     (general).
@@ -202,7 +207,7 @@ def _lower_additive(node, emit):
         reads=[q, k, v],
         writes=[e],
         cost=e.size * width * _TANH_COST,
-        flops=float(e.size * width * (flops_of("tanh") + 3)),
+        flops=float(e.size * width * (OPS["tanh"].flops + 3)),
     )
 
 
@@ -218,7 +223,7 @@ def _lower_additive_backward(node, emit):
         reads=[q, k, v, g],
         writes=[dq, dk, dv],
         cost=1.5 * g.size * width * _TANH_COST,
-        flops=float(g.size * width * (flops_of("tanh") + 9)),
+        flops=float(g.size * width * (OPS["tanh"].flops + 9)),
     )
 
 
@@ -240,6 +245,7 @@ hand_derived(
 )
 
 
+@public(at(real(2, 3), real(4, 3), real(3)))
 def additive_alignment(q, k, v) -> Tensor:
     """``e_ij = vᵀ tanh(q_i + k_j)`` of projected queries (…, Tq, a) and keys (…, Tk, a): the additive score
     with W and U already applied.
@@ -260,6 +266,7 @@ def additive_alignment(q, k, v) -> Tensor:
     return reshape(call("additive_score", flat_q, flat_k, v), (*batch, q.shape[-2], k.shape[-2]))
 
 
+@public(at(real(2, 3), real(4, 5), real(2, 3), real(2, 5), real(2)))
 def additive_score(query, keys, W, U, v) -> Tensor:
     """``e_ij = vᵀ tanh(W s_i + U h_j)``: query (…, Tq, ds), keys (…, Tk, dh), W (a, ds), U (a, dh), v (a,) →
     (…, Tq, Tk).
@@ -279,6 +286,7 @@ def additive_score(query, keys, W, U, v) -> Tensor:
     return additive_alignment(matmul(query, transpose(W)), matmul(keys, transpose(U)), v)
 
 
+@public(at(real(2, 3), real(4, 5), real(2, 8), real(2)))
 def concat_score(query, keys, W, v) -> Tensor:
     """``e_ij = vᵀ tanh(W [s_i; h_j])``: W (a, ds + dh), v (a,). Luong et al. 2015, eq. 8 (concat); the
     additive score with W = [W | U].
@@ -352,6 +360,7 @@ hand_derived(
 )
 
 
+@public(at(real(2, 3), real(4, 3)))
 def cosine_score(query, keys, eps: float = 1e-8) -> Tensor:
     """``e_ij = s_i · h_j / (|s_i| |h_j| + ε)``, between −1 and 1: query (…, Tq, d), keys (…, Tk, d) → (…, Tq,
     Tk).
@@ -396,6 +405,7 @@ hand_derived(
 )
 
 
+@public(at(real(2, 3), 4, real(5, 3)))
 def location_score(query, keys, W) -> Tensor:
     """``e_i = W s_i``, a score for each place that depends on the query alone: query (…, Tq, ds), W (S, ds) for at
     most S places → (…, Tq, Tk). Luong et al. 2015, eq. 9.

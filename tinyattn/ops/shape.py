@@ -14,6 +14,8 @@ from tinyattn import errors
 from tinyattn.graph.leaf import as_tensor, constant
 from tinyattn.graph.op import Op, register
 from tinyattn.graph.operands import common_operands
+from tinyattn.graph.point import at, real
+from tinyattn.graph.public import public
 from tinyattn.graph.tensor import Tensor, make
 from tinyattn.graph.types import (
     SHORT,
@@ -30,6 +32,7 @@ from tinyattn.graph.types import (
 from tinyattn.ops.elementwise import cast
 
 
+@public(at(real(3, 4), (2, -1)))
 def reshape(x, *shape) -> Tensor:
     """``x`` with another shape of the same size, in row-major order; one axis may be −1."""
     x = as_tensor(x)
@@ -65,6 +68,7 @@ register(
 )
 
 
+@public(at(real(2, 3, 4), 1, -1, 0))
 def transpose(x, *axes) -> Tensor:
     """``x`` with its axes in another order; without ``axes``, reversed."""
     x = as_tensor(x)
@@ -103,6 +107,7 @@ register(
 )
 
 
+@public(at(real(3, 1), (2, 3, 4)))
 def broadcast_to(x, shape: Sequence[int]) -> Tensor:
     """``x`` repeated to ``shape`` by NumPy's rules."""
     x, shape = as_tensor(x), as_shape("broadcast_to", shape)
@@ -211,6 +216,7 @@ def _several(op: str, tensors) -> list[Tensor]:
     return common_operands(*tensors)
 
 
+@public(at([real(3, 4), real(3, 2)], -1))
 def concat(tensors: Sequence, axis: int = 0) -> Tensor:
     """Tensors joined along an existing axis; the other axes must agree."""
     parts = _several("concat", tensors)
@@ -269,6 +275,7 @@ register(
 )
 
 
+@public(at(real(3, 4), 1))
 def expand_dims(x, axis: int) -> Tensor:
     """``x`` with a new axis of size 1 before axis ``axis`` of the result."""
     x = as_tensor(x)
@@ -276,6 +283,7 @@ def expand_dims(x, axis: int) -> Tensor:
     return reshape(x, (*x.shape[:axis], 1, *x.shape[axis:]))
 
 
+@public(at(real(3, 1, 4)))
 def squeeze(x, axis=None) -> Tensor:
     """``x`` without the axes of size 1 (all of them, or those named)."""
     x = as_tensor(x)
@@ -290,6 +298,7 @@ def squeeze(x, axis=None) -> Tensor:
     return reshape(x, tuple(s for a, s in enumerate(x.shape) if not (a in named and s == 1)))
 
 
+@public(at([real(2, 3), real(2, 3)], -1))
 def stack(tensors: Sequence, axis: int = 0) -> Tensor:
     """Tensors of one shape, joined along a new axis."""
     parts = _several("stack", tensors)
@@ -304,6 +313,7 @@ def stack(tensors: Sequence, axis: int = 0) -> Tensor:
     return concat([expand_dims(p, axis) for p in parts], axis)
 
 
+@public(at(real(2, 6), (1, 2, 3), 1))
 def split(x, sizes: int | Sequence[int], axis: int = 0) -> list[Tensor]:
     """``x`` cut along an axis: into ``sizes`` equal parts, or parts of the given sizes."""
     x = as_tensor(x)
@@ -321,6 +331,7 @@ def split(x, sizes: int | Sequence[int], axis: int = 0) -> list[Tensor]:
     return result
 
 
+@public(at(real(3, 4), 1))
 def flip(x, axis=None) -> Tensor:
     """``x`` with the order along the axes (all, or those named) reversed."""
     x = as_tensor(x)
@@ -328,6 +339,7 @@ def flip(x, axis=None) -> Tensor:
     return x[tuple(slice(None, None, -1) if a in named else slice(None) for a in range(x.ndim))]
 
 
+@public(at(real(2, 3), ((1, 0), (0, 2))))
 def pad(x, widths, value: float = 0.0) -> Tensor:
     """``x`` with ``widths`` = ((before, after), …) constant elements added along each axis."""
     x = as_tensor(x)
@@ -359,6 +371,7 @@ def pad(x, widths, value: float = 0.0) -> Tensor:
     return where(inside, padded, cast(as_tensor(value, x), x.dtype))
 
 
+@public(constant="no tensor goes in")
 def arange(start: float, stop: float | None = None, step: float = 1, dtype=None) -> Tensor:
     """``start, start + step, …`` below ``stop``, as in NumPy (one argument: from 0). Element type: int64, float32 if
     one of the numbers is a float, or ``dtype``.
@@ -374,6 +387,7 @@ def arange(start: float, stop: float | None = None, step: float = 1, dtype=None)
     return constant(values.astype(kind), kind)
 
 
+@public(constant="no tensor goes in")
 def full(shape: int | Sequence[int], value, dtype=np.float32) -> Tensor:
     """A tensor of one repeated number."""
     if isinstance(dtype, int):
@@ -389,11 +403,13 @@ def full(shape: int | Sequence[int], value, dtype=np.float32) -> Tensor:
     return broadcast_to(number, as_shape("full", shape))
 
 
+@public(constant="no tensor goes in")
 def zeros(shape: int | Sequence[int], dtype=np.float32) -> Tensor:
     """Zeros."""
     return full(shape, 0, dtype)
 
 
+@public(constant="no tensor goes in")
 def ones(shape: int | Sequence[int], dtype=np.float32) -> Tensor:
     """Ones."""
     return full(shape, 1, dtype)

@@ -15,6 +15,9 @@ import numpy as np
 
 from tinyattn import errors
 from tinyattn.graph.leaf import as_tensor
+from tinyattn.graph.op import OPS
+from tinyattn.graph.point import at, fixed, real
+from tinyattn.graph.public import public
 from tinyattn.graph.tensor import Tensor, output
 from tinyattn.graph.types import BOOL, FLOAT32, Type, fail, is_float, normalize_axis
 from tinyattn.kernels import tiling
@@ -22,7 +25,6 @@ from tinyattn.ops import reduce
 from tinyattn.ops.elementwise import cast, equal, exp, log, stop_gradient, where
 from tinyattn.ops.hand import bits, call, hand_derived
 from tinyattn.ops.shape import broadcast_to, transpose
-from tinyattn.runtime.operations import flops_of
 
 
 def masked_scores(scores: Tensor, mask: Tensor | None) -> Tensor:
@@ -74,7 +76,7 @@ def _infer(scores, *mask):
 
 COST = 0.8
 """Rough nanoseconds a number of a softmax row."""
-FLOPS = flops_of("exp") + 4
+FLOPS = OPS["exp"].flops + 4
 """Operations a number: x − max, its exponential, the sum, the scaling."""
 
 
@@ -228,6 +230,7 @@ def prepare(op: str, x, axis: int, mask):
     return x, () if mask is None else (mask,), undo
 
 
+@public(at(real(3, 4), mask=fixed([[True, True, False, True]] * 3)))
 def softmax(x, axis: int = -1, mask=None) -> Tensor:
     """``exp x / Σ exp x`` along ``axis``, without overflow. ``mask``: bool (True = may attend) or additive,
     broadcast to x's shape.
@@ -238,6 +241,7 @@ def softmax(x, axis: int = -1, mask=None) -> Tensor:
     return transpose(call("softmax", x, *masks), undo)
 
 
+@public(at(real(3, 4)))
 def log_softmax(x, axis: int = -1, mask=None) -> Tensor:
     """``x − log Σ exp x`` along ``axis``; masked entries are −∞ (and a fully masked row is all −∞), their
     gradients zero.

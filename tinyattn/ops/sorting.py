@@ -9,6 +9,8 @@ import numpy as np
 from tinyattn import errors
 from tinyattn.graph.leaf import as_tensor
 from tinyattn.graph.op import ZERO, Op, register
+from tinyattn.graph.point import apart, at
+from tinyattn.graph.public import public
 from tinyattn.graph.tensor import Tensor, make
 from tinyattn.graph.types import INT64, Type, fail, is_float, normalize_axis
 from tinyattn.ops.elementwise import cast
@@ -71,6 +73,7 @@ def _rows(x, axis: int | None) -> tuple[Tensor, int]:
     return (x, axis) if axis is not None else (reshape(x, -1), 0)
 
 
+@public(constant="integers come out")
 def argsort(x, axis: int | None = -1, descending: bool = False) -> Tensor:
     """Positions (int64) along ``axis`` (None: in the flattened ``x``) that would sort ``x``: equal numbers in the order
     they are in, NaN last. ``descending``: the largest first, and NaN before all; equal numbers stay in order then, too.
@@ -79,12 +82,14 @@ def argsort(x, axis: int | None = -1, descending: bool = False) -> Tensor:
     return _order("argsort", x, axis, descending)
 
 
+@public(at(apart(3, 4)))
 def sort(x, axis: int | None = -1, descending: bool = False) -> Tensor:
     """``x`` in the order of :func:`argsort`; the cotangent of each number goes back to where it was."""
     x, axis = _rows(x, axis)
     return take_along_axis(x, _order("sort", x, axis, descending), axis)
 
 
+@public(at(apart(3, 4), 2))
 def topk(x, k: int, axis: int = -1, largest: bool = True) -> tuple[Tensor, Tensor]:
     """The ``k`` largest numbers along ``axis``, largest first (NaN before all), and their positions (int64); of equal
     ones the first. Not ``largest``: the least, the least first (NaN behind all). torch's topk.

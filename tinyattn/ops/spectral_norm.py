@@ -9,8 +9,12 @@ u and v count as constants, so that ∂σ/∂W = u vᵀ and, with G the cotangen
 (Miyato et al. 2018, section 2.1 and equation 12; the derivative as in 6.15 of the project's equations.)
 """
 
+import numpy as np
+
 from tinyattn import errors
 from tinyattn.graph.leaf import as_tensor
+from tinyattn.graph.point import at, real
+from tinyattn.graph.public import public
 from tinyattn.graph.tensor import Tensor
 from tinyattn.graph.types import fail, is_float
 from tinyattn.ops import reduce
@@ -49,6 +53,7 @@ def _normalized(x: Tensor, eps: float) -> Tensor:
     return x / maximum(sqrt(reduce.sum(x * x)), eps)
 
 
+@public(at(real(3, 4), np.array([0.6, 0.0, 0.8]), np.full(4, 0.5), 0))
 def spectral_norm(
     weight, u, v, n_power_iterations: int = 1, eps: float = 1e-12, dim: int = 0
 ) -> tuple[Tensor, Tensor, Tensor]:

@@ -8,6 +8,8 @@ import math
 
 from tinyattn import errors
 from tinyattn.graph.leaf import as_tensor
+from tinyattn.graph.point import at, real
+from tinyattn.graph.public import public
 from tinyattn.graph.tensor import Tensor
 from tinyattn.graph.types import BOOL, FLOAT32, INT64, fail, is_float, normalize_axes, normalize_axis
 from tinyattn.ops.elementwise import abs, cast, equal, not_equal, power, sqrt, square, where
@@ -22,11 +24,13 @@ def _root(x: Tensor, degree: float = 2) -> Tensor:
     return where(is_zero, 0, sqrt(safe) if degree == 2 else power(safe, 1 / degree))
 
 
+@public(at(real(3, 4), 1))
 def std(x, axis=None, keepdims: bool = False, ddof: float = 0) -> Tensor:
     """The standard deviation over ``axis``: √(Σ (x − mean)² / (count − ddof)); its gradient is 0 where it is 0."""
     return _root(var(x, axis, keepdims, ddof))
 
 
+@public(at(real(3, 4), 2, 1))
 def norm(x, ord: float | str | None = None, axis=None, keepdims: bool = False) -> Tensor:
     """The norm of vectors (one axis) or matrices (two), as ``np.linalg.norm``; without ``ord`` and ``axis``, √Σx² of
     everything. Its gradient at the zero vector is 0.
@@ -72,12 +76,14 @@ def _vector_norm(x: Tensor, ord, axes: tuple[int, ...], keepdims: bool) -> Tenso
     return _root(sum(powers, axes, keepdims), ord)
 
 
+@public(constant="integers come out")
 def count_nonzero(x, axis=None, keepdims: bool = False) -> Tensor:
     """How many elements over ``axis`` aren't 0 (or are True): int64."""
     x = as_tensor(x)
     return sum(cast(x if x.dtype == BOOL else not_equal(x, 0), INT64), axis, keepdims)
 
 
+@public(at(real(3, 4)))
 def diff(x, n: int = 1, axis: int = -1) -> Tensor:
     """Differences x[i + 1] − x[i] of neighbours along ``axis``, taken ``n`` times; of bools, whether they differ."""
     x = as_tensor(x)

@@ -11,6 +11,8 @@ import numpy as np
 
 from tinyattn import errors
 from tinyattn.graph.leaf import as_tensor
+from tinyattn.graph.point import at, real
+from tinyattn.graph.public import public
 from tinyattn.graph.tensor import Tensor, make
 from tinyattn.graph.types import BOOL, as_dtype, as_shape, fail, normalize_axis
 from tinyattn.ops.elementwise import cast, equal, greater_equal, less_equal, where
@@ -33,16 +35,19 @@ def _triangle(op: str, x, k: int, keeps) -> Tensor:
     return where(keeps(column, row), x, False if x.dtype == BOOL else 0)
 
 
+@public(at(real(3, 4)))
 def tril(x, k: int = 0) -> Tensor:
     """The lower triangle of each matrix (…, n, m): 0 above its ``k``-th diagonal."""
     return _triangle("tril", x, k, less_equal)
 
 
+@public(at(real(3, 4)))
 def triu(x, k: int = 0) -> Tensor:
     """The upper triangle of each matrix (…, n, m): 0 below its ``k``-th diagonal."""
     return _triangle("triu", x, k, greater_equal)
 
 
+@public(at(real(3, 4), 1))
 def diagonal(x, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
     """The diagonal of the matrices that ``axis1`` and ``axis2`` span, as the last axis of the result; ``offset`` > 0
     is above the main one.
@@ -60,6 +65,7 @@ def diagonal(x, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
     return slice_(flat, (*rest, start), (*(1 for _ in rest), columns + 1), (*x.shape[:-2], count))
 
 
+@public(at(real(3), 1))
 def diag(x, k: int = 0) -> Tensor:
     """The ``k``-th diagonal of a matrix; or of a vector, the matrix that has it there and 0 elsewhere."""
     x = as_tensor(x)
@@ -73,11 +79,13 @@ def diag(x, k: int = 0) -> Tensor:
     return reshape(flat, (size, size))
 
 
+@public(at(real(3, 3)))
 def trace(x, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
     """The sum of the diagonal (see :func:`diagonal`)."""
     return sum(diagonal(x, offset, axis1, axis2), -1)
 
 
+@public(constant="no tensor goes in")
 def eye(n: int, m: int | None = None, k: int = 0, dtype=np.float32) -> Tensor:
     """The matrix (n, m), square without ``m``, that is 1 on its ``k``-th diagonal and 0 elsewhere."""
     row, column = _places(as_shape("eye", (n, n if m is None else m)), k)

@@ -13,6 +13,8 @@ import math
 
 from tinyattn import errors
 from tinyattn.graph.leaf import as_tensor
+from tinyattn.graph.point import at, positive
+from tinyattn.graph.public import public
 from tinyattn.graph.tensor import Tensor
 from tinyattn.graph.types import FLOAT32, Type, fail, is_float
 from tinyattn.ops import reduce
@@ -51,6 +53,7 @@ hand_derived(
 )
 
 
+@public(at(positive(2, 3), 6, half_width=8, predictive=True))
 def local_window(position, length: int, half_width: float = 10, predictive: bool = False) -> Tensor:
     """The window of half-width D around each query's ``position`` p (…, Tq) over ``length`` keys → (…, Tq,
     length).

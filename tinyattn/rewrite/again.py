@@ -21,9 +21,6 @@ SMALL = 8
 """A value this many times smaller than another may be kept in its stead."""
 MOST_OPERATIONS = 6
 """Most operations that are repeated for one value."""
-_COSTLY = {"pow", "erf", "sin", "cos", "log", "log1p", "softplus"}
-_NORMS = {"layer_norm", "rms_norm"}
-"""Operations on rows that cost no more than elementwise ones; their first result is what counts."""
 
 
 def make_again(roots: Sequence[Tensor], log: Log) -> list[Tensor]:
@@ -99,10 +96,14 @@ def _choose(order, late: set[Tensor], owner: dict[Tensor, Tensor], held: set[Ten
     operations: dict[Tensor, int] = {}  # to make a value again
     for value in order:
         size = _bytes(value)
-        if value in late or value in held or size < LEAST_BYTES:
+        if not value.inputs or value in late or value in held or size < LEAST_BYTES:
             continue
         maker = value.inputs[0] if value.op.name == "output" else value
-        if not _is_cheap(maker) or (maker is not value and value.attrs["key"] != 0):
+        if (
+            maker.op.view is not None
+            or not maker.op.recompute
+            or (maker is not value and value.attrs["key"] != 0)
+        ):
             continue
         count = 1
         for below in dict.fromkeys(owner[source] for source in maker.inputs):
@@ -119,10 +120,6 @@ def _choose(order, late: set[Tensor], owner: dict[Tensor, Tensor], held: set[Ten
         if value in chosen or value not in late_readers:
             operations[value] = operations[maker] = count
     return chosen, set(operations)
-
-
-def _is_cheap(node: Tensor) -> bool:
-    return node.op.name in _NORMS or (bool(node.op.elementwise) and node.op.name not in _COSTLY)
 
 
 def _bytes(value: Tensor) -> int:

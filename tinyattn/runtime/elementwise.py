@@ -20,28 +20,9 @@ from tinyattn.kernels.chains import CONTIGUOUS, NUMBER, Chain, way
 from tinyattn.runtime import reference
 from tinyattn.runtime.memory import Ref, Region
 from tinyattn.runtime.moves import coalesce
-from tinyattn.runtime.operations import flops_of
 
-_COST_PER_OPERATION = {
-    "exp": 0.3,
-    "log": 0.4,
-    "tanh": 0.4,
-    "sigmoid": 0.4,
-    "pow": 1.0,
-    "softplus": 0.8,
-    "erf": 0.6,
-    "gelu": 0.7,
-    "gelu_backward": 1.0,
-    "gelu_tanh": 0.4,
-    "gelu_tanh_backward": 0.5,
-    "mod": 4.0,
-    "floor_divide": 4.0,
-    **dict.fromkeys(("sin", "cos", "log2", "log10", "logaddexp"), 0.6),
-    **dict.fromkeys(
-        ("tan", "arcsin", "arccos", "arctan", "sinh", "cosh", "arcsinh", "arccosh", "arctanh"), 1.0
-    ),
-}
-"""Rough nanoseconds an element; 0.02 for everything else, and 0.04 for what is read or written."""
+_OPERAND_COST = 0.04
+"""Rough nanoseconds to read or write an element."""
 
 
 def _kind(node: Tensor) -> str:
@@ -83,11 +64,11 @@ class Steps:
         self.cost = 0.0
         for node in nodes:
             first = inputs + len(steps)
+            self.cost += node.op.cost
+            self.flops += node.op.flops if _kind(node.inputs[-1]) == "real" else 0
             for operation, kind, places in _steps(node):
                 sources = tuple(number[node.inputs[p]] if p >= 0 else first - 1 - p for p in places)
                 steps.append((operation, kind, sources))
-                self.cost += _COST_PER_OPERATION.get(operation, 0.02)
-                self.flops += flops_of(operation, kind)
             number[node] = inputs + len(steps) - 1
         self.steps = tuple(steps)
         self.outputs = tuple(number[y] for y in body.outputs)
@@ -159,7 +140,7 @@ def emit_chain(
         reads=list(sources),
         writes=list(targets),
         dtype=steps.real,
-        cost=size * (steps.cost + 0.04 * (len(sources) + len(targets))),
+        cost=size * (steps.cost + _OPERAND_COST * (len(sources) + len(targets))),
         in_place=alike,
         region=region,
         flops=float(size * steps.flops),

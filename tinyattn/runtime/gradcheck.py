@@ -43,13 +43,11 @@ def gradcheck(
     if order >= 2:
 
         def first(*xs):
-            results = _tuple(fn(*xs))
             weights = np.random.default_rng(seed + 1)
             seeds = {}
-            for y in results:
-                if y.dtype.kind == "f":
-                    w = tensor(weights.standard_normal(y.shape))
-                    seeds[y] = seeds[y] + w if y in seeds else w
+            for y in _reals(fn(*xs)):
+                w = tensor(weights.standard_normal(y.shape))
+                seeds[y] = seeds[y] + w if y in seeds else w
             moving = [x for x in xs if x.dtype.kind == "f"]
             pulled = pull_back(seeds, moving)
             return tuple(zeros_like(x) if g is None else g for x, g in zip(moving, pulled, strict=True))
@@ -58,8 +56,10 @@ def gradcheck(
     return True
 
 
-def _tuple(value) -> tuple:
-    return tuple(value) if isinstance(value, (tuple, list)) else (value,)
+def _reals(value) -> list[Tensor]:
+    """Of what a function returned, the Tensors that have a derivative."""
+    results = value if isinstance(value, (tuple, list)) else [value]
+    return [y for y in results if y is not None and y.dtype.kind == "f"]
 
 
 def _as_leaf(x) -> Tensor:
@@ -69,7 +69,7 @@ def _as_leaf(x) -> Tensor:
 
 
 def _check(fn, leaves, atol, rtol, evaluate, rng, order):
-    results = [y for y in _tuple(fn(*leaves)) if y.dtype.kind == "f"]
+    results = _reals(fn(*leaves))
     moving = [k for k, x in enumerate(leaves) if x.dtype.kind == "f"]
     size_out = sum(y.size for y in results)
     for k in moving:

@@ -1,9 +1,15 @@
-"""Arguments that aren't tensors: what users pass as a number, a flag or a name is checked against the annotation.
+"""Public functions: what users see as ``ta.name``.
 
-Each public operation says in its signature what it wants: ``scale: float | None``, ``is_causal: bool``,
-``approximate: str``. :func:`checked` puts a look at the arguments before the call, so that a mistake is told in
-a sentence wherever it is made, and no operation spends lines on it. Parameters without annotation are tensors
-or have a check of their own (shapes, axes).
+Each is declared where it is defined, with the point at which ``tinyattn gradcheck`` compares its derivative with
+finite differences, or the reason why it has none:
+
+    @public(at(real(3, 4)), at(real(3, 4), axis=0))
+    def softmax(x, axis: int = -1, mask=None): ...
+
+Arguments that aren't tensors are checked against the annotation: each function says in its signature what it wants,
+``scale: float | None``, ``is_causal: bool``, ``approximate: str``. A mistake is told in a sentence wherever it is
+made, and no function spends lines on it. Parameters without annotation are tensors or have a check of their own
+(shapes, axes).
 """
 
 import functools
@@ -12,14 +18,48 @@ import math
 import types
 import typing
 from collections.abc import Callable, Mapping
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 
 from tinyattn import errors
 from tinyattn.graph.hints import renamed
+from tinyattn.graph.point import Point
 from tinyattn.graph.tensor import Tensor
 from tinyattn.graph.types import as_integer, fail
+
+F = TypeVar("F", bound=Callable)
+
+PUBLIC: dict[str, Callable] = {}
+"""The functions by name, with a look at their arguments."""
+POINTS: dict[str, tuple[Callable, tuple[Point, ...]]] = {}
+"""Where the derivative of each function is checked."""
+CONSTANT: dict[str, str] = {}
+"""Why other functions have no derivative to check."""
+
+
+def public(*points: Point, name: str = "", constant: str = "") -> Callable[[F], F]:
+    """Declare a public function (``name``, if it isn't its own), smooth at ``points``, or ``constant`` for the reason
+    given. The function itself stays as it is: what the package calls isn't checked again.
+    """
+    if bool(points) == bool(constant):
+        raise ValueError(
+            "a public function has points at which its derivative is checked, or a reason why not"
+        )
+
+    def declare(function: F) -> F:
+        called = name or function.__name__
+        if called in PUBLIC:
+            raise ValueError(f"function {called} is declared twice")
+        PUBLIC[called] = check_arguments(called, function)
+        if constant:
+            CONSTANT[called] = constant
+        else:
+            POINTS[called] = function, points
+        return function
+
+    return declare
+
 
 _WORDS = {bool: "True or False", int: "an integer", float: "a number", str: "a string", Tensor: "a tensor"}
 _ACCEPTED = {
@@ -59,7 +99,7 @@ def _check(op: str, rules: Mapping[str, tuple[type, ...]], given: Mapping[str, A
             fail(errors.DTypeError, op, f"{name} must be {' or '.join(words)}", f"got {value!r}")
 
 
-def checked(op: str, function: Callable) -> Callable:
+def check_arguments(op: str, function: Callable) -> Callable:
     """``function``, with a look at its plain arguments and the names of its arguments first;
     ``function`` itself if it has one at most.
     """
