@@ -81,6 +81,11 @@ class Model(Module):
         """A model for a task, with initial values. Raises TinyattnError when it isn't made for such tasks."""
         check_family(cls, task)
         given = task.sizes()
+        asked = [f.name for f in fields(cls.Config) if f.metadata.get("from_task") and f.default is MISSING]
+        missing = [name for name in asked if name not in given]
+        if missing:
+            must = f"{cls.name or cls.__name__} must be told {' and '.join(missing)} by its task"
+            raise TinyattnError(f"[train] {must}, but {task.name} has {', '.join(given)}.")
         decided = {f.name: given[f.name] for f in fields(cls.Config) if f.name in given}
         make: Any = cls  # a model takes its config alone
         return make(cls.Config(**decided | sizes))

@@ -26,6 +26,7 @@ TASKS = {
     "parallel": "parallel:Parallel",
     "text": "text:TextTask",
     "tinyshakespeare": "tinyshakespeare:TinyShakespeare",
+    "labels": "labels:Labels",
 }
 """Every task: the name on the command line, and its class."""
 

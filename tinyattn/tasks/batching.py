@@ -44,6 +44,29 @@ class Batcher:
         return self.make(np.concatenate([rows, np.repeat(rows[-1:], self.batch_size - len(rows))]), valid)
 
 
+class ShapedBatcher(Batcher):
+    """Cuts batches out of examples of a few shapes, each batch from examples of one shape.
+
+    shape_of: (count,) integers, the shape of each example, the smallest 0. What does not fill a batch moves up into
+    the next larger shape, where it fits as well.
+    """
+
+    def __init__(self, shape_of: np.ndarray, batch_size: int, make: Callable[[np.ndarray, np.ndarray], Any]):
+        super().__init__(len(shape_of), batch_size, make)
+        self.shape_of = shape_of
+
+    def plan(self, order: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
+        """The rows of each full batch, smallest shape first, and the rows left over; order says which of one shape
+        come first.
+        """
+        batches: list[np.ndarray] = []
+        left = np.array([], np.int64)
+        for shape in np.unique(self.shape_of):
+            full, left = super().plan(np.concatenate([left, order[self.shape_of[order] == shape]]))
+            batches.extend(full)
+        return batches, left
+
+
 class OrderedBatches:
     """Every example once, those of one shape together; can be iterated over again and again."""
 

@@ -147,6 +147,27 @@ def accuracy(predicted: np.ndarray, target: np.ndarray, ignore_index: int | None
     return float((predicted == target)[counted].mean())
 
 
+def confusion(predicted: np.ndarray, target: np.ndarray, classes: int) -> np.ndarray:
+    """How often what is of class i was taken for class j: (classes, classes) int64, rows i.
+
+    predicted, target: (n,) integers from 0 to classes − 1.
+    """
+    pairs = np.asarray(target, np.int64) * classes + np.asarray(predicted, np.int64)
+    return np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
+
+
+def macro_f1(predicted: np.ndarray, target: np.ndarray, classes: int) -> float:
+    """The mean over classes of 2 P R / (P + R), 0 to 1: a rare class counts as much as a frequent one.
+
+    P is the share of right ones among those taken for the class, R among those of the class, and classes without
+    any are left out, as scikit-learn's f1_score(average="macro") does.
+    """
+    counts = confusion(predicted, target, classes)
+    said_or_true = counts.sum(0) + counts.sum(1)
+    occurs = said_or_true > 0
+    return float((2 * np.diag(counts)[occurs] / said_or_true[occurs]).mean())
+
+
 def _ngrams(tokens: Sequence[Hashable], order: int) -> Counter:
     return Counter(zip(*(tokens[start:] for start in range(order)), strict=False))
 

@@ -6,7 +6,7 @@ picture an attention model is hoped to draw.
 
 Every column of padding is computed for nothing. So a task names a few padded shapes (source, target), for
 instance (10, 12), (20, 22), (30, 32); an example belongs to the first that holds it, and a batch is made of
-examples of one shape. What does not fill a batch moves up into the next larger shape, where it fits as well.
+examples of one shape.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +19,7 @@ import numpy as np
 from tinyattn.errors import DataError
 from tinyattn.sections import Bars, Figure, Heat, Map, Samples, Section
 from tinyattn.tasks import metrics
-from tinyattn.tasks.batching import Batcher, OrderedBatches, ShuffledBatches
+from tinyattn.tasks.batching import OrderedBatches, ShapedBatcher, ShuffledBatches
 from tinyattn.tasks.ragged import Ragged
 from tinyattn.tasks.task import SPLITS, Answers, Scores, Task
 from tinyattn.tasks.vocabulary import BOS, EOS, UNK, Vocabulary
@@ -101,7 +101,7 @@ class Examples:
         return links
 
 
-class SentenceBatcher(Batcher):
+class SentenceBatcher(ShapedBatcher):
     """Cuts batches out of one split.
 
     shapes: the padded shapes (S, T), smallest first, where T has room for one more token than the target.
@@ -109,7 +109,6 @@ class SentenceBatcher(Batcher):
     """
 
     def __init__(self, examples: Examples, shapes: Sequence[tuple[int, int]], batch_size: int):
-        super().__init__(len(examples), batch_size, self._make)
         self.source, self.target, self.shapes = examples.source, examples.target, tuple(shapes)
         lengths = self.source.lengths, self.target.lengths
         fits = np.stack([(lengths[0] <= s) & (lengths[1] < t) for s, t in self.shapes], axis=1)
@@ -118,19 +117,7 @@ class SentenceBatcher(Batcher):
             row = int(np.argmax(too_long))
             got = f"got example {row} of {lengths[0][row]} and {lengths[1][row]} tokens"
             raise DataError(f"[batches] examples must fit one of the shapes {self.shapes}, but {got}.")
-        self.shape_of = fits.argmax(axis=1)
-
-    def plan(self, order: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
-        """The rows of each full batch, smallest shape first, and the rows left over.
-
-        order: all rows, (n,) integers; it says which of one shape come first.
-        """
-        batches: list[np.ndarray] = []
-        left = np.array([], np.int64)
-        for shape in range(len(self.shapes)):
-            full, left = super().plan(np.concatenate([left, order[self.shape_of[order] == shape]]))
-            batches.extend(full)
-        return batches, left
+        super().__init__(fits.argmax(axis=1), batch_size, self._make)
 
     def _make(self, rows: np.ndarray, valid: np.ndarray) -> Batch:
         width, height = self.shapes[self.shape_of[rows].max()]
