@@ -13,7 +13,7 @@ import pytest
 
 from tinyattn import tasks
 from tinyattn.errors import DataError
-from tinyattn.tasks import kalomiru, multi30k, parallel, reading, tiny_mt
+from tinyattn.tasks import multi30k, parallel, reading, tiny_mt, tiny_mt_grammar
 from tinyattn.tasks.batching import OrderedBatches
 from tinyattn.tasks.ragged import Ragged
 from tinyattn.tasks.randomness import Stream
@@ -67,15 +67,15 @@ def test_vocabulary_refuses_what_it_cannot_be():
 def test_a_sentence_by_hand():
     source = "the quiet fox sees a tall green tree near every river".split()
     expected = "ta velka sul ne endelo gath yeb ba olo vasmi oti -ka".split()
-    assert kalomiru.translate(source) == expected
-    assert kalomiru.join(expected) == "ta velka sul ne endelo gath yeb ba olo vasmi otika"
+    assert tiny_mt_grammar.translate(source) == expected
+    assert tiny_mt_grammar.join(expected) == "ta velka sul ne endelo gath yeb ba olo vasmi otika"
 
 
 def test_lexicon_has_forty_words_each_way_and_four_classes():
-    assert len(kalomiru.LEXICON) == 40
-    assert len(set(kalomiru.LEXICON.values())) == 40
-    classes = {kalomiru.ending(noun) for noun in kalomiru.NOUNS}
-    assert classes == set(kalomiru.ENDINGS)
+    assert len(tiny_mt_grammar.LEXICON) == 40
+    assert len(set(tiny_mt_grammar.LEXICON.values())) == 40
+    classes = {tiny_mt_grammar.ending(noun) for noun in tiny_mt_grammar.NOUNS}
+    assert classes == set(tiny_mt_grammar.ENDINGS)
     assert len(tiny_mt.SOURCE_VOCABULARY) == 44 and len(tiny_mt.TARGET_VOCABULARY) == 44 + len(classes)
 
 
@@ -85,15 +85,15 @@ def test_lexicon_has_forty_words_each_way_and_four_classes():
 )
 def test_ungrammatical_sentences_are_refused(source):
     with pytest.raises(DataError, match="a sentence must be noun-phrase verb noun-phrase"):
-        kalomiru.translate(source.split())
+        tiny_mt_grammar.translate(source.split())
 
 
 @pytest.mark.parametrize("split", ["train", "validation", "test"])
 def test_every_pair_obeys_the_grammar_and_the_rule(tiny, split):
     for source, target in zip(tiny.source_tokens(split), tiny.references(split), strict=True):
-        assert kalomiru.translate(source) == target  # refuses what the grammar does not make
+        assert tiny_mt_grammar.translate(source) == target  # refuses what the grammar does not make
         assert 5 <= len(source) <= 30 and len(target) == len(source) + 1
-        nouns = [word for word in source if word in kalomiru.NOUNS]
+        nouns = [word for word in source if word in tiny_mt_grammar.NOUNS]
         assert len(set(nouns)) == len(nouns)
 
 
@@ -103,9 +103,9 @@ def test_gold_alignment_says_where_each_token_came_from(tiny, split):
     for example, source, target in zip(tiny.examples(split), sources, references, strict=True):
         assert example.alignment[:, 0].tolist() == list(range(len(target)))
         came_from = [source[position] for position in example.alignment[:, 1]]
-        assert [kalomiru.LEXICON[word] for word in came_from[:-1]] == target[:-1]
-        subject = next(word for word in source if word in kalomiru.NOUNS)
-        assert came_from[-1] == subject and kalomiru.ending(subject) == target[-1]
+        assert [tiny_mt_grammar.LEXICON[word] for word in came_from[:-1]] == target[:-1]
+        subject = next(word for word in source if word in tiny_mt_grammar.NOUNS)
+        assert came_from[-1] == subject and tiny_mt_grammar.ending(subject) == target[-1]
         assert sorted(example.alignment[:-1, 1]) == list(range(len(source)))  # each word exactly once
 
 
@@ -113,14 +113,19 @@ def test_every_word_and_every_number_of_phrases_occurs(tiny):
     assert set(tiny.train.source.flat.tolist()) == set(range(len(SPECIALS), len(tiny.source_vocabulary)))
     assert set(tiny.train.target.flat.tolist()) == set(range(len(SPECIALS), len(tiny.target_vocabulary)))
     longest = [s for s in tiny.source_tokens("train") if len(s) == 30]
-    phrases = {sum(word in kalomiru.PREPOSITIONS for word in source) for source in longest}
+    phrases = {sum(word in tiny_mt_grammar.PREPOSITIONS for word in source) for source in longest}
     assert phrases == {4, 5, 6, 7, 8}
 
 
 def test_word_choice_is_uniform():
     examples = tiny_mt.generate(np.full(40_000, 11), Stream("uniform", 3))
     counts = np.bincount(examples.source.flat, minlength=44)[len(SPECIALS) :]
-    for kind in (kalomiru.DETERMINERS, kalomiru.NOUNS, kalomiru.ADJECTIVES, kalomiru.VERBS):
+    for kind in (
+        tiny_mt_grammar.DETERMINERS,
+        tiny_mt_grammar.NOUNS,
+        tiny_mt_grammar.ADJECTIVES,
+        tiny_mt_grammar.VERBS,
+    ):
         of_kind = counts[tiny_mt.SOURCE_VOCABULARY.encode(list(kind)) - len(SPECIALS)]
         assert np.ptp(of_kind) < 0.1 * of_kind.mean()
 
@@ -494,7 +499,7 @@ def test_describe_is_for_people(tiny):
     lines = tiny.describe().split("\n")
     assert lines[0].startswith("tiny-mt: ") and "1,300 test" in lines[1]
     source, target = lines[-2].removeprefix("  for example").split(), lines[-1].split()
-    assert kalomiru.join(kalomiru.translate(source)).split() == target
+    assert tiny_mt_grammar.join(tiny_mt_grammar.translate(source)).split() == target
 
 
 def test_the_room_imports_nothing_of_tinyattn_but_what_lies_below_it():

@@ -115,9 +115,9 @@ def parser() -> Parser:
     command("models", "listing.models", "list the models")
     command("tasks", "listing.tasks", "list the tasks")
 
-    evaluate = command("eval", "use.evaluate", "measure a trained model on held-out data")
+    evaluate = command("eval", "answer.evaluate", "measure a trained model on held-out data")
     sample = command(
-        "sample", "use.sample", "let a trained model answer: translate, continue a text, draw an image"
+        "sample", "answer.sample", "let a trained model answer: translate, continue a text, draw an image"
     )
     for one in (evaluate, sample):
         one.add_argument("run", metavar="RUN", help="a run folder")

@@ -20,6 +20,15 @@ from tinyattn.nn.module import Module
 from tinyattn.sections import Section
 from tinyattn.tasks.task import Answers, Batch, Task
 
+DOCUMENTS = {
+    "S0": "an illustrated overview of attention mechanisms, from Bahdanau's to SNAIL and self-attention GANs",
+    "S1": "Natural language processing 3: self-attention (part-of-speech tagging, from a window to self-attention)",
+    "S2": "Attention and self-attention: the charm of attention",
+    "S3": "Attention Mechanism (temporal and spatial attention; one to one, many to one, one to many, many to many)",
+    "S4": "The attention mechanism, its principle and its methods",
+}
+"""The documents, in Chinese, that the project's list of models comes from."""
+
 
 def from_task(default: Any = MISSING) -> Any:
     """A field of a Config that the task decides, by its name in `Task.sizes`."""
@@ -65,7 +74,7 @@ class Model(Module):
     """As the command line calls it."""
     paper: ClassVar[str] = ""
     documents: ClassVar[str] = ""
-    """The numbers of the project's source documents that describe it."""
+    """Which of the project's source documents describe it: see DOCUMENTS."""
     families: ClassVar[tuple[str, ...]] = ()
     recipes: ClassVar[tuple[Recipe, ...]] = ()
     """The first is the default."""

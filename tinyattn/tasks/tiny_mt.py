@@ -1,6 +1,6 @@
 """tiny-MT: a machine-translation task with nothing to download and everything attention was invented for.
 
-Sentences of 5 to 30 English words become sentences of 6 to 31 tokens of Kalomiru (see kalomiru.py for both
+Sentences of 5 to 30 English words become sentences of 6 to 31 tokens of Kalomiru (see tiny_mt_grammar.py for both
 languages): word for word, but with adjectives behind their noun, the verb at the very end, and on it the
 ending of its subject. What a translation ends with is found near the beginning of the source, up to 28 words
 away: a single vector has to carry the whole sentence there, attention has only to look.
@@ -19,7 +19,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from tinyattn.tasks import kalomiru
+from tinyattn.tasks import tiny_mt_grammar as grammar
 from tinyattn.tasks.checks import check_positive
 from tinyattn.tasks.ragged import Ragged
 from tinyattn.tasks.randomness import Stream
@@ -31,8 +31,8 @@ LENGTH_BUCKETS = (5, 10, 15, 20, 25, 31)  # edges, for reports by source length:
 SHAPES = ((10, 12), (20, 22), (30, 32))  # the target has the ending of the verb and <eos> on top
 VALIDATION_PER_LENGTH, TEST_PER_LENGTH = 20, 50
 
-SOURCE_VOCABULARY = Vocabulary(kalomiru.LEXICON)
-TARGET_VOCABULARY = Vocabulary((*kalomiru.LEXICON.values(), *kalomiru.ENDINGS))
+SOURCE_VOCABULARY = Vocabulary(grammar.LEXICON)
+TARGET_VOCABULARY = Vocabulary((*grammar.LEXICON.values(), *grammar.ENDINGS))
 
 # A sentence is a grid of cells, one row per noun phrase. Cells may be empty; read row by row, it is the
 # source:
@@ -75,7 +75,7 @@ class TinyMT(TranslationTask):
 
     def join_target(self, tokens: Sequence[str]) -> str:
         """Kalomiru as it is written."""
-        return kalomiru.join(tokens)
+        return grammar.join(tokens)
 
 
 def held_out() -> tuple[Examples, Examples]:
@@ -147,12 +147,12 @@ def _source_ids(words: Iterable[str]) -> np.ndarray:
     return SOURCE_VOCABULARY.encode(list(words)).astype(np.uint8)
 
 
-_DETERMINERS, _NOUNS = _source_ids(kalomiru.DETERMINERS), _source_ids(kalomiru.NOUNS)
-_VERBS, _PREPOSITIONS = _source_ids(kalomiru.VERBS), _source_ids(kalomiru.PREPOSITIONS)
-_ADJECTIVE_TRIPLES = np.array(list(permutations(_source_ids(kalomiru.ADJECTIVES), 3)), np.uint8)
+_DETERMINERS, _NOUNS = _source_ids(grammar.DETERMINERS), _source_ids(grammar.NOUNS)
+_VERBS, _PREPOSITIONS = _source_ids(grammar.VERBS), _source_ids(grammar.PREPOSITIONS)
+_ADJECTIVE_TRIPLES = np.array(list(permutations(_source_ids(grammar.ADJECTIVES), 3)), np.uint8)
 
 # From the id of a source word to that of its translation, and from a noun to the ending of its class.
 _TRANSLATIONS = np.zeros(len(SOURCE_VOCABULARY), np.int32)
-_TRANSLATIONS[len(SPECIALS) :] = TARGET_VOCABULARY.encode(list(kalomiru.LEXICON.values()))
+_TRANSLATIONS[len(SPECIALS) :] = TARGET_VOCABULARY.encode(list(grammar.LEXICON.values()))
 _ENDINGS = np.zeros(len(SOURCE_VOCABULARY), np.int32)
-_ENDINGS[_NOUNS] = TARGET_VOCABULARY.encode([kalomiru.ending(noun) for noun in kalomiru.NOUNS])
+_ENDINGS[_NOUNS] = TARGET_VOCABULARY.encode([grammar.ending(noun) for noun in grammar.NOUNS])
