@@ -15,6 +15,7 @@ from tinyattn.kernels.passes import one_pass
 from tinyattn.kernels.real import inline
 from tinyattn.kernels.simd import i64
 from tinyattn.kernels.tiling import BATCH_NORM_STRIP, channels_of_batch_norm
+from tinyattn.kernels.words import place
 
 _channels = inline(channels_of_batch_norm)
 _STRIP = BATCH_NORM_STRIP
@@ -40,21 +41,8 @@ def _collect(real):
 
 
 def forward(real):
-    """Normalised numbers, and the mean and variance of each channel.
-
-    ===== ============================================================
-    0     address of x (N, C, L)
-    1     address of g (C)
-    2     address of b (C)
-    3     address of y (N, C, L); may be x
-    4     address of μ (C)
-    5     address of σ² (C)
-    6     N
-    7     C
-    8     L
-    9     bits of ε
-    ===== ============================================================
-    """
+    """Normalised numbers, and the mean and variance of each channel."""
+    w = place("batch_norm.forward")
     pointer, size, number, most = real.pointer, real.size, real.type, _STRIP
     collect, channels_of, area = _collect(real), _channels, _STRIP * real.size
     zero, one = number(0), number(1)
@@ -72,26 +60,26 @@ def forward(real):
     finished = one_pass(real, 2, 2, 2, finish)
 
     def kernel(arguments, first, last, scratch):
-        word, epsilon = i64(arguments), pointer(arguments + 8 * 9)[0]
-        count, length = word[6], word[8]
-        group, step = channels_of(length), word[7] * length * size
+        word, epsilon = i64(arguments), pointer(arguments + 8 * w.epsilon)[0]
+        count, length = word[w.count], word[w.length]
+        group, step = channels_of(length), word[w.channels] * length * size
         share = one / number(count * length)
         # Strips of sums, means, scales and shifts; and the numbers of the channels in the last three.
         mean_strip, scale_strip, shift_strip = scratch + area, scratch + 2 * area, scratch + 3 * area
         found = scratch + 4 * area
         for tile in range(first, last):
             channel = tile * group
-            channels = min(group, word[7] - channel)
+            channels = min(group, word[w.channels] - channel)
             at, width = channel * length * size, channels * length
-            gain, bias = word[1] + channel * size, word[2] + channel * size
-            means, variances = word[4] + channel * size, word[5] + channel * size
+            gain, bias = word[w.gain] + channel * size, word[w.bias] + channel * size
+            means, variances = word[w.means] + channel * size, word[w.variances] + channel * size
             for phase in range(3):
                 if phase < 2:
                     filled(channels, found + phase * area, zero)
                 for start in range(0, width, most):
                     strip = min(most, width - start)
                     run = min(length, strip)
-                    x, y = word[0] + at + start * size, word[3] + at + start * size
+                    x, y = word[w.x] + at + start * size, word[w.y] + at + start * size
                     filled(strip, scratch, zero)
                     for k in range(phase * (phase + 1) // 2):
                         for c in range(channels):
@@ -116,23 +104,8 @@ def forward(real):
 
 
 def backward(real):
-    """Gradients of x, g and b.
-
-    ===== ============================================================
-    0     address of x (N, C, L)
-    1     address of g (C)
-    2     address of μ (C)
-    3     address of σ² (C)
-    4     address of dy (N, C, L)
-    5     address of dx (N, C, L); may be x or dy
-    6     address of dg (C)
-    7     address of db (C)
-    8     N
-    9     C
-    10    L
-    11    bits of ε
-    ===== ============================================================
-    """
+    """Gradients of x, g and b."""
+    w = place("batch_norm.backward")
     pointer, size, number, most = real.pointer, real.size, real.type, _STRIP
     collect, channels_of, area = _collect(real), _channels, _STRIP * real.size
     zero, one = number(0), number(1)
@@ -151,20 +124,20 @@ def backward(real):
     finished = one_pass(real, 4, 5, 2, finish)
 
     def kernel(arguments, first, last, scratch):
-        word, epsilon = i64(arguments), pointer(arguments + 8 * 11)[0]
-        count, length = word[8], word[10]
-        group, step = channels_of(length), word[9] * length * size
+        word, epsilon = i64(arguments), pointer(arguments + 8 * w.epsilon)[0]
+        count, length = word[w.count], word[w.length]
+        group, step = channels_of(length), word[w.channels] * length * size
         share = one / number(count * length)
         # Strips of the two sums, and of μ, mean dy, ρ mean(dy x̂) and g ρ; and the channels' numbers in these four.
         over, strips, found = scratch + area, scratch + 2 * area, scratch + 6 * area
         level, slope, scale = found + area, found + 2 * area, found + 3 * area
         for tile in range(first, last):
             channel = tile * group
-            channels = min(group, word[9] - channel)
+            channels = min(group, word[w.channels] - channel)
             at, width = channel * length * size, channels * length
-            gain, variances = word[1] + channel * size, word[3] + channel * size
-            products, totals = word[6] + channel * size, word[7] + channel * size
-            copied(channels, word[2] + channel * size, found)
+            gain, variances = word[w.gain] + channel * size, word[w.variances] + channel * size
+            products, totals = word[w.d_gain] + channel * size, word[w.d_bias] + channel * size
+            copied(channels, word[w.means] + channel * size, found)
             filled(channels, level, zero)
             filled(channels, slope, zero)
             for phase in range(2):
@@ -178,9 +151,9 @@ def backward(real):
                             filled(run, strips + k * area + c * run * size, pointer(found + k * area)[c])
                     for n in range(count):
                         x, dy, dx = (
-                            word[0] + here + n * step,
-                            word[4] + here + n * step,
-                            word[5] + here + n * step,
+                            word[w.x] + here + n * step,
+                            word[w.dy] + here + n * step,
+                            word[w.dx] + here + n * step,
                         )
                         if phase == 0:
                             summed(strip, x, dy, strips, scratch, over, scratch, over)

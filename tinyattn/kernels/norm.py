@@ -16,26 +16,14 @@ from tinyattn.kernels.real import inline
 from tinyattn.kernels.simd import i64
 from tinyattn.kernels.tiling import rows_of_norm, rows_of_norm_backward
 from tinyattn.kernels.vecmath import sqrt
+from tinyattn.kernels.words import place
 
 _rows_of_norm, _rows_of_norm_backward = inline(rows_of_norm), inline(rows_of_norm_backward)
 
 
 def forward(real):
-    """Normalised rows, and μ and ρ of each.
-
-    ===== ============================================================
-    0     address of x (R, C)
-    1     address of g (C)
-    2     address of b (C)
-    3     address of y (R, C); may be x
-    4     address of μ (R)
-    5     address of ρ (R)
-    6     R
-    7     C
-    8     1 to centre, 0 for μ = 0
-    9     bits of ε
-    ===== ============================================================
-    """
+    """Normalised rows, and μ and ρ of each."""
+    w = place("norm.forward")
     pointer, size, number, rows_of, root = real.pointer, real.size, real.type, _rows_of_norm, sqrt(real)
     zero, one = number(0), number(1)
     added = one_pass(real, 1, 0, 0, lambda x: x, ("sum",))
@@ -43,15 +31,15 @@ def forward(real):
     written = one_pass(real, 3, 1, 2, lambda x, g, b, mean, scale: (x - mean) * scale * g + b)
 
     def kernel(arguments, first, last, scratch):
-        word, epsilon = i64(arguments), pointer(arguments + 8 * 9)[0]
-        columns, share = word[7], one / number(word[7])
-        means, scales = pointer(word[4]), pointer(word[5])
+        word, epsilon = i64(arguments), pointer(arguments + 8 * w.epsilon)[0]
+        columns, share = word[w.columns], one / number(word[w.columns])
+        means, scales = pointer(word[w.means]), pointer(word[w.scales])
         rows = rows_of(columns)
-        for r in range(first * rows, min(last * rows, word[6])):
-            x, y = word[0] + r * columns * size, word[3] + r * columns * size
-            mean = added(columns, x) * share if word[8] != 0 else zero
+        for r in range(first * rows, min(last * rows, word[w.rows])):
+            x, y = word[w.x] + r * columns * size, word[w.y] + r * columns * size
+            mean = added(columns, x) * share if word[w.centred] != 0 else zero
             scale = one / root(squared(columns, x, mean) * share + epsilon)
-            written(columns, x, word[1], word[2], y, mean, scale)
+            written(columns, x, word[w.gain], word[w.bias], y, mean, scale)
             means[r] = mean
             scales[r] = scale
 
@@ -59,22 +47,8 @@ def forward(real):
 
 
 def backward(real):
-    """Gradients of the rows, and for each tile the sums over its rows that make up those of g and b.
-
-    ===== ============================================================
-    0     address of x (R, C)
-    1     address of g (C)
-    2     address of μ (R)
-    3     address of ρ (R)
-    4     address of dy (R, C)
-    5     address of dx (R, C); may be x or dy
-    6     address of the sums of dy x̂ (tiles, C)
-    7     address of the sums of dy (tiles, C)
-    8     R
-    9     C
-    10    1 if x was centred
-    ===== ============================================================
-    """
+    """Gradients of the rows, and for each tile the sums over its rows that make up those of g and b."""
+    w = place("norm.backward")
     pointer, size, number, rows_of = real.pointer, real.size, real.type, _rows_of_norm_backward
     zero, one = number(0), number(1)
     cleared = one_pass(real, 0, 1, 1, lambda value: value)
@@ -91,20 +65,22 @@ def backward(real):
 
     def kernel(arguments, first, last, scratch):
         word = i64(arguments)
-        columns, share = word[9], one / number(word[9])
-        means, scales = pointer(word[2]), pointer(word[3])
-        rows = rows_of(word[8], columns)
+        columns, share = word[w.columns], one / number(word[w.columns])
+        means, scales = pointer(word[w.means]), pointer(word[w.scales])
+        rows = rows_of(word[w.rows], columns)
         for tile in range(first, last):
-            along, over = word[6] + tile * columns * size, word[7] + tile * columns * size
+            along, over = word[w.along] + tile * columns * size, word[w.over] + tile * columns * size
             cleared(columns, along, zero)
             cleared(columns, over, zero)
-            for r in range(tile * rows, min((tile + 1) * rows, word[8])):
+            for r in range(tile * rows, min((tile + 1) * rows, word[w.rows])):
                 at = r * columns * size
-                x, dy, scale = word[0] + at, word[4] + at, scales[r]
-                mean = means[r] if word[10] != 0 else zero
-                total, product = summed(columns, x, dy, word[1], along, over, along, over, mean, scale)
-                if word[10] == 0:
+                x, dy, scale = word[w.x] + at, word[w.dy] + at, scales[r]
+                mean = means[r] if word[w.centred] != 0 else zero
+                total, product = summed(columns, x, dy, word[w.gain], along, over, along, over, mean, scale)
+                if word[w.centred] == 0:
                     total = zero
-                written(columns, x, dy, word[1], word[5] + at, mean, scale, total * share, product * share)
+                written(
+                    columns, x, dy, word[w.gain], word[w.dx] + at, mean, scale, total * share, product * share
+                )
 
     return kernel

@@ -12,6 +12,7 @@ from tinyattn.kernels.opcodes import FOLDS
 from tinyattn.kernels.real import inline
 from tinyattn.kernels.simd import copy_bytes, i32, i64
 from tinyattn.kernels.tiling import REDUCE_COLUMNS, rows_of_reduce
+from tinyattn.kernels.words import place
 
 _RUN = FOLD_BLOCK * FOLD_BLOCK
 _REALS = sum(kind == "real" for _, kind in FOLDS)
@@ -23,31 +24,21 @@ _WIDE = 128
 
 
 def rows(real):
-    """Reduce rows to numbers: y[o] = scale · fold(x[o, 0], …, x[o, length − 1]).
-
-    ====== ====================================================================================
-    0      outer
-    1      length (at most 2³⁰; a sum of nothing is 0, and a maximum of nothing the least number)
-    2      address of x (outer, length), contiguous
-    3      address of y (outer,)
-    4      FOLDS[operation, kind]; x and y are of this kind
-    5      bytes of an element
-    6      bits of the scale, a real (1/length for a mean); used if the kind is real
-    ====== ====================================================================================
-    """
+    """Reduce rows to numbers: y[o] = scale · fold(x[o, 0], …, x[o, length − 1])."""
+    w = place("reduce.rows")
     fold_run = fold(real, "sum", "prod", "max", "min", "sum_squares")
     pointer, rows_in_tile = real.pointer, inline(rows_of_reduce)
     squares, total = FOLDS["sum_squares", "real"], FOLDS["sum", "real"]
 
     def kernel(arguments, first, last, scratch):
         word = i64(arguments)
-        outer, length, code, size = word[0], word[1], word[4], word[5]
-        scale = pointer(arguments + 48)[0]
+        outer, length, code, size = word[w.outer], word[w.length], word[w.fold], word[w.size]
+        scale = pointer(arguments + 8 * w.scale)[0]
         blocks, runs = scratch, scratch + 8 * FOLD_BLOCK
         again = total if code == squares else code
         count = rows_in_tile(length)
         for o in range(first * count, min(last * count, outer)):
-            x, y = word[2] + o * length * size, word[3] + o * size
+            x, y = word[w.x] + o * length * size, word[w.y] + o * size
             if length <= FOLD_BLOCK:
                 fold_run(code, x, length, y)
             else:
@@ -69,22 +60,11 @@ def rows(real):
 
 def columns(real):
     """Reduce columns: y[o, j] = scale · fold(x[o, 0, j], …, x[o, length − 1, j]).
-
-    ====== ====================================================================================
-    0      outer
-    1      length (at least 1, at most 2³⁰)
-    2      inner
-    3      address of x (outer, length, inner), contiguous
-    4      address of y (outer, inner)
-    5      FOLDS[operation, kind]; x and y are of this kind; not sum_squares
-    6      bytes of an element
-    7      bits of the scale, a real (1/length for a mean); used if the kind is real
-    ====== ====================================================================================
-
     Eight rows are added up one after the other, then such sums in pairs, and pairs of pairs: of k sums,
     those wait in scratch that correspond to the ones in k written in binary. Narrow rows are first joined,
     as if they were one wide row.
     """
+    w = place("reduce.columns")
     operations = "sum", "prod", "max", "min"
     pointer, combine_run, fold_rows = (
         real.pointer,
@@ -94,8 +74,8 @@ def columns(real):
 
     def kernel(arguments, first, last, scratch):
         word = i64(arguments)
-        length, inner, code, size = word[1], word[2], word[5], word[6]
-        scale = pointer(arguments + 56)[0]
+        length, inner, code, size = word[w.length], word[w.inner], word[w.fold], word[w.size]
+        scale = pointer(arguments + 8 * w.scale)[0]
         parts = (inner + REDUCE_COLUMNS - 1) // REDUCE_COLUMNS
         joined = max(1, min(_WIDE // inner, length // 2))
         wide_rows, level = length // joined, 8 * REDUCE_COLUMNS
@@ -103,8 +83,8 @@ def columns(real):
         for tile in range(first, last):
             o, column = tile // parts, tile % parts * REDUCE_COLUMNS
             count = min(REDUCE_COLUMNS, inner - column)
-            x = word[3] + (o * length * inner + column) * size
-            y = word[4] + (o * inner + column) * size
+            x = word[w.x] + (o * length * inner + column) * size
+            y = word[w.y] + (o * inner + column) * size
             width = count * joined
             top = scratch
             leaves = 0
@@ -140,15 +120,15 @@ def _extreme(real, operation):
     fold_run, pointer, rows_in_tile = fold(real, operation), real.pointer, inline(rows_of_reduce)
     codes = [FOLDS[operation, kind] for kind in ("real", "i32", "i64")]
     code_real, code_i32, code_i64 = codes
-    real_size = real.size
+    real_size, w = real.size, place("reduce.argmax")
 
     def kernel(arguments, first, last, scratch):
         word = i64(arguments)
-        outer, length, code = word[0], word[1], word[4]
+        outer, length, code = word[w.outer], word[w.length], word[w.fold]
         size = real_size if code == code_real else 4 if code == code_i32 else 8
         count = rows_in_tile(length)
         for o in range(first * count, min(last * count, outer)):
-            x = word[2] + o * length * size
+            x = word[w.x] + o * length * size
             fold_run(code, x, length, scratch)
             i = 0
             if code == code_real:
@@ -164,22 +144,13 @@ def _extreme(real, operation):
                 numbers_8, number_8 = i64(x), i64(scratch)[0]
                 while i < length - 1 and numbers_8[i] != number_8:
                     i += 1
-            i64(word[3])[o] = i
+            i64(word[w.y])[o] = i
 
     return kernel
 
 
 def argmax(real):
-    """Where each row has its maximum: the first such place, or the first NaN if there is one.
-
-    ====== ==========================================================
-    0      outer
-    1      length (at least 1)
-    2      address of x (outer, length), contiguous
-    3      address of y (outer,), i64
-    4      FOLDS["max", kind] with the kind of x: real, i32 or i64
-    ====== ==========================================================
-    """
+    """Where each row has its maximum: the first such place, or the first NaN if there is one."""
     return _extreme(real, "max")
 
 
@@ -191,29 +162,25 @@ def argmin(real):
 def cumsum(real):
     """Running sums: y[o, r, j] = x[o, 0, j] + … + x[o, r, j], or x[o, r, j] + … + x[o, length − 1, j] in
     reverse.
-
-    ====== ==========================================================
-    0      outer
-    1      length
-    2      inner
-    3      address of x (outer, length, inner), contiguous
-    4      address of y, likewise; they don't overlap
-    5      FOLDS["sum", kind] with the kind of both: real, i32 or i64
-    6      bytes of an element
-    7      1 for reverse, else 0
-    ====== ==========================================================
     """
+    w = place("reduce.cumsum")
     pointer, combine_run, rows_in_tile = real.pointer, combine(real, "sum"), inline(rows_of_reduce)
     zero, code_real, code_i32 = real.type(0), FOLDS["sum", "real"], FOLDS["sum", "i32"]
 
     def kernel(arguments, first, last, scratch):
         word = i64(arguments)
-        outer, length, inner, code, size = word[0], word[1], word[2], word[5], word[6]
-        start, step = (length - 1, -1) if word[7] != 0 else (0, 1)
+        outer, length, inner, code, size = (
+            word[w.outer],
+            word[w.length],
+            word[w.inner],
+            word[w.fold],
+            word[w.size],
+        )
+        start, step = (length - 1, -1) if word[w.reverse] != 0 else (0, 1)
         if inner == 1:
             count = rows_in_tile(length)
             for o in range(first * count, min(last * count, outer)):
-                x, y = word[3] + o * length * size, word[4] + o * length * size
+                x, y = word[w.x] + o * length * size, word[w.y] + o * length * size
                 if code == code_real:
                     x_real, y_real, sum_real = pointer(x), pointer(y), zero
                     for r in range(length):
@@ -237,8 +204,8 @@ def cumsum(real):
                 offset = (o * length * inner + column) * size
                 for r in range(length):
                     row = offset + (start + step * r) * inner * size
-                    copy_bytes(word[4] + row, word[3] + row, count * size)
+                    copy_bytes(word[w.y] + row, word[w.x] + row, count * size)
                     if r > 0:
-                        combine_run(code, word[4] + row - step * inner * size, count, word[4] + row)
+                        combine_run(code, word[w.y] + row - step * inner * size, count, word[w.y] + row)
 
     return kernel

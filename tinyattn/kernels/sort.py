@@ -7,6 +7,7 @@ between two rows of memory.
 
 from tinyattn.kernels.real import inline
 from tinyattn.kernels.simd import i64
+from tinyattn.kernels.words import place
 
 
 @inline
@@ -18,26 +19,17 @@ def _goes_before(b, a, downwards):
 
 
 def order(real):
-    """``y[r]`` = the positions of row r in the order of their numbers.
-
-    ===== ============================================================
-    0 1   rows, and numbers in a row
-    2     address of x (rows, n), contiguous
-    3     kind of x: 0 for reals, 1 for i64
-    4     1: downwards
-    5     address of y (rows, n) i64
-    6     address of as many i64 to work with
-    ===== ============================================================
-    """
+    """``y[r]`` = the positions of row r in the order of their numbers."""
+    w = place("sort.order")
     pointer, size = real.pointer, real.size
 
     def kernel(arguments, first, last, scratch):
         word = i64(arguments)
-        n, whole, downwards = word[1], word[3], word[4]
+        n, whole, downwards = word[w.length], word[w.whole], word[w.downwards]
         for row in range(first, last):
-            numbers = pointer(word[2] + row * n * size)
-            integers = i64(word[2] + row * n * 8)
-            here, there = word[5] + row * n * 8, word[6] + row * n * 8
+            numbers = pointer(word[w.x] + row * n * size)
+            integers = i64(word[w.x] + row * n * 8)
+            here, there = word[w.y] + row * n * 8, word[w.room] + row * n * 8
             for i in range(n):
                 i64(here)[i] = i
             width = 1
@@ -63,7 +55,7 @@ def order(real):
                             a += 1
                 here, there = there, here
                 width *= 2
-            if here != word[5] + row * n * 8:
+            if here != word[w.y] + row * n * 8:
                 done, result = i64(here), i64(there)
                 for i in range(n):
                     result[i] = done[i]
