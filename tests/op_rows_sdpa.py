@@ -242,3 +242,12 @@ def proof_cases(masks):
     causal = {**plain, "causal": True}
     yield "attention", "causal", (draw(2, 4, 5), draw(2, 4, 5), draw(2, 4, 2)), causal
     yield "attention", "one head of keys", (draw(2, 3, 4, 2), draw(2, 1, 4, 2), draw(4, 3)), causal
+    for kind, lead in {
+        "plain": ((2,), (2,)),
+        "one matrix for all": ((), (2,)),
+        "heads": ((2, 1), (1, 3)),
+    }.items():
+        left, right = ((*batch, n, w) for batch, n, w in zip(lead, (3, 4), (5, 5), strict=True))
+        yield "attention_score", kind, (draw(*left), draw(*right)), {"scale": 0.5}
+        weights = draw(*lead[0], 3, 4) * (draw(*lead[0], 3, 4) > 0)
+        yield "weighted_sum", kind, (weights, draw(*lead[1], 4, 2)), {}

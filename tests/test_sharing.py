@@ -53,6 +53,7 @@ LARGE = [
     (lambda x, w: [ta.conv_transpose2d(x, w, stride=2)], [real(4, 20, 15, 16), real(20, 24, 4, 4)]),
     (lambda x: [ta.attention(x, x, x, is_causal=True)], [real(3, 150, 9)]),
     (lambda q, k, m: [ta.attention(q, k, k, m, is_causal=True)], [real(2, 150, 9), real(2, 600, 9), real(150, 600)]),
+    (lambda x: list(ta.attention(x, x, x, return_weights=True)), [real(3, 150, 9)]),
     (lambda q, k, v, m: [ta.attention(q, k, v, m, dropout_p=0.2)],
      [real(2, 70, 9), real(2, 600, 9), real(2, 600, 5), flags(70, 600)]),
     (lambda q, k, w, u, v: [ta.additive_score(q, k, w, u, v)],

@@ -159,6 +159,17 @@ def tiles_of_batch_norm(channels: int, length: int) -> int:
     return ceiling(channels, channels_of_batch_norm(length))
 
 
+# silence.py
+
+SILENCE_ROWS = 32
+"""Rows of the product in a tile of ``silence.zeros``."""
+
+
+def tiles_of_silence(rows: int) -> int:
+    """Tiles of ``silence.zeros``: blocks of rows of all matrices."""
+    return ceiling(rows, SILENCE_ROWS)
+
+
 # score.py
 
 SCORE_COLUMNS = 512

@@ -107,8 +107,9 @@ class Bahdanau(EncoderDecoder):
         sentences, length, width = memory.annotations.shape
         rows, n = state.shape
         weights = self.alignment(state.reshape(sentences, -1, n), memory.keys, memory.mask)  # (B, R / B, S)
-        contexts = weights @ memory.annotations  # (B, R / B, 2n)
-        return contexts.reshape(rows, width), weights.reshape(rows, length)
+        weights = weights.reshape(rows, length)
+        contexts = weights.reshape(sentences, -1, length) @ memory.annotations  # (B, R / B, 2n)
+        return contexts.reshape(rows, width), weights
 
     def decode(self, memory: Memory, state: ta.Tensor, words: ta.Tensor) -> tuple[ta.Tensor, ta.Tensor]:
         """Words E y_{i-1} (T, B, m) and s_0 (B, n) → logits (T, B, K) and weights (T, B, S)."""

@@ -142,8 +142,9 @@ class MultiheadAttention(Module):
 
         query (L, N, E), key (S, N, kdim), value (S, N, vdim), or (N, L, E) … with ``batch_first``, or (L, E)
         … without a batch. The output is like query; the weights are (N, L, S), the mean over the heads, or
-        (N, h, L, S) unless ``average_attn_weights``, as they are before dropout. They cost memory for L × S
-        numbers: without them the scores are never stored.
+        (N, h, L, S) unless ``average_attn_weights``, as they are before dropout. The output is made of those of the
+        heads, which have a derivative therefore. They cost memory for L × S numbers: without them the scores are never
+        stored.
 
         key_padding_mask (N, S): True = this key is padding, for nobody to see. attn_mask (L, S), or (N·h, L,
         S): True = this query may not see this key. Both may be floating-point instead: added to the scores.
@@ -184,15 +185,17 @@ class MultiheadAttention(Module):
             attn_mask = None if is_causal else causal_mask(max(length, source))[:length, :source]
         mask = self._mask(attn_mask, key_padding_mask, queries, source, keys.shape[2])
         dropout = self.dropout if self.dropout and self.training else 0.0
+        alone = need_weights and not batched
+        if alone:  # without the batch's axis, for the output to be made of the very weights that are returned
+            queries, keys, values = (squeeze(x, 0) for x in (queries, keys, values))
+            mask = None if mask is None else squeeze(mask, 0)
         result = attention(queries, keys, values, mask, is_causal, None, dropout, need_weights)
         heads, weights = result if need_weights else (result, None)
+        heads = expand_dims(heads, 0) if alone else heads
         output = self._output(heads)
         if weights is not None and average_attn_weights:
-            weights = reduce.mean(weights, 1)
-        if not batched:
-            output = squeeze(output, 0 if self.batch_first else 1)
-            weights = None if weights is None else squeeze(weights, 0)
-        return output, weights
+            weights = reduce.mean(weights, -3)
+        return output if batched else squeeze(output, 0 if self.batch_first else 1), weights
 
     def _heads(self, *inputs: Tensor | None) -> list[Tensor]:
         """The projections (N, h, L, d) of query, key and value, as far as they are given.

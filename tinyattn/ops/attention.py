@@ -19,8 +19,9 @@ D is what the softmax subtracts, Σ_j P_ij P̄_ij. It is G_i·O_i, since both ar
 product of rows that exist already. And as ∂l_i/∂S_ij = P_ij with m a constant, D_i = G_i·O_i − l̄_i takes in l̄,
 too.
 
-The weights, when they are asked for, are the softmax of the scores computed again. (Vaswani et al. 2017, eq. 1; the
-derivative by row log-sum-exps: Dao et al. 2022, appendix B; D: Dao et al. 2022, eq. 4.)
+Whoever asks for the weights wants to see them, and perhaps to differentiate by them: then the output is made of them,
+step by step as the first line says, and they are kept. (Vaswani et al. 2017, eq. 1; the derivative by row
+log-sum-exps: Dao et al. 2022, appendix B; D: Dao et al. 2022, eq. 4.)
 """
 
 import math
@@ -32,13 +33,14 @@ from tinyattn.graph.operands import real_operands
 from tinyattn.graph.point import at, fixed, real
 from tinyattn.graph.public import public
 from tinyattn.graph.tensor import Tensor, make, output
-from tinyattn.graph.types import BOOL, Type, broadcast, fail, is_float
+from tinyattn.graph.types import Type, broadcast, fail, is_float
 from tinyattn.ops import reduce
 from tinyattn.ops.attention_lowering import lower_attention, lower_attention_backward
-from tinyattn.ops.elementwise import cast, equal, exp, isfinite, log, logical_not, not_equal, where
+from tinyattn.ops.elementwise import equal, exp, log, not_equal, where
 from tinyattn.ops.hand import call, hand_derived
 from tinyattn.ops.random import draw
 from tinyattn.ops.shape import arange, broadcast_to, expand_dims, reshape, swap_last
+from tinyattn.ops.silent import attention_score, weighted_sum
 from tinyattn.ops.softmax import check_mask, largest_score, masked_scores, row_statistics
 
 # Inputs of the op: query, keys, values, then a mask if there is one, then the state of the random numbers if
@@ -57,30 +59,16 @@ def _batch(query, keys, values) -> tuple[int, ...]:
 
 def _scores(query, keys, mask, batch, scale: float, causal: bool) -> Tensor:
     """S = τ Q Kᵀ + M (…, Tq, Tk), −∞ where attention is forbidden."""
-    scores = masked_scores(make("dot_score", query, keys, scale=scale), mask)
+    scores = masked_scores(attention_score(query, keys, scale), mask)
     queries, count = scores.shape[-2:]
     if causal:
         scores = where(expand_dims(arange(queries), 1) >= arange(count), scores, -math.inf)
     return broadcast_to(scores, (*batch, queries, count))
 
 
-def _seen(keys: Tensor, mask: Tensor) -> Tensor:
-    """Keys with 0 in place of those that no query may see, so that these reach no product's derivative."""
-    seen = mask if mask.dtype == BOOL else not_equal(mask, -math.inf)
-    seen = seen if seen.ndim < 2 or seen.shape[-2] == 1 else reduce.any(seen, -2, keepdims=True)
-    return where(swap_last(seen) if seen.ndim > 1 else expand_dims(seen, -1), keys, 0)
-
-
 def _dropped(weights: Tensor, state, p: float, stream: int) -> Tensor:
     """P ⊙ Z: which weights are kept is a function of the random state and of the place in (…, Tq, Tk)."""
     return weights if state is None else make("dropout", weights, state, p=p, stream=stream)
-
-
-def _mix(weights: Tensor, rows: Tensor) -> Tensor:
-    """Σ_j w_ij x_j, where a weight of 0 silences x_j, be it NaN or infinite."""
-    finite = isfinite(rows)
-    heard = make("matmul", cast(not_equal(weights, 0), rows.dtype), cast(logical_not(finite), rows.dtype))
-    return where(heard > 0, math.nan, make("matmul", weights, where(finite, rows, 0)))
 
 
 def _definition(query, keys, values, *rest, scale, causal, p, stream):
@@ -91,7 +79,7 @@ def _definition(query, keys, values, *rest, scale, causal, p, stream):
     weights = exp(scores - top)
     total = reduce.sum(weights, -1, keepdims=True)
     total = where(equal(total, 0), 1, total)  # a row that may attend to nothing: weights, m and l are 0
-    out = _mix(_dropped(weights / total, state, p, stream), values)
+    out = weighted_sum(_dropped(weights / total, state, p, stream), values)
     rows = scores.shape[:-1]
     return out, broadcast_to(reshape(top, rows), rows), reshape(log(total), rows)
 
@@ -102,13 +90,13 @@ def _backward_definition(query, keys, values, *rest, scale, causal, p, stream):
     mask, state = _optional(rest, p)
     scores = _scores(query, keys, mask, g.shape[:-2], scale, causal)
     weights = exp(scores - expand_dims(top, -1) - expand_dims(log_sum, -1))
-    g_weights = _dropped(make("matmul", g, swap_last(values)), state, p, stream)
+    g_weights = _dropped(attention_score(g, values), state, p, stream)
     # Where the weight is 0 nothing comes back, not even a NaN.
     g_scores = weights * where(equal(weights, 0), 0, g_weights - expand_dims(mean, -1))
     return (
-        _mix(g_scores, keys) * scale,
-        _mix(swap_last(g_scores), query) * scale,
-        _mix(swap_last(_dropped(weights, state, p, stream)), g),
+        weighted_sum(g_scores, keys) * scale,
+        weighted_sum(swap_last(g_scores), query) * scale,
+        weighted_sum(swap_last(_dropped(weights, state, p, stream)), g),
         g_scores,
     )
 
@@ -204,7 +192,8 @@ def _joined(x: Tensor) -> Tensor:
         real(2, 4, 3),
         real(2, 4, 5),
         mask=fixed([[True, True, False, True], [True, False, True, True]]),
-    )
+    ),
+    at(real(2, 3), real(4, 3), real(4, 5), is_causal=True, return_weights=True),
 )
 def attention(
     query,
@@ -224,34 +213,37 @@ def attention(
     gets its gradient). ``is_causal``: query i sees keys j ≤ i, counted from the first query and key also
     where Tq ≠ Tk; with a mask, both must allow. ``scale``: τ, by default 1/√d. ``dropout_p``: each weight is
     set to 0 with this probability, the others divided by 1 − p. ``return_weights``: also the weights P
-    (…, Tq, Tk), as they are before dropout, differentiable. ``enable_gqa``: on the third axis from the end, keys and
-    values have fewer heads than the queries, each for a group of neighbouring query heads (Ainslie et al. 2023); they
-    are not repeated in memory.
+    (…, Tq, Tk), as they are before dropout, of which the output is made then: both have their derivatives by Q and K,
+    and the output has one by P. They cost memory for Tq × Tk numbers; without them no scores are stored.
+    ``enable_gqa``: on the third axis from the end, keys and values have fewer heads than the queries, each for a group
+    of neighbouring query heads (Ainslie et al. 2023); they are not repeated in memory.
 
     A query that may attend to nothing gets 0, and gradient 0; what nobody may attend to, be it NaN or
     infinite, has no influence. Raises ShapeError or DTypeError. Vaswani et al. 2017, eq. 1.
     """
     query, keys, values = _operands("attention", query, keys, values)
-    if enable_gqa:
-        query, keys, values, mask = _grouped(query, keys, values, mask)
-        found = attention(query, keys, values, mask, is_causal, scale, dropout_p, return_weights)
-        return tuple(map(_joined, found)) if return_weights else _joined(found)
     if not 0 <= dropout_p < 1:
         fail(errors.ShapeError, "attention", "dropout_p must lie in [0, 1)", f"got {dropout_p}")
+    if enable_gqa:
+        query, keys, values, mask = _grouped(query, keys, values, mask)
     batch = _batch(query, keys, values)
     shape = (*batch, query.shape[-2], keys.shape[-2])
-    masks = () if mask is None else (check_mask("attention", mask, shape, query.dtype),)
+    mask = None if mask is None else check_mask("attention", mask, shape, query.dtype)
     scale = 1 / math.sqrt(max(1, query.shape[-1])) if scale is None else float(scale)
-    attrs = {"scale": scale, "causal": bool(is_causal), "p": float(dropout_p)}
-    operands = (query, keys, values, *masks)
-    if dropout_p > 0:
-        node = draw("attention", *operands, **attrs)
-    else:
-        node = make("attention", *operands, **attrs, stream=0)
-    out = output(node, 0)
-    if not return_weights:
-        return out
-    if masks:
-        keys = _seen(keys, masks[0])
-    scores = _scores(query, keys, masks[0] if masks else None, batch, scale, bool(is_causal))
-    return out, call("softmax", scores, not_equal(scores, -math.inf))
+    causal, random = bool(is_causal), {"p": float(dropout_p)}
+    if return_weights:
+        scores = _scores(query, keys, mask, batch, scale, causal)
+        weights = call("softmax", scores, not_equal(scores, -math.inf))
+        # What is returned is what the output is made of, so that the output has a derivative by it.
+        weights = _joined(weights) if enable_gqa else weights
+        kept = reshape(weights, shape)
+        out = weighted_sum(draw("dropout", kept, **random) if dropout_p else kept, values)
+        return (_joined(out) if enable_gqa else out), weights
+    operands = (query, keys, values, *(() if mask is None else (mask,)))
+    attrs = {"scale": scale, "causal": causal, **random}
+    node = (
+        draw("attention", *operands, **attrs)
+        if dropout_p
+        else make("attention", *operands, **attrs, stream=0)
+    )
+    return _joined(output(node, 0)) if enable_gqa else output(node, 0)

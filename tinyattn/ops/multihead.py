@@ -101,7 +101,8 @@ def self_attention(
         must = f"the widths must be multiples of num_heads = {num_heads}"
         fail(errors.ShapeError, "self_attention", must, f"got {widths}", "Set num_heads=.")
     heads = [split_heads(x, num_heads) for x in given]
-    out, per_head = attention(heads[0], heads[1], heads[2], mask, is_causal, return_weights=True)
+    found = attention(heads[0], heads[1], heads[2], mask, is_causal, return_weights=return_weights)
+    out, per_head = found if return_weights else (found, None)
     joined = join_heads(out)
     if params.get("out_proj.weight") is not None:
         joined = matmul(joined, transpose(as_tensor(params["out_proj.weight"])))
