@@ -28,7 +28,7 @@ from tinyattn.runtime.function import function
 from tinyattn.train import checkpoint
 from tinyattn.train.checkpoint import Arrays, Checkpoint
 from tinyattn.train.config import TrainingConfig
-from tinyattn.train.optim import Optimizer
+from tinyattn.train.optimizer import Optimizer
 from tinyattn.train.progress import Progress
 from tinyattn.train.run import Run
 

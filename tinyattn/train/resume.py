@@ -15,7 +15,7 @@ from tinyattn.graph.randomness import random_state, set_random_state
 from tinyattn.graph.types import fail
 from tinyattn.nn.module import Module
 from tinyattn.train import checkpoint
-from tinyattn.train.optim import Optimizer
+from tinyattn.train.optimizer import Optimizer
 
 Optimizers = Optimizer | Sequence[Optimizer] | None
 
