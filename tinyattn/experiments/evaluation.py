@@ -1,5 +1,6 @@
-"""The answers of a model to a whole split, batch by batch."""
+"""A trained model: its best parameters, and its answers to a whole split, batch by batch."""
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -7,6 +8,8 @@ import numpy as np
 
 from tinyattn.models.model import Model
 from tinyattn.tasks.task import Answers, Task
+from tinyattn.train import checkpoint
+from tinyattn.train.run import Run
 
 
 def answers_of(
@@ -41,3 +44,19 @@ def answers_of(
     finally:
         model.train(was_training)
     return whole
+
+
+def load_best(run: Run, model: Model) -> None:
+    """Give `model` the parameters of the lowest validation loss; failing that, those of the last checkpoint."""
+    best = run.folder / checkpoint.BEST
+    if best.exists():
+        saved = checkpoint.load(best)
+    else:
+        saved = checkpoint.latest(run.folder)
+        if model.keeps == "best":
+            print(
+                f"note: there is no {best}; the last checkpoint, of step {saved.step:,}, is used.",
+                file=sys.stderr,
+            )
+    saved.check("model", model.state_dict())
+    model.load_state_dict(saved.model)

@@ -7,7 +7,6 @@ run.sample("this river guards my hill")
 """
 
 import copy
-import sys
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +17,7 @@ import numpy as np
 import tinyattn as ta
 from tinyattn.errors import UsageError
 from tinyattn.experiments import settings
-from tinyattn.experiments.evaluation import answers_of
+from tinyattn.experiments.evaluation import answers_of, load_best
 from tinyattn.experiments.picture import graph_of
 from tinyattn.models.model import Model
 from tinyattn.tasks.task import Scores, Task
@@ -151,19 +150,3 @@ class Experiment:
         several objectives that of the one that is named, or else of the first. Raises UsageError.
         """
         return graph_of(self.model, self.task, direction, depth, objective)
-
-
-def load_best(run: Run, model: Model) -> None:
-    """Give `model` the parameters of the lowest validation loss; failing that, those of the last checkpoint."""
-    best = run.folder / checkpoint.BEST
-    if best.exists():
-        saved = checkpoint.load(best)
-    else:
-        saved = checkpoint.latest(run.folder)
-        if model.keeps == "best":
-            print(
-                f"note: there is no {best}; the last checkpoint, of step {saved.step:,}, is used.",
-                file=sys.stderr,
-            )
-    saved.check("model", model.state_dict())
-    model.load_state_dict(saved.model)

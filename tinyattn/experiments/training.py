@@ -8,14 +8,13 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tinyattn as ta
 from tinyattn import files
 from tinyattn.errors import UsageError
 from tinyattn.experiments import settings
-from tinyattn.experiments.evaluation import answers_of
-from tinyattn.experiments.experiment import Experiment, load_best
+from tinyattn.experiments.evaluation import answers_of, load_best
 from tinyattn.experiments.outcome import Outcome, Trained, write_report
 from tinyattn.experiments.settings import Config
 from tinyattn.models.model import Model, settings_of
@@ -25,12 +24,15 @@ from tinyattn.train.loop import Trainer
 from tinyattn.train.progress import Progress
 from tinyattn.train.run import Run
 
+if TYPE_CHECKING:
+    from tinyattn.experiments.experiment import Experiment
+
 BASELINE = "baseline"
 RESULTS = Path("results") / "results.json"
 
 
 def train(
-    experiment: Experiment, folder: str | Path | None = None, resume: bool = False, record: bool = False
+    experiment: "Experiment", folder: str | Path | None = None, resume: bool = False, record: bool = False
 ) -> Outcome:
     """Train, compare, report: see Experiment.train. record: add the figures to results/results.json."""
     if record:

@@ -18,7 +18,7 @@ from tinyattn import errors
 from tinyattn.graph import scope, trace
 from tinyattn.graph.leaf import constant, tensor
 from tinyattn.graph.op import ZERO, NotDifferentiable
-from tinyattn.graph.tensor import Tensor, distinct, evaluator, make
+from tinyattn.graph.tensor import Tensor, distinct, make
 from tinyattn.graph.traverse import depends_on, topological
 from tinyattn.graph.types import fail, is_float
 
@@ -191,7 +191,7 @@ class Promise:
     def keep(self) -> None:
         """Compute what hasn't been computed."""
         for gradient in self.gradients()[:1]:
-            evaluator(gradient)
+            gradient.numpy()
 
 
 @scope.isolated

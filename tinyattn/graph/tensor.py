@@ -6,7 +6,6 @@ subexpressions cost nothing and ``is`` compares expressions. Operators read like
 until a value is asked for.
 """
 
-import importlib
 import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -144,60 +143,24 @@ class Tensor(Values):
         def round(self, decimals: int = 0) -> "Tensor": ...
         def backward(self) -> None: ...
 
+        # The value, by tinyattn/runtime/values.py.
+        def numpy(self) -> np.ndarray: ...
+        def tolist(self) -> Any: ...
+        def item(self) -> float | int | bool: ...
+        def __float__(self) -> float: ...
+        def __int__(self) -> int: ...
+        def __bool__(self) -> bool: ...
+        def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray: ...
+
     def __getattr__(self, name: str):
         raise missing("a Tensor", "Tensor", name, dir(type(self)), "x.")
 
-    # Values.
-    def numpy(self) -> np.ndarray:
-        """The value, computed now (and remembered): compile the expression, run it, copy the result."""
-        return evaluator(self).copy()
-
-    def tolist(self) -> Any:
-        """The value as (nested lists of) Python numbers."""
-        return evaluator(self).tolist()
-
-    def item(self) -> float | int | bool:
-        """The value of a tensor of one element as a Python number."""
-        if self.size != 1:
-            fail(
-                errors.ShapeError,
-                "item",
-                "the tensor must hold one element",
-                f"got shape {self.shape}",
-                "Reduce it first, for instance with .sum() or .mean().",
-            )
-        return evaluator(self).reshape(()).item()
-
-    def __float__(self) -> float:
-        return float(self.item())
-
-    def __int__(self) -> int:
-        return int(self.item())
-
-    def __bool__(self) -> bool:
-        if any(node.op.name in ("input", "argument") for node in _ancestors(self)):
-            fail(
-                errors.TinyattnError,
-                "bool",
-                "a condition inside a compiled function must not depend on its inputs",
-                "got a traced tensor",
-                "Use ta.where(condition, a, b), which chooses element by element.",
-            )
-        return bool(self.item())
-
-    def __array__(self, dtype=None, copy=None) -> np.ndarray:
-        value = self.numpy()
-        return value if dtype is None else value.astype(dtype)
-
     def __repr__(self) -> str:
         label = f" {self.name!r}" if self.name else ""
-        made = f"{self.inputs[0].op.name}[{self.attrs['key']}]" if self.op.name == "output" else self.op.name
+        made = self.op.name
+        if made == "output":
+            made = f"{_inputs_of(self)[0].op.name}[{self.attrs['key']}]"
         return f"<Tensor{label} {self.type if self.dtype is not None else 'tuple'} = {made}>"
-
-    def __str__(self) -> str:
-        if any(node.op.name in ("input", "argument") for node in _ancestors(self)):
-            return repr(self)
-        return str(evaluator(self))
 
     # Mutation is refused with the replacement.
     def __setitem__(self, index, value):
@@ -219,7 +182,7 @@ class Tensor(Values):
                 f"got the result of {self.op.name!r}",
             )
         trace.check_change(self.storage, "assign", f"an assignment to {self.name or 'a leaf'}")
-        array = as_array(evaluator(value) if isinstance(value, Tensor) else value)
+        array = as_array(value.numpy() if isinstance(value, Tensor) else value)
         if array.dtype.kind not in "fiub":
             got = f"got an array of {array.dtype}"
             fail(errors.DTypeError, "assign", "the value must be made of numbers", got)
@@ -233,16 +196,8 @@ class Tensor(Values):
         self.storage.assign(array.astype(self.dtype, copy=False))
 
 
-def evaluator(node: Tensor) -> np.ndarray:
-    """Compute a node's value. The runtime, a floor above, puts itself here when it is imported: now, if need be."""
-    importlib.import_module("tinyattn.runtime.evaluate")
-    return evaluator(node)
-
-
-def set_evaluator(function) -> None:
-    """Give the graph its way to compute values."""
-    global evaluator
-    evaluator = function
+_inputs_of: Any = vars(Tensor)["inputs"].__get__
+"""The inputs, those of what is outdated, too."""
 
 
 def _refuse_outdated(node: Tensor) -> NoReturn:
@@ -298,17 +253,6 @@ def _forget(entry: "_Entry") -> None:
 
 
 _nodes: dict[tuple, _Entry] = {}
-
-
-def _ancestors(node: Tensor):
-    seen, stack = {node}, [node]
-    while stack:
-        current = stack.pop()
-        yield current
-        for source in current.inputs:
-            if source not in seen:
-                seen.add(source)
-                stack.append(source)
 
 
 _NONE: dict[str, Any] = {}

@@ -1,4 +1,6 @@
-"""NumPy's operators and methods on Tensor, bound to the op table (the graph below knows no op)."""
+"""NumPy's operators and methods on Tensor, bound to the op table and to the runtime (the graph below knows no op, and
+computes nothing).
+"""
 
 from tinyattn.graph.grad import backward
 from tinyattn.graph.public import check_arguments
@@ -6,6 +8,7 @@ from tinyattn.graph.tensor import Tensor
 from tinyattn.graph.types import BOOL, is_float
 from tinyattn.ops import elementwise as e
 from tinyattn.ops import index, linalg, products, rearrange, reduce, shape, sorting, statistics, triangles
+from tinyattn.runtime import values
 
 _OPERATORS = {
     "add": e.add,
@@ -91,3 +94,15 @@ for _name, _function in {
     "backward": backward,
 }.items():
     setattr(Tensor, _name, check_arguments(_name, _function))
+
+for _name, _value in {
+    "numpy": values.numpy,
+    "tolist": values.tolist,
+    "item": values.item,
+    "__float__": values.as_float,
+    "__int__": values.as_int,
+    "__bool__": values.as_bool,
+    "__array__": values.as_array,
+    "__str__": values.as_text,
+}.items():
+    setattr(Tensor, _name, _value)

@@ -15,7 +15,7 @@ from tinyattn import errors
 from tinyattn.graph import scope, trace
 from tinyattn.graph.grad import Promise
 from tinyattn.graph.leaf import constant_value, placeholder
-from tinyattn.graph.tensor import Tensor, make, set_evaluator, stand_in
+from tinyattn.graph.tensor import Tensor, make, stand_in
 from tinyattn.graph.trace import refuse_traced
 from tinyattn.graph.traverse import topological
 from tinyattn.graph.types import fail
@@ -214,6 +214,3 @@ def _varies(node: Tensor) -> bool:
         return True
     value = 2 * constant_value(node).item()
     return value != round(value) if abs(value) < 1e9 else False
-
-
-set_evaluator(evaluate)
