@@ -1,6 +1,7 @@
 """What belongs to a module stays with it: under assignment, ``copy`` and ``to``, for every class of ``ta.nn``. Nothing of
 it changes while a function is traced."""
 
+import copy
 import gc
 import inspect
 
@@ -300,6 +301,25 @@ def test_what_was_built_before_a_conversion_says_that_it_must_be_built_again():
     with pytest.raises(ta.TinyattnError, match=r"^\[to\]"):
         y.numpy()
     assert float(ta.tanh(net(x)).sum()) == ta.function(lambda: ta.tanh(net(x)).sum())()
+
+
+def test_outputs_of_loops_and_layers_of_before_can_be_named():
+    cell = nn.LSTM(3, 2)
+    outputs, (state, _) = cell(ta.tensor(_numbers(2, 4, 3)))
+    cell.to(np.float64)
+    for old in (outputs, state):
+        with pytest.raises(ta.TinyattnError, match=r"^\[to\] .* but got <Tensor f32"):
+            old.numpy()
+
+
+def test_a_deep_copy_has_memory_of_its_own():
+    net = nn.Linear(3, 2)
+    optimizer = ta.optim.Adam(net.parameters())
+    twin = copy.deepcopy(net)
+    twin.to(np.float64)
+    assert optimizer._moments[0][0].dtype == net.weight.dtype == np.float32
+    twin.weight.assign(np.zeros((2, 3)))
+    assert net.weight.numpy().any()
 
 
 def test_gradients_of_before_are_converted_with_their_values_of_that_moment():
