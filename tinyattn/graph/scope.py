@@ -73,9 +73,12 @@ def isolated(function: Callable[Arguments, Result]) -> Callable[Arguments, Resul
 def scope(name: str):
     """Nodes made inside belong to the module path extended by ``name``."""
     before = state.scope
-    state.scope = before + (name,)
     try:
-        yield
+        try:
+            state.scope = before + (name,)
+            yield
+        finally:
+            state.scope = before
     finally:
         state.scope = before
 

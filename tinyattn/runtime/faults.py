@@ -39,6 +39,7 @@ def _holds(node: Tensor) -> bool:
     return any(n.op.name == "within" for n in inner) or any(map(_holds, stacked))
 
 
+@scope.isolated
 def raise_fault(assembly) -> None:
     """Raise the error of the check that ended a run, and make the assembly ready for the next one."""
     place, row = int(assembly.fault[0]) - 1, int(assembly.fault[1])

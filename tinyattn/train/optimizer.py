@@ -25,7 +25,7 @@ from tinyattn.graph import trace
 from tinyattn.graph.grad import grad, zeros_like
 from tinyattn.graph.hints import missing
 from tinyattn.graph.leaf import as_tensor, tensor
-from tinyattn.graph.scope import scope
+from tinyattn.graph.scope import isolated, scope
 from tinyattn.graph.tensor import Tensor
 from tinyattn.graph.traverse import topological
 from tinyattn.graph.types import FLOAT64, fail
@@ -135,6 +135,7 @@ class Optimizer:
             self._refuse_other_model()
         return self.update(grad(loss, self.parameters))
 
+    @isolated
     def update(self, gradients: Sequence[Tensor]) -> Tensor:
         """Like ``minimize``, with gradients from elsewhere: a list or tuple of Tensors, one for each parameter, of its
         shape and type. ShapeError, DTypeError or TinyattnError for others, or if they are the gradients of a loss that

@@ -270,6 +270,7 @@ class Builder:
         box = self.picture.nodes[ident]
         return box.title if box.kind in ("input", "parameter", "element") else box.op
 
+    @scope.isolated
     def _definition(self, node: Tensor, definition: Callable, room: Room, where: Where) -> list[Source | str]:
         names = self._names_of_inputs(node, where)
         name, formula = node.op.name.replace("_", " "), labels.formula(node, names)

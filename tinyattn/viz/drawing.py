@@ -183,6 +183,7 @@ def _gradients(outputs: Sequence[Tensor], leaves: Sequence[Tensor], explicit: bo
         return [], {}, [f"No gradient: {str(error).splitlines()[0].removeprefix('[grad] ')}"]
 
 
+@scope.isolated
 def _seed(y: Tensor) -> Tensor:
     with scope.on_behalf_of(y):
         return tensor(np.ones(y.shape, y.dtype), name="ȳ")
