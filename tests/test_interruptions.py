@@ -43,7 +43,8 @@ def work():
             size += 1
             ta.Program([ta.softmax(ta.tensor(np.ones((size % 50 + 1, 4), np.float32))) * size])
 
-threading.Thread(target=work, daemon=True).start()
+worker = threading.Thread(target=work, daemon=True)
+worker.start()
 codes = []
 for _ in range(10):
     time.sleep(0.003)
@@ -55,6 +56,7 @@ for _ in range(10):
         os._exit(0 if good else 1)
     codes.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 stop = True
+worker.join()  # (while it compiles, garbage isn't collected)
 print(codes, gc.isenabled(), np.array_equal(step(x), right))
 """
 )
