@@ -4,6 +4,7 @@ it changes while a function is traced."""
 import copy
 import gc
 import inspect
+import warnings
 
 import numpy as np
 import pytest
@@ -349,6 +350,18 @@ def test_a_function_that_saw_only_the_type_of_a_leaf_is_traced_again():
     net.to(np.float64)
     zeros()
     assert len(seen) == 2
+
+
+def test_conversions_are_no_reason_to_warn_of_many_traces():
+    net = nn.Linear(3, 2)
+    function = ta.function(lambda x: net(x))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for _ in range(6):
+            for dtype in (np.float64, np.float32):
+                net.to(dtype)
+                assert function(_numbers(4, 3)).dtype == dtype
+    assert sum(map(len, function._compiled.values())) == 1
 
 
 def test_moments_of_optimizers_that_are_gone_are_gone():

@@ -82,9 +82,11 @@ def convert(leaves: Iterable[Tensor], dtype: np.dtype) -> None:
     for leaf in group:
         trace.check_change(leaf.storage, "to", f"a conversion to {dtype}")
         leaf.storage.keep_promises()
-        if leaf.grad is not None:
-            memo = leaf.grad._memo  # (a traced function's gradient has no value)
-            leaf.grad = tensor(memo[0].astype(dtype), name=leaf.grad.name) if type(memo) is tuple else None
+        memo = None if leaf.grad is None else leaf.grad._memo
+        if (
+            leaf.grad is not None and type(memo) is tuple and not memo[1]
+        ):  # what ``backward`` has set is a value by now
+            leaf.grad = tensor(memo[0].astype(dtype), name=leaf.grad.name)
     new = [leaf.storage.array.astype(dtype) for leaf in group]
     outdate(group)
     conversions.append(min(leaf.storage.age for leaf in group))

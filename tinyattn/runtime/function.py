@@ -125,17 +125,17 @@ class Compiled:
         """Whether a leaf that the trace may have seen has got another element type: any that there was by then, as
         Python may have asked for its type alone.
         """
-        if self.conversions != len(leaf.conversions):
-            if min(leaf.conversions[self.conversions :]) < self.age:
-                return True
-            self.conversions = len(leaf.conversions)
+        later = leaf.conversions[self.conversions :]
+        if later and min(later) < self.age:
+            return True
+        self.conversions += len(later)
         return False
 
     def holds(self) -> bool:
         """Whether what Python saw in the trace (types of leaves, training mode, values of leaves) is still the same."""
-        return not self.outdated() and all(
-            getattr(thing, name) == value for thing, name, value in self.guards
-        )
+        if self.conversions != len(leaf.conversions) and self.outdated():
+            return False
+        return all(getattr(thing, name) == value for thing, name, value in self.guards)
 
     def __call__(self, arrays: list[np.ndarray], out=None):
         given = None
@@ -222,8 +222,10 @@ class Function:
         """Keep no programs that can't be used any more, and no more than so many of the others, the last ones used."""
         entries = [(entry, key) for key, group in list(self._compiled.items()) for entry in group]
         useless = [(entry, key) for entry, key in entries if entry.outdated()]
-        if len(entries) - len(useless) > PROGRAMS:
-            useless.append(min(entries, key=lambda item: item[0].used))
+        if useless:  # the user asked for new ones: what comes is counted from the beginning
+            self._traces = self._traces if len(self._traces) > RETRACES else []
+        elif len(entries) > PROGRAMS:
+            useless = [min(entries, key=lambda item: item[0].used)]
         for entry, key in useless:
             group = [other for other in self._compiled.pop(key, ()) if other is not entry]
             if group:

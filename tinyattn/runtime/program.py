@@ -180,8 +180,10 @@ class Call:
         program = self.program
         if program.conversions != len(conversions):
             program.check_leaves()
+        if scope.state.built is not None:
+            for storage in program.stored:
+                trace.check_change(storage, "run", "an update of a leaf")
         for storage in program.stored:
-            trace.check_change(storage, "run", "an update of a leaf")
             if storage.promises:
                 storage.keep_promises()
         with program.turn:
