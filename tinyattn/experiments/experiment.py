@@ -129,7 +129,8 @@ class Experiment:
         return self.task.score(answers_of(model, self.task, split, size, progress, **search), split)
 
     def sample(self, text: str, **search: Any) -> dict[str, Any]:
-        """What the trained model says to a text: {"input": …, "output": …} and more, as the task shows it.
+        """What the trained model says to a text: {"input": …, "output": …} and more, as the task shows it. Where
+        the text stands for several examples, "answers" holds what is shown of each.
 
         search: options of its answers, such as temperature=0.8. Raises DataError for a text that doesn't fit.
         """
@@ -137,7 +138,11 @@ class Experiment:
         search = settings.check_search("sample", model, search)
         batch = self.task.read(text)
         answers = model.sample(batch, **search)
-        shown = self.task.show(batch, answers, 0) | {"input": text}
+        rows = [self.task.show(batch, answers, row) for row in range(len(answers.outputs))]
+        shown = rows[0]
+        if len(rows) > 1:
+            shown = {"output": "\n\n".join(row["output"] for row in rows), "answers": rows}
+        shown["input"] = text
         if answers.scores:
             shown["score"] = answers.scores[0]
         for name, maps in answers.maps.items():

@@ -17,6 +17,7 @@ MODELS = {
     "bahdanau": "bahdanau:Bahdanau",
     "seq2seq": "seq2seq:Seq2Seq",
     "gpt": "gpt:GPT",
+    "dcgan": "dcgan:DCGAN",
 }
 """Every model: the name on the command line, and its class."""
 

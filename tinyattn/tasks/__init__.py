@@ -27,6 +27,9 @@ TASKS = {
     "text": "text:TextTask",
     "tinyshakespeare": "tinyshakespeare:TinyShakespeare",
     "labels": "labels:Labels",
+    "digits": "digits:Digits",
+    "mirror-shapes": "mirror_shapes:MirrorShapes",
+    "mnist": "mnist:MNIST",
 }
 """Every task: the name on the command line, and its class."""
 

@@ -168,6 +168,28 @@ def macro_f1(predicted: np.ndarray, target: np.ndarray, classes: int) -> float:
     return float((2 * np.diag(counts)[occurs] / said_or_true[occurs]).mean())
 
 
+def frechet_distance(one: np.ndarray, other: np.ndarray) -> float:
+    """How far apart two sets of features are, (n, d) and (m, d), each taken for a normal distribution.
+
+        |μ₁ − μ₂|² + tr(Σ₁ + Σ₂ − 2 (Σ₁ Σ₂)^½)
+
+    (Fréchet 1957; Heusel et al. 2017, "GANs trained by a two time-scale update rule", equation 6.) The trace of the
+    root is Σ √λ over the eigenvalues λ of Σ₁^½ Σ₂ Σ₁^½, which is symmetric. Two samples of one distribution are
+    apart, too: by less the more they hold. Raises ShapeError.
+    """
+    one, other = np.asarray(one, np.float64), np.asarray(other, np.float64)
+    if one.ndim != 2 or other.ndim != 2 or one.shape[1] != other.shape[1] or not len(one) or not len(other):
+        got = f"got {one.shape} and {other.shape}"
+        raise ShapeError(f"[frechet_distance] features must be (n, d) and (m, d), none empty, but {got}.")
+    covariances = [np.cov(features.T, ddof=0).reshape(one.shape[1], -1) for features in (one, other)]
+    values, vectors = np.linalg.eigh(covariances[0])
+    root = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
+    shared = np.linalg.eigvalsh(root @ covariances[1] @ root)
+    apart = one.mean(axis=0) - other.mean(axis=0)
+    spread = np.trace(covariances[0]) + np.trace(covariances[1]) - 2 * np.sqrt(np.maximum(shared, 0)).sum()
+    return float(apart @ apart + max(spread, 0.0))
+
+
 def _ngrams(tokens: Sequence[Hashable], order: int) -> Counter:
     return Counter(zip(*(tokens[start:] for start in range(order)), strict=False))
 
