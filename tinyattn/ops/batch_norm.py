@@ -8,8 +8,8 @@ In training the statistics depend on x, and with u = ȳ g
 
     x̄ = ρ (u − mean u − x̂ mean(u x̂)),      ḡ = Σ ȳ x̂,      b̄ = Σ ȳ
 
-as for layer normalisation, but over the batch and the places of one channel. (Ioffe & Szegedy 2015; the
-derivative as in 6.14 of the project's equations.)
+as for layer normalisation, but over the batch and the places of one channel. (Ioffe & Szegedy 2015, "Batch
+normalization: accelerating deep network training by reducing internal covariate shift", section 3.)
 """
 
 import math

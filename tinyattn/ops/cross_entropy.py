@@ -5,8 +5,8 @@ With label smoothing ε the target's one-hot row is mixed with the uniform distr
     q = (1 − ε) onehot(t) + ε/C,      loss = −Σ_i q_i log p_i,      s̄ = p − q.
 
 The forward pass keeps m = max s and l = ln Σ e^{s − m}, from which the backward pass has p = e^{(s − m) − l} without
-another sum. They stay two numbers: m + l would be rounded at the size of the scores, and p with it. (The derivative
-as in 6.1 of the project's equations.)
+another sum. They stay two numbers: m + l would be rounded at the size of the scores, and p with it. (Label smoothing:
+Szegedy et al. 2016, "Rethinking the Inception architecture for computer vision", section 7.)
 """
 
 from tinyattn import errors

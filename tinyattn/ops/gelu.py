@@ -3,8 +3,8 @@
     exact   y = x Φ(x),   Φ(x) = ½ (1 + erf(x/√2));                 y′ = Φ + x φ,   φ(x) = e^{−x²/2}/√(2π)
     tanh    y = x s,   s = ½ (1 + tanh(v/2)) = σ(v),   v = 2√(2/π) (x + 0.044715 x³);   y′ = s + x s(1 − s) v′
 
-(Hendrycks & Gimpel 2016; the derivatives as in 6.16 of the project's equations.) Each is one operation
-of an elementwise chain, and so is its derivative: keeping s would cost more than computing it again.
+(Hendrycks & Gimpel 2016, "Gaussian error linear units".) Each is one operation of an elementwise chain, and so is its
+derivative: keeping s would cost more than computing it again.
 """
 
 import math

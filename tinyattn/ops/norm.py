@@ -7,7 +7,7 @@ With u = ȳ ⊙ g, both have one derivative; the term with mean u belongs to μ,
 
     x̄ = ρ (u − mean u − x̂ mean(u x̂)),      ḡ = Σ ȳ x̂,      b̄ = Σ ȳ     (sums over all rows)
 
-(Ba, Kiros & Hinton 2016; Zhang & Sennrich 2019; the derivative as in 6.14 of the project's equations.)
+(Ba, Kiros & Hinton 2016, "Layer normalization"; Zhang & Sennrich 2019, "Root mean square layer normalization".)
 μ and ρ, two numbers a row, are kept from the forward pass; x̂ is made again from them.
 """
 

@@ -9,9 +9,9 @@ With s the factor that follows relu, each row has the cotangent
     S̄ = [S > 0] s Ā,          by sum:  S̄ = [S > 0] s (Ā − Σ A Ā).
 
 A row without a positive score, such as a fully masked one, gives zeros and gradient zero. Division by the
-length is what keeps a vision transformer as good as with softmax (Wortsman et al. 2023); the raw form followed
-by :func:`rms_norm` is ReLA (Zhang, Titov & Sennrich 2021). (The derivative as in 6.13 of the project's
-equations.)
+length is what keeps a vision transformer as good as with softmax (Wortsman et al. 2023, "Replacing softmax with ReLU
+in vision transformers"); the raw form followed by :func:`rms_norm` is ReLA (Zhang, Titov & Sennrich 2021, "Sparse
+attention with linear units").
 """
 
 import math

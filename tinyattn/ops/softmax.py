@@ -6,7 +6,8 @@ For a row of scores s and p = softmax(s), the Jacobian is ∂p_i/∂s_j = p_i (�
 
 A mask is bool (True = may attend) or added to the scores (−∞ = masked). Masked entries have p = 0; a fully
 masked row is all zeros, with gradient zero; what stands behind a mask, be it NaN or ∞, never reaches a
-result. (Bridle 1990; the derivative as in 6.1 of the project's equations.)
+result. (Bridle 1990, "Probabilistic interpretation of feedforward classification network outputs, with relationships
+to statistical pattern recognition".)
 """
 
 import math

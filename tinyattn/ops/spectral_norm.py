@@ -6,7 +6,7 @@ u and v count as constants, so that ∂σ/∂W = u vᵀ and, with G the cotangen
 
     W̄ = (G − ⟨G, Ŵ⟩ u vᵀ) / σ.
 
-(Miyato et al. 2018, section 2.1 and equation 12; the derivative as in 6.15 of the project's equations.)
+(Miyato et al. 2018, "Spectral normalization for generative adversarial networks", section 2.1 and equation 12.)
 """
 
 import numpy as np
