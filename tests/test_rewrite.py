@@ -16,8 +16,9 @@ from tinyattn.rewrite import rule as rule_module
 from tinyattn.rewrite import rules as _rules  # noqa: F401  (fills the list)
 from tinyattn.rewrite.absorb import absorb
 from tinyattn.rewrite.fuse import fuse
-from tinyattn.rewrite.rule import DEFAULT_SOUNDNESS, RULES, Log, Rewriter, Rule
+from tinyattn.rewrite.rule import DEFAULT_SOUNDNESS, RULES, Log, NodeRule, Rewriter
 from tinyattn.runtime import reference
+from tinyattn.runtime.program import optimize
 
 SPECIAL = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0, -1.0, 1e-300, 700.0, -700.0, 0.5, -2.5])
 BY_NAME = {rule.name: rule for rule in RULES}
@@ -222,7 +223,7 @@ def test_stabilising_rules_stabilise(function, expected, slope):
 
 def test_default_rules_are_sound():
     assert DEFAULT_SOUNDNESS == ("exact", "stabilising")
-    unsound = Rule(
+    unsound = NodeRule(
         "0·x", "0 · x → 0", "assumes_finite", ("mul",), lambda node: ta.zeros(node.shape, node.dtype)
     )
     x = ta.tensor(np.ones(3))
@@ -252,7 +253,7 @@ def test_nan_and_infinity_survive_rewriting(function, dtype):
 
 def test_the_verifier_runs_after_each_pass_and_names_rule_or_phase(monkeypatch):
     x = ta.tensor(np.ones((2, 3)))
-    other = Rule("wrong shape", "x → xᵀ", "exact", ("exp",), lambda node: ta.transpose(node))
+    other = NodeRule("wrong shape", "x → xᵀ", "exact", ("exp",), lambda node: ta.transpose(node))
     with pytest.raises(
         VerifyError, match=r"types must be kept, but rule 'wrong shape' turned f64\[2, 3\] into f64\[3, 2\]"
     ):
@@ -265,7 +266,7 @@ def test_the_verifier_runs_after_each_pass_and_names_rule_or_phase(monkeypatch):
         return ta.broadcast_to(good, node.shape)
 
     with pytest.raises(VerifyError, match="phase simplify"):
-        Rewriter([Rule("malformed", "x → ?", "exact", ("exp",), malformed)])(
+        Rewriter([NodeRule("malformed", "x → ?", "exact", ("exp",), malformed)])(
             [ta.exp(ta.exp(x) * 3)], "simplify"
         )
     calls = []
@@ -276,7 +277,7 @@ def test_the_verifier_runs_after_each_pass_and_names_rule_or_phase(monkeypatch):
 
 def test_a_cycle_of_rules_ends():
     x = ta.tensor(np.ones(2))
-    there = Rule(
+    there = NodeRule(
         "there", "a + b → b + a", "exact", ("add",), lambda node: make("add", node.inputs[1], node.inputs[0])
     )
     y = ta.exp(x) + x
@@ -428,3 +429,31 @@ def test_rows_of_a_small_table_are_multiplied_once():
         np.testing.assert_allclose(y.numpy()[..., 0], reference.evaluate([x])[0].sum(-1), rtol=1e-12)
     few = ta.embedding(table, ta.tensor(np.array([2, 0]))) @ w
     assert products(few) == [(2, 5)]
+
+
+def test_every_pass_enters_bodies_in_bodies():
+    """A loop in a checkpoint in a loop: rules, products with sums, chains and unused carries, all the way down."""
+    w, b = ta.tensor(np.eye(3)), ta.tensor(np.ones(3))
+
+    @ta.checkpoint
+    def block(h):
+        (h, _), ys = ta.scan(
+            lambda c, _: ((ta.tanh(c[0] @ w * 1 + b) + c[0], c[1] + 1), c[0]), (h, h), length=3
+        )
+        return h, ys
+
+    h, ys = ta.scan(lambda c, _: block(c * 1), ta.tensor(np.ones((2, 3))), length=2)
+    log = Log()
+    roots = optimize([h, ys], log)
+    outer = next(n for n in topological(roots) if n.op.name == "scan")
+    assert not any(n.op.name == "checkpoint" for n in outer.attrs["body"].nodes())
+    inner = next(n for n in outer.attrs["body"].nodes() if n.op.name == "scan")
+    assert inner.attrs["carries"] == 1  # nobody needs the other
+    assert sorted(n.op.name for n in inner.attrs["body"].nodes() if n.inputs) == [
+        "affine",
+        "fused",
+        "output",
+    ]
+    assert log.counts()["multiply-one"] >= 2 and log.counts()["checkpoint"] == 2
+    for found, right in zip(compiled([h, ys]), reference.evaluate([h, ys]), strict=True):
+        np.testing.assert_allclose(found, right)

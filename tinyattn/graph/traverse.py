@@ -74,12 +74,13 @@ def transform(
     roots: Sequence[Tensor],
     change: Callable[[Tensor, list[Tensor]], Tensor],
     mapping: dict[Tensor, Tensor] | None = None,
+    order: Sequence[Tensor] | None = None,
 ) -> list[Tensor]:
     """Rebuild a graph bottom-up: ``change(node, new inputs) -> new node``. ``mapping`` gives nodes that are
-    settled beforehand.
+    settled beforehand, ``order`` the nodes in topological order, if it is known.
     """
     new = dict(mapping or {})
-    for node in topological(roots, new):
+    for node in topological(roots, new) if order is None else order:
         if node not in new:
             new[node] = change(node, [new[source] for source in node.inputs])
     return [new[root] for root in roots]

@@ -8,13 +8,14 @@ reshape is moved inside it.
 from collections.abc import Sequence
 
 from tinyattn.graph import scope
-from tinyattn.graph.tensor import Tensor, make, output
+from tinyattn.graph.tensor import Tensor, make
 from tinyattn.graph.traverse import consumers, rebuild, topological, transform
-from tinyattn.rewrite.rule import Log, Rule, asked_stacks, rebuild_scan
+from tinyattn.rewrite.bodies import ENTERED, Bodies
+from tinyattn.rewrite.rule import Log, Rule
 
-ABSORB = Rule("absorb-sum", "a·b + d → affine(a, b, d)", "exact", ("add",), lambda node: None)
-APPLY = Rule("absorb-function", "f(a·b + d) → affine_f(a, b, d)", "exact", (), lambda node: None)
-SQUARES = Rule("sum-squares", "Σ x² → one reduction", "exact", ("sum",), lambda node: None)
+ABSORB = Rule("absorb-sum", "a·b + d → affine(a, b, d)")
+APPLY = Rule("absorb-function", "f(a·b + d) → affine_f(a, b, d)")
+SQUARES = Rule("sum-squares", "Σ x² → one reduction")
 
 FUNCTIONS = ("relu", "tanh", "sigmoid")
 MOST_APPLIED = 1 << 16
@@ -31,8 +32,7 @@ def absorb(roots: Sequence[Tensor], log: Log) -> list[Tensor]:
         return list(roots)
     users = consumers(order)
     roots_set = set(roots)
-    asked = asked_stacks(roots)
-    scans: dict[Tensor, tuple[Tensor, dict]] = {}
+    bodies = Bodies(order, lambda inside, _: absorb(inside, log))
 
     def alone(node: Tensor) -> bool:
         return node not in roots_set and len(users[node]) == 1
@@ -54,12 +54,10 @@ def absorb(roots: Sequence[Tensor], log: Log) -> list[Tensor]:
         return needed and node.size <= MOST_APPLIED and alone(argument)
 
     def change(node: Tensor, inputs: list[Tensor]) -> Tensor:
-        if node.op.name == "scan":
-            scans[node] = rebuild_scan(node, inputs, asked.get(node, []), lambda r: absorb(r, log))
-            return scans[node][0]
-        if node.op.name == "output" and node.inputs[0] in scans:
-            new, keys = scans[node.inputs[0]]
-            return output(new, keys[node.attrs["key"]])
+        if node.op.name in ENTERED:
+            inner = bodies.enter(node, inputs)
+            if inner is not None:
+                return inner
         if node.op.name == "add":
             for k in (0, 1):
                 if product_below(node.inputs[k]):

@@ -18,12 +18,13 @@ from tinyattn.graph.body import Body
 from tinyattn.graph.tensor import Tensor, make, output
 from tinyattn.graph.traverse import rebuild, topological
 from tinyattn.graph.types import FLOAT32, FLOAT64
-from tinyattn.rewrite.rule import Log, Rule, asked_stacks, rebuild_scan
+from tinyattn.rewrite.bodies import ENTERED, Bodies
+from tinyattn.rewrite.rule import Log, Rule
 
 MAX_MEMBERS = 40
 """Most operations in one fused kernel: their registers should stay in the first-level cache."""
 
-FUSION = Rule("fuse-elementwise", "elementwise chain → one fused kernel", "exact", (), lambda node: None)
+FUSION = Rule("fuse-elementwise", "elementwise chain → one fused kernel")
 
 
 class _Group:
@@ -100,22 +101,15 @@ def _rebuild(roots, order, schedule, log: Log, alone: bool) -> list[Tensor]:
         for source in node.inputs:
             if group_of.get(source) is not group_of.get(node) or node not in group_of:
                 outside.add(source)
-    asked = asked_stacks(roots)
-    scans: dict[Tensor, tuple[Tensor, dict]] = {}
+    bodies = Bodies(order, lambda inside, _: fuse(inside, log, alone))
     new: dict[Tensor, Tensor] = {}
     for unit in schedule:
         if isinstance(unit, _Group):
             _fuse_group(unit, outside, new, log)
             continue
         inputs = [new[s] for s in unit.inputs]
-        if unit.op.name == "scan":
-            scans[unit] = rebuild_scan(unit, inputs, asked.get(unit, []), lambda r: fuse(r, log, alone))
-            new[unit] = scans[unit][0]
-        elif unit.op.name == "output" and unit.inputs[0] in scans:
-            scan, keys = scans[unit.inputs[0]]
-            new[unit] = output(scan, keys[unit.attrs["key"]])
-        else:
-            new[unit] = rebuild(unit, inputs)
+        inner = bodies.enter(unit, inputs) if unit.op.name in ENTERED else None
+        new[unit] = rebuild(unit, inputs) if inner is None else inner
     return [new[root] for root in roots]
 
 

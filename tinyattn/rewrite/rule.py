@@ -11,43 +11,49 @@ says what it keeps:
 The first two are on by default.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from tinyattn.graph import scope
-from tinyattn.graph.body import Body
 from tinyattn.graph.leaf import constant_value
 from tinyattn.graph.op import OPS, Op
-from tinyattn.graph.tensor import Tensor, make, output
+from tinyattn.graph.tensor import Tensor, make
 from tinyattn.graph.text import to_text
 from tinyattn.graph.traverse import rebuild, topological, transform
 from tinyattn.graph.verify import VerifyError, verify
+from tinyattn.rewrite.bodies import ENTERED, Bodies
 
 DEFAULT_SOUNDNESS = ("exact", "stabilising")
 
 
 @dataclass(frozen=True)
 class Rule:
-    """``rewrite(node) -> Tensor or None`` for nodes whose op is in ``ops`` (all if empty)."""
+    """What is told of a change to the graph; ``pattern`` is for readers, e.g. ``"x · 1 → x"``."""
 
     name: str
     pattern: str
-    soundness: str
-    ops: tuple[str, ...]
-    rewrite: Callable[[Tensor], Tensor | None]
+    soundness: str = "exact"
+
+
+@dataclass(frozen=True)
+class NodeRule(Rule):
+    """``rewrite(node) -> Tensor or None`` for nodes whose op is in ``ops`` (all if empty)."""
+
+    ops: tuple[str, ...] = ()
+    rewrite: Callable[[Tensor], Tensor | None] = lambda node: None
     suits: Callable[[Op], bool] | None = None
     """Of the operations in ``ops`` (or of all), those it can ever apply to; None: all."""
 
 
-RULES: list[Rule] = []
-OPEN = Rule("checkpoint", "checkpoint(f)(x) → f(x)", "exact", ("output",), lambda node: None)
+RULES: list[NodeRule] = []
+OPEN = Rule("checkpoint", "checkpoint(f)(x) → f(x)")
 
 
 def rule(name: str, pattern: str, soundness: str, *ops: str, **more):
-    """Register a rule; ``pattern`` is for readers, e.g. ``"x · 1 → x"``."""
+    """Register a rule for single nodes, ``function(node) -> Tensor or None``."""
 
     def register(function):
-        RULES.append(Rule(name, pattern, soundness, ops, function, **more))
+        RULES.append(NodeRule(name, pattern, soundness, ops, function, **more))
         return function
 
     return register
@@ -87,7 +93,7 @@ class Rewriter:
 
     def __init__(
         self,
-        rules: Iterable[Rule] | None = None,
+        rules: Iterable[NodeRule] | None = None,
         soundness: Sequence[str] = DEFAULT_SOUNDNESS,
         log: Log | None = None,
     ):
@@ -112,31 +118,24 @@ class Rewriter:
         verify(result, f"phase {phase}")
         return result
 
-    def _rewrite(self, roots: list[Tensor], phase: str, settled: Sequence[Tensor] = ()) -> list[Tensor]:
-        asked = asked_stacks(roots)
-        scans: dict[Tensor, tuple[Tensor, dict]] = {}
-        opened: dict[Tensor, list[Tensor]] = {}
+    def _rewrite(
+        self, roots: list[Tensor], phase: str, settled: Collection[Tensor] = frozenset()
+    ) -> list[Tensor]:
+        order = topological(roots, settled)
+        bodies = Bodies(order, lambda inside, known: self._rewrite(inside, phase, known))
 
         def change(node: Tensor, inputs: list[Tensor]) -> Tensor:
-            if node.op.name == "scan":
-                scans[node] = rebuild_scan(
-                    node, inputs, asked.get(node, []), lambda r: self._rewrite(r, phase)
-                )
-                return scans[node][0]
-            if node.op.name == "output" and node.inputs[0] in scans:
-                new, keys = scans[node.inputs[0]]
-                return output(new, keys[node.attrs["key"]])
-            if node.op.name == "checkpoint":
-                opened[node] = self._rewrite(node.attrs["body"](*inputs), phase, inputs)
-                return node
-            if node.op.name == "output" and node.inputs[0] in opened:
-                inner = opened[node.inputs[0]][node.attrs["key"]]
-                self.log.steps.append((phase, OPEN, node, inner))
-                return inner
+            name = node.op.name
+            if name in ENTERED:
+                inner = bodies.enter(node, inputs)
+                if inner is not None:
+                    if name == "output" and node.inputs[0].op.name == "checkpoint":
+                        self.log.steps.append((phase, OPEN, node, inner))
+                    return inner
             with scope.on_behalf_of(node, node.origin):
                 return self._apply(rebuild(node, inputs), phase)
 
-        return transform(roots, change, {node: node for node in settled})
+        return transform(roots, change, {node: node for node in settled}, order)
 
     def _apply(self, node: Tensor, phase: str) -> Tensor:
         # Bounded: each rule makes an expression smaller or more specific, but a cycle must not hang.
@@ -157,56 +156,7 @@ class Rewriter:
         return node
 
 
-def asked_stacks(roots: Sequence[Tensor]) -> dict[Tensor, list]:
-    """For each scan node below ``roots``, the keys of the outputs that are used."""
-    asked: dict[Tensor, list] = {}
-    for node in topological(roots):
-        if node.op.name == "output" and node.inputs[0].op.name == "scan":
-            asked.setdefault(node.inputs[0], []).append(node.attrs["key"])
-    return asked
-
-
-def rebuild_scan(
-    node: Tensor, inputs: Sequence[Tensor], keys: list, rewrite: Callable
-) -> tuple[Tensor, dict]:
-    """A scan with its body rewritten and without the carries, sequences and constants that nothing needs;
-    and the new name of each output.
-    """
-    attrs = node.attrs
-    body, n_carries, n_xs = attrs["body"], attrs["carries"], attrs["sequences"]
-    stacked = [key[1] for key in keys if key[0] == "stack"]
-    roots = rewrite([*body.outputs, *stacked])
-    following, values = roots[:n_carries], roots[n_carries:]
-    # A carry is alive if its last value is asked for, or a living value depends on it.
-    alive = {key[1] for key in keys if key[0] == "final"}
-    while True:
-        used = set(topological([following[k] for k in sorted(alive)] + values))
-        more = {k for k in range(n_carries) if body.arguments[k] in used} | alive
-        if more == alive:
-            break
-        alive = more
-    kept = [k for k, a in enumerate(body.arguments) if (k in alive if k < n_carries else a in used)]
-    renamed, _ = Body.closing(
-        [body.arguments[k] for k in kept], [*(following[k] for k in kept if k < n_carries), *values]
-    )
-    count = sum(k < n_carries for k in kept)
-    with scope.on_behalf_of(node, node.origin):
-        new = make(
-            "scan",
-            *(inputs[k] for k in kept),
-            body=Body(renamed.arguments, renamed.outputs[:count]),
-            carries=count,
-            sequences=sum(n_carries <= k < n_carries + n_xs for k in kept),
-            length=attrs["length"],
-            reverse=attrs["reverse"],
-        )
-    names: dict = {("final", k): ("final", i) for i, k in enumerate(kept) if k < n_carries}
-    for value, renewed in zip(stacked, renamed.outputs[count:], strict=True):
-        names["stack", value] = ("stack", renewed)
-    return new, names
-
-
-_REPEATS = frozenset(["broadcast_to", "reshape", "transpose", "slice", "stop_gradient"])
+_REPEATS = ("broadcast_to", "reshape", "transpose", "slice", "stop_gradient")
 """What makes nothing but the numbers of its input."""
 
 

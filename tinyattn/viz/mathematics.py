@@ -20,7 +20,7 @@ from tinyattn.graph.tensor import Tensor, make
 from tinyattn.graph.traverse import consumers, topological
 from tinyattn.graph.types import fail
 from tinyattn.rewrite import rules
-from tinyattn.rewrite.rule import RULES, Rewriter, Rule
+from tinyattn.rewrite.rule import RULES, NodeRule, Rewriter
 from tinyattn.viz import labels
 
 _SILENT = ("reshape", "broadcast_to", "cast", "stop_gradient", "within")
@@ -151,12 +151,12 @@ def _transposed_product(node: Tensor) -> Tensor | None:
 
 
 _DISPLAY = [
-    Rule("numbers-alone", "2 · 3 → 6", "exact", (), _numbers_alone),
-    Rule(
+    NodeRule("numbers-alone", "2 · 3 → 6", "exact", (), _numbers_alone),
+    NodeRule(
         "numbers-out", "a · 2 → 2 a", "reorders_rounding",
         ("add", "sub", "neg", "mul", "div", "matmul", *_LINEAR), _numbers_out,
     ),
-    Rule("transposed-product", "(A·B)ᵀ → Bᵀ·Aᵀ", "exact", ("transpose",), _transposed_product),
+    NodeRule("transposed-product", "(A·B)ᵀ → Bᵀ·Aᵀ", "exact", ("transpose",), _transposed_product),
 ]  # fmt: skip
 
 
