@@ -22,8 +22,8 @@ from tinyattn.graph.types import Type, fail
 from tinyattn.kernels import tiling
 from tinyattn.ops import reduce
 from tinyattn.ops.addressing import rolled, shifts_of
+from tinyattn.ops.definition import bits, by_definition, call, hand_derived
 from tinyattn.ops.elementwise import add, sigmoid, softplus
-from tinyattn.ops.hand import bits, by_definition, call, hand_derived
 from tinyattn.ops.scores import cosine_score
 from tinyattn.ops.shape import concat, expand_dims, flip, reshape, stack
 from tinyattn.ops.softmax import softmax

@@ -27,8 +27,8 @@ from tinyattn.graph.public import public
 from tinyattn.graph.tensor import Tensor
 from tinyattn.graph.types import INT64, Type, fail
 from tinyattn.ops import reduce
+from tinyattn.ops.definition import call, hand_derived, like_first
 from tinyattn.ops.elementwise import cast, equal, floor, log, power, stop_gradient, where
-from tinyattn.ops.hand import call, hand_derived, like_first
 from tinyattn.ops.index import take_along_axis
 from tinyattn.ops.scores import cosine_score
 from tinyattn.ops.shape import arange, broadcast_to, concat, expand_dims, flip, reshape, stack

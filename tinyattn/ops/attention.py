@@ -36,8 +36,8 @@ from tinyattn.graph.tensor import Tensor, make, output
 from tinyattn.graph.types import Type, broadcast, fail, is_float
 from tinyattn.ops import reduce
 from tinyattn.ops.attention_lowering import lower_attention, lower_attention_backward
+from tinyattn.ops.definition import call, hand_derived
 from tinyattn.ops.elementwise import equal, exp, log, not_equal, where
-from tinyattn.ops.hand import call, hand_derived
 from tinyattn.ops.random import draw
 from tinyattn.ops.shape import arange, broadcast_to, expand_dims, reshape, swap_last
 from tinyattn.ops.silent import attention_score, weighted_sum

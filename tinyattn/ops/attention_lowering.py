@@ -12,8 +12,8 @@ from dataclasses import replace
 from tinyattn.graph.op import OPS
 from tinyattn.graph.types import BOOL, SHORT
 from tinyattn.kernels import build, tiling
+from tinyattn.ops.definition import bits
 from tinyattn.ops.folding import lower_reduce
-from tinyattn.ops.hand import bits
 from tinyattn.runtime.moves import coalesce
 
 _FLOP_COST = 1 / 80

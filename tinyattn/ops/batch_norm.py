@@ -23,8 +23,8 @@ from tinyattn.graph.tensor import Tensor, output
 from tinyattn.graph.types import Type, fail
 from tinyattn.kernels import tiling
 from tinyattn.ops import reduce
+from tinyattn.ops.definition import bits, by_definition, call, hand_derived, row_or_constant
 from tinyattn.ops.elementwise import sqrt, stop_gradient
-from tinyattn.ops.hand import bits, by_definition, call, hand_derived, row_or_constant
 from tinyattn.ops.shape import reshape
 
 _OVER = (0, 2)

@@ -28,8 +28,8 @@ from tinyattn.graph.public import public
 from tinyattn.graph.tensor import Tensor
 from tinyattn.graph.types import BOOL, Type, fail
 from tinyattn.kernels import tiling
+from tinyattn.ops.definition import call, hand_derived
 from tinyattn.ops.elementwise import relu, sigmoid, tanh, where
-from tinyattn.ops.hand import call, hand_derived
 from tinyattn.ops.linalg import matmul
 from tinyattn.ops.shape import concat, split, transpose
 

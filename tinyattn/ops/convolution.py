@@ -24,7 +24,7 @@ from tinyattn.graph.tensor import Tensor, make
 from tinyattn.graph.types import Type
 from tinyattn.ops import reduce
 from tinyattn.ops.convolution_kernels import lower_convolution, lower_transposed, lower_weight
-from tinyattn.ops.hand import call, hand_derived
+from tinyattn.ops.definition import call, hand_derived
 from tinyattn.ops.linalg import matmul
 from tinyattn.ops.shape import pad, reshape, slice_, stack, swap_last, transpose
 

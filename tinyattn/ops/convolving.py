@@ -16,7 +16,7 @@ from tinyattn.graph.tensor import Tensor
 from tinyattn.graph.types import as_integer, fail
 from tinyattn.ops import depthwise as _depthwise  # noqa: F401  (its rows of the table)
 from tinyattn.ops.convolution import Pair
-from tinyattn.ops.hand import call
+from tinyattn.ops.definition import call
 from tinyattn.ops.shape import broadcast_to, concat, reshape, split
 
 

@@ -19,8 +19,8 @@ from tinyattn.graph.types import INT64, Type, fail, is_float
 from tinyattn.kernels import tiling
 from tinyattn.ops import reduce
 from tinyattn.ops.bounds import within
+from tinyattn.ops.definition import bits, by_definition, call, hand_derived
 from tinyattn.ops.elementwise import cast, equal, exp, log, not_equal, where
-from tinyattn.ops.hand import bits, by_definition, call, hand_derived
 from tinyattn.ops.index import hot_rows
 from tinyattn.ops.shape import expand_dims, reshape
 from tinyattn.ops.softmax import COST, FLOPS, largest_score, row_statistics

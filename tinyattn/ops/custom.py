@@ -18,7 +18,7 @@ from tinyattn.graph.scan import flatten
 from tinyattn.graph.tensor import Tensor, make, outputs
 from tinyattn.graph.traverse import topological
 from tinyattn.graph.types import fail
-from tinyattn.ops.hand import hand_derived
+from tinyattn.ops.definition import hand_derived
 
 
 def custom_vjp(fn: Callable, derivative: Callable, formula: str = "", vjp_formula: str = "") -> Callable:

@@ -15,7 +15,7 @@ from tinyattn.graph.tensor import Tensor, make
 from tinyattn.graph.types import Type
 from tinyattn.ops import reduce
 from tinyattn.ops.convolution import Pair, padded, sum_of, taps_of
-from tinyattn.ops.hand import call, hand_derived
+from tinyattn.ops.definition import call, hand_derived
 from tinyattn.ops.shape import reshape, slice_, stack
 
 

@@ -7,7 +7,7 @@ import math
 from tinyattn.graph.types import FLOAT32, SHORT, is_float
 from tinyattn.kernels import tiling
 from tinyattn.kernels.opcodes import FOLDS
-from tinyattn.ops.hand import bits
+from tinyattn.ops.definition import bits
 
 _LARGE = 1 << 16
 """Elements from which one long reduction is cut in two stages, so that threads can share the first."""

@@ -16,8 +16,8 @@ from tinyattn.graph.public import public
 from tinyattn.graph.tensor import Tensor
 from tinyattn.graph.types import FLOAT32, Type, broadcast, fail, is_float
 from tinyattn.kernels.coefficients import GELU_CUBE, GELU_SCALE
+from tinyattn.ops.definition import call, hand_derived
 from tinyattn.ops.elementwise import cast, erf, exp, sigmoid
-from tinyattn.ops.hand import call, hand_derived
 
 
 def _distribution(x):

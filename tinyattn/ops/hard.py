@@ -23,8 +23,8 @@ from tinyattn.graph.tensor import Tensor
 from tinyattn.graph.types import Type, fail
 from tinyattn.ops import reduce
 from tinyattn.ops.addressing import one_for_each
+from tinyattn.ops.definition import call, hand_derived
 from tinyattn.ops.elementwise import cast, equal, exp, less, less_equal, logical_and, stop_gradient, where
-from tinyattn.ops.hand import call, hand_derived
 from tinyattn.ops.random import random_uniform
 from tinyattn.ops.reduce import cumsum
 from tinyattn.ops.shape import concat, expand_dims, full, reshape

@@ -16,8 +16,8 @@ from tinyattn.graph.public import public
 from tinyattn.graph.tensor import Tensor, make
 from tinyattn.graph.types import FLOAT32, INT64, SHORT, Type, broadcast, fail, is_float
 from tinyattn.kernels import blocking
+from tinyattn.ops.definition import bits
 from tinyattn.ops.elementwise import cast
-from tinyattn.ops.hand import bits
 from tinyattn.ops.shape import reshape, swap_last, transpose
 from tinyattn.runtime.moves import coalesce
 

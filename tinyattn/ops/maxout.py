@@ -9,8 +9,8 @@ from tinyattn.graph.public import public
 from tinyattn.graph.tensor import Tensor
 from tinyattn.graph.types import Type, fail
 from tinyattn.kernels import tiling
+from tinyattn.ops.definition import call, hand_derived
 from tinyattn.ops.elementwise import greater_equal, where
-from tinyattn.ops.hand import call, hand_derived
 from tinyattn.ops.shape import reshape, stack
 
 

@@ -24,7 +24,7 @@ from tinyattn.graph.types import Type, fail
 from tinyattn.kernels import tiling
 from tinyattn.ops import reduce
 from tinyattn.ops.addressing import real_operands
-from tinyattn.ops.hand import call, hand_derived, like_first
+from tinyattn.ops.definition import call, hand_derived, like_first
 from tinyattn.ops.shape import expand_dims, reshape, stack, swap_last
 
 # Reading: weights (…, H, N), memory (…, N, W) → (…, H, W).

@@ -25,9 +25,9 @@ from tinyattn.graph.tensor import Tensor, output
 from tinyattn.graph.types import FLOAT32, Type, as_shape, fail, is_float
 from tinyattn.kernels import tiling
 from tinyattn.ops import reduce
+from tinyattn.ops.definition import bits, by_definition, call, hand_derived, row_or_constant
 from tinyattn.ops.elementwise import sqrt
 from tinyattn.ops.folding import lower_reduce
-from tinyattn.ops.hand import bits, by_definition, call, hand_derived, row_or_constant
 from tinyattn.ops.shape import expand_dims, reshape
 
 

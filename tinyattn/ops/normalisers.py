@@ -23,8 +23,8 @@ from tinyattn.graph.public import public
 from tinyattn.graph.tensor import Tensor, output
 from tinyattn.graph.types import BOOL, Type, fail, is_float
 from tinyattn.ops import reduce
+from tinyattn.ops.definition import by_definition, call, hand_derived
 from tinyattn.ops.elementwise import cast, equal, maximum, not_equal, relu, where
-from tinyattn.ops.hand import by_definition, call, hand_derived
 from tinyattn.ops.shape import broadcast_to, transpose
 from tinyattn.ops.softmax import masked_scores, prepare
 

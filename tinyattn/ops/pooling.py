@@ -22,8 +22,8 @@ from tinyattn.kernels import tiling
 from tinyattn.ops import reduce
 from tinyattn.ops.convolution import Pair, padded, sum_of, taps_of
 from tinyattn.ops.convolving import pair, size_of_windows
+from tinyattn.ops.definition import call, hand_derived
 from tinyattn.ops.elementwise import greater, logical_and, logical_not, logical_or, not_equal, where
-from tinyattn.ops.hand import call, hand_derived
 from tinyattn.ops.shape import concat, reshape, slice_
 
 

@@ -21,8 +21,8 @@ from tinyattn.graph.randomness import default_generator
 from tinyattn.graph.tensor import Tensor, make
 from tinyattn.graph.types import FLOAT32, Type, as_dtype, as_shape, fail, is_float
 from tinyattn.kernels import tiling
+from tinyattn.ops.definition import bits
 from tinyattn.ops.elementwise import cast, cos, log, sqrt
-from tinyattn.ops.hand import bits
 
 _MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 _WEYL = (0x9E3779B9, 0xBB67AE85)

@@ -30,8 +30,8 @@ from tinyattn.graph.public import public
 from tinyattn.graph.tensor import Tensor, make
 from tinyattn.graph.types import Type, broadcast, fail
 from tinyattn.kernels import tiling
+from tinyattn.ops.definition import call, hand_derived
 from tinyattn.ops.elementwise import equal, sqrt, tanh, where
-from tinyattn.ops.hand import call, hand_derived
 from tinyattn.ops.linalg import lower_product, matmul
 from tinyattn.ops.reduce import sum
 from tinyattn.ops.shape import broadcast_to, concat, expand_dims, full, reshape, swap_last, transpose

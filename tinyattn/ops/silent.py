@@ -14,8 +14,8 @@ import math
 from tinyattn.graph.tensor import Tensor, make
 from tinyattn.graph.types import Type, broadcast
 from tinyattn.kernels import tiling
+from tinyattn.ops.definition import hand_derived
 from tinyattn.ops.elementwise import cast, equal, isfinite, logical_and, logical_not, not_equal, where
-from tinyattn.ops.hand import hand_derived
 from tinyattn.ops.linalg import lower_product
 from tinyattn.ops.shape import swap_last
 from tinyattn.runtime.moves import coalesce

@@ -23,8 +23,8 @@ from tinyattn.graph.tensor import Tensor, output
 from tinyattn.graph.types import BOOL, FLOAT32, Type, fail, is_float, normalize_axis
 from tinyattn.kernels import tiling
 from tinyattn.ops import reduce
+from tinyattn.ops.definition import bits, call, hand_derived
 from tinyattn.ops.elementwise import cast, equal, exp, log, stop_gradient, where
-from tinyattn.ops.hand import bits, call, hand_derived
 from tinyattn.ops.shape import broadcast_to, transpose
 
 

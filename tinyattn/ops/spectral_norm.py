@@ -18,8 +18,8 @@ from tinyattn.graph.public import public
 from tinyattn.graph.tensor import Tensor
 from tinyattn.graph.types import fail, is_float
 from tinyattn.ops import reduce
+from tinyattn.ops.definition import call, hand_derived, like_first
 from tinyattn.ops.elementwise import cast, maximum, sqrt, stop_gradient
-from tinyattn.ops.hand import call, hand_derived, like_first
 from tinyattn.ops.linalg import matmul
 from tinyattn.ops.shape import expand_dims, reshape, transpose
 

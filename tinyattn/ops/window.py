@@ -18,8 +18,8 @@ from tinyattn.graph.public import public
 from tinyattn.graph.tensor import Tensor
 from tinyattn.graph.types import FLOAT32, Type, fail, is_float
 from tinyattn.ops import reduce
+from tinyattn.ops.definition import call, hand_derived
 from tinyattn.ops.elementwise import abs, cast, exp, less_equal, where
-from tinyattn.ops.hand import call, hand_derived
 from tinyattn.ops.shape import arange, expand_dims
 
 
