@@ -9,7 +9,7 @@ from test_random_graphs import PROFILE, build, recipes
 
 import tinyattn as ta
 from tinyattn.graph.traverse import topological
-from tinyattn.rewrite import again
+from tinyattn.rewrite import recompute
 from tinyattn.runtime import plan, program
 from tinyattn.runtime.memory import Buffer, Region
 from tinyattn.runtime.plan import Life
@@ -73,11 +73,11 @@ def test_plans_are_close_to_the_least_possible():
 def test_cheap_values_are_made_again(monkeypatch):
     step, x = network()
     found, less = step(x), step.program(x)
-    assert less.log.counts()["make-again"] >= 6
-    monkeypatch.setattr(program, "make_again", lambda roots, log: list(roots))
+    assert less.log.counts()["recompute"] >= 6
+    monkeypatch.setattr(program, "recompute", lambda roots, log: list(roots))
     kept, y = network()
     right, more = kept(y), kept.program(y)
-    assert "make-again" not in more.log.counts()
+    assert "recompute" not in more.log.counts()
     assert less.peak_bytes < 0.8 * more.peak_bytes
     for a, b in zip(found, right, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
@@ -96,8 +96,8 @@ def test_normalised_rows_are_made_again(norm, monkeypatch):
         return ta.Program([loss, *ta.grad(loss, [*weights, scale])])
 
     less = compiled()
-    assert less.log.counts()["make-again"] == 4
-    monkeypatch.setattr(program, "make_again", lambda roots, log: list(roots))
+    assert less.log.counts()["recompute"] == 4
+    monkeypatch.setattr(program, "recompute", lambda roots, log: list(roots))
     more = compiled()
     assert less.peak_bytes <= more.peak_bytes - 2 * 1024 * 64 * 4
     for a, b in zip(less.run(), more.run(), strict=True):
@@ -109,7 +109,7 @@ def test_what_is_not_worth_it_is_kept():
         x = ta.tensor(numbers(*shape))
         w = ta.tensor(numbers(shape[-1], shape[-1]))
         loss = (f(x @ w) @ w).sum()
-        return ta.Program([loss, ta.grad(loss, w)]).log.counts().get("make-again", 0)
+        return ta.Program([loss, ta.grad(loss, w)]).log.counts().get("recompute", 0)
 
     assert rules(lambda x: ta.gelu(x), 256, 128) == 1
     assert rules(lambda x: ta.gelu(x), 8, 128) == 0  # small
@@ -118,25 +118,25 @@ def test_what_is_not_worth_it_is_kept():
     assert rules(lambda x: ta.exp(x), 256, 128) == 0  # the derivative needs eˣ and not x
     assert rules(lambda x: ta.softmax(x), 256, 128) == 0  # not elementwise
     x = ta.tensor(numbers(256, 128))
-    assert "make-again" not in ta.Program([(ta.relu(x @ x.T) @ x).sum()]).log.counts()  # no derivative
+    assert "recompute" not in ta.Program([(ta.relu(x @ x.T) @ x).sum()]).log.counts()  # no derivative
 
 
 def test_values_that_are_outputs_are_kept():
     x, w = ta.tensor(numbers(256, 128)), ta.tensor(numbers(128, 128))
     h = ta.relu(x @ w)
     loss = (h @ w).sum()
-    assert "make-again" not in ta.Program([loss, h, ta.grad(loss, w)]).log.counts()
+    assert "recompute" not in ta.Program([loss, h, ta.grad(loss, w)]).log.counts()
 
 
 @given(recipes)
 @settings(PROFILE, max_examples=60)
 def test_random_graphs(recipe):
-    before, again.LEAST_BYTES = again.LEAST_BYTES, 1
+    before, recompute.LEAST_BYTES = recompute.LEAST_BYTES, 1
     try:
         _, outputs, *_ = build(recipe)
         agree(outputs, 100.0, str(recipe))
     finally:
-        again.LEAST_BYTES = before
+        recompute.LEAST_BYTES = before
 
 
 def test_what_is_made_again_comes_after_the_cotangent():
@@ -159,6 +159,6 @@ def test_views_of_what_is_made_again(dtype):
     loss = (ta.tanh(heads @ w) * heads).sum()
     (g,) = ta.grad(loss, [w])
     found = ta.Program([g])
-    assert found.log.counts()["make-again"] >= 1
+    assert found.log.counts()["recompute"] >= 1
     (right,) = ta.Program([g], rewriting=False).run()
     np.testing.assert_allclose(found.run()[0], right, rtol=1e-4 if dtype == np.float32 else 1e-11, atol=1e-3)

@@ -18,8 +18,8 @@ from tinyattn.graph.types import fail
 from tinyattn.graph.verify import verify
 from tinyattn.kernels import build
 from tinyattn.rewrite.absorb import absorb
-from tinyattn.rewrite.again import make_again
 from tinyattn.rewrite.fuse import fuse
+from tinyattn.rewrite.recompute import recompute
 from tinyattn.rewrite.rule import Log, Rewriter
 from tinyattn.runtime import nans
 from tinyattn.runtime.arena import address_of, arenas
@@ -221,7 +221,7 @@ def optimize(roots: Sequence[Tensor], log: Log, rewriting: bool = True) -> list[
         rewriter = Rewriter(log=log)
         result = absorb(rewriter(roots, "simplify"), log)
         verify(result, "phase absorb")
-        result = make_again(result, log)
+        result = recompute(result, log)
         verify(result, "phase recompute")
     else:
         result = Rewriter([r for r in rules.RULES if r.name == "expand"], log=log)(roots, "expand")

@@ -1,4 +1,4 @@
-"""Cheap values are made again for the derivative instead of being kept for it.
+"""Recomputation: cheap values are made again for the derivative instead of being kept for it.
 
 The derivative of h = gelu(z) w reads both z (for z̄) and gelu(z) (for w̄), so both would wait in memory for the
 backward pass. But where z waits anyway, gelu(z) can be computed again when it is wanted. That is done with
@@ -14,7 +14,7 @@ from tinyattn.graph.tensor import Tensor, make
 from tinyattn.graph.traverse import rebuild, topological
 from tinyattn.rewrite.rule import Log, Rule
 
-AGAIN = Rule("make-again", "cheap f(x), read by the derivative → f(x) again")
+RECOMPUTE = Rule("recompute", "cheap f(x), read by the derivative → f(x) once more")
 LEAST_BYTES = 1 << 16
 """Smaller values are kept: they are not worth a kernel."""
 SMALL = 8
@@ -23,7 +23,7 @@ MOST_OPERATIONS = 6
 """Most operations that are repeated for one value."""
 
 
-def make_again(roots: Sequence[Tensor], log: Log) -> list[Tensor]:
+def recompute(roots: Sequence[Tensor], log: Log) -> list[Tensor]:
     """``roots`` with cheap forward values computed again where the derivative reads them."""
     order = topological(roots)
     late: set[Tensor] = set()  # derivatives, and what depends on them
@@ -53,7 +53,7 @@ def make_again(roots: Sequence[Tensor], log: Log) -> list[Tensor]:
                         cheap.discard(value)
                         continue
                     made[value] = copies.again(value, inputs[arrived[0]])
-                    log.steps.append(("recompute", AGAIN, value, made[value]))
+                    log.steps.append(("recompute", RECOMPUTE, value, made[value]))
                 inputs[k] = copies.seen(source, value)
         new[node] = rebuild(node, inputs)
     return [new[root] for root in roots]
