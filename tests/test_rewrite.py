@@ -14,7 +14,7 @@ from tinyattn.graph.traverse import topological
 from tinyattn.graph.verify import VerifyError
 from tinyattn.rewrite import rule as rule_module
 from tinyattn.rewrite import rules as _rules  # noqa: F401  (fills the list)
-from tinyattn.rewrite.absorb import absorb
+from tinyattn.rewrite.affine import fuse_affine
 from tinyattn.rewrite.fuse import fuse
 from tinyattn.rewrite.rule import DEFAULT_SOUNDNESS, RULES, Log, NodeRule, Rewriter
 from tinyattn.runtime import reference
@@ -347,7 +347,7 @@ def test_long_chains_and_many_inputs_are_cut():
     np.testing.assert_allclose(values[0][0], values[1][0], rtol=1e-12)
 
 
-def test_sums_are_absorbed_by_products():
+def test_sums_become_part_of_products():
     rng = np.random.default_rng(0)
     a, b, d = (ta.tensor(rng.standard_normal(shape)) for shape in ((5, 3), (3, 4), (4,)))
     cases = [
@@ -360,21 +360,23 @@ def test_sums_are_absorbed_by_products():
     ]
     for node in cases:
         log = Log()
-        (found,) = absorb([node], log)
-        assert log.counts() == {"absorb-sum": 1}
+        (found,) = fuse_affine([node], log)
+        assert log.counts() == {"fuse-affine": 1}
         np.testing.assert_allclose(reference.evaluate([found])[0], reference.evaluate([node])[0], rtol=1e-12)
         np.testing.assert_allclose(ta.Program([node]).run()[0], reference.evaluate([node])[0], rtol=1e-12)
     product = a @ b
-    assert absorb([product + d, product * 2], Log())[0].op.name == "add"  # the product is needed by itself
+    assert (
+        fuse_affine([product + d, product * 2], Log())[0].op.name == "add"
+    )  # the product is needed by itself
     wide = a @ b + ta.tensor(rng.standard_normal((2, 5, 4)))
-    assert absorb([wide], Log())[0].op.name == "add"
+    assert fuse_affine([wide], Log())[0].op.name == "add"
     for node in (wide, product @ ta.transpose(b) + a):
         np.testing.assert_allclose(ta.Program([node]).run()[0], reference.evaluate([node])[0], rtol=1e-12)
 
 
 @pytest.mark.parametrize("name", ["relu", "tanh", "sigmoid"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["f32", "f64"])
-def test_functions_are_absorbed_by_small_products(name, dtype):
+def test_functions_become_part_of_small_products(name, dtype):
     function = getattr(ta, name)
 
     def leaf(*shape):
@@ -385,8 +387,8 @@ def test_functions_are_absorbed_by_small_products(name, dtype):
     roots = [y @ v, *ta.vjp(lambda x, w, b: function(x @ w + b) @ v, [x, w, b], leaf(2, 5, 6))[1]]
     program = ta.Program(roots)
     counts = program.log.counts()
-    assert counts["absorb-function"] == 1  # for the gradient too: f′ is known from f
-    assert f"affine_{name}" in program.explain() and "absorb-function (exact)" in program.explain()
+    assert counts["fuse-affine-function"] == 1  # for the gradient too: f′ is known from f
+    assert f"affine_{name}" in program.explain() and "fuse-affine-function (exact)" in program.explain()
     found = program.run()
     for value, plain, right in zip(
         found, compiled(roots, rewriting=False), reference.evaluate(roots), strict=True
@@ -399,7 +401,7 @@ def test_functions_are_absorbed_by_small_products(name, dtype):
     z = x @ w + b
     tall, wide = leaf(300, 3), leaf(3, 300)
     for kept in ([function(x @ w)], [function(z), z], [function(z) * 2], [function(tall @ wide + leaf(300))]):
-        assert "absorb-function" not in ta.Program(kept).log.counts()
+        assert "fuse-affine-function" not in ta.Program(kept).log.counts()
     nothing = ta.Program([function(leaf(2, 0) @ leaf(0, 4) + b)])
     np.testing.assert_allclose(
         nothing.run()[0], reference.evaluate([function(leaf(2, 0) @ leaf(0, 4) + b)])[0], rtol=3e-6

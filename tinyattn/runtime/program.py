@@ -17,7 +17,7 @@ from tinyattn.graph.tensor import Tensor
 from tinyattn.graph.types import fail
 from tinyattn.graph.verify import verify
 from tinyattn.kernels import build
-from tinyattn.rewrite.absorb import absorb
+from tinyattn.rewrite.affine import fuse_affine
 from tinyattn.rewrite.fuse import fuse
 from tinyattn.rewrite.recompute import recompute
 from tinyattn.rewrite.rule import Log, Rewriter
@@ -219,8 +219,8 @@ def optimize(roots: Sequence[Tensor], log: Log, rewriting: bool = True) -> list[
 
     if rewriting:
         rewriter = Rewriter(log=log)
-        result = absorb(rewriter(roots, "simplify"), log)
-        verify(result, "phase absorb")
+        result = fuse_affine(rewriter(roots, "simplify"), log)
+        verify(result, "phase affine")
         result = recompute(result, log)
         verify(result, "phase recompute")
     else:

@@ -1,4 +1,4 @@
-"""Sums absorbed by matrix products: x·w + b, and a recurrent step's x_t + h·u, are one kernel, C = A·B + D,
+"""Affine fusion: sums become part of products. x·w + b, and a recurrent step's x_t + h·u, are one kernel, C = A·B + D,
 and a small one's relu, tanh or sigmoid too, C = f(A·B + D); squares by the sum over them.
 
 The product (or square) must have no other user, or it would be made twice. A bias that is added after a
@@ -13,8 +13,8 @@ from tinyattn.graph.traverse import consumers, rebuild, topological, transform
 from tinyattn.rewrite.bodies import ENTERED, Bodies
 from tinyattn.rewrite.rule import Log, Rule
 
-ABSORB = Rule("absorb-sum", "a·b + d → affine(a, b, d)")
-APPLY = Rule("absorb-function", "f(a·b + d) → affine_f(a, b, d)")
+AFFINE = Rule("fuse-affine", "a·b + d → affine(a, b, d)")
+FUNCTION = Rule("fuse-affine-function", "f(a·b + d) → affine_f(a, b, d)")
 SQUARES = Rule("sum-squares", "Σ x² → one reduction")
 
 FUNCTIONS = ("relu", "tanh", "sigmoid")
@@ -25,14 +25,14 @@ the same.
 """
 
 
-def absorb(roots: Sequence[Tensor], log: Log) -> list[Tensor]:
-    """``roots`` with sums absorbed, inside bodies too."""
+def fuse_affine(roots: Sequence[Tensor], log: Log) -> list[Tensor]:
+    """``roots`` with sums in products, inside bodies too."""
     order = topological(roots)
     if not any(n.op.name in ("matmul", "scan") or _squares(n) for n in order):
         return list(roots)
     users = consumers(order)
     roots_set = set(roots)
-    bodies = Bodies(order, lambda inside, _: absorb(inside, log))
+    bodies = Bodies(order, lambda inside, _: fuse_affine(inside, log))
 
     def alone(node: Tensor) -> bool:
         return node not in roots_set and len(users[node]) == 1
@@ -64,12 +64,12 @@ def absorb(roots: Sequence[Tensor], log: Log) -> list[Tensor]:
                     with scope.on_behalf_of(node.inputs[k], node.inputs[k].origin):
                         better = _affine(inputs[k], inputs[1 - k], node)
                     if better is not None:
-                        log.steps.append(("absorb", ABSORB, node, better))
+                        log.steps.append(("affine", AFFINE, node, better))
                         return better
         if node.op.name in FUNCTIONS and apart(node):
             better = _applied(inputs[0], node.op.name)
             if better is not None:
-                log.steps.append(("absorb", APPLY, node, better))
+                log.steps.append(("affine", FUNCTION, node, better))
                 return better
         if _squares(node) and alone(node.inputs[0]) and _trailing(node):
             with scope.on_behalf_of(node, node.origin):
@@ -79,7 +79,7 @@ def absorb(roots: Sequence[Tensor], log: Log) -> list[Tensor]:
                     axes=node.attrs["axes"],
                     keepdims=node.attrs["keepdims"],
                 )
-            log.steps.append(("absorb", SQUARES, node, better))
+            log.steps.append(("affine", SQUARES, node, better))
             return better
         return rebuild(node, inputs)
 
