@@ -14,7 +14,7 @@ from tinyattn.graph.types import BOOL, SHORT
 from tinyattn.kernels import build, tiling
 from tinyattn.ops.definition import bits
 from tinyattn.ops.folding import lower_reduce
-from tinyattn.runtime.moves import coalesce
+from tinyattn.runtime.copies import coalesce
 
 _FLOP_COST = 1 / 80
 """Rough nanoseconds that an addition or multiplication takes, exponentials included."""

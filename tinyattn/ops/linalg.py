@@ -19,7 +19,7 @@ from tinyattn.kernels import blocking
 from tinyattn.ops.definition import bits
 from tinyattn.ops.elementwise import cast
 from tinyattn.ops.shape import reshape, swap_last, transpose
-from tinyattn.runtime.moves import coalesce
+from tinyattn.runtime.copies import coalesce
 
 
 @public(at(real(2, 3, 4), real(4, 5)))

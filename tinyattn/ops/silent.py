@@ -18,7 +18,7 @@ from tinyattn.ops.definition import hand_derived
 from tinyattn.ops.elementwise import cast, equal, isfinite, logical_and, logical_not, not_equal, where
 from tinyattn.ops.linalg import lower_product
 from tinyattn.ops.shape import swap_last
-from tinyattn.runtime.moves import coalesce
+from tinyattn.runtime.copies import coalesce
 
 
 def attention_score(query: Tensor, keys: Tensor, scale: float = 1.0) -> Tensor:

@@ -18,8 +18,8 @@ from tinyattn.graph.types import FLOAT32, FLOAT64, SHORT
 from tinyattn.kernels import tiling
 from tinyattn.kernels.chains import CONTIGUOUS, NUMBER, Chain, way
 from tinyattn.runtime import reference
+from tinyattn.runtime.copies import coalesce
 from tinyattn.runtime.memory import Ref, Region
-from tinyattn.runtime.moves import coalesce
 
 _OPERAND_COST = 0.04
 """Rough nanoseconds to read or write an element."""

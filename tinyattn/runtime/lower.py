@@ -19,10 +19,10 @@ from tinyattn.graph.traverse import consumers, topological
 from tinyattn.graph.types import FLOAT32, FLOAT64, SHORT
 from tinyattn.kernels.chains import Chain
 from tinyattn.kernels.words import WORDS
+from tinyattn.runtime.copies import emit_copy, emit_fill
 from tinyattn.runtime.elementwise import may_overwrite
 from tinyattn.runtime.kinds import check_kinds
 from tinyattn.runtime.memory import Buffer, Moving, Ref, Region, full_ref
-from tinyattn.runtime.moves import emit_copy, emit_fill
 from tinyattn.runtime.schedule import schedule
 
 
