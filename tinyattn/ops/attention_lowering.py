@@ -13,7 +13,7 @@ from tinyattn.graph.op import OPS
 from tinyattn.graph.types import BOOL, SHORT
 from tinyattn.kernels import build, tiling
 from tinyattn.ops.definition import bits
-from tinyattn.ops.folding import lower_reduce
+from tinyattn.ops.reduce_lowering import lower_reduce
 from tinyattn.runtime.copies import coalesce
 
 _FLOP_COST = 1 / 80

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from tinyattn.kernels import tiling
-from tinyattn.ops.folding import lower_reduce
 from tinyattn.ops.linalg import lower_product
+from tinyattn.ops.reduce_lowering import lower_reduce
 
 
 def _is_product(x, window, attrs) -> bool:

@@ -27,7 +27,7 @@ from tinyattn.kernels import tiling
 from tinyattn.ops import reduce
 from tinyattn.ops.definition import bits, by_definition, call, hand_derived, row_or_constant
 from tinyattn.ops.elementwise import sqrt
-from tinyattn.ops.folding import lower_reduce
+from tinyattn.ops.reduce_lowering import lower_reduce
 from tinyattn.ops.shape import expand_dims, reshape
 
 

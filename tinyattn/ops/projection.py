@@ -28,8 +28,8 @@ from tinyattn.ops.cross_entropy import (
     mean_of_rows,
 )
 from tinyattn.ops.definition import by_definition, call, hand_derived
-from tinyattn.ops.folding import lower_reduce
 from tinyattn.ops.linalg import lower_product, matmul
+from tinyattn.ops.reduce_lowering import lower_reduce
 from tinyattn.ops.shape import reshape, transpose
 from tinyattn.ops.softmax import row_statistics
 

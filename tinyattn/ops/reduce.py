@@ -16,7 +16,7 @@ from tinyattn.graph.public import public
 from tinyattn.graph.tensor import Tensor, make
 from tinyattn.graph.types import BOOL, INT64, Type, fail, is_float, normalize_axes, normalize_axis
 from tinyattn.ops.elementwise import cast, equal, exp, isfinite, log, not_equal, stop_gradient, where
-from tinyattn.ops.folding import lower_cumsum, lower_reduce
+from tinyattn.ops.reduce_lowering import lower_cumsum, lower_reduce
 from tinyattn.ops.shape import broadcast_to, full, pad, reshape, stack, transpose
 
 
