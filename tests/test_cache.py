@@ -21,10 +21,10 @@ import sys, numpy as np
 from tinyattn.kernels import build
 x, y = np.arange(5, dtype=np.float32), np.zeros(5, np.float32)
 words = np.array([x.ctypes.data, y.ctypes.data, 5], np.int64)
-build.function("probe.scale")(words.ctypes.data, 0, 1, 0)
+build.function("microbenchmark.scale")(words.ctypes.data, 0, 1, 0)
 print(y.tolist() == [0, 2, 4, 6, 8], build.compiled, "numba" in sys.modules, sep="|")
 """
-COLD = ["True", "['tinyattn_probe_scale_f32']", "True"]
+COLD = ["True", "['tinyattn_microbenchmark_scale_f32']", "True"]
 WARM = ["True", "[]", "False"]
 AS_ROOT = pytest.mark.skipif(
     not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give files away"
@@ -83,7 +83,7 @@ def cache(filled, tmp_path):
 
 
 def test_a_second_process_compiles_nothing_and_never_imports_numba(cache):
-    assert [path.name for path in objects(cache)] == ["probe.scale-f32.o"]
+    assert [path.name for path in objects(cache)] == ["microbenchmark.scale-f32.o"]
     assert probe(cache) == WARM
 
 
@@ -191,7 +191,7 @@ def test_intact_objects_under_other_names_are_compiled_again(cache):
     """The body and its digest alone would be believed, and the wrong code be called."""
     path = objects(cache)[0]
     data = path.read_bytes()
-    other = path.with_name("probe.multiply_add-f32.o")
+    other = path.with_name("microbenchmark.multiply_add-f32.o")
     other.write_bytes(data)
     assert build._read(other) is None and build._read(path) is not None
     elsewhere = path.parent.with_name("0" * 24)
@@ -219,7 +219,7 @@ def test_two_processes_may_fill_it_at_once(tmp_path):
     both = [start(cache), start(cache)]
     for found in map(finish, both):
         assert found[0] == "True"
-    assert [path.name for path in objects(cache)] == ["probe.scale-f32.o"]
+    assert [path.name for path in objects(cache)] == ["microbenchmark.scale-f32.o"]
     assert not list(cache.glob("*/.writing-*"))
     assert probe(cache) == WARM
 
@@ -273,7 +273,7 @@ from tinyattn.kernels import build
 build.fingerprint(), build._engine()
 if sys.argv[1] == "cold":
     from tinyattn.kernels import compiler
-    compiler.object_code("probe.scale", "f64", "unused")
+    compiler.object_code("microbenchmark.scale", "f64", "unused")
 if os.geteuid() == 0:
     os.setgid(int(sys.argv[2])); os.setuid(int(sys.argv[2]))
 """

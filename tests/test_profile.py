@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import tinyattn as ta
-from tinyattn.kernels import probe
+from tinyattn.kernels import microbenchmark
 from tinyattn.runtime.machine import Machine, measured
 from tinyattn.runtime.profile import BACKWARD, FORWARD, UPDATE, Cost, Profile, Timed, seconds_text
 from tinyattn.viz.flame import boxes, flame
@@ -24,19 +24,19 @@ def numbers(*shape, seed=0, dtype=np.float32):
 
 
 @FLOATS
-def test_the_probes_compute_what_they_say(dtype):
+def test_the_microbenchmarks_compute_what_they_say(dtype):
     kind = kernel_call.TYPES[dtype]
     given = np.array([-0.25, 0.7, 0], kind)
-    kernel_call.run("probe.multiply_add", dtype, [given], 2)
+    kernel_call.run("microbenchmark.multiply_add", dtype, [given], 2)
     total = 0.0
-    for k in range(probe.CHAINS):
+    for k in range(microbenchmark.CHAINS):
         value = float(k)
-        for _ in range(probe.ROUNDS):
+        for _ in range(microbenchmark.ROUNDS):
             value = value * float(given[0]) + float(given[1])
         total += value
     assert abs(given[2] - total) < 1e-5 * abs(total)
     x, y = numbers(2500, dtype=kind), np.zeros(2500, kind)
-    kernel_call.run("probe.scale", dtype, [x, y, x.size], 3, kernel_call.shuffled(3))
+    kernel_call.run("microbenchmark.scale", dtype, [x, y, x.size], 3, kernel_call.shuffled(3))
     assert np.array_equal(y, 2 * x)
 
 

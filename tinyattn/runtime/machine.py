@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tinyattn.kernels import build, probe
+from tinyattn.kernels import build, microbenchmark
 from tinyattn.runtime.arena import aligned_bytes
 from tinyattn.runtime.assemble import Assembly
 from tinyattn.runtime.lower import Emitter, Lowered
@@ -72,7 +72,7 @@ def _bytes(size: int) -> str:
     return f"{size >> 20} MB" if size >= 1 << 20 else f"{size >> 10} kB"
 
 
-class _Probe:
+class _Microbenchmark:
     """A program of one kernel, ``times`` over."""
 
     def __init__(
@@ -113,10 +113,12 @@ def _flops(dtype: str, shared: bool) -> tuple[float, float]:
     numbers = aligned_bytes(64).view(np.float32 if dtype == "f32" else np.float64)
     numbers[:2] = 0.5, 1.0
     tiles = 64
-    work = tiles * probe.operations(dtype)
+    work = tiles * microbenchmark.operations(dtype)
 
     def run(times: int, rounds: int) -> tuple[float, float]:
-        return _Probe("probe.multiply_add", dtype, [numbers], [], tiles, times).seconds(shared, rounds)
+        return _Microbenchmark("microbenchmark.multiply_add", dtype, [numbers], [], tiles, times).seconds(
+            shared, rounds
+        )
 
     times = max(1, round(_SECONDS / run(1, 2)[0]))
     seconds, ticks = run(times, _ROUNDS)
@@ -126,7 +128,9 @@ def _flops(dtype: str, shared: bool) -> tuple[float, float]:
 def _bandwidth(size: int, shared: bool) -> float:
     x, y = (aligned_bytes(size // 2).view(np.float32) for _ in range(2))
     times = max(1, round(_SECONDS * 5e10 / size))
-    work = _Probe("probe.scale", "f32", [x, y], [x.size], -(-x.size // probe.SCALED), times)
+    work = _Microbenchmark(
+        "microbenchmark.scale", "f32", [x, y], [x.size], -(-x.size // microbenchmark.SCALED), times
+    )
     return times * size / work.seconds(shared)[0]
 
 
