@@ -234,7 +234,7 @@ def _finish(builder: Builder, where: Where, ids, outputs, gradients, updates) ->
             builder.picture.connect(Edge(start.node, ident, "data", start.label, [0]))
         else:
             nodes[start.node].output = True
-    _house_leaves(builder)
+    _assign_leaves_to_modules(builder)
     for leaf, gradient in gradients:
         if gradient is None:
             continue  # no path leads from the output to this leaf
@@ -261,7 +261,7 @@ def _finish(builder: Builder, where: Where, ids, outputs, gradients, updates) ->
             builder.picture.connect(Edge(start.node, at.node, "update", start.label, [0]))
 
 
-def _house_leaves(builder: Builder) -> None:
+def _assign_leaves_to_modules(builder: Builder) -> None:
     """Put parameters and tables of numbers that have no module of their own into the innermost module that
     holds all of their users.
     """
