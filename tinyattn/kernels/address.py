@@ -27,6 +27,7 @@ from tinyattn.kernels.real import inline
 from tinyattn.kernels.simd import i64
 from tinyattn.kernels.sweep import dot_rows, sweep
 from tinyattn.kernels.tiling import ROW_ROOM, room_of_address
+from tinyattn.kernels.words import place
 
 _room_of_address = inline(room_of_address)
 _along = functools.partial(one_pass, compact=True)
@@ -145,24 +146,9 @@ def _power(real):
 
 def forward(real):
     """New weightings of all heads.
-
-    ===== ============================================================
-    0     B
-    1     N, at least 1
-    2     W
-    3     H
-    4     S, odd
-    5     bits of ε
-    6     address of what the heads emit (B, H, W + S + 3)
-    7     address of M (B, N, W)
-    8     address of the previous weightings (B, H, N)
-    9     address of w (B, H, N)
-    10    address of c (B, H, N)
-    11    address of room for B · room_of_address(N, W, S) numbers
-    ===== ============================================================
-
     All arrays are contiguous.
     """
+    where = place("address.forward")
     pointer, size, zero, one = real.pointer, real.size, real.type(0), real.type(1)
     norms, activated, stages = _norms(real), _activated(real), _stages(real)
     dots, length_of, room_of = dot_rows(real), vecmath.sqrt(real), _room_of_address
@@ -173,24 +159,31 @@ def forward(real):
 
     def kernel(arguments, first, last, scratch):
         word = i64(arguments)
-        places, width, heads, shifts = word[1], word[2], word[3], word[4]
-        eps, room = pointer(arguments + 8 * 5)[0], room_of(places, width, shifts) * size
+        places, width, heads, shifts = (
+            word[where.places],
+            word[where.width],
+            word[where.heads],
+            word[where.shifts],
+        )
+        eps, room = pointer(arguments + 8 * where.epsilon)[0], room_of(places, width, shifts) * size
         piece = (places + ROW_ROOM + shifts) * size
         for b in range(first, last):
-            memory, n = word[7] + b * places * width * size, word[11] + b * room
+            memory, n = word[where.memory] + b * places * width * size, word[where.room] + b * room
             content, gated, shifted = n + piece, n + 2 * piece, n + 3 * piece
             ones, line = n + 7 * piece, (shifts + 3) * size
             activations = ones + (width + places * width) * size
             s = pointer(activations + 2 * line)
             norms(memory, places, width, ones + width * size, ones, n)
             for head in range(b * heads, (b + 1) * heads):
-                key, row = word[6] + head * (width + shifts + 3) * size, head * places * size
-                w, c = word[9] + row, word[10] + row
+                key, row = word[where.emitted] + head * (width + shifts + 3) * size, head * places * size
+                w, c = word[where.weights] + row, word[where.content] + row
                 length = length_of(dot(pointer(key), pointer(key), width))
                 dots(memory, places, width, key, content)
                 cosines(places, content, n, c, length, eps)
                 strength, gate, gamma = activated(key + width * size, shifts, activations)
-                top = stages(c, strength, gate, s, shifts, word[8] + row, places, content, gated, shifted)
+                top = stages(
+                    c, strength, gate, s, shifts, word[where.previous] + row, places, content, gated, shifted
+                )
                 sharpen(places, shifted, w, top, gamma)
                 whole = total(pointer(w), places)
                 scale(places, w, w, one if whole == zero else one / whole)
@@ -199,16 +192,8 @@ def forward(real):
 
 
 def backward(real):
-    """Gradients of the weightings.
-
-    ====== ============================================================
-    0 … 11 as in :func:`forward`; w and c are read
-    12     address of dw (B, H, N)
-    13     address of the gradient of what the heads emit (B, H, W + S + 3)
-    14     address of dM (B, N, W)
-    15     address of the gradient of the previous weightings (B, H, N)
-    ====== ============================================================
-    """
+    """Gradients of the weightings."""
+    where = place("address.backward")
     pointer, size, zero, one = real.pointer, real.size, real.type(0), real.type(1)
     norms, activated, stages, mixed = _norms(real), _activated(real), _stages(real), _mixed(real)
     length_of, room_of = vecmath.sqrt(real), _room_of_address
@@ -239,12 +224,20 @@ def backward(real):
 
     def kernel(arguments, first, last, scratch):
         word = i64(arguments)
-        places, width, heads, shifts = word[1], word[2], word[3], word[4]
-        eps, room = pointer(arguments + 8 * 5)[0], room_of(places, width, shifts) * size
+        places, width, heads, shifts = (
+            word[where.places],
+            word[where.width],
+            word[where.heads],
+            word[where.shifts],
+        )
+        eps, room = pointer(arguments + 8 * where.epsilon)[0], room_of(places, width, shifts) * size
         piece, radius = (places + ROW_ROOM + shifts) * size, shifts // 2
         for b in range(first, last):
-            memory, d_memory = word[7] + b * places * width * size, word[14] + b * places * width * size
-            n = word[11] + b * room
+            memory, d_memory = (
+                word[where.memory] + b * places * width * size,
+                word[where.d_memory] + b * places * width * size,
+            )
+            n = word[where.room] + b * room
             content, gated, shifted, terms = n + piece, n + 2 * piece, n + 3 * piece, n + 4 * piece
             d, logarithms, ones = n + 5 * piece, n + 6 * piece, n + 7 * piece
             activations, line = ones + (width + places * width) * size, (shifts + 3) * size
@@ -253,10 +246,14 @@ def backward(real):
             fill(places * width, d_memory, zero)
             for head in range(b * heads, (b + 1) * heads):
                 emission, row = head * (width + shifts + 3) * size, head * places * size
-                key, d_key = word[6] + emission, word[13] + emission
+                key, d_key = word[where.emitted] + emission, word[where.d_emitted] + emission
                 result = pointer(d_key + width * size)
-                previous, w, c = word[8] + row, word[9] + row, word[10] + row
-                g, d_previous = word[12] + row, word[15] + row
+                previous, w, c = (
+                    word[where.previous] + row,
+                    word[where.weights] + row,
+                    word[where.content] + row,
+                )
+                g, d_previous = word[where.d_weights] + row, word[where.d_previous] + row
                 strength, gate, gamma = activated(key + width * size, shifts, activations)
                 top = stages(c, strength, gate, s, shifts, previous, places, content, gated, shifted)
                 # Sharpening: with z = w̃ / top, the sum of z^γ is that of z z^{γ − 1}.

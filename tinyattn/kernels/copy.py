@@ -10,6 +10,7 @@ from tinyattn.kernels import blocking, simd_gemm
 from tinyattn.kernels.real import inline
 from tinyattn.kernels.simd import copy_bytes, i32, i64, u8
 from tinyattn.kernels.tiling import FILL_BYTES, copy_block_columns, copy_block_rows
+from tinyattn.kernels.words import place
 
 _STRIP = 16
 """Columns that are read at a time where they are far apart: few, so that their cache lines stay near until
@@ -19,27 +20,17 @@ used up.
 
 def strided(real):
     """y[i, j, …] = x[i, j, …], each with strides of its own.
-
-    ====== =====================================================================================
-    0      bytes of an element: 1, 4 or 8
-    1      address of x
-    2      address of y; they don't overlap
-    3      dimensions, at least 2 (``tiling.copy_plan`` adds some of size 1)
-    4      address of the shape, a word each, in the order of the plan
-    5      address of the strides of x, in elements, a word each
-    6      address of the strides of y, likewise
-    ====== =====================================================================================
-
     The last two dimensions are rows and columns of a plane, the others count planes. One kernel serves both
     dtypes; use f32's.
     """
+    w = place("copy.strided")
     rows_in_block, columns_in_block = inline(copy_block_rows), inline(copy_block_columns)
     transpose, lanes = simd_gemm.transpose_block(real), blocking.lanes(real.name)
 
     def kernel(arguments, first, last, scratch):
         word = i64(arguments)
-        size, dimensions = word[0], word[3]
-        shape, x_strides, y_strides = i64(word[4]), i64(word[5]), i64(word[6])
+        size, dimensions = word[w.size], word[w.dimensions]
+        shape, x_strides, y_strides = i64(word[w.shape]), i64(word[w.x_strides]), i64(word[w.y_strides])
         rows, columns = shape[dimensions - 2], shape[dimensions - 1]
         x_row, x_step = x_strides[dimensions - 2], x_strides[dimensions - 1]
         y_row, y_step = y_strides[dimensions - 2], y_strides[dimensions - 1]
@@ -65,13 +56,13 @@ def strided(real):
                 if size == 4 and x_row == 1 and y_step == 1 and some % lanes == 0 and contiguous == 0:
                     done = height - height % lanes
                     for r in range(0, done, lanes):
-                        x = word[1] + (from_x + r + left * x_step) * 4
-                        y = word[2] + (to_y + r * y_row + left) * 4
+                        x = word[w.x] + (from_x + r + left * x_step) * 4
+                        y = word[w.y] + (to_y + r * y_row + left) * 4
                         for j in range(0, some, lanes):
                             transpose(x + j * x_step * 4, x_step * 4, lanes, y + j * 4, y_row * 4)
                 for r in range(done, height):
-                    x = word[1] + (from_x + r * x_row + left * x_step) * size
-                    y = word[2] + (to_y + r * y_row + left * y_step) * size
+                    x = word[w.x] + (from_x + r * x_row + left * x_step) * size
+                    y = word[w.y] + (to_y + r * y_row + left * y_step) * size
                     if contiguous != 0:
                         copy_bytes(y, x, some * size)
                     elif size == 4:
@@ -92,32 +83,25 @@ def strided(real):
 
 def fill(real):
     """y[i] = value.
-
-    ====== =============================================
-    0      bytes of an element: 1, 4 or 8
-    1      address of y, contiguous
-    2      elements
-    3      bits of the value
-    ====== =============================================
-
     One kernel serves both dtypes; use f32's.
     """
+    w = place("copy.fill")
 
     def kernel(arguments, first, last, scratch):
         word = i64(arguments)
-        size, n = word[0], word[2]
+        size, n = word[w.size], word[w.count]
         in_tile = FILL_BYTES // size
         start, past = first * in_tile, min(last * in_tile, n)
         if size == 4:
-            y_4, value_4 = i32(word[1]), i32(arguments + 24)[0]
+            y_4, value_4 = i32(word[w.y]), i32(arguments + 8 * w.value)[0]
             for i in range(start, past):
                 y_4[i] = value_4
         elif size == 8:
-            y_8, value_8 = i64(word[1]), word[3]
+            y_8, value_8 = i64(word[w.y]), word[w.value]
             for i in range(start, past):
                 y_8[i] = value_8
         else:
-            y_1, value_1 = u8(word[1]), u8(arguments + 24)[0]
+            y_1, value_1 = u8(word[w.y]), u8(arguments + 8 * w.value)[0]
             for i in range(start, past):
                 y_1[i] = value_1
 

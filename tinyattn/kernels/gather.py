@@ -17,6 +17,7 @@ f64.
 from tinyattn.kernels.real import inline
 from tinyattn.kernels.simd import atomic_load, atomic_swap_if, i32, i64
 from tinyattn.kernels.tiling import CHECK_TILE, GATHER_COLUMNS, bands_of_scatter, rows_of_take
+from tinyattn.kernels.words import place
 
 _bands_of_scatter, _rows_of_take = inline(bands_of_scatter), inline(rows_of_take)
 
@@ -28,35 +29,30 @@ def read_index(indices, kind, i):
 
 
 def take(real):
-    """``y[o, i, :] = x[o, index[i], :]``.
-
-    ===== ============================================================
-    0     address of x (outer, n, inner)
-    1     outer
-    2     n
-    3     inner
-    4     address of the indices (count)
-    5     kind of the indices: 0 for i32, 1 for i64
-    6     count
-    7     address of y (outer, count, inner)
-    ===== ============================================================
-    """
+    """``y[o, i, :] = x[o, index[i], :]``."""
+    w = place("gather.take")
     pointer, size, most_columns, rows_of = real.pointer, real.size, GATHER_COLUMNS, _rows_of_take
 
     def kernel(arguments, first, last, scratch):
         word = i64(arguments)
-        n, inner, indices, kind, count = word[2], word[3], word[4], word[5], word[6]
+        n, inner, indices, kind, count = (
+            word[w.n],
+            word[w.inner],
+            word[w.indices],
+            word[w.wide],
+            word[w.count],
+        )
         rows, bands = rows_of(inner), (inner + most_columns - 1) // most_columns
         for tile in range(first, last):
             column = tile % bands * most_columns
             columns = min(most_columns, inner - column)
             start = tile // bands * rows
-            past = min(start + rows, word[1] * count)
+            past = min(start + rows, word[w.outer] * count)
             outer, i = start // max(count, 1), start % max(count, 1)
             for row in range(start, past):
                 index = read_index(indices, kind, i)
-                x = pointer(word[0] + ((outer * n + index) * inner + column) * size)
-                y = pointer(word[7] + (row * inner + column) * size)
+                x = pointer(word[w.x] + ((outer * n + index) * inner + column) * size)
+                y = pointer(word[w.y] + (row * inner + column) * size)
                 for j in range(columns):
                     y[j] = x[j]
                 i += 1
@@ -67,38 +63,32 @@ def take(real):
 
 
 def scatter_add(real):
-    """``dx[o, k, :]`` = the sum of ``dy[o, i, :]`` over all i with ``index[i] == k``, in the order of i.
-
-    ===== ============================================================
-    0     address of dy (outer, count, inner)
-    1     outer
-    2     n
-    3     inner
-    4     address of the indices (count)
-    5     kind of the indices: 0 for i32, 1 for i64
-    6     count
-    7     address of dx (outer, n, inner)
-    8     1: add to what is in dx; 0: to zero
-    ===== ============================================================
-    """
+    """``dx[o, k, :]`` = the sum of ``dy[o, i, :]`` over all i with ``index[i] == k``, in the order of i."""
+    w = place("gather.scatter_add")
     pointer, size, bands_of, zero = real.pointer, real.size, _bands_of_scatter, real.type(0)
 
     def kernel(arguments, first, last, scratch):
         word = i64(arguments)
-        n, inner, indices, kind, count = word[2], word[3], word[4], word[5], word[6]
+        n, inner, indices, kind, count = (
+            word[w.n],
+            word[w.inner],
+            word[w.indices],
+            word[w.wide],
+            word[w.count],
+        )
         bands = bands_of(n, inner, count)
         for tile in range(first, last):
             outer, band = tile // bands, tile % bands
             low, high = band * n // bands, (band + 1) * n // bands
-            if word[8] == 0:
-                dx = pointer(word[7] + outer * n * inner * size)
+            if word[w.adding] == 0:
+                dx = pointer(word[w.dx] + outer * n * inner * size)
                 for j in range(low * inner, high * inner):
                     dx[j] = zero
             for i in range(count):
                 index = read_index(indices, kind, i)
                 if low <= index < high:
-                    dx = pointer(word[7] + (outer * n + index) * inner * size)
-                    dy = pointer(word[0] + (outer * count + i) * inner * size)
+                    dx = pointer(word[w.dx] + (outer * n + index) * inner * size)
+                    dy = pointer(word[w.dy] + (outer * count + i) * inner * size)
                     for j in range(inner):
                         dx[j] += dy[j]
 
@@ -106,24 +96,20 @@ def scatter_add(real):
 
 
 def check(real):
-    """``y[i]`` = index i counted from the front, if it is allowed; the least wrong i is stored as i + 1.
-
-    ===== ============================================================
-    0     address of the indices (count)
-    1     kind of the indices: 0 for i32, 1 for i64
-    2     count
-    3     n: an index is less than this,
-    4     and not less than this (−n, or 0)
-    5     a number that is let through as it is (0 if there is none: that is allowed anyway)
-    6     address of y (count), of the same kind
-    7     address of the fault cell: 0, or the least wrong i, plus 1
-    ===== ============================================================
-    """
+    """``y[i]`` = index i counted from the front, if it is allowed; the least wrong i is stored as i + 1."""
+    w = place("gather.check")
 
     def kernel(arguments, first, last, scratch):
         word = i64(arguments)
-        indices, kind, n, lowest, ignored, fault = word[0], word[1], word[3], word[4], word[5], word[7]
-        for i in range(first * CHECK_TILE, min(last * CHECK_TILE, word[2])):
+        indices, kind, n, lowest, ignored, fault = (
+            word[w.indices],
+            word[w.wide],
+            word[w.n],
+            word[w.lowest],
+            word[w.ignored],
+            word[w.fault],
+        )
+        for i in range(first * CHECK_TILE, min(last * CHECK_TILE, word[w.count])):
             index = read_index(indices, kind, i)
             if index != ignored:
                 if index >= n or index < lowest:
@@ -135,8 +121,8 @@ def check(real):
                 elif index < 0:
                     index += n
             if kind == 1:
-                i64(word[6])[i] = index
+                i64(word[w.y])[i] = index
             else:
-                i32(word[6])[i] = index
+                i32(word[w.y])[i] = index
 
     return kernel

@@ -203,11 +203,163 @@ declare("reduce.argmax reduce.argmin", """
 # Sorting and random numbers.
 
 declare("sort.order", """
-    rows       rows, and numbers in a row
-    length     ?
+    rows       rows
+    length     numbers in a row
     x          address of x (rows, n), contiguous
     whole      kind of x: 0 for reals, 1 for i64
     downwards  1: downwards
     y          address of y (rows, n) i64
     room       address of as many i64 to work with
+""")  # fmt: skip
+
+# Taking rows, copying.
+
+declare("gather.take", """
+    x        address of x (outer, n, inner)
+    outer    outer
+    n        n
+    inner    inner
+    indices  address of the indices (count)
+    wide     kind of the indices: 0 for i32, 1 for i64
+    count    count
+    y        address of y (outer, count, inner)
+""")  # fmt: skip
+declare("gather.scatter_add", """
+    dy       address of dy (outer, count, inner)
+    outer    outer
+    n        n
+    inner    inner
+    indices  address of the indices (count)
+    wide     kind of the indices: 0 for i32, 1 for i64
+    count    count
+    dx       address of dx (outer, n, inner)
+    adding   1: add to what is in dx; 0: to zero
+""")  # fmt: skip
+declare("gather.check", """
+    indices  address of the indices (count)
+    wide     kind of the indices: 0 for i32, 1 for i64
+    count    count
+    n        n: an index is less than this,
+    lowest   and not less than this (−n, or 0)
+    ignored  a number that is let through as it is (0 if there is none: that is allowed anyway)
+    y        address of y (count), of the same kind
+    fault    address of the fault cell: 0, or the least wrong i, plus 1
+""")  # fmt: skip
+declare("copy.strided", """
+    size        bytes of an element: 1, 4 or 8
+    x           address of x
+    y           address of y; they don't overlap
+    dimensions  dimensions, at least 2 (``tiling.copy_plan`` adds some of size 1)
+    shape       address of the shape, a word each, in the order of the plan
+    x_strides   address of the strides of x, in elements, a word each
+    y_strides   address of the strides of y, likewise
+""")  # fmt: skip
+declare("copy.fill", """
+    size   bytes of an element: 1, 4 or 8
+    y      address of y, contiguous
+    count  elements
+    value  bits of the value
+""")  # fmt: skip
+
+# Small products of integers; scores; the memory of a neural Turing machine.
+
+declare("integer.product", """
+    a        address of a (batch, rows, inner)
+    b        address of b (batch, inner, columns)
+    c        address of c (batch, rows, columns)
+    rows     rows
+    inner    inner
+    columns  columns
+""")  # fmt: skip
+declare("score.additive_forward", """
+    q        address of q
+    q_batch  stride of its batch entries, in numbers; 0 repeats
+    q_row    stride of its rows, in numbers; 0 repeats
+    k        address of k
+    k_batch  stride of its batch entries, in numbers; 0 repeats
+    k_row    stride of its rows, in numbers; 0 repeats
+    v        address of v (A)
+    scores   address of e (B, Tq, Tk), contiguous
+    batches  B
+    queries  Tq
+    keys     Tk
+    width    A
+""")  # fmt: skip
+declare("score.additive_backward", """
+    q          address of q
+    q_batch    stride of its batch entries, in numbers; 0 repeats
+    q_row      stride of its rows, in numbers; 0 repeats
+    k          address of k
+    k_batch    stride of its batch entries, in numbers; 0 repeats
+    k_row      stride of its rows, in numbers; 0 repeats
+    v          address of v (A)
+    d_scores   address of de (B, Tq, Tk), contiguous
+    batches    B
+    queries    Tq
+    keys       Tk
+    width      A
+    dq         address of dq (B, Tq, A), contiguous
+    dk         address of dk (B, Tk, A), contiguous
+    dk_adding  1: add to what is in dk; 0: to zero
+    dv         address of dv (B, A), contiguous: to be summed over B
+    dv_adding  1: add to what is in dv; 0: to zero
+""")  # fmt: skip
+declare("memory.write_forward", """
+    batches  B
+    places   N
+    width    W
+    heads    H, at least 1
+    memory   address of M (B, N, W)
+    weights  address of w (B, H, N)
+    erase    address of e (B, H, W)
+    add      address of a (B, H, W)
+    written  address of M′ (B, N, W)
+""")  # fmt: skip
+declare("memory.write_backward", """
+    batches    B
+    places     N
+    width      W
+    heads      H, at least 1
+    memory     address of M (B, N, W)
+    weights    address of w (B, H, N)
+    erase      address of e (B, H, W)
+    add        address of a (B, H, W)
+    g          address of G (B, N, W)
+    d_memory   address of dM (B, N, W)
+    d_weights  address of dw (B, H, N)
+    d_erase    address of de (B, H, W)
+    d_add      address of da (B, H, W)
+    room       address of room for B · (2 N W + N + W + ROW_ROOM) numbers
+""")  # fmt: skip
+declare("address.forward", """
+    batches   B
+    places    N, at least 1
+    width     W
+    heads     H
+    shifts    S, odd
+    epsilon   bits of ε
+    emitted   address of what the heads emit (B, H, W + S + 3)
+    memory    address of M (B, N, W)
+    previous  address of the previous weightings (B, H, N)
+    weights   address of w (B, H, N)
+    content   address of c (B, H, N)
+    room      address of room for B · room_of_address(N, W, S) numbers
+""")  # fmt: skip
+declare("address.backward", """
+    batches     B
+    places      N, at least 1
+    width       W
+    heads       H
+    shifts      S, odd
+    epsilon     bits of ε
+    emitted     address of what the heads emit (B, H, W + S + 3)
+    memory      address of M (B, N, W)
+    previous    address of the previous weightings (B, H, N)
+    weights     address of w (B, H, N)
+    content     address of c (B, H, N)
+    room        address of room for B · room_of_address(N, W, S) numbers
+    d_weights   address of dw (B, H, N)
+    d_emitted   address of the gradient of what the heads emit (B, H, W + S + 3)
+    d_memory    address of dM (B, N, W)
+    d_previous  address of the gradient of the previous weightings (B, H, N)
 """)  # fmt: skip

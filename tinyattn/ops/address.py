@@ -88,8 +88,14 @@ def _infer(emitted, memory, previous, *, eps):
     return previous.type, Type(previous.shape, previous.dtype)
 
 
+_ARRAYS = (
+    "emitted", "memory", "previous", "weights", "content", "d_weights", "d_emitted", "d_memory", "d_previous",
+)  # fmt: skip
+"""Operands and results of both kernels, in order."""
+
+
 def _lower(kernel, count):
-    """A row of kernels/address.py; its arguments are operands and results in order, then the room."""
+    """A row of kernels/address.py."""
 
     def lower(node, emit):
         operands = [emit.contiguous(emit.value(v)) for v in node.inputs]
@@ -98,12 +104,15 @@ def _lower(kernel, count):
         heads, emitted = operands[0].shape[1:]
         shifts = emitted - width - 3
         room = emit.new((batch, tiling.room_of_address(places, width, shifts)), results[0].dtype)
-        words = [batch, places, width, heads, shifts, bits(node.attrs["eps"], room.dtype)]
+        words = {
+            "batches": batch, "places": places, "width": width, "heads": heads, "shifts": shifts,
+            "epsilon": bits(node.attrs["eps"], room.dtype), "room": room,
+        }  # fmt: skip
+        words |= dict(zip(_ARRAYS, [*operands, *results], strict=False))
         of_place = OPS["exp"].flops + OPS["pow"].flops + 9  # softmax, gate, power, sum
-        arrays = [*operands, *results]
         emit.kernel(
             kernel,
-            [*words, *arrays[:5], room, *arrays[5:]],
+            words,
             tiling.tiles_of_memory(batch),
             reads=operands,
             writes=[*results, room],

@@ -73,12 +73,20 @@ def _infer(x, *rest, eps):
     return x.type, channel, channel
 
 
+def _common_words(node, x):
+    batch, channels, length = x.shape
+    epsilon = bits(node.attrs["eps"], x.dtype)
+    return {"x": x, "count": batch, "channels": channels, "length": length, "epsilon": epsilon}
+
+
 def _lower(node, emit):
     x = emit.contiguous(emit.value(node.inputs[0]))
-    batch, channels, length = x.shape
+    _, channels, length = x.shape
     gain, shift = (row_or_constant(emit, node, *given, channels) for given in ((1, 1.0), (2, 0.0)))
     y, mean, variance = (emit.result(node, k) for k in range(3))
-    words = [x, gain, shift, y, mean, variance, batch, channels, length, bits(node.attrs["eps"], x.dtype)]
+    words = _common_words(node, x) | {
+        "gain": gain, "bias": shift, "y": y, "means": mean, "variances": variance,
+    }  # fmt: skip
     emit.kernel(
         "batch_norm.forward",
         words,
@@ -93,10 +101,13 @@ def _lower(node, emit):
 
 def _lower_backward(node, emit):
     x, mean, variance, g = (emit.contiguous(emit.value(v)) for v in node.inputs[:4])
-    batch, channels, length = x.shape
+    _, channels, length = x.shape
     gain = row_or_constant(emit, node, 4, 1.0, channels)
     results = [emit.result(node, k) for k in range(3)]
-    words = [x, gain, mean, variance, g, *results, batch, channels, length, bits(node.attrs["eps"], x.dtype)]
+    words = _common_words(node, x) | {
+        "gain": gain, "means": mean, "variances": variance, "dy": g, "dx": results[0], "d_gain": results[1],
+        "d_bias": results[2],
+    }  # fmt: skip
     emit.kernel(
         "batch_norm.backward",
         words,

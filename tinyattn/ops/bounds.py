@@ -66,16 +66,16 @@ def _lower(node, emit):
     size, ignore = node.attrs["size"], node.attrs["ignore"]
     emit.kernel(
         "gather.check",
-        [
-            *(
-                indices,
-                int(indices.dtype == INT64),
-                indices.size,
-                size,
-                -size if node.attrs["negative"] else 0,
-            ),
-            *(0 if ignore is None else ignore, result, FAULT),
-        ],
+        {
+            "indices": indices,
+            "wide": int(indices.dtype == INT64),
+            "count": indices.size,
+            "n": size,
+            "lowest": -size if node.attrs["negative"] else 0,
+            "ignored": 0 if ignore is None else ignore,
+            "y": result,
+            "fault": FAULT,
+        },  # fmt: skip
         tiling.tiles_of_check(indices.size),
         reads=[indices],
         writes=[result],

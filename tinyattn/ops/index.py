@@ -59,11 +59,17 @@ def _carrier(dtype):
     return FLOAT64 if dtype.itemsize == 8 else FLOAT32
 
 
+def _words(indices, outer: int, n: int, inner: int):
+    wide = int(indices.dtype == INT64)
+    sizes = {"outer": outer, "n": n, "inner": inner}
+    return sizes | {"indices": indices, "wide": wide, "count": indices.size}
+
+
 def _lower_take(node, emit):
     x, indices = (emit.contiguous(emit.value(s)) for s in node.inputs)
     axis, result = node.attrs["axis"], emit.result(node)
     outer, inner = math.prod(x.shape[:axis]), math.prod(x.shape[axis + 1 :])
-    words = [x, outer, x.shape[axis], inner, indices, int(indices.dtype == INT64), indices.size, result]
+    words = _words(indices, outer, x.shape[axis], inner) | {"x": x, "y": result}
     tiles = tiling.tiles_of_take(outer, indices.size, inner) if result.size else 0
     emit.kernel(
         "gather.take",
@@ -80,17 +86,7 @@ def _lower_scatter(node, emit):
     g, indices = (emit.contiguous(emit.value(s)) for s in node.inputs)
     axis, result = node.attrs["axis"], emit.result(node)
     outer, inner = math.prod(node.shape[:axis]), math.prod(node.shape[axis + 1 :])
-    words = [
-        g,
-        outer,
-        node.attrs["size"],
-        inner,
-        indices,
-        int(indices.dtype == INT64),
-        indices.size,
-        result,
-        0,
-    ]
+    words = _words(indices, outer, node.attrs["size"], inner) | {"dy": g, "dx": result, "adding": 0}
     tiles = tiling.tiles_of_scatter(outer, node.attrs["size"], inner, indices.size) if result.size else 0
     emit.kernel(
         "gather.scatter_add",

@@ -140,7 +140,7 @@ def _lower_integers(node, emit) -> None:
     tiles = node.size // max(columns, 1)
     emit.kernel(
         "integer.product",
-        [a, b, c, rows, inner, columns],
+        {"a": a, "b": b, "c": c, "rows": rows, "inner": inner, "columns": columns},
         tiles,
         reads=[a, b],
         writes=[c],

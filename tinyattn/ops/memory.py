@@ -97,10 +97,11 @@ def _write_backward_definition(memory, weights, erase, add, g):
 
 
 def _write_words(node, emit):
-    """What both kernels begin with: sizes, then the operands."""
+    """The operands, and what both kernels have in common."""
     operands = [emit.contiguous(emit.value(v)) for v in node.inputs]
     batch, places, width = operands[0].shape
-    return operands, [batch, places, width, operands[1].shape[1], *operands]
+    words = {"batches": batch, "places": places, "width": width, "heads": operands[1].shape[1]}
+    return operands, words | dict(zip(("memory", "weights", "erase", "add", "g"), operands, strict=False))
 
 
 def _lower_write(node, emit):
@@ -108,7 +109,7 @@ def _lower_write(node, emit):
     result = emit.result(node)
     emit.kernel(
         "memory.write_forward",
-        [*words, result],
+        words | {"written": result},
         tiling.tiles_of_memory(operands[0].shape[0]),
         reads=operands,
         writes=[result],
@@ -120,11 +121,12 @@ def _lower_write(node, emit):
 def _lower_write_backward(node, emit):
     operands, words = _write_words(node, emit)
     results = [emit.result(node, k) for k in range(4)]
+    names = ("d_memory", "d_weights", "d_erase", "d_add")
     batch, places, width = operands[0].shape
     room = emit.new((batch, tiling.room_of_write(places, width)), results[0].dtype)
     emit.kernel(
         "memory.write_backward",
-        [*words, *results, room],
+        words | dict(zip(names, results, strict=True)) | {"room": room},
         tiling.tiles_of_memory(batch),
         reads=operands,
         writes=[*results, room],

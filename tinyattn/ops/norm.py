@@ -92,10 +92,13 @@ def _lower(centred: bool):
         rows = x.size // columns
         weight, bias = (row_or_constant(emit, node, *given, columns) for given in ((1, 1.0), (2, 0.0)))
         y, mean, scale = (emit.result(node, k) for k in range(3))
-        words = [x, weight, bias, y, mean, scale, rows, columns, int(centred)]
+        words = {
+            "x": x, "gain": weight, "bias": bias, "y": y, "means": mean, "scales": scale, "rows": rows,
+            "columns": columns, "centred": int(centred), "epsilon": bits(node.attrs["eps"], x.dtype),
+        }  # fmt: skip
         emit.kernel(
             "norm.forward",
-            [*words, bits(node.attrs["eps"], x.dtype)],
+            words,
             tiling.tiles_of_norm(rows, columns),
             reads=[x, weight, bias],
             writes=[y, mean, scale],
@@ -116,9 +119,13 @@ def _lower_backward(centred: bool):
         dx = emit.result(node, 0)
         tiles = tiling.tiles_of_norm_backward(rows, columns)
         along, over = (emit.new((tiles, columns), x.dtype) for _ in range(2))
+        words = {
+            "x": x, "gain": weight, "means": mean, "scales": scale, "dy": g, "dx": dx, "along": along, "over": over,
+            "rows": rows, "columns": columns, "centred": int(centred),
+        }  # fmt: skip
         emit.kernel(
             "norm.backward",
-            [x, weight, mean, scale, g, dx, along, over, rows, columns, int(centred)],
+            words,
             tiles,
             reads=[x, weight, mean, scale, g],
             writes=[dx, along, over],

@@ -65,7 +65,7 @@ def _fold(emit, kind: str, x, outer: int, length: int, inner: int, result) -> No
     size, cost = x.dtype.itemsize, x.size * 0.1
     each = {"sum": 1, "prod": 1, "sum_squares": 2}.get(kind, 0) if is_float(x.dtype) else 0
     if kind.startswith("arg"):
-        words = [outer, length, x, result, code]
+        words = {"outer": outer, "length": length, "x": x, "y": result, "fold": code}
         emit.kernel(
             f"reduce.{kind}",
             words,
@@ -107,15 +107,17 @@ def _fold(emit, kind: str, x, outer: int, length: int, inner: int, result) -> No
             )
         _fold(emit, "sum" if kind == "sum_squares" else kind, partial, 1, count, inner, result)
         return
-    scale = bits(1.0, x.dtype) if is_float(x.dtype) else 0
+    words = {"outer": outer, "length": length, "x": x, "y": result, "fold": code, "size": size}
+    words["scale"] = bits(1.0, x.dtype) if is_float(x.dtype) else 0
     if inner == 1:
-        kernel, words = "reduce.rows", [outer, length, x, result, code, size, scale]
+        kernel = "reduce.rows"
         tiles = tiling.tiles_of_reduce_rows(outer, length)
     elif length == 0:
         emit.fill(result, {"sum": 0, "prod": 1, "sum_squares": 0}[kind])
         return
     else:
-        kernel, words = "reduce.columns", [outer, length, inner, x, result, code, size, scale]
+        kernel = "reduce.columns"
+        words["inner"] = inner
         tiles = tiling.tiles_of_reduce_columns(outer, inner)
     emit.kernel(
         kernel,
@@ -139,16 +141,10 @@ def lower_cumsum(node, emit):
     outer, length, inner = math.prod(x.shape[:axis]), x.shape[axis], math.prod(x.shape[axis + 1 :])
     if x.size == 0:
         return
-    words = [
-        outer,
-        length,
-        inner,
-        x,
-        result,
-        FOLDS["sum", _kind(x.dtype)],
-        x.dtype.itemsize,
-        int(node.attrs["reverse"]),
-    ]
+    words = {
+        "outer": outer, "length": length, "inner": inner, "x": x, "y": result,
+        "fold": FOLDS["sum", _kind(x.dtype)], "size": x.dtype.itemsize, "reverse": int(node.attrs["reverse"]),
+    }  # fmt: skip
     tiles = tiling.tiles_of_cumsum(outer, length, inner)
     emit.kernel(
         "reduce.cumsum",

@@ -186,9 +186,12 @@ _TANH_COST = 0.5
 """Rough nanoseconds a tanh in the additive score."""
 
 
-def _rows(ref):
-    """A (B, T, a) reference whose rows are contiguous: address, batch stride, row stride."""
-    return [ref, ref.strides[0], ref.strides[1]]
+def _operand_words(q, k, v):
+    """Of both kernels; the rows of q and k, (B, T, a) references, are contiguous."""
+    words = {"v": v, "batches": q.shape[0], "queries": q.shape[1], "keys": k.shape[1], "width": q.shape[2]}
+    for name, ref in (("q", q), ("k", k)):
+        words |= {name: ref, f"{name}_batch": ref.strides[0], f"{name}_row": ref.strides[1]}
+    return words
 
 
 def _unit_rows(emit, ref):
@@ -202,7 +205,7 @@ def _lower_additive(node, emit):
     (batch, queries, width), keys = q.shape, k.shape[1]
     emit.kernel(
         "score.additive_forward",
-        [*_rows(q), *_rows(k), v, e, batch, queries, keys, width],
+        _operand_words(q, k, v) | {"scores": e},
         tiling.tiles_of_additive_forward(batch, queries, keys, width),
         reads=[q, k, v],
         writes=[e],
@@ -215,10 +218,11 @@ def _lower_additive_backward(node, emit):
     q, k, v, g = (emit.value(s) for s in node.inputs)
     q, k, v, g = _unit_rows(emit, q), _unit_rows(emit, k), emit.contiguous(v), emit.contiguous(g)
     dq, dk, dv = (emit.result(node, i) for i in range(3))
-    (batch, queries, width), keys = q.shape, k.shape[1]
+    (batch, _queries, width), _keys = q.shape, k.shape[1]
     emit.kernel(
         "score.additive_backward",
-        [*_rows(q), *_rows(k), v, g, batch, queries, keys, width, dq, dk, 0, dv, 0],
+        _operand_words(q, k, v)
+        | {"d_scores": g, "dq": dq, "dk": dk, "dk_adding": 0, "dv": dv, "dv_adding": 0},
         tiling.tiles_of_additive_backward(batch, width),
         reads=[q, k, v, g],
         writes=[dq, dk, dv],

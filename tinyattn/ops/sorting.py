@@ -30,7 +30,10 @@ def _lower(node, emit):
     x, result = emit.contiguous(emit.value(node.inputs[0])), emit.result(node)
     n = x.shape[-1]
     room = emit.new(x.shape, INT64)
-    words = [x.size // max(n, 1), n, x, int(x.dtype == INT64), int(node.attrs["downwards"]), result, room]
+    words = {
+        "rows": x.size // max(n, 1), "length": n, "x": x, "whole": int(x.dtype == INT64),
+        "downwards": int(node.attrs["downwards"]), "y": result, "room": room,
+    }  # fmt: skip
     emit.kernel(
         "sort.order",
         words,

@@ -40,15 +40,10 @@ def emit_copy(emit, source: Ref, target: Ref, region: Region | None = None) -> N
     shape, source_strides, target_strides, tiles = tiling.copy_plan(
         target.shape, source.strides, target.strides
     )
-    words = [
-        target.dtype.itemsize,
-        source,
-        target,
-        len(shape),
-        list(shape),
-        list(source_strides),
-        list(target_strides),
-    ]
+    words = {
+        "size": target.dtype.itemsize, "x": source, "y": target, "dimensions": len(shape), "shape": list(shape),
+        "x_strides": list(source_strides), "y_strides": list(target_strides),
+    }  # fmt: skip
     emit.kernel(
         "copy.strided",
         words,
@@ -65,7 +60,7 @@ def emit_fill(emit, target: Ref, value: float) -> None:
     """Set contiguous memory to one number."""
     size = target.dtype.itemsize
     pattern = int(np.asarray(value, target.dtype).view({1: np.uint8, 4: np.int32, 8: np.int64}[size]))
-    words = [size, target, target.size, pattern]
+    words = {"size": size, "y": target, "count": target.size, "value": pattern}
     emit.kernel(
         "copy.fill",
         words,
