@@ -27,10 +27,10 @@ def topological(roots: Iterable[Tensor], known: Container[Tensor] = ()) -> list[
     return order
 
 
-def depends_on(roots: Iterable[Tensor], leaves: Iterable[Tensor]) -> set[Tensor]:
-    """The nodes below ``roots`` that depend on one of ``leaves`` (those included)."""
+def depends_on(order: Iterable[Tensor], leaves: Iterable[Tensor]) -> set[Tensor]:
+    """The nodes of ``order`` (a topological one) that depend on one of ``leaves``, and these."""
     found = set(leaves)
-    for node in topological(roots):
+    for node in order:
         if not found.isdisjoint(node.inputs):
             found.add(node)
     return found
