@@ -78,7 +78,7 @@ def pull_back(seeds: Mapping[Tensor, Tensor], leaves: Sequence[Tensor]) -> list[
 
 def _pull_back(seeds: Mapping[Tensor, Tensor], leaves: Sequence[Tensor]) -> list[Tensor | None]:
     order = topological(seeds)
-    wanted = depends_on(order, leaves)
+    wanted = depends_on(seeds, leaves, order)
     cotangents: dict[Tensor, Any] = {}  # of a node of several outputs: a dict, by output
     for node, seed in seeds.items():
         cotangents[node] = _add(cotangents.get(node), seed)

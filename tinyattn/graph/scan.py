@@ -172,7 +172,7 @@ def loop(length, carries, inputs, carry_vars, x_vars, next_carries, emitted, rev
     variables = set(carry_vars) | set(x_vars)
     roots = [*next_carries, *emitted]
     order = topological(roots)
-    inside = depends_on(order, variables)
+    inside = depends_on(roots, variables, order)
     # What doesn't depend on the step is computed once, outside; small constants stay inside.
     captured: dict[Tensor, None] = {}
     for node in order:

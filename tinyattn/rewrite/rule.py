@@ -107,10 +107,10 @@ class Rewriter:
             name: [r for r in sound if (not r.ops or name in r.ops) and (r.suits is None or r.suits(op))]
             for name, op in OPS.items()
         }
-        self._by_ops: dict[tuple[str, ...], list[Rule]] = {}
+        self._by_ops: dict[tuple[str, ...], list[NodeRule]] = {}
         self.log = log if log is not None else Log()
 
-    def _candidates(self, name: str, inputs: Sequence[Tensor]) -> list[Rule]:
+    def _candidates(self, name: str, inputs: Sequence[Tensor]) -> list[NodeRule]:
         """The rules that an operation and those right below it suit: often none."""
         key = (name, *[source.op.name for source in inputs])
         found = self._by_ops.get(key)
@@ -153,7 +153,7 @@ class Rewriter:
 
         return transform(roots, change, {node: node for node in settled}, order)
 
-    def _apply(self, node: Tensor, candidates: list[Rule], phase: str) -> Tensor:
+    def _apply(self, node: Tensor, candidates: list[NodeRule], phase: str) -> Tensor:
         # Bounded: each rule makes an expression smaller or more specific, but a cycle must not hang.
         for _ in range(20):
             for candidate in candidates:

@@ -173,7 +173,7 @@ def _gradients(outputs: Sequence[Tensor], leaves: Sequence[Tensor], explicit: bo
     """Cotangents of the leaves, those of the outputs (ones, as leaves of their own so that the picture can
     show where the derivative begins), remarks.
     """
-    moving = depends_on(topological(outputs), leaves)
+    moving = depends_on(outputs, leaves)
     seeds = {y: _seed(y) for y in outputs if is_float(y.dtype) and y in moving}
     try:
         return pull_back(seeds, leaves), seeds, []
