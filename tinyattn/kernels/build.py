@@ -48,13 +48,15 @@ def fingerprint() -> str:
 
     import llvmlite.binding as llvm
 
+    from tinyattn.kernels import blocking
+
     digest = hashlib.sha256()
     for path in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     for package in ("numba", "llvmlite"):
         digest.update(importlib.metadata.version(package).encode() + b"\0")
     digest.update(llvm.get_host_cpu_name().encode() + llvm.get_host_cpu_features().flatten().encode())
-    digest.update(f"{sys.platform} {os.environ.get('TINYATTN_VECTOR_BYTES', '')}".encode())
+    digest.update(f"{sys.platform} {blocking.VECTOR_BYTES}".encode())
     return digest.hexdigest()[:24]
 
 
