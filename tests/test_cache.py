@@ -1,5 +1,6 @@
 """The kernel cache: found again without Numba, private, whole or not believed, and never in the way."""
 
+import importlib.metadata
 import os
 import shutil
 import stat
@@ -8,6 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import llvmlite.binding as llvm
 import pytest
 
 import tinyattn
@@ -133,9 +135,7 @@ def test_what_the_fingerprint_is_made_of(monkeypatch):
 
     def another(**patches):
         for target, value in patches.items():
-            monkeypatch.setattr(
-                build.llvm if target.startswith("get") else build.importlib.metadata, target, value
-            )
+            monkeypatch.setattr(llvm if target.startswith("get") else importlib.metadata, target, value)
         build.fingerprint.cache_clear()
         found = build.fingerprint()
         monkeypatch.undo()

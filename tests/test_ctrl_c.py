@@ -19,7 +19,7 @@ _PACKAGE = str(Path(ta.__file__).parent)
 _X = np.random.default_rng(0).standard_normal((2, 3)).astype(np.float32)
 _PLACES = 30
 """Lines that a step is interrupted at, of some 1,500 different ones."""
-_KEEPERS = ("call", "scope", "__exit__", "record")
+_KEEPERS = ("call", "scope", "__exit__", "record", "resting")
 """Functions in which what was changed for a while is put back."""
 
 

@@ -24,6 +24,15 @@ def test_each_entry_works_in_a_fresh_process(code):
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 
+def test_a_first_tensor_needs_neither_numba_nor_llvm_nor_package_metadata():
+    code = (
+        "import sys, tinyattn as ta; (ta.tensor([1.0]) + 1).shape; "
+        "print([name for name in ('numba', 'llvmlite', 'importlib.metadata', 'torch') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout == "[]\n"
+
+
 @pytest.mark.parametrize(
     ("name", "guess"), [("sofmax", "softmax"), ("cat", "concat"), ("randn", "random_normal")]
 )

@@ -1,5 +1,7 @@
 """Derivatives of whole functions against explicit Jacobians, and gradcheck itself: that it fails, and what it says."""
 
+import gc
+
 import numpy as np
 import pytest
 from engine import compiled
@@ -199,3 +201,16 @@ def test_gradcheck_leaves_its_inputs_alone():
     before = x.numpy()
     assert ta.gradcheck(ta.tanh, [x])
     np.testing.assert_array_equal(x.numpy(), before)
+
+
+def test_the_collector_of_garbage_works_again_after_a_derivative_that_fails():
+    x = ta.tensor(np.ones(3))
+    seen = []
+
+    def derivative(g, y, a):
+        seen.append(gc.isenabled())
+        raise RuntimeError("no")
+
+    with pytest.raises(RuntimeError):
+        ta.grad(ta.custom_vjp(ta.exp, derivative)(x).sum(), x)
+    assert seen == [False] and gc.isenabled()

@@ -39,6 +39,12 @@ def work():
     while not stop:
         if sys.argv[1] == "run":
             step(x)
+        elif sys.argv[1] == "differentiate":
+            v = ta.tensor(np.ones(3, np.float32))
+            y = v
+            for _ in range(100):
+                y = ta.tanh(y)
+            ta.grad(y.sum(), v)
         else:
             size += 1
             ta.Program([ta.softmax(ta.tensor(np.ones((size % 50 + 1, 4), np.float32))) * size])
@@ -96,7 +102,7 @@ def _run(code, *arguments):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
-@pytest.mark.parametrize("work", ["run", "compile"])
+@pytest.mark.parametrize("work", ["run", "differentiate", "compile"])
 def test_forked_children_run_while_another_thread_of_the_parent_works(work):
     done = _run(_FORK, work)
     assert done.stdout.strip() == f"{[0] * 10} True True", done.stderr[-2000:]

@@ -74,7 +74,7 @@ def test_cheap_values_are_made_again(monkeypatch):
     step, x = network()
     found, less = step(x), step.program(x)
     assert less.log.counts()["recompute"] >= 6
-    monkeypatch.setattr(program, "recompute", lambda roots, log: list(roots))
+    monkeypatch.setattr(program, "recompute", lambda roots, log, order: list(roots))
     kept, y = network()
     right, more = kept(y), kept.program(y)
     assert "recompute" not in more.log.counts()
@@ -97,7 +97,7 @@ def test_normalised_rows_are_made_again(norm, monkeypatch):
 
     less = compiled()
     assert less.log.counts()["recompute"] == 4
-    monkeypatch.setattr(program, "recompute", lambda roots, log: list(roots))
+    monkeypatch.setattr(program, "recompute", lambda roots, log, order: list(roots))
     more = compiled()
     assert less.peak_bytes <= more.peak_bytes - 2 * 1024 * 64 * 4
     for a, b in zip(less.run(), more.run(), strict=True):

@@ -3,6 +3,8 @@
 A *recipe* is a list of steps, each an operation on earlier values; it is interpreted once with tinyattn and once with torch.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from engine import agree
@@ -10,6 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import tinyattn as ta
+from tinyattn.rewrite import rules as _rules  # noqa: F401  (fills the list)
+from tinyattn.rewrite.rule import RULES, Log, Rewriter
 
 ROWS, COLUMNS = 3, 4  # every value of a recipe has this shape
 PROFILE = settings(
@@ -327,6 +331,16 @@ def test_programs_agree_with_the_interpreter_and_torch(recipe):
     for value, right in zip(found, expected, strict=True):
         right = right.detach().numpy()
         np.testing.assert_allclose(value, right, rtol=1e-9, atol=1e-9 * max(1.0, np.abs(right).max()))
+
+
+@given(recipes)
+@PROFILE
+def test_rules_that_are_told_what_is_below_miss_nothing(recipe):
+    _, outputs, *_ = build(recipe)
+    told, every = Log(), Log()
+    found = Rewriter(log=told)(outputs, "simplify")
+    right = Rewriter([replace(rule, below=()) for rule in RULES], log=every)(outputs, "simplify")
+    assert all(a is b for a, b in zip(found, right, strict=True)) and told.counts() == every.counts()
 
 
 @given(recipes)

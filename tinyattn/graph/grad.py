@@ -16,6 +16,7 @@ import numpy as np
 
 from tinyattn import errors
 from tinyattn.graph import scope, trace
+from tinyattn.graph.collecting import resting
 from tinyattn.graph.leaf import constant, tensor
 from tinyattn.graph.op import ZERO, NotDifferentiable
 from tinyattn.graph.tensor import Tensor, distinct, make
@@ -71,11 +72,16 @@ def pull_back(seeds: Mapping[Tensor, Tensor], leaves: Sequence[Tensor]) -> list[
     """Cotangents of ``leaves``, given those of some outputs (``seeds``); None where no path leads to a
     leaf.
     """
-    wanted = depends_on(seeds, leaves)
+    with resting():
+        return _pull_back(seeds, leaves)
+
+
+def _pull_back(seeds: Mapping[Tensor, Tensor], leaves: Sequence[Tensor]) -> list[Tensor | None]:
+    order = topological(seeds)
+    wanted = depends_on(seeds, leaves, order)
     cotangents: dict[Tensor, Any] = {}  # of a node of several outputs: a dict, by output
     for node, seed in seeds.items():
         cotangents[node] = _add(cotangents.get(node), seed)
-    order = topological(seeds)
     stop = set(leaves)
     for node in reversed(order):
         cotangent = cotangents.get(node)

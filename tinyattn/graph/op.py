@@ -116,7 +116,7 @@ def check_operands(op: Op, inputs) -> None:
     """No operation takes floating-point numbers of two widths, unless it says so: its kernels would read the one as
     the other.
     """
-    if len(inputs) < 2 or op.mixed:
+    if len(inputs) < 2 or op.mixed or len(inputs) == 2 and inputs[0].dtype is inputs[1].dtype:
         return
     real = None
     for source in inputs:

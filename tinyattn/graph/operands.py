@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Sequence
 
 from tinyattn.graph import scope
-from tinyattn.graph.leaf import as_tensor, widest
+from tinyattn.graph.leaf import as_tensor, constant, widest
 from tinyattn.graph.tensor import Tensor, make
 from tinyattn.graph.types import BOOL, FLOAT32, FLOAT64, INT64, Type, is_float, promote
 
@@ -17,6 +17,8 @@ def common_operands(*values) -> list[Tensor]:
     """Operands as Tensors of the widest element type among them, which numbers take, too."""
     if _are_alike(values):
         return list(values)
+    if len(values) == 2 and (beside := _beside_number(*values)):
+        return beside
     like = widest(values)
     return _alike([as_tensor(v, like) for v in values], ())
 
@@ -44,7 +46,21 @@ def real_operands(*values, optional: Sequence = ()) -> list:
 def _are_alike(values) -> bool:
     """Whether all are Tensors of one type already, as they nearly always are."""
     first = values[0].dtype if values and isinstance(values[0], Tensor) else None
-    return first is not None and all(isinstance(v, Tensor) and v.dtype is first for v in values)
+    if first is None:
+        return False
+    for other in values:
+        if not isinstance(other, Tensor) or other.dtype is not first:
+            return False
+    return True
+
+
+def _beside_number(a, b) -> list[Tensor] | None:
+    """A floating-point Tensor and a Python number, in either order; None for anything else."""
+    if type(b) in (float, int) and isinstance(a, Tensor) and is_float(a.dtype):
+        return [a, constant(b, a.dtype)]
+    if type(a) in (float, int) and isinstance(b, Tensor) and is_float(b.dtype):
+        return [constant(a, b.dtype), b]
+    return None
 
 
 def _alike(found: list[Tensor], least: tuple) -> list[Tensor]:

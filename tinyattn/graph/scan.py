@@ -171,10 +171,11 @@ def loop(length, carries, inputs, carry_vars, x_vars, next_carries, emitted, rev
     """
     variables = set(carry_vars) | set(x_vars)
     roots = [*next_carries, *emitted]
-    inside = depends_on(roots, variables)
+    order = topological(roots)
+    inside = depends_on(roots, variables, order)
     # What doesn't depend on the step is computed once, outside; small constants stay inside.
     captured: dict[Tensor, None] = {}
-    for node in topological(roots):
+    for node in order:
         if node in inside:
             captured.update(
                 dict.fromkeys(s for s in node.inputs if s not in inside and s.op.name != "constant")

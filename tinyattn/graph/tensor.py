@@ -54,7 +54,7 @@ class Tensor(Values):
     storage: Any  # Storage for a leaf with a value, else None
     grad: "Tensor | None"
     _memo: Any
-    _verified: bool
+    _verified: Any  # True, or the type that was inferred (None where there are several)
 
     @property
     def ndim(self) -> int:
@@ -264,7 +264,7 @@ def fresh(op: Op, inputs, attrs, kind: Type | None, name=None, storage=None) -> 
     node = object.__new__(Tensor)
     node.op, node.inputs, node.attrs = op, inputs, attrs or _NONE
     node.shape, node.dtype = kind if kind is not None else (None, None)  # type: ignore[assignment]
-    node.name, node.storage, node.grad, node._memo, node._verified = name, storage, None, None, False
+    node.name, node.storage, node.grad, node._memo, node._verified = name, storage, None, None, kind
     state = scope.state
     node.scope, node.origin = state.scope, state.origin
     node.line = state.line if state.line is not None else scope.user_line()

@@ -27,10 +27,14 @@ def topological(roots: Iterable[Tensor], known: Container[Tensor] = ()) -> list[
     return order
 
 
-def depends_on(roots: Iterable[Tensor], leaves: Iterable[Tensor]) -> set[Tensor]:
-    """The nodes below ``roots`` that depend on one of ``leaves`` (those included)."""
+def depends_on(
+    roots: Iterable[Tensor], leaves: Iterable[Tensor], order: Sequence[Tensor] | None = None
+) -> set[Tensor]:
+    """The nodes below ``roots`` that depend on one of ``leaves`` (those included); ``order``: all nodes in topological
+    order, if it is known.
+    """
     found = set(leaves)
-    for node in topological(roots):
+    for node in topological(roots) if order is None else order:
         if not found.isdisjoint(node.inputs):
             found.add(node)
     return found

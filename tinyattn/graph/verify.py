@@ -1,12 +1,13 @@
-"""The verifier: re-derives every node's type from its inputs and checks the graph's structure. It runs after
-every rewrite pass. Nodes don't change, so what has been verified once is not looked at again.
+"""The verifier: compares every node's type with the one that followed from its inputs when it was made, and checks the
+graph's structure. It runs after every rewrite pass. Nodes don't change, so what has been verified once is not looked
+at again.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 from tinyattn.errors import TinyattnError
 from tinyattn.graph.body import Body
-from tinyattn.graph.op import check_operands
 from tinyattn.graph.tensor import Tensor
 from tinyattn.graph.types import Type
 
@@ -15,40 +16,45 @@ class VerifyError(TinyattnError):
     """A graph is malformed; the message names the node and the pass that made it."""
 
 
-def verify(roots: Sequence[Tensor], where: str = "graph", allowed: set[Tensor] | None = None) -> None:
-    """Check all nodes below ``roots`` (and inside bodies): types re-inferred, bodies closed, no traced input
-    where none is ``allowed``.
-    """
-    seen: set[Tensor] = set()
+def verify(roots: Sequence[Tensor], where: str = "graph") -> None:
+    """Check all nodes below ``roots``, and inside bodies: types as inferred, bodies closed."""
+    found: list[tuple[Tensor, Any]] = []
     stack = list(roots)
-    while stack:
-        node = stack.pop()
-        # What is free in a body depends on the body: there, everything is looked at (once for each body, see below).
-        if node in seen or (node._verified and allowed is None):
-            continue
-        seen.add(node)
-        stack += node.inputs
-        if node.op.name == "argument":
-            if allowed is not None and node not in allowed:
-                raise VerifyError(
-                    f"[verify] a body must use its own arguments only, but {node!r} is free ({where})."
-                )
-            continue
-        if node.op.name in ("tensor", "parameter", "input"):
-            if allowed is not None:
-                raise VerifyError(f"[verify] a body must be closed, but it uses the leaf {node!r} ({where}).")
-            continue
-        if node._verified:
-            continue
-        check_operands(node.op, node.inputs)
-        kind = node.op.infer(*node.inputs, **node.attrs)
-        if isinstance(kind, Type) and (kind.shape, kind.dtype) != (node.shape, node.dtype):
+    try:
+        while stack:
+            node = stack.pop()
+            kind = node._verified
+            if kind is not True:
+                node._verified = True
+                found.append((node, kind))
+                _check(node, kind, where)
+                stack += node.inputs
+    except BaseException:  # what is below a verified node must be, too
+        for node, kind in found:
+            node._verified = kind
+        raise
+
+
+def _check(node: Tensor, kind: Type | None, where: str) -> None:
+    """Check one node, which was inferred to be of this ``kind``."""
+    if kind is not None and kind != (node.shape, node.dtype):
+        raise VerifyError(
+            f"[verify] node types must follow from their inputs, but {node!r} should be {kind} ({where})."
+        )
+    for value in node.attrs.values():
+        if isinstance(value, Body) and not value.verified:
+            _check_closed(value, f"{where} / body of {node.op.name}")
+            verify(value.outputs, f"{where} / body of {node.op.name}")
+            value.verified = True
+
+
+def _check_closed(body: Body, where: str) -> None:
+    """Check that a body uses its own arguments, and no leaf."""
+    arguments = set(body.arguments)
+    for node in body.nodes():
+        if node.op.name == "argument" and node not in arguments:
             raise VerifyError(
-                f"[verify] node types must follow from their inputs, but {node!r} should be {kind} ({where})."
+                f"[verify] a body must use its own arguments only, but {node!r} is free ({where})."
             )
-        for value in node.attrs.values():
-            if isinstance(value, Body) and not value.verified:
-                verify(value.outputs, f"{where} / body of {node.op.name}", set(value.arguments))
-                value.verified = True
-    for node in seen:  # (not before all of them are: what is below a verified node is, too)
-        node._verified = node.op.name != "argument"
+        if node.op.name in ("tensor", "parameter", "input"):
+            raise VerifyError(f"[verify] a body must be closed, but it uses the leaf {node!r} ({where}).")

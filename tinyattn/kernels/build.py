@@ -12,8 +12,6 @@ import contextlib
 import ctypes
 import functools
 import hashlib
-import importlib
-import importlib.metadata
 import os
 import stat
 import sys
@@ -21,8 +19,6 @@ import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
-
-import llvmlite.binding as llvm
 
 from tinyattn.kernels.chains import Chain
 
@@ -37,6 +33,8 @@ compiled: list[str] = []
 @functools.cache
 def _engine():
     """The linker that makes object code executable, one a process."""
+    import llvmlite.binding as llvm  # (only now, and below: a first tensor and --help take a third less time)
+
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     machine = llvm.Target.from_default_triple().create_target_machine(jit=True)
@@ -46,13 +44,19 @@ def _engine():
 @functools.cache
 def fingerprint() -> str:
     """Digest of all that a kernel's machine code depends on."""
+    import importlib.metadata
+
+    import llvmlite.binding as llvm
+
+    from tinyattn.kernels import blocking
+
     digest = hashlib.sha256()
     for path in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     for package in ("numba", "llvmlite"):
         digest.update(importlib.metadata.version(package).encode() + b"\0")
     digest.update(llvm.get_host_cpu_name().encode() + llvm.get_host_cpu_features().flatten().encode())
-    digest.update(f"{sys.platform} {os.environ.get('TINYATTN_VECTOR_BYTES', '')}".encode())
+    digest.update(f"{sys.platform} {blocking.VECTOR_BYTES}".encode())
     return digest.hexdigest()[:24]
 
 
@@ -127,6 +131,8 @@ def _symbol(name: str, dtype: str) -> str:
 
 
 def _link(code: bytes, symbol: str) -> int:
+    import llvmlite.binding as llvm
+
     engine = _engine()
     engine.add_object_file(llvm.ObjectFileRef.from_data(code))
     engine.finalize_object()

@@ -7,6 +7,7 @@ nothing else (:mod:`tinyattn.kernels.generate`), so that equal chains on other s
 strides and addresses are its arguments. Nothing here needs Numba or LLVM.
 """
 
+import functools
 import hashlib
 from typing import NamedTuple
 
@@ -38,7 +39,7 @@ class Chain(NamedTuple):
     @property
     def name(self) -> str:
         """The same for equal chains, and for them only."""
-        return f"chain-{hashlib.sha256(repr(tuple(self)).encode()).hexdigest()[:24]}"
+        return _name(self)
 
     def arguments(self, extents, block, sources, strides, targets) -> list:
         """The argument words of the loop: its size, and where its operands are.
@@ -64,6 +65,11 @@ class Chain(NamedTuple):
                 used = steps if mode == SPACED else steps[:-1]
                 words += [step * SIZES[kind] for step in used]
         return words + list(targets)
+
+
+@functools.lru_cache(maxsize=4096)
+def _name(chain: Chain) -> str:
+    return f"chain-{hashlib.sha256(repr(tuple(chain)).encode()).hexdigest()[:24]}"
 
 
 def way(extents, strides) -> int:

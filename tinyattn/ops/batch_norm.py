@@ -95,7 +95,7 @@ def _lower(node, emit):
         writes=[y, mean, variance],
         cost=x.size * 0.2,
         flops=8.0 * x.size,
-        in_place=[(y, x)],
+        in_place=[([y], [x])],
     )
 
 
@@ -116,7 +116,7 @@ def _lower_backward(node, emit):
         writes=results,
         cost=x.size * 0.3,
         flops=12.0 * x.size,
-        in_place=[(results[0], x), (results[0], g)],
+        in_place=[([results[0]], [x, g])],
     )
 
 

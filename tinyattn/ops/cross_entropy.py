@@ -105,7 +105,7 @@ def emit_cross_entropy_backward(emit, logits, targets, top, log_sum, g, dx, attr
         writes=[dx],
         cost=logits.size * COST,
         flops=float(logits.size * FLOPS),
-        in_place=[] if dx is logits else [(dx, logits)],
+        in_place=[] if dx is logits else [([dx], [logits])],
     )
 
 

@@ -47,16 +47,18 @@ def row(
     """
 
     def infer(*inputs):
-        dtype = inputs[0].dtype
+        shape, dtype = inputs[0].shape, inputs[0].dtype
         for other in inputs[1:]:  # (integers and bools, too)
-            if other.dtype != dtype:
+            if other.dtype is not dtype and other.dtype != dtype:
                 fail(
                     errors.DTypeError,
                     name,
                     "operands must have one element type",
                     f"got {[str(i.type) for i in inputs]}",
                 )
-        return Type(broadcast(name, *[i.shape for i in inputs]), BOOL if result == "bool" else dtype)
+            if other.shape != shape:
+                shape = broadcast(name, *[i.shape for i in inputs])
+        return Type(shape, BOOL if result == "bool" else dtype)
 
     register(
         Op(

@@ -15,7 +15,6 @@ from tinyattn.graph.point import at, real
 from tinyattn.graph.public import public
 from tinyattn.graph.tensor import Tensor, make
 from tinyattn.graph.types import FLOAT32, INT64, SHORT, Type, broadcast, fail, is_float
-from tinyattn.kernels import blocking
 from tinyattn.ops.definition import bits
 from tinyattn.ops.elementwise import cast
 from tinyattn.ops.shape import reshape, swap_last, transpose
@@ -205,6 +204,8 @@ def lower_product(emit, a, b, c, scale: float = 1.0, added=None, function: str =
     while region is not kept.region and region.parent is not None:
         reuse, region = reuse * region.length, region.parent
     short = SHORT[c.dtype]
+    from tinyattn.kernels import blocking  # (which asks LLVM for the processor, so that it waits until now)
+
     plan = blocking.plan(
         rows,
         columns,

@@ -104,7 +104,7 @@ def _lower(centred: bool):
             writes=[y, mean, scale],
             cost=x.size * 0.15,
             flops=8.0 * x.size,
-            in_place=[(y, x)],
+            in_place=[([y], [x])],
         )
 
     return lower
@@ -131,7 +131,7 @@ def _lower_backward(centred: bool):
             writes=[dx, along, over],
             cost=x.size * 0.3,
             flops=16.0 * x.size,
-            in_place=[(dx, x), (dx, g)],
+            in_place=[([dx], [x, g])],
         )
         for k, sums in ((1, along), (2, over)):
             if emit.is_asked(node, k):

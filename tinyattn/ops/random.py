@@ -113,7 +113,7 @@ def _lower_dropout(node, emit):
         writes=[result],
         cost=node.size * 2.0,
         flops=float(node.size),
-        in_place=[(result, x)],
+        in_place=[([result], [x])],
     )
 
 

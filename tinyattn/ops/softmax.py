@@ -109,7 +109,7 @@ def _lower_forward(kernel):
             writes=[y],
             cost=node.size * COST,
             flops=float(node.size * FLOPS),
-            in_place=[(y, x)],
+            in_place=[([y], [x])],
         )
 
     return lower
@@ -131,7 +131,7 @@ def _lower_backward(kernel):
             writes=[dx],
             cost=node.size * COST,
             flops=float(node.size * (FLOPS if "log" in kernel else 4)),
-            in_place=[(dx, g)],
+            in_place=[([dx], [g])],
         )
 
     return lower

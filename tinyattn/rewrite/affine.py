@@ -25,9 +25,9 @@ the same.
 """
 
 
-def fuse_affine(roots: Sequence[Tensor], log: Log) -> list[Tensor]:
-    """``roots`` with sums in products, inside bodies too."""
-    order = topological(roots)
+def fuse_affine(roots: Sequence[Tensor], log: Log, order: Sequence[Tensor] | None = None) -> list[Tensor]:
+    """``roots`` with sums in products, inside bodies too; ``order``: all nodes in topological order, if it is known."""
+    order = topological(roots) if order is None else order
     if not any(n.op.name in ("matmul", "scan") or _squares(n) for n in order):
         return list(roots)
     users = consumers(order)
@@ -83,7 +83,7 @@ def fuse_affine(roots: Sequence[Tensor], log: Log) -> list[Tensor]:
             return better
         return rebuild(node, inputs)
 
-    return transform(roots, change)
+    return transform(roots, change, order=order)
 
 
 def _squares(node: Tensor) -> bool:

@@ -8,6 +8,7 @@ its values. The result has no cycles by construction, and the walk is linear. (T
 it is carried out, is in ``tinyattn/runtime/elementwise.py``.)
 """
 
+import functools
 from collections.abc import Sequence
 from weakref import WeakValueDictionary
 
@@ -28,46 +29,49 @@ FUSION = Rule("fuse-elementwise", "elementwise chain → one fused kernel")
 
 
 class _Group:
-    __slots__ = ("members", "real", "shape")
+    __slots__ = ("members", "real", "shape", "open")
 
     def __init__(self, shape, real):
-        self.shape, self.real, self.members = shape, real, []
+        self.shape, self.real, self.members, self.open = shape, real, [], True
 
 
-def _real(node: Tensor) -> tuple[np.dtype | None, bool]:
-    """The floating-point type that a node computes in (None for integers and bools), and whether it mixes two."""
-    kinds = [node.dtype, *[source.dtype for source in node.inputs]]
+@functools.cache
+def _real(kinds: frozenset[np.dtype]) -> tuple[np.dtype | None, bool]:
+    """The floating-point type that a node of these element types (its own, its inputs') computes in (None for integers
+    and bools), and whether it mixes two.
+    """
     single, double = FLOAT32 in kinds, FLOAT64 in kinds
     return FLOAT64 if double else FLOAT32 if single else None, single and double
 
 
-def fuse(roots: Sequence[Tensor], log: Log, alone: bool = False) -> list[Tensor]:
+def fuse(
+    roots: Sequence[Tensor], log: Log, alone: bool = False, order: Sequence[Tensor] | None = None
+) -> list[Tensor]:
     """``roots`` with elementwise chains fused, inside bodies too; with ``alone`` every operation is a kernel
-    of its own.
+    of its own. ``order``: all nodes in topological order, if it is known.
     """
-    order = topological(roots)
-    groups: dict[Tensor, _Group] = {}  # members of open groups
+    order = topological(roots) if order is None else order
+    groups: dict[Tensor, _Group] = {}
     schedule: list[Tensor | _Group] = []
 
     def close(group: _Group) -> None:
-        if group.members and groups.get(group.members[0]) is group:
-            schedule.append(group)
-            for member in group.members:
-                del groups[member]
+        schedule.append(group)
+        group.open = False
 
     for node in order:
         if not node.op.elementwise:
             for source in node.inputs:
-                if source in groups:
-                    close(groups[source])
+                group = groups.get(source)
+                if group is not None and group.open:
+                    close(group)
             schedule.append(node)
             continue
-        real, single = _real(node)
+        real, single = _real(frozenset([node.dtype, *[source.dtype for source in node.inputs]]))
         single = single or alone
         joined: list[_Group] = []
         for source in node.inputs:
             group = groups.get(source)
-            if group is None or group in joined:
+            if group is None or not group.open or group in joined:
                 continue
             fits = (
                 group.shape == node.shape
@@ -89,17 +93,18 @@ def fuse(roots: Sequence[Tensor], log: Log, alone: bool = False) -> list[Tensor]
         groups[node] = group
         if single:
             close(group)
-    for group in list(dict.fromkeys(groups.values())):
-        close(group)
-    return _rebuild(roots, order, schedule, log, alone)
+    for group in groups.values():
+        if group.open:
+            close(group)
+    return _rebuild(roots, order, schedule, groups, log, alone)
 
 
-def _rebuild(roots, order, schedule, log: Log, alone: bool) -> list[Tensor]:
+def _rebuild(roots, order, schedule, groups: dict[Tensor, _Group], log: Log, alone: bool) -> list[Tensor]:
     outside: set[Tensor] = set(roots)  # values needed outside of the group that makes them
-    group_of = {m: unit for unit in schedule if isinstance(unit, _Group) for m in unit.members}
     for node in order:
+        group = groups.get(node)
         for source in node.inputs:
-            if group_of.get(source) is not group_of.get(node) or node not in group_of:
+            if group is None or groups.get(source) is not group:
                 outside.add(source)
     bodies = Bodies(order, lambda inside, _: fuse(inside, log, alone))
     new: dict[Tensor, Tensor] = {}

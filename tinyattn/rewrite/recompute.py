@@ -23,9 +23,13 @@ MOST_OPERATIONS = 6
 """Most operations that are repeated for one value."""
 
 
-def recompute(roots: Sequence[Tensor], log: Log) -> list[Tensor]:
-    """``roots`` with cheap forward values computed again where the derivative reads them."""
-    order = topological(roots)
+def recompute(roots: Sequence[Tensor], log: Log, order: Sequence[Tensor] | None = None) -> list[Tensor]:
+    """``roots`` with cheap forward values computed again where the derivative reads them; ``order``: all nodes in
+    topological order, if it is known.
+    """
+    order = topological(roots) if order is None else order
+    if all(_bytes(node) < LEAST_BYTES for node in order):
+        return list(roots)
     late: set[Tensor] = set()  # derivatives, and what depends on them
     for node in order:
         if node.inputs and (node.origin is not None or any(source in late for source in node.inputs)):

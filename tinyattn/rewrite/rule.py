@@ -43,6 +43,8 @@ class NodeRule(Rule):
     rewrite: Callable[[Tensor], Tensor | None] = lambda node: None
     suits: Callable[[Op], bool] | None = None
     """Of the operations in ``ops`` (or of all), those it can ever apply to; None: all."""
+    below: tuple[str, ...] = ()
+    """Operations of which one at least must be right below the node for the rule to apply; any, if empty."""
 
 
 RULES: list[NodeRule] = []
@@ -105,7 +107,18 @@ class Rewriter:
             name: [r for r in sound if (not r.ops or name in r.ops) and (r.suits is None or r.suits(op))]
             for name, op in OPS.items()
         }
+        self._by_ops: dict[tuple[str, ...], list[NodeRule]] = {}
         self.log = log if log is not None else Log()
+
+    def _candidates(self, name: str, inputs: Sequence[Tensor]) -> list[NodeRule]:
+        """The rules that an operation and those right below it suit: often none."""
+        key = (name, *[source.op.name for source in inputs])
+        found = self._by_ops.get(key)
+        if found is None:
+            below = set(key[1:])
+            found = [r for r in self.by_op[key[0]] if not (r.below and below.isdisjoint(r.below))]
+            self._by_ops[key] = found
+        return found
 
     def __call__(self, roots: Sequence[Tensor], phase: str) -> list[Tensor]:
         """The rewritten roots, verified."""
@@ -132,15 +145,18 @@ class Rewriter:
                     if name == "output" and node.inputs[0].op.name == "checkpoint":
                         self.log.steps.append((phase, OPEN, node, inner))
                     return inner
+            candidates = self._candidates(name, inputs)
+            if not candidates:
+                return rebuild(node, inputs)
             with scope.on_behalf_of(node, node.origin):
-                return self._apply(rebuild(node, inputs), phase)
+                return self._apply(rebuild(node, inputs), candidates, phase)
 
         return transform(roots, change, {node: node for node in settled}, order)
 
-    def _apply(self, node: Tensor, phase: str) -> Tensor:
+    def _apply(self, node: Tensor, candidates: list[NodeRule], phase: str) -> Tensor:
         # Bounded: each rule makes an expression smaller or more specific, but a cycle must not hang.
         for _ in range(20):
-            for candidate in self.by_op[node.op.name]:
+            for candidate in candidates:
                 better = candidate.rewrite(node)
                 if better is not None and better is not node:
                     if better.shape != node.shape or better.dtype != node.dtype:
@@ -150,6 +166,7 @@ class Rewriter:
                         )
                     self.log.steps.append((phase, candidate, node, better))
                     node = better
+                    candidates = self._candidates(node.op.name, node.inputs)
                     break
             else:
                 return node
@@ -158,6 +175,8 @@ class Rewriter:
 
 _REPEATS = ("broadcast_to", "reshape", "transpose", "slice", "stop_gradient")
 """What makes nothing but the numbers of its input."""
+NUMBERS = ("constant", *_REPEATS)
+"""What may be one number everywhere, see :func:`number`."""
 
 
 def number(node: Tensor) -> float | None:

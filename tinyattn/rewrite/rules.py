@@ -8,7 +8,7 @@ from tinyattn.graph.op import Op
 from tinyattn.graph.tensor import Tensor, make
 from tinyattn.graph.traverse import rebuild, transform
 from tinyattn.rewrite import stable as _stable  # noqa: F401  (registers the stabilising rules)
-from tinyattn.rewrite.rule import RULES, number, rule, spread
+from tinyattn.rewrite.rule import NUMBERS, RULES, number, rule, spread
 
 _FOLD_LIMIT = 4096
 """Largest result, in elements, of constant folding."""
@@ -20,7 +20,7 @@ def _may_fold(op: Op) -> bool:
     )
 
 
-@rule("fold-constants", "f(constants) → constant", "exact", suits=_may_fold)
+@rule("fold-constants", "f(constants) → constant", "exact", suits=_may_fold, below=("constant",))
 def fold_constants(node: Tensor) -> Tensor | None:
     for source in node.inputs:
         if source.op.name != "constant":
@@ -34,7 +34,7 @@ def fold_constants(node: Tensor) -> Tensor | None:
     return constant(np.asarray(value, order="C"), node.dtype)
 
 
-@rule("add-zero", "x + 0 → x", "exact", "add")
+@rule("add-zero", "x + 0 → x", "exact", "add", below=NUMBERS)
 def add_zero(node: Tensor) -> Tensor | None:
     a, b = node.inputs
     for x, other in ((a, b), (b, a)):
@@ -43,19 +43,19 @@ def add_zero(node: Tensor) -> Tensor | None:
     return None
 
 
-@rule("subtract-zero", "x − 0 → x", "exact", "sub")
+@rule("subtract-zero", "x − 0 → x", "exact", "sub", below=NUMBERS)
 def subtract_zero(node: Tensor) -> Tensor | None:
     a, b = node.inputs
     return spread(a, node) if number(b) == 0 else None
 
 
-@rule("zero-minus", "0 − x → −x", "exact", "sub")
+@rule("zero-minus", "0 − x → −x", "exact", "sub", below=NUMBERS)
 def zero_minus(node: Tensor) -> Tensor | None:
     a, b = node.inputs
     return make("neg", spread(b, node)) if number(a) == 0 else None
 
 
-@rule("multiply-one", "x · 1 → x", "exact", "mul")
+@rule("multiply-one", "x · 1 → x", "exact", "mul", below=NUMBERS)
 def multiply_one(node: Tensor) -> Tensor | None:
     a, b = node.inputs
     for x, other in ((a, b), (b, a)):
@@ -64,7 +64,7 @@ def multiply_one(node: Tensor) -> Tensor | None:
     return None
 
 
-@rule("multiply-minus-one", "x · −1 → −x", "exact", "mul")
+@rule("multiply-minus-one", "x · −1 → −x", "exact", "mul", below=NUMBERS)
 def multiply_minus_one(node: Tensor) -> Tensor | None:
     a, b = node.inputs
     for x, other in ((a, b), (b, a)):
@@ -73,7 +73,7 @@ def multiply_minus_one(node: Tensor) -> Tensor | None:
     return None
 
 
-@rule("divide-one", "x / 1 → x", "exact", "div")
+@rule("divide-one", "x / 1 → x", "exact", "div", below=NUMBERS)
 def divide_one(node: Tensor) -> Tensor | None:
     a, b = node.inputs
     return spread(a, node) if number(b) == 1 else None
@@ -85,13 +85,13 @@ def multiply_square(node: Tensor) -> Tensor | None:
     return make("square", a) if a is b else None
 
 
-@rule("double-negation", "−(−x) → x", "exact", "neg")
+@rule("double-negation", "−(−x) → x", "exact", "neg", below=("neg",))
 def double_negation(node: Tensor) -> Tensor | None:
     inner = node.inputs[0]
     return inner.inputs[0] if inner.op.name == "neg" else None
 
 
-@rule("add-negation", "a + (−b) → a − b", "exact", "add")
+@rule("add-negation", "a + (−b) → a − b", "exact", "add", below=("neg",))
 def add_negation(node: Tensor) -> Tensor | None:
     a, b = node.inputs
     if b.op.name == "neg":
@@ -99,13 +99,21 @@ def add_negation(node: Tensor) -> Tensor | None:
     return make("sub", b, a.inputs[0]) if a.op.name == "neg" else None
 
 
-@rule("subtract-negation", "a − (−b) → a + b", "exact", "sub")
+@rule("subtract-negation", "a − (−b) → a + b", "exact", "sub", below=("neg",))
 def subtract_negation(node: Tensor) -> Tensor | None:
     a, b = node.inputs
     return make("add", a, b.inputs[0]) if b.op.name == "neg" else None
 
 
-@rule("merge-views", "view(view(x)) → view(x)", "exact", "reshape", "broadcast_to", "transpose")
+@rule(
+    "merge-views",
+    "view(view(x)) → view(x)",
+    "exact",
+    "reshape",
+    "broadcast_to",
+    "transpose",
+    below=("reshape", "broadcast_to", "transpose"),
+)
 def merge_views(node: Tensor) -> Tensor | None:
     inner = node.inputs[0]
     if node.op.name == inner.op.name == "reshape":
@@ -161,7 +169,13 @@ def _axis_of(part: Tensor) -> int | None:
     return axes[0] if len(axes) == 1 and part.attrs["steps"][axes[0]] == 1 else None
 
 
-@rule("join-parts", "x + parts laid into zeros, together everything → x + concat", "exact", "add")
+@rule(
+    "join-parts",
+    "x + parts laid into zeros, together everything → x + concat",
+    "exact",
+    "add",
+    below=("unslice",),
+)
 def join_parts(node: Tensor) -> Tensor | None:
     parts: list[Tensor] = []
     rest: Tensor | None = node
@@ -198,7 +212,13 @@ def join_parts(node: Tensor) -> Tensor | None:
     return joined if rest is None else make("add", rest, joined)
 
 
-@rule("rows-of-sum", "table[i] + row → (table + row)[i], for a table of fewer rows", "exact", "add")
+@rule(
+    "rows-of-sum",
+    "table[i] + row → (table + row)[i], for a table of fewer rows",
+    "exact",
+    "add",
+    below=("take",),
+)
 def rows_of_sum(node: Tensor) -> Tensor | None:
     for rows, row in (node.inputs, reversed(node.inputs)):
         if rows.op.name == "take" and rows.attrs["axis"] == 0 and rows.shape == node.shape:

@@ -10,13 +10,13 @@ from tinyattn.graph.traverse import rebuild
 from tinyattn.rewrite.rule import number, rule, spread
 
 
-@rule("log-softmax", "log softmax(x) → log_softmax(x)", "stabilising", "log")
+@rule("log-softmax", "log softmax(x) → log_softmax(x)", "stabilising", "log", below=("softmax",))
 def log_softmax(node: Tensor) -> Tensor | None:
     inner = node.inputs[0]
     return make("log_softmax", *inner.inputs) if inner.op.name == "softmax" else None
 
 
-@rule("log1p", "log(1 + x) → log1p(x)", "stabilising", "log")
+@rule("log1p", "log(1 + x) → log1p(x)", "stabilising", "log", below=("add",))
 def log1p(node: Tensor) -> Tensor | None:
     inner = node.inputs[0]
     if inner.op.name == "add":
@@ -27,19 +27,19 @@ def log1p(node: Tensor) -> Tensor | None:
     return None
 
 
-@rule("softplus", "log1p(exp(x)) → softplus(x)", "stabilising", "log1p")
+@rule("softplus", "log1p(exp(x)) → softplus(x)", "stabilising", "log1p", below=("exp",))
 def softplus(node: Tensor) -> Tensor | None:
     inner = node.inputs[0]
     return make("softplus", inner.inputs[0]) if inner.op.name == "exp" else None
 
 
-@rule("log-sigmoid", "log σ(x) → −softplus(−x)", "stabilising", "log")
+@rule("log-sigmoid", "log σ(x) → −softplus(−x)", "stabilising", "log", below=("sigmoid",))
 def log_sigmoid(node: Tensor) -> Tensor | None:
     inner = node.inputs[0]
     return make("neg", make("softplus", make("neg", inner.inputs[0]))) if inner.op.name == "sigmoid" else None
 
 
-@rule("expm1", "exp(x) − 1 → expm1(x)", "stabilising", "sub")
+@rule("expm1", "exp(x) − 1 → expm1(x)", "stabilising", "sub", below=("exp",))
 def expm1(node: Tensor) -> Tensor | None:
     a, b = node.inputs
     return (
@@ -64,7 +64,7 @@ def _below_top(total: Tensor) -> tuple[Tensor, Tensor] | None:
     return make("sub", x, top), top
 
 
-@rule("logsumexp", "log Σ exp(x) → max + log Σ exp(x − max)", "stabilising", "log")
+@rule("logsumexp", "log Σ exp(x) → max + log Σ exp(x − max)", "stabilising", "log", below=("sum",))
 def logsumexp(node: Tensor) -> Tensor | None:
     total = node.inputs[0]
     found = _below_top(total)
@@ -75,7 +75,13 @@ def logsumexp(node: Tensor) -> Tensor | None:
     return make("add", make("log", shifted), make("reshape", top, shape=node.shape))
 
 
-@rule("log-softmax-derivative", "p ⊙ (g/p − ⟨p, g/p⟩) → g − p Σ g", "stabilising", "softmax_backward")
+@rule(
+    "log-softmax-derivative",
+    "p ⊙ (g/p − ⟨p, g/p⟩) → g − p Σ g",
+    "stabilising",
+    "softmax_backward",
+    below=("softmax",),
+)
 def log_softmax_derivative(node: Tensor) -> Tensor | None:
     weights, cotangent = node.inputs
     if weights.op.name != "softmax":
@@ -93,7 +99,7 @@ def log_softmax_derivative(node: Tensor) -> Tensor | None:
     )
 
 
-@rule("logsumexp-derivative", "exp(x) · g/Σ exp(x) → g · softmax(x)", "stabilising", "mul")
+@rule("logsumexp-derivative", "exp(x) · g/Σ exp(x) → g · softmax(x)", "stabilising", "mul", below=("exp",))
 def logsumexp_derivative(node: Tensor) -> Tensor | None:
     for weights, share in (node.inputs, reversed(node.inputs)):
         views = []
@@ -113,7 +119,7 @@ def logsumexp_derivative(node: Tensor) -> Tensor | None:
     return None
 
 
-@rule("log-sigmoid-derivative", "g/σ(x) · σ(x)(1 − σ(x)) → g·σ(−x)", "stabilising", "mul")
+@rule("log-sigmoid-derivative", "g/σ(x) · σ(x)(1 − σ(x)) → g·σ(−x)", "stabilising", "mul", below=("div",))
 def log_sigmoid_derivative(node: Tensor) -> Tensor | None:
     for share, slope in (node.inputs, reversed(node.inputs)):
         if share.op.name == "div" and share.inputs[1].op.name == "sigmoid" and slope.op.name == "mul":
@@ -124,7 +130,7 @@ def log_sigmoid_derivative(node: Tensor) -> Tensor | None:
     return None
 
 
-@rule("softplus-derivative", "g/(1 + exp(x)) · exp(x) → g·σ(x)", "stabilising", "mul")
+@rule("softplus-derivative", "g/(1 + exp(x)) · exp(x) → g·σ(x)", "stabilising", "mul", below=("exp",))
 def softplus_derivative(node: Tensor) -> Tensor | None:
     for share, power in (node.inputs, reversed(node.inputs)):
         if power.op.name == "exp" and share.op.name == "div" and share.inputs[1].op.name == "add":

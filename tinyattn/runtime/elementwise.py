@@ -19,7 +19,7 @@ from tinyattn.kernels import tiling
 from tinyattn.kernels.chains import CONTIGUOUS, NUMBER, Chain, way
 from tinyattn.runtime import reference
 from tinyattn.runtime.copies import coalesce
-from tinyattn.runtime.memory import Ref, Region
+from tinyattn.runtime.memory import Buffer, Ref, Region
 
 _OPERAND_COST = 0.04
 """Rough nanoseconds to read or write an element."""
@@ -124,15 +124,19 @@ def emit_chain(
     block = tiling.block_of_chain(extents[-1])
     given = [*sources, *(_bits(value) for value in numbers)]
     strides += [[]] * len(numbers)
-    alike = [
-        (target, source)
-        for target in targets
+    # An input may be overwritten that is read element by element, and whose memory is read in no other way.
+    ways_into: dict[Buffer, set[Ref]] = {}
+    for source in sources:
+        ways_into.setdefault(source.buffer, set()).add(source)
+    steady = [
+        source
         for k, source in enumerate(sources)
-        if ways[k] == CONTIGUOUS
-        and seen[k].contiguous
-        and source.dtype.itemsize == target.dtype.itemsize
-        and all(other.buffer is not source.buffer or other == source for other in sources)
+        if ways[k] == CONTIGUOUS and seen[k].contiguous and len(ways_into[source.buffer]) == 1
     ]
+    alike = []
+    for size_of_one in dict.fromkeys(source.dtype.itemsize for source in steady):
+        same = [[ref for ref in refs if ref.dtype.itemsize == size_of_one] for refs in (targets, steady)]
+        alike.append((same[0], same[1]))
     emit.kernel(
         "elementwise.chain",
         chain.arguments(extents, block, given, strides, targets),

@@ -12,7 +12,7 @@ import inspect
 import itertools
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,9 +23,11 @@ from tinyattn.graph.scan import flatten
 from tinyattn.graph.tensor import Tensor
 from tinyattn.graph.types import SHORT, Type, as_array, fail
 from tinyattn.runtime.evaluate import evaluate
-from tinyattn.runtime.profile import Profile
 from tinyattn.runtime.program import Program
 from tinyattn.runtime.retrace import changing
+
+if TYPE_CHECKING:
+    from tinyattn.runtime.profile import Profile
 
 
 def _is_input(value) -> bool:
@@ -42,7 +44,7 @@ def _split(tree, arrays: list[np.ndarray]):
     if isinstance(tree, dict):
         return ("dict", tuple((key, _split(value, arrays)) for key, value in tree.items()))
     if isinstance(tree, (tuple, list)):
-        return (type(tree), tuple(_split(value, arrays) for value in tree))
+        return (type(tree), tuple([_split(value, arrays) for value in tree]))
     if _is_input(tree):
         array = (
             evaluate(tree)
@@ -70,6 +72,9 @@ def _split(tree, arrays: list[np.ndarray]):
             "Close over other objects instead of passing them.",
         )
     return ("static", (type(tree), tree))  # with its type, because True == 1
+
+
+_NO_KEYWORDS = ("dict", ())
 
 
 def _rebuild(signature, leaves):
@@ -135,14 +140,18 @@ class Compiled:
         """Whether what Python saw in the trace (types of leaves, training mode, values of leaves) is still the same."""
         if self.conversions != len(leaf.conversions) and self.outdated():
             return False
-        return all(getattr(thing, name) == value for thing, name, value in self.guards)
+        for thing, name, value in self.guards:
+            if getattr(thing, name) != value:
+                return False
+        return True
 
     def __call__(self, arrays: list[np.ndarray], out=None):
         given = None
         if out is not None:
             given = [*_alongside(self.result, out), *(None for _ in self.printed)]
         values = self.program.run(arrays, given)
-        prints.show(zip((label for label, _ in self.printed), values[len(self.outputs) :], strict=True))
+        if self.printed:
+            prints.show(zip((label for label, _ in self.printed), values[len(self.outputs) :], strict=True))
         return unflatten_arrays(self.result, iter(values))
 
 
@@ -206,7 +215,7 @@ class Function:
 
     def _find(self, args, kwargs) -> tuple[Compiled, list[np.ndarray]]:
         arrays: list[np.ndarray] = []
-        signature = (tuple, (_split(args, arrays), _split(kwargs, arrays)))
+        signature = (tuple, (_split(args, arrays), _split(kwargs, arrays) if kwargs else _NO_KEYWORDS))
         for entry in self._compiled.get(signature, ()):
             if entry.holds():
                 entry.used = next(self._clock)
@@ -255,7 +264,7 @@ class Function:
         """The program for arguments like these (compiled if need be, not run)."""
         return self._find(args, kwargs)[0].program
 
-    def profile(self, *args, steps: int = 10, **kwargs) -> Profile:
+    def profile(self, *args, steps: int = 10, **kwargs) -> "Profile":
         """Where the time of a step with these arguments goes: runs some steps, and leaves all leaves as they
         were. (``steps`` is not passed on.)
         """

@@ -6,6 +6,7 @@ region whose rows are its body once; what doesn't change from step to step (copi
 placed before the loop.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -41,8 +42,8 @@ class Row:
     cost: float
     """Rough nanoseconds on one thread, to decide whether sharing pays."""
     node: Tensor | None = None
-    in_place: tuple[tuple[Ref, Ref], ...] = ()
-    """(output, input) pairs that may share memory."""
+    in_place: tuple[tuple[Sequence[Ref], Sequence[Ref]], ...] = ()
+    """(outputs, inputs): any of these outputs may share memory with any of these inputs."""
     region: Any = None
     flops: float = 0.0
     chain: Chain | None = None
@@ -76,7 +77,8 @@ class Emitter:
         self.node: Tensor | None = None
         self._values: dict[Tensor, Any] = {}
         self._placed: dict[Tensor, Ref] = {}
-        self._asked: dict[Tensor, list] = {}
+        self._asked: dict[Tensor, dict[Any, Tensor]] = {}
+        """The outputs that are used of a node that has several, by their keys."""
         self._leaves: dict[int, Buffer] = {}
         self.leaves: list[tuple[Storage, np.ndarray]] = []
 
@@ -93,12 +95,13 @@ class Emitter:
             target = self._placed.get(node) or self.new(node.shape, node.dtype)
             self._values[node] = target
             return target
-        outputs = self._values.setdefault(node, {})
-        asked = {n.attrs["key"]: n for n in self._asked.get(node, ())}
-        kind = output_type(node, key)
-        placed = self._placed.get(asked[key]) if key in asked else None
-        outputs[key] = placed or self._laid_out(kind.shape, kind.dtype, like)
-        return outputs[key]
+        asked = self._asked.get(node, {}).get(key)
+        placed = self._placed.get(asked) if asked is not None else None
+        if placed is None:
+            kind = output_type(node, key)
+            placed = self._laid_out(kind.shape, kind.dtype, like)
+        self._values.setdefault(node, {})[key] = placed
+        return placed
 
     def _laid_out(self, shape, dtype, like: Ref | None) -> Ref:
         """New memory with the axes in the order that they have in ``like``, the last one last."""
@@ -110,12 +113,12 @@ class Emitter:
 
     def is_asked(self, node: Tensor, key: int) -> bool:
         """Whether output ``key`` of a node is used."""
-        return any(n.attrs["key"] == key for n in self._asked.get(node, ()))
+        return key in self._asked.get(node, ())
 
     def new(self, shape: Sequence[int], dtype, region: Region | None = None) -> Ref:
         """Memory for a value, owned by the current region."""
         dtype = np.dtype(dtype)
-        buffer = Buffer(int(np.prod(shape, dtype=np.int64)) * dtype.itemsize, region or self.region)
+        buffer = Buffer(math.prod(shape) * dtype.itemsize, region or self.region)
         return full_ref(buffer, shape, dtype)
 
     def constant(self, array: np.ndarray) -> Ref:
@@ -222,7 +225,7 @@ class Emitter:
         self._asked = {}
         for node in order:
             if node.op.name == "output":
-                self._asked.setdefault(node.inputs[0], []).append(node)
+                self._asked.setdefault(node.inputs[0], {})[node.attrs["key"]] = node
         for node in order:
             if node not in values:
                 self.node = node
@@ -256,7 +259,7 @@ class Emitter:
         attrs = node.attrs
         body, length, reverse = attrs["body"], attrs["length"], attrs["reverse"]
         n_carries, n_xs = attrs["carries"], attrs["sequences"]
-        keys = [n.attrs["key"] for n in self._asked.get(node, ())]
+        keys = self._asked.get(node, {})
         stacks = dict.fromkeys(
             key[1] for key in keys if key[0] == "stack"
         )  # (not a list: == on Tensors makes a Tensor)
@@ -316,7 +319,7 @@ class Emitter:
         body, length, reverse = node.attrs["body"], node.attrs["length"], node.attrs["reverse"]
         argument, following = body.arguments[k], body.outputs[k]
         shape, dtype = argument.shape, argument.dtype
-        size = int(np.prod(shape, dtype=np.int64))
+        size = math.prod(shape)
         fresh = following.inputs and following.op.view is None and following not in known
         unique = all(following is not other for j, other in enumerate(body.outputs) if j != k)
         if (argument in stacks or following in stacks) and fresh and unique:

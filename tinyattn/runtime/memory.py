@@ -137,6 +137,8 @@ class Ref:
         return self.transposed((*range(self.ndim - 2), self.ndim - 1, self.ndim - 2))
 
     def broadcast(self, shape: Sequence[int]) -> "Ref":
+        if shape == self.shape:
+            return self
         extra = len(shape) - self.ndim
         strides = [0] * extra + [
             0 if mine == 1 and theirs != 1 else stride

@@ -138,7 +138,10 @@ def _store_in_leaves(lowered: Lowered, rows: list[Row], lives: dict[Buffer, Life
         maker = made[0]
         if position[maker] < checked:
             continue
-        same = any(out.buffer is buffer and into.buffer is leaf for out, into in maker.in_place)
+        same = any(
+            any(out.buffer is buffer for out in outputs) and any(into.buffer is leaf for into in inputs)
+            for outputs, inputs in maker.in_place
+        )
         late = [
             r
             for r in readers.get(leaf, [])
@@ -163,32 +166,32 @@ def _reuse_inputs(rows: list[Row], lives: dict[Buffer, Life]) -> int:
         ends[root] = max(ends.get(root, -1), life.last)
     count = 0
     for position, row in enumerate(rows):
-        taken: set[Buffer] = set()
-        for out, source in row.in_place:
-            target, victim = out.buffer, source.buffer.root()
-            if (
-                target.alias is not None
-                or not target.planned
-                or not victim.planned
-                or not (out.whole and source.whole)
-            ):
-                continue
-            if (
-                target.home is not row.region
-                or victim.home is not row.region
-                or target.nbytes != victim.nbytes
-            ):
-                continue
-            if (
-                ends[victim] == position
-                and lives[target].first == position
-                and victim not in taken
-                and target is not victim
-            ):
-                target.alias = victim
-                ends[victim] = max(ends[victim], lives[target].last)
-                taken.add(victim)
-                count += 1
+        for outputs, sources in row.in_place:
+            dying = [
+                victim
+                for source in sources
+                if ends[victim := source.buffer.root()] == position
+                and victim.planned
+                and victim.home is row.region
+                and source.whole
+            ]
+            for out in outputs if dying else ():
+                target = out.buffer
+                if (
+                    target.alias is not None
+                    or not target.planned
+                    or lives[target].first != position
+                    or target.home is not row.region
+                    or not out.whole
+                ):
+                    continue
+                for victim in dying:
+                    if victim is not target and victim.nbytes == target.nbytes:
+                        target.alias = victim
+                        ends[victim] = max(ends[victim], lives[target].last)
+                        dying = [other for other in dying if other is not victim]
+                        count += 1
+                        break
     return count
 
 

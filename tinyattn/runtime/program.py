@@ -1,7 +1,5 @@
 """A program: one graph, compiled. Rewritten, lowered, planned, assembled; then one native call a step."""
 
-import contextlib
-import gc
 import os
 import threading
 import weakref
@@ -12,8 +10,10 @@ import numpy as np
 
 from tinyattn.errors import TinyattnError
 from tinyattn.graph import scope, trace
+from tinyattn.graph.collecting import resting
 from tinyattn.graph.leaf import conversions
 from tinyattn.graph.tensor import Tensor
+from tinyattn.graph.traverse import topological
 from tinyattn.graph.types import fail
 from tinyattn.graph.verify import verify
 from tinyattn.kernels import build
@@ -60,18 +60,8 @@ class Program:
     ):
         self.outputs, self.inputs, self.updates = list(outputs), list(inputs), dict(updates or {})
         self.conversions = len(conversions)
-        with _compiling:
-            collecting = gc.isenabled()
-            try:
-                try:
-                    gc.disable()  # the many objects made here stay: looking at them again and again costs a third
-                    self._compile(rewriting)
-                finally:
-                    if collecting:
-                        gc.enable()
-            finally:  # (Ctrl-C may have come just before)
-                if collecting:
-                    gc.enable()
+        with _compiling, resting():
+            self._compile(rewriting)
         _living[id(self)] = self
         arenas.trim(max(program.plan.peak for program in living()))
 
@@ -91,7 +81,7 @@ class Program:
         self.stored = [leaf.storage for leaf in self.updates]
         self.idle = [self.assembly]
         """Assemblies that no run is using."""
-        self.turn = threading.RLock() if self.updates else contextlib.nullcontext()
+        self.turn = threading.RLock() if self.updates else None
         """Runs that update leaves come one after another (but a signal handler's inside the one it interrupted)."""
 
     def check_leaves(self) -> None:
@@ -180,20 +170,10 @@ class Call:
         program = self.program
         if program.conversions != len(conversions):
             program.check_leaves()
-        if scope.state.built is not None:
-            for storage in program.stored:
-                trace.check_change(storage, "run", "an update of a leaf")
-        for storage in program.stored:
-            if storage.promises:
-                storage.keep_promises()
-        with program.turn:
-            for storage in program.stored:  # before and after: neither Ctrl-C on the way nor whoever computes
-                storage.version += 1  # meanwhile may leave a remembered value of numbers that are no more
-            try:
-                pool.run(program.native, self.assembly.table_address, program.shares, profile)
-            finally:
-                for storage in program.stored:
-                    storage.version += 1
+        if program.turn is None:
+            pool.run(program.native, self.assembly.table_address, program.shares, profile)
+        else:
+            self._update(program.turn, profile)
         if self.assembly.checks and self.assembly.fault[0]:
             try:
                 raise_fault(self.assembly)
@@ -203,6 +183,24 @@ class Call:
             for result, fresh in zip(self.results, self.fresh, strict=True):
                 if result is not fresh:
                     result[...] = fresh
+
+    def _update(self, turn: threading.RLock, profile: bool) -> None:
+        """Run a program that updates leaves."""
+        program = self.program
+        if scope.state.built is not None:
+            for storage in program.stored:
+                trace.check_change(storage, "run", "an update of a leaf")
+        for storage in program.stored:
+            if storage.promises:
+                storage.keep_promises()
+        with turn:
+            for storage in program.stored:  # before and after: neither Ctrl-C on the way nor whoever computes
+                storage.version += 1  # meanwhile may leave a remembered value of numbers that are no more
+            try:
+                pool.run(program.native, self.assembly.table_address, program.shares, profile)
+            finally:
+                for storage in program.stored:
+                    storage.version += 1
 
     def end(self) -> list[np.ndarray]:
         """Give the memory back, and the results."""
@@ -217,22 +215,24 @@ def optimize(roots: Sequence[Tensor], log: Log, rewriting: bool = True) -> list[
     """
     from tinyattn.rewrite import rules
 
-    if rewriting:
-        rewriter = Rewriter(log=log)
-        result = fuse_affine(rewriter(roots, "simplify"), log)
-        verify(result, "phase affine")
-        result = recompute(result, log)
-        verify(result, "phase recompute")
-    else:
+    if not rewriting:
         result = Rewriter([r for r in rules.RULES if r.name == "expand"], log=log)(roots, "expand")
-    result = fuse(result, log, alone=not rewriting)
-    verify(result, "phase fuse")
+        result = fuse(result, log, alone=True)
+        verify(result, "phase fuse")
+        return result
+    result = Rewriter(log=log)(roots, "simplify")
+    order = topological(result)
+    for phase, change in (("affine", fuse_affine), ("recompute", recompute), ("fuse", fuse)):
+        before, result = result, change(result, log, order=order)
+        if any(new is not old for new, old in zip(result, before, strict=True)):
+            verify(result, f"phase {phase}")
+            order = topological(result)
     return result
 
 
 class _Fork:
     """A child has the memory of its parent but only the thread that forked. So before a fork nobody else compiles
-    (which takes locks and stops the collection of garbage) or is in the middle of an update: the child finds all locks
+    (which takes locks) or is in the middle of an update: the child finds all locks
     free, and leaves as they are between two steps.
     """
 
@@ -240,7 +240,7 @@ class _Fork:
         self.held: list = []
 
     def before(self) -> None:
-        turns = [program.turn for program in living() if not isinstance(program.turn, contextlib.nullcontext)]
+        turns = [program.turn for program in living() if program.turn is not None]
         for lock in (_compiling, build.lock, *turns):
             lock.acquire()
             self.held.append(lock)
