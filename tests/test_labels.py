@@ -3,6 +3,7 @@ of the user's learns them.
 """
 
 import gzip
+import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,7 @@ from tinyattn.models import Model, from_task
 from tinyattn.sections import Bars, Samples, Table
 from tinyattn.tasks import metrics
 from tinyattn.tasks.labels import NOTHING
+from tinyattn.tasks.parallel import tokenize
 from tinyattn.tasks.table import read_rows
 from tinyattn.tasks.task import SPLITS, Answers
 from tinyattn.tasks.vocabulary import UNK
@@ -172,6 +174,11 @@ def texts(task, split):
     return {" ".join(task.vocabulary.decode(ids)) for ids in task.tokens[split]}
 
 
+def digest(text: str) -> bytes:
+    """Of its words, a space between each two."""
+    return hashlib.sha256(" ".join(tokenize(text, "")).encode()).digest()
+
+
 def test_a_file_is_split_the_same_way_whatever_the_order_of_its_lines(tmp_path, file, task):
     assert {split: task.count(split) for split in SPLITS} == {"train": 32, "validation": 4, "test": 4}
     for split in SPLITS[1:]:
@@ -181,6 +188,10 @@ def test_a_file_is_split_the_same_way_whatever_the_order_of_its_lines(tmp_path, 
     again = tasks.get("labels", data=other)
     for split in SPLITS:
         assert {row.text for row in again.rows[split]} == {row.text for row in task.rows[split]}
+    for label in ("bad", "good"):  # in the order of their digests
+        own = sorted((text for kind, text in table() if kind == label), key=digest)
+        for split, part in (("test", own[:2]), ("validation", own[2:4]), ("train", own[4:])):
+            assert {row.text for row in task.rows[split] if row.label == label} == set(map(str.strip, part))
     assert {row.label for split in SPLITS for row in task.rows[split]} == {"good", "bad"}
     assert sum(map(task.count, SPLITS)) == 40
 

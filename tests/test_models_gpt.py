@@ -38,11 +38,12 @@ def by_hand(model):
 
 
 def by_recipe(model):
-    """As `tinyattn train gpt` has it, at the recipe's rate without its schedule."""
+    """As `tinyattn train gpt` has it, at nanoGPT's rate without a schedule."""
     recipe = GPT.recipe("tinyshakespeare")
     sizes = {**recipe.sizes, "vocab_size": 65, "block_size": 64}
     assert model.config == GPTConfig(**sizes)
-    training = TrainingConfig(**recipe.training | {"schedule": "constant", "warmup_steps": 0}).check()
+    constant = {"learning_rate": 1e-3, "schedule": "constant", "warmup_steps": 0}
+    training = TrainingConfig(**recipe.training | constant).check()
 
     def loss(tokens, targets):
         return objective.loss(TextBatch(tokens, targets, None, None))

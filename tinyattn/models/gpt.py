@@ -45,10 +45,12 @@ NANOGPT_SIZES: dict[str, Any] = {
     "activation": "gelu",
 }
 NANOGPT: dict[str, Any] = {
-    "steps": 2000, "batch_size": 12, "optimizer": "adamw", "learning_rate": 1e-3, "schedule": "cosine",
+    "steps": 2000, "batch_size": 12, "optimizer": "adamw", "learning_rate": 3e-3, "schedule": "cosine",
     "warmup_steps": 100, "minimum_rate": 0.1, "beta2": 0.99, "weight_decay": 0.1, "clip_norm": 1.0,
 }  # fmt: skip
-"""nanoGPT's settings for a processor: the smallest of its models, and how it is trained."""
+"""nanoGPT's settings for a processor: the smallest of its models, trained as there but for the learning rate. Its own,
+1e-3, ends at a loss of 1.91 on all of the held-out text (its README has 1.88, of a part of it); 3e-3 ends below.
+"""
 SHOWN, WRITTEN = 32, 500
 """Tokens of an attention map and of a text in a report."""
 VISIBLE = {" ": "␣", "\n": "⏎"}
