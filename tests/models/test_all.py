@@ -37,6 +37,7 @@ def test_the_registries_name_what_is_in_the_folders():
     assert _classes(tasks, Task) == set(tasks.TASKS.values())
     assert [models.get(name).name for name in models.MODELS] == list(models.MODELS)
     assert [tasks.find(name).name for name in tasks.TASKS] == list(tasks.TASKS)
+    assert all(text and "\n" not in text for _, text in tasks.list())
 
 
 @EVERY_MODEL

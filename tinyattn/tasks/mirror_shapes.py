@@ -45,6 +45,7 @@ class MirrorShapes(ImageTask):
     images to learn from."""
 
     name = "mirror-shapes"
+    title = "two shapes in opposite halves that must match in kind and colour"
     recognised = Figure("match_rate", "images whose shapes match")
 
     def __init__(self, seed: int = 0, size: int = 16, channels: int = 3, train_examples: int = 10_000):
