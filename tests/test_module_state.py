@@ -334,6 +334,17 @@ def test_gradients_of_before_are_converted_with_their_values_of_that_moment():
     )
 
 
+def test_a_gradient_that_was_kept_has_its_value_but_is_no_expression_any_more():
+    net = nn.Linear(3, 2)
+    (net.weight**2).sum().backward()
+    held = net.weight.grad
+    right = 2 * net.weight.numpy()
+    net.to(np.float64)
+    np.testing.assert_array_equal(held.numpy(), right)
+    with pytest.raises(ta.TinyattnError, match=r"^\[to\]"):
+        ta.Program([held])
+
+
 def test_a_function_that_saw_only_the_type_of_a_leaf_is_traced_again():
     net, seen = nn.Linear(3, 2), []
 
@@ -462,6 +473,11 @@ def test_a_mode_that_a_function_sets_is_set_at_each_call():
     for _ in range(2):
         assert (evaluated(x) == 1).all() and not net.training
         assert (trained(x) != 1).all() and net.training
+    asked = ta.function(lambda x: (net.eval(), x)[1])
+    for _ in range(2):
+        net.train()
+        asked(x)
+        assert not net.training
 
 
 def test_an_expression_kept_by_a_module_says_that_it_belongs_to_the_trace():
