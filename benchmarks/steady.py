@@ -1,10 +1,11 @@
 """Time matrix products in steady calls, one after the other without a pause, beside PyTorch with `out=`.
 
-    python -m benchmarks.steady [--threads 2] [--json]
+    python -m benchmarks.steady [--threads 2] [--only 1024x1024x1024] [--json]
 
 `benchmarks.gemm` pauses between turns, so that every library finds the machine quiet; a training loop gives it no rest.
 Here each library repeats one product for a while, and then the other does. `call` is the product as a user calls it,
-`ta.function` with `out=`; `roof` is its share of the machine's measured peak.
+`ta.function` with `out=`; `roof` is its share of the machine's measured peak. `--only` times the shapes, m×k×n, whose
+text contains what is given.
 """
 
 import math
@@ -51,8 +52,9 @@ def main() -> None:
         harness.print_environment(options.threads)
         print(machine)
         print(f"{'m':>5} {'k':>5} {'n':>5}{'kernel':>10}{'call':>10}{'torch':>10}  GFLOP/s   ratio    roof")
+    shapes = [s for s in SHAPES if any(name in "x".join(map(str, s)) for name in options.only or [""])]
     rng, results, ratios = np.random.default_rng(0), [], []
-    for m, k, n in SHAPES:
+    for m, k, n in shapes:
         product = ta.function(lambda a, b: a @ b)  # (one for all sizes would warn that it is traced so often)
         a, b = rng.standard_normal((m, k), np.float32), rng.standard_normal((k, n), np.float32)
         out, left, right, theirs = (

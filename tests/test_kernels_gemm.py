@@ -244,9 +244,11 @@ def test_a_shared_matrix_makes_one_tall_product():
 
 
 @pytest.mark.parametrize("dtype", TYPES)
-@pytest.mark.parametrize("layout", ["NN", "NT"])
+@pytest.mark.parametrize("layout", ["NN", "NT", "TN"])
 def test_bits_depend_on_nothing_but_k(layout, dtype):
-    """Tiles in any order, of any size, packed or not, give equal bits; and so does each row by itself."""
+    """Tiles in any order, of any size, alone or side by side, copied or not, give equal bits; and so does each
+    row by itself.
+    """
     m, n, k = (45, 140, 600) if not PURE else (5, 40, 9)
     a, b = operands(m, n, k, dtype, layout)
     first, c = np.empty((2, m, n), TYPES[dtype])
@@ -258,12 +260,12 @@ def test_bits_depend_on_nothing_but_k(layout, dtype):
             c[...] = np.nan
             product(a, b, c, dtype, change={24: rows, 25: columns, 26: units, 27: group}, order=True)
             assert np.array_equal(c, first)
-    product(a, b, c, dtype, change={28: 1})
-    assert np.array_equal(c, first)
-    if layout == "NN":
+    for copied, columns in itertools.product((1, 2, 3, 4, 5, 6) if layout != "NT" else (1, 5), (panel, n)):
         c[...] = np.nan
-        product(a, b, c, dtype, change={28: 2})
-        assert np.array_equal(c, first)
+        units = -(-m // 17) * -(-n // columns)
+        product(a, b, c, dtype, change={24: 17, 25: columns, 26: units, 28: copied})
+        assert np.array_equal(c, first), (copied, columns)
+    if layout == "NN":
         for r in range(3):
             product(a[r : r + 1], b, c[r : r + 1], dtype)
         assert np.array_equal(c[:3], first[:3])
@@ -281,6 +283,38 @@ def test_rows_of_b_that_compete_in_the_caches(dtype):
     assert product(a, apart[:, :n], c, dtype, d=bias, order=True).words[28] == 2
     assert product(a, b, expected_bits, dtype, d=bias).words[28] == 0
     assert np.array_equal(c, expected_bits) and close(c, expected(a, b, bias), dtype, k)
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("layout", ["N", "T"])
+def test_rows_of_a_that_compete_in_the_caches(layout, dtype):
+    """They are copied, of A as of its transpose, where enough columns of B share the copy."""
+    m, n, k = (120, 300, 600) if not PURE else (113, 130, 70)
+    a, b = operands(m, n, k, dtype, layout + "N")
+    apart = np.full((m, 2048) if layout == "N" else (k, 2048), np.nan, TYPES[dtype])
+    apart = apart[:, :k] if layout == "N" else apart[:, :m].T
+    apart[...] = a
+    c, expected_bits = np.full((2, m, n), np.nan, TYPES[dtype])
+    bias = np.linspace(-1, 1, n).astype(TYPES[dtype])
+    assert product(apart, b, c, dtype, d=bias, order=True).words[28] == 4
+    assert product(a, b, expected_bits, dtype, d=bias).words[28] == 0
+    assert np.array_equal(c, expected_bits) and close(c, expected(a, b, bias), dtype, k)
+    assert product(apart, b[:, :16], c[:, :16], dtype).words[28] == 0
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+def test_copied_rows_of_a_have_room(dtype):
+    size = TYPES[dtype]().itemsize
+    line, room = blocking.LINE // size, blocking.BAND_BYTES // size
+    for m, n, k in itertools.product((120, 200, 5000, 100_000), (128, 2048), (64, 65, 257, 1000, 5000)):
+        for row, step in ((-(-k // 4096) * 4096, 1), (1, -(-m // 4096) * 4096)):
+            words = blocking.plan(m, n, k, (0, 0, row, step), (0, 0, n, 1), (0, 0, n, 1), dtype).words
+            if words[28] & 4:
+                copies = (words[24], min(k, blocking.DEPTH))
+                rows, length = copies if step == 1 else copies[::-1]
+                assert rows * (-(-length // line) | 1) * line <= room, (m, n, k, row)
+            else:
+                assert k * size < 256 or n * size < 512
 
 
 @pytest.mark.parametrize("layout", ["NN", "NT"])
@@ -330,8 +364,9 @@ def digest():
             assert close(c, expected(a, b), "f32", k), (layout, m, n, k)
             total.update(c.tobytes())
             if layout == "NN":
-                product(a, b, c, "f32", change={28: 2})
-                total.update(c.tobytes())
+                for copied in (2, 4, 6):
+                    product(a, b, c, "f32", change={28: copied})
+                    total.update(c.tobytes())
     return total.hexdigest()
 
 
@@ -374,7 +409,7 @@ for layout in ("NN", "NT", "TN", "TT"):
         product(a, b, c, "f32", d=d)
         assert close(c, expected(a, b, d), "f32", k)
         if layout[1] == "N":
-            for way in (1, 2):
+            for way in (1, 2, 4, 6):
                 product(a, b, c, "f32", change={28: way})
                 assert close(c, expected(a, b), "f32", k)
 print("whole")

@@ -1,12 +1,14 @@
 """How a matrix product is cut up: micro-tiles for this machine's registers, and plans for given sizes and
 strides.
 
-A plan depends on sizes and strides only, not on the machine or the number of threads. It says which kernel
+A plan depends on sizes, strides and the machine's caches, not on the number of threads. It says which kernel
 of :mod:`tinyattn.kernels.gemm` to run, on how many tiles, with what argument words; and, where B will be
 used many times but its columns aren't contiguous, what copy of B to make first. Nothing here needs Numba.
 """
 
+import contextlib
 import dataclasses
+import os
 import platform
 import struct
 from collections.abc import Sequence
@@ -51,6 +53,20 @@ DEPTH = 256
 """Most steps of k between loading and storing a micro-tile. A panel of B then has 32 KB at most."""
 
 
+def _second_cache() -> int:
+    """Bytes of a core's second-level cache; 1 MB where the system doesn't say."""
+    with contextlib.suppress(AttributeError, ValueError, OSError):
+        return max(0, os.sysconf("SC_LEVEL2_CACHE_SIZE")) or 1 << 20
+    return 1 << 20
+
+
+BAND_BYTES = SCRATCH_BYTES * 5 // 8
+"""Room in scratch memory for a tile's rows of A, one stretch of k: half as much again as they have, at most."""
+_TILE_BYTES_OF_A = min(max(1 << 17, _second_cache() // 3), BAND_BYTES * 2 // 3)
+"""Most bytes of A that a tile comes back to for every panel of B: they should stay in the second-level
+cache, beside what passes through it."""
+
+
 def lanes(dtype: str) -> int:
     """Numbers of ``dtype`` in a vector."""
     return VECTOR_BYTES // _SIZES[dtype]
@@ -69,9 +85,6 @@ _TILE_FLOPS, _LARGE_TILE_FLOPS = 3 << 18, 1 << 22
 """Least work in a tile: about 3 µs, where sharing a kernel costs 0.2; and the same when there are tiles
 enough."""
 _ENOUGH_TILES, _MOST_TILES = 16, 32
-_TILE_BYTES_OF_A = 350_000
-"""Most bytes of A that a tile comes back to for every panel of B: they should stay in the second-level
-cache."""
 _FEW_ROWS = 28
 """Rows of a tile that aren't cut up further; four times as many if each tile must pack panels of B."""
 _MANY_ROWS = 256
@@ -81,11 +94,10 @@ _MOST_COLUMNS = 1 << 15
 _DOT_ROWS = 2
 """Most rows of A for which dot products with B's columns are faster than packing B."""
 _CACHE_STRIDE = 4096
-"""If B's rows are a multiple of this many bytes apart, a panel gets few places in the caches unless it is
-packed; and to read it from afar costs a page for each row."""
-_PACKED_COLUMNS = 1408
-"""Most bytes of a row of B in a tile whose columns of B are packed together: with all the stretch's rows they
-take less than 400,000 bytes of scratch memory, and of the second-level cache."""
+"""Rows that are a multiple of this many bytes apart get few places in the caches unless they are copied; and
+to read a panel of B from afar costs a page for each row."""
+_COPIED_BYTES = 256, 512
+"""Least bytes of a row of A, and of the row of C that it is for, for a copy of A to pay."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,6 +189,8 @@ def plan(
         b, flag = (between * inner * (b[0] != 0), between * (b[1] != 0), row, 1), 0
     elif _crowded(m, k, b[2] * size):
         flag = 2
+    if kernel == "gemm.multiply" and _competing(m, n, k, a, size):
+        flag |= 4
     rows, columns, group = _tile(m, n, k, batch[0] * batch[1], size, flag)
     units = ceiling(m, rows) * ceiling(n, columns) * batch[0] * batch[1]
     added = d or (0, 0, 0, 1)
@@ -207,13 +221,22 @@ def _crowded(m: int, k: int, stride: int) -> bool:
     return m > _FEW_ROWS if stride % (2 * _CACHE_STRIDE) == 0 else m > _MANY_ROWS and k > DEPTH
 
 
+def _competing(m: int, n: int, k: int, a: Sequence[int], size: int) -> bool:
+    """Whether copying a tile's part of A pays, for a tall A whose rows (or columns, if these are contiguous) are at
+    a bad distance: a micro-tile goes along 14 rows at once, and they would have 8 places in the first-level cache.
+    """
+    apart = a[2] if a[3] == 1 else a[3] if a[2] == 1 else 0
+    enough = m > 4 * _FEW_ROWS and k * size >= _COPIED_BYTES[0] and n * size >= _COPIED_BYTES[1]
+    return enough and apart > 0 and apart * size % _CACHE_STRIDE == 0
+
+
 def _tile(m: int, n: int, k: int, matrices: int, size: int, packing: int) -> tuple[int, int, int]:
     """Rows and columns of a unit of work, and the number of units in a tile."""
     flops = 2 * max(m, 4) * n * k * matrices  # for few rows, reading B takes longer than computing
     wanted = max(1, min(_ENOUGH_TILES, flops // _TILE_FLOPS), min(_MOST_TILES, flops // _LARGE_TILE_FLOPS))
     panel, few = _PANEL // size, _FEW_ROWS * (4 if packing else 1)
     rows = min(m, _even(m, max(1, _TILE_BYTES_OF_A // (size * max(1, min(k, DEPTH)))), 2))
-    columns = min(n, _even(n, _PACKED_COLUMNS // size if packing == 2 else _MOST_COLUMNS, panel))
+    columns = min(n, _even(n, _MOST_COLUMNS, panel))
     while (units := matrices * ceiling(m, max(rows, 1)) * ceiling(n, max(columns, 1))) < wanted:
         if columns > panel and (columns >= rows or rows <= few):
             columns = _even(columns, ceiling(columns, 2), panel)

@@ -2,16 +2,20 @@
 
 A product is cut into tiles of C, a tile into micro-tiles that stay in registers
 (:mod:`tinyattn.kernels.simd_gemm`), and k into stretches of at most ``DEPTH``, so that the panel of B in use,
-two vectors wide, stays in the first-level cache while all rows of the tile pass by:
+two vectors wide, stays in the first-level cache while all rows of the tile pass by, and these rows of A, of
+one stretch, in the second-level cache while all panels do (Goto and van de Geijn 2008):
 
     for each stretch of k:  for each panel of B's columns:  for each block of A's rows:  one micro-tile
+
+Tiles side by side that a thread does one after the other are one wide tile, so that it meets their rows of A
+once.
 
 A is read where it lies, with any strides: a micro-tile reads one number of A at a time, so a transposed A
 costs nothing. Rows of B are read as vectors, so its columns should be contiguous; a panel whose columns
 aren't is first transposed into scratch memory, where it serves all rows of the tile. For one or two rows
-that wouldn't pay, and :func:`dot` reads each column of such a B once instead. Where rows of B are so far
-apart that they compete for places in the caches (a large power of two), all of the tile's columns are copied,
-row by row, at each stretch of k: they then stay in the second-level cache (Goto and van de Geijn 2008).
+that wouldn't pay, and :func:`dot` reads each column of such a B once instead. Rows of A or B that are a large
+power of two apart compete for the same few places in the caches: they are copied, row by row, to where they
+don't.
 
 D is anything that is added: a bias (row stride 0), a residual, or C itself, which accumulates. f is another
 kernel. Arithmetic is plain IEEE, and k = 0 gives f(D). The order of additions depends on k only: the bits
@@ -26,21 +30,27 @@ _DEPTH = blocking.DEPTH
 _ROWS = blocking.ROWS
 _HALF = SCRATCH_BYTES // 2
 _WIDE = SCRATCH_BYTES // 8
-"""Where in scratch memory, after a panel of B, all columns of B in a tile are."""
+"""Where in scratch memory, after a panel of B, some of B's columns are that are copied together."""
+_PIECE = 512
+"""Bytes of a row of them: whole panels, and not so few that finding the row's page costs more than reading."""
+_BAND = _WIDE + _DEPTH * (_PIECE + blocking.LINE)
+"""Where the tile's rows of A are, if they are copied: ``blocking.BAND_BYTES`` are left."""
 
 
 @inline
-def _place(word, unit):
-    """``(outer and inner batch index, first row, first column, rows, columns)`` of a unit of work."""
+def _place(word, unit, past):
+    """``(outer and inner batch index, first row, first column, rows, columns, units)`` of the units of work
+    from ``unit`` on and before ``past`` that lie side by side.
+    """
     tile_rows, tile_columns = word[24], word[25]
     across, down = -(-word[5] // tile_columns), -(-word[4] // tile_rows)
     matrix = unit // (across * down)
     tile = unit - matrix * (across * down)
     row = tile // across * tile_rows
     column = tile % across * tile_columns
-    outer = matrix // word[13]
-    rows, columns = min(tile_rows, word[4] - row), min(tile_columns, word[5] - column)
-    return outer, matrix - outer * word[13], row, column, rows, columns
+    outer, units = matrix // word[13], min(past - unit, across - tile % across)
+    rows, columns = min(tile_rows, word[4] - row), min(units * tile_columns, word[5] - column)
+    return outer, matrix - outer * word[13], row, column, rows, columns, units
 
 
 @inline
@@ -50,6 +60,17 @@ def block_rows(rows):
     if height > 4 and height & 1:
         height = height + 1 if height < rows else height - 3
     return height
+
+
+@inline
+def _copy_apart(source, stride, rows, size, target):
+    """Copy rows of ``size`` bytes to ``target``; their distance there, an odd number of cache lines, so that
+    neighbours never compete for places in a cache.
+    """
+    apart = (-(-size // blocking.LINE) | 1) * blocking.LINE
+    for r in range(rows):
+        copy_bytes(target + r * apart, source + r * stride, size)
+    return apart
 
 
 def packing(real):
@@ -95,14 +116,14 @@ def multiply(real):
     23    address of f, or 0: a kernel ``(address, stride of rows in bytes, rows, columns)``, in place
     24 25 rows and columns of a unit of work
     26 27 units of work in all, and in a tile; a unit is (matrix · units down + down) · units across + across
-    28    1: copy each panel of B to scratch memory first, as the columns of B aren't contiguous; 2: copy all
-          of the tile's columns together
+    28    what is copied to scratch memory first, a sum of 1: each panel of B, as the columns of B aren't
+          contiguous; 2: several panels together, and 4: the tile's rows of A, as they compete in the caches
     ===== =============================================================================================
 
     Strides are in numbers. C must not overlap A or B. The words come from :func:`.blocking.plan`.
     """
     pointer, size, lanes = real.pointer, real.size, blocking.lanes(real.name)
-    micro, pack, gap = simd_gemm.micro_tile(real), packing(real), blocking.LINE
+    micro, pack = simd_gemm.micro_tile(real), packing(real)
     wide_rows = blocking.WIDE_ROWS
     single, broad, narrow = (lanes * blocking.panel_vectors(rows) for rows in (1, wide_rows, _ROWS))
     # Without masked loads, a panel that ends in a part of a vector must be copied too.
@@ -114,8 +135,10 @@ def multiply(real):
         b_step, b_column, c_row = word[9] * size, word[10] * size, word[11] * size
         alpha, function = pointer(arguments + 8 * 22)[0], word[23]
         deepest = -(-k // max(1, -(-k // _DEPTH)))
-        for unit in range(first * word[27], min(last * word[27], word[26])):
-            outer, inner, row, column, rows, columns = _place(word, unit)
+        unit, past = first * word[27], min(last * word[27], word[26])
+        while unit < past:
+            outer, inner, row, column, rows, columns, units = _place(word, unit, past)
+            unit += units
             a = word[0] + (outer * word[14] + inner * word[15]) * size + row * a_row
             b = word[1] + (outer * word[16] + inner * word[17]) * size + column * b_column
             c = word[2] + (outer * word[18] + inner * word[19] + column) * size + row * c_row
@@ -126,16 +149,24 @@ def multiply(real):
             start = 0
             while True:
                 depth = min(deepest, k - start)
-                wide, wide_step = b, b_step
-                if word[28] == 2:
-                    wide, wide_step = scratch + _WIDE, -(-columns * size // gap) * gap + gap
-                    for i in range(depth):
-                        copy_bytes(wide + i * wide_step, b + i * b_step, columns * size)
+                band, band_row, band_step, wide_step = a, a_row, a_step, b_step
+                if word[28] & 4:
+                    band = scratch + _BAND
+                    if a_step == size:
+                        band_row = _copy_apart(a, a_row, rows, depth * size, band)
+                    else:
+                        band_step = _copy_apart(a, a_step, depth, rows * size, band)
                 for j in range(0, columns, width):
                     here = min(width, columns - j)
                     vectors = -(-here // lanes)
-                    panel, panel_step = wide + j * b_column, wide_step
-                    if word[28] == 1 or here & part:
+                    panel, panel_step = b + j * b_column, b_step
+                    if word[28] & 2:
+                        piece = j * size % _PIECE
+                        if piece == 0:
+                            some = min(_PIECE, (columns - j) * size)
+                            wide_step = _copy_apart(panel, b_step, depth, some, scratch + _WIDE)
+                        panel, panel_step = scratch + _WIDE + piece, wide_step
+                    if word[28] & 1 or here & part:
                         pack(panel, b_column, here, panel_step, depth, scratch, width * size)
                         panel, panel_step = scratch, width * size
                     r = 0
@@ -145,7 +176,7 @@ def multiply(real):
                         target = c + r * c_row + j * size
                         micro(
                             *(height, vectors, here - (vectors - 1) * lanes, depth, alpha),
-                            *(a + r * a_row, a_row, a_step, panel, panel_step),
+                            *(band + r * band_row, band_row, band_step, panel, panel_step),
                             *(target, c_row, added, d_row),
                         )
                         if function != 0 and start + depth >= k:
@@ -175,7 +206,7 @@ def dot(real):
         alpha, function = pointer(arguments + 8 * 22)[0], word[23]
         sums = pointer(scratch)
         for unit in range(first * word[27], min(last * word[27], word[26])):
-            outer, inner, row, column, rows, columns = _place(word, unit)
+            outer, inner, row, column, rows, columns, _ = _place(word, unit, unit + 1)
             b = word[1] + (outer * word[16] + inner * word[17]) * size + column * b_column
             c = word[2] + (outer * word[18] + inner * word[19] + column) * size
             d = word[3] + (outer * word[20] + inner * word[21] + column) * size
