@@ -168,7 +168,7 @@ def test_every_kernel_is_shared_by_one_of_them(shared):
     inside = {
         "attention_tile",
         "generate",
-        "probe",
+        "microbenchmark",
     }  # parts of other kernels, and measurements of the machine
     missing = {name for name in _all_kernels() if name.split(".")[0] not in inside} - shared
     assert missing == {"random.bits"}  # the generator's bits as they are: for its own tests
