@@ -93,8 +93,8 @@ class DCGAN(Model):
         Recipe(
             "mnist",
             sizes={"width": 32, "blur": 0.1},
-            training=TRAINING | {"steps": 3000, "learning_rate": 5e-4, "schedule": "linear"},
-            targets={"recognised": 0.5},
+            training=TRAINING | {"steps": 1500, "learning_rate": 5e-4, "schedule": "linear"},
+            targets={"recognised": 0.9, "kinds": 1.0},
         ),
     )
 
