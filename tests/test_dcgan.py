@@ -98,10 +98,17 @@ def test_images_have_the_size_that_is_asked_for(size):
     assert images.shape == (2, 1, size, size) and net.judge(images).shape == (2,)
 
 
+def test_layers_go_on_to_the_smallest_size():
+    net = DCGAN(DCGANConfig(16, 3, latent=5, width=2, smallest=2))
+    shapes = [w.shape for w in net.discriminator.parameters() if w.ndim > 1]
+    assert shapes == [(2, 3, 4, 4), (4, 2, 4, 4), (8, 4, 4, 4), (1, 8, 2, 2)]
+    assert net(np.zeros((2, 5), np.float32)).shape == (2, 3, 16, 16)
+
+
 @pytest.mark.parametrize("size", [4, 7, 9, 18, 30, 36])
 def test_other_sizes_are_refused(size):
     with pytest.raises(
-        errors.ShapeError, match=f"image_size must be 4, 5, 6 or 7 times 2, 4, 8, …, but got {size}"
+        errors.ShapeError, match=f"image_size must be a number from 4 to 7, times 2, 4, 8, …, but got {size}"
     ):
         DCGAN(DCGANConfig(size, 1))
 

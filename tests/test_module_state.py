@@ -266,6 +266,12 @@ def test_an_optimizer_trains_the_module_that_it_was_made_of_not_a_copy(name, com
     _equal(training.state(), other.state())
 
 
+def test_a_model_that_is_converted_before_it_is_first_compiled():
+    net = nn.Linear(3, 2).to(np.float64)
+    y = ta.function(net)(_numbers(4, 3).astype(np.float64))
+    assert y.dtype == np.float64
+
+
 def test_what_was_built_before_a_conversion_says_that_it_must_be_built_again():
     net = nn.Linear(3, 2)
     x = ta.tensor(_numbers(4, 3))

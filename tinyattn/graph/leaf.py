@@ -93,6 +93,7 @@ def convert(leaves: Iterable[Tensor], dtype: np.dtype) -> None:
     for leaf, array in zip(group, new, strict=True):
         leaf.storage.version += 1
         leaf.storage.array, leaf.dtype = array, dtype
+        leaf._verified = leaf.type
 
 
 def latest(leaf: Tensor) -> Tensor:
