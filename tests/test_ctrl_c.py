@@ -71,7 +71,7 @@ def _lines(action, stop=None):
 
 
 def _thread():
-    return {name: getattr(scope.state, name) for name in scope._FIELDS}, gc.isenabled()
+    return dict(vars(scope.state)), gc.isenabled()
 
 
 def _undisturbed(compiled):

@@ -32,19 +32,19 @@ class Line(NamedTuple):
 
 
 class _State(threading.local):
-    scope: tuple[str, ...] = ()
-    line: Line | None = None  # set while nodes are made on behalf of another one
-    origin = None  # the forward node that backward nodes belong to
-    made: Any = None  # while a function is watched, the set of all nodes that it asks for
-    trace: Any = None  # while a function is traced, its record (see trace.py)
-    drawn: Any = None  # while the step of a loop or a checkpoint is traced, its random nodes
-    printed: Any = None  # while the step of a loop is traced, (label, value) of what it prints
-    built: Any = None  # while a function or a step is traced, what was made in it and may change, by identity
+    def __init__(self) -> None:  # (once for each thread)
+        self.scope: tuple[str, ...] = ()
+        self.line: Line | None = None  # set while nodes are made on behalf of another one
+        self.origin: Any = None  # the forward node that backward nodes belong to
+        self.made: Any = None  # while a function is watched, the set of all nodes that it asks for
+        self.trace: Any = None  # while a function is traced, its record (see trace.py)
+        self.drawn: Any = None  # while the step of a loop or a checkpoint is traced, its random nodes
+        self.printed: Any = None  # while the step of a loop is traced, (label, value) of what it prints
+        self.built: Any = None  # while either is traced, what was made in it and may change, by identity
 
 
 state = _State()
 """What this thread is at while it builds a graph."""
-_FIELDS = ("scope", "line", "origin", "made", "trace", "drawn", "printed", "built")
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -57,7 +57,7 @@ def isolated(function: Callable[Arguments, Result]) -> Callable[Arguments, Resul
 
     @functools.wraps(function)
     def call(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
-        before = {name: getattr(state, name) for name in _FIELDS}
+        before = dict(vars(state))
         try:
             try:
                 return function(*args, **kwargs)
