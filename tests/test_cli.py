@@ -63,6 +63,17 @@ def test_help_and_version(capsys):
         (["train", "--steps", "0"], "must be a whole number of at least 1, but got '0'"),
         (["train", "--steps", "ten"], "but got 'ten'"),
         (["train", "--seed", "-1"], "but got '-1'"),
+        (
+            ["train", "--seed", str(2**63)],
+            "must be a whole number below 2**63, but got '9223372036854775808'",
+        ),
+        (["train", "--seed", "9" * 5000], "must be a whole number below 2**63, but got '9999"),
+        (
+            ["train", "--set", f"seed={2**63}"],
+            "seed must be a whole number from 0 to 2**63 - 1, but got 9223372036854775808",
+        ),
+        (["train", "--set", "seed=" + "9" * 5000], "seed must be a whole number, but got '9999"),
+        (["train", "--set", "hidden=9999999999"], "hidden must be at most 2147483647, but got 9999999999"),
         (["train", "badanau"], "did you mean bahdanau?"),
         (["train", "--task", "tiny_mt"], "did you mean tiny-mt?"),
         (["train", "--task", "multi30k"], "add --data PATH"),
@@ -107,7 +118,10 @@ def test_wrong_usage_is_one_sentence_and_exit_code_2(capsys, tmp_path, monkeypat
         (["eval", "nowhere"], "nowhere must be the folder of a run, with a config.toml, but there is none"),
         (["sample", "nowhere", "a"], "but there is none"),
         (["train", "--resume", "nowhere"], "but there is none"),
-        (["train", "--resume", "file"], "it cannot be read (Not a directory)"),
+        (
+            ["train", "--resume", "file"],
+            "file must be the folder of a run, with a config.toml, but it is a file",
+        ),
         (["train", "--task", "multi30k", "--data", "nowhere"], "nowhere is not a folder"),
         (["train", "--out", "file"], "file is no folder"),
         (
@@ -281,8 +295,8 @@ def test_an_edited_config_is_one_sentence(capsys, tmp_path):
     whole = (folder / "config.toml").read_text()
     for old, new, expected in [
         ("hidden = 6", "hidden = 0", "hidden must be positive, but got 0"),
-        ("hidden = 6", 'hidden = "6"', "model.hidden is '6'"),
-        ("seed = 0", "seed = 0\nsead = 1", "training.sead"),
+        ("hidden = 6", 'hidden = "6"', "must hold a whole number as model.hidden, but got '6'"),
+        ("seed = 0", "seed = 0\nsead = 1", "but got training.sead"),
         ('name = "seq2seq"', 'name = "seq"', "the model must be one of"),
         ("[training]", "[trainings]", "training"),
     ]:
@@ -291,6 +305,10 @@ def test_an_edited_config_is_one_sentence(capsys, tmp_path):
         for arguments in (["train", "--resume", folder], ["eval", folder]):
             code, _, err = run(capsys, *arguments)
             assert code == 1 and expected in err and len(err.splitlines()) == 1, err
+    (folder / "config.toml").write_text(whole.replace("hidden = 6", "hidden = 999999999"))
+    for arguments in (["train", "--resume", folder], ["eval", folder]):
+        code, _, err = run(capsys, *arguments)
+        assert code == 1 and "config.toml must be the settings of a run that fits into the memory" in err
     (folder / "config.toml").write_text(whole.replace("hidden = 6", "hidden = 7"))
     code, _, err = run(capsys, "eval", folder)
     assert code == 1 and "it belongs to another model" in err

@@ -43,12 +43,15 @@ def _full_disk(size):
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-@pytest.mark.parametrize("name", WRITERS)
+LOG = {"metrics.jsonl": lambda path: Run(path.parent, {}).log({"step": 1, "text": "c" * 5000})}
+
+
+@pytest.mark.parametrize("name", [*WRITERS, *LOG])
 def test_a_full_disk_names_the_file_and_leaves_the_old_one(tmp_path, name):
     path = tmp_path / name
     path.write_text("[]")
     with _full_disk(100), pytest.raises((TinyattnError, OSError)) as caught:
-        WRITERS[name](path)
+        (WRITERS | LOG)[name](path)
     assert name in str(caught.value) and ".tmp" not in str(caught.value)
     assert path.read_text() == "[]" and [p.name for p in tmp_path.iterdir()] == [name]
 

@@ -88,6 +88,18 @@ def test_the_random_state_can_be_saved_and_set():
         ta.set_random_state(np.zeros(2))
 
 
+@pytest.mark.parametrize("seed", [2**63, -(2**63) - 1, pytest.param(10**5000, id="long"), 1.5, "1", None])
+def test_a_seed_is_an_integer_of_64_bits(seed):
+    state = ta.random_state()
+    with pytest.raises(
+        ta.TinyattnError, match=r"^\[manual_seed\] the seed must be an integer from -2\*\*63 to 2\*\*63 - 1"
+    ):
+        ta.manual_seed(seed)
+    np.testing.assert_array_equal(ta.random_state(), state)
+    ta.manual_seed(np.int64(2**63 - 1))
+    assert ta.random_state().tolist() == [2**63 - 1, 0]
+
+
 OPTIMIZERS = [
     name
     for name, kind in vars(ta.optim).items()

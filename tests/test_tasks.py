@@ -513,4 +513,9 @@ def test_the_room_imports_nothing_of_tinyattn_but_what_lies_below_it():
     )
     folder = str(tasks.__path__[0]).removesuffix("tasks").rstrip("/")
     run = subprocess.run([sys.executable, "-c", program, folder], capture_output=True, text=True, check=True)
-    assert sorted(run.stdout.split()) == ["tinyattn.errors", "tinyattn.lookup", "tinyattn.sections"]
+    assert sorted(run.stdout.split()) == [
+        "tinyattn.errors",
+        "tinyattn.files",
+        "tinyattn.lookup",
+        "tinyattn.sections",
+    ]

@@ -310,7 +310,7 @@ def test_runs_do_not_overwrite_each_other(tmp_path, monkeypatch):
     with pytest.raises(CheckpointError, match="must be writable, but it is not: Is a directory"):
         Run.open(runs[2].folder)
     (runs[1].folder / "config.toml").write_text("a = ")
-    with pytest.raises(CheckpointError, match="cannot be read"):
+    with pytest.raises(CheckpointError, match=r"config\.toml must be TOML, but it is not: Invalid value"):
         Run.open(runs[1].folder, lock=False)
 
 
@@ -417,7 +417,51 @@ def test_results_are_medians_over_seeds(tmp_path):
     ]
     path.write_text("{}")
     for refusing in (results.read, results.check):
-        with pytest.raises(DataError, match="must be a list of records"):
+        with pytest.raises(DataError, match="must hold a list, but got {}"):
             refusing(path)
     with pytest.raises(DataError, match="must be writable, but it is not: Not a directory"):
         results.check(path / "below" / "results.json")
+
+
+@pytest.mark.parametrize(
+    "line, expected",
+    [
+        ('{"step": null}', "must hold a whole number of at least 0 as step in line 2, but got null"),
+        ('{"step": "x"}', "must hold a whole number of at least 0 as step in line 2, but got 'x'"),
+        ('{"loss": 1}', "must hold step in line 2, but it does not"),
+        ("[1]", r"must hold named values in line 2, but got \[1\]"),
+        (
+            '{"step": ' + "9" * 5000 + "}",
+            r"be JSON in line 2, but it is not: Exceeds the limit \(4300 digits\)",
+        ),
+        ('{"step": 1e999}', "must be JSON in line 2, but it is not: the number 1e999 is too large"),
+        ('{"step": ' + "[" * 5000, "must be JSON in line 2 of at most 32 levels, but it has more"),
+        ('{"step": 1, "lo', "must be JSON in line 2, but it is not: Unterminated string"),
+    ],
+)
+def test_a_line_of_metrics_that_is_none_is_named(tmp_path, line, expected):
+    run = Run.create(tmp_path / "run", {}, "")
+    run.log({"step": 1, "loss": float("nan")})
+    path = tmp_path / "run" / "metrics.jsonl"
+    content = path.read_text() + line + '\n{"step": 3}\n'
+    path.write_text(content)
+    for look in (run.metrics, lambda: run.truncate_metrics(2)):
+        with pytest.raises(CheckpointError, match=expected):
+            look()
+    assert path.read_text() == content
+
+
+def test_metrics_keep_their_lines_as_they_are(tmp_path):
+    run = Run.create(tmp_path / "run", {}, "")
+    path = tmp_path / "run" / "metrics.jsonl"
+    path.write_bytes(b'\xef\xbb\xbf{"step":1,"loss":1.50}\r\n\n{"step": 2, "mine": NaN}\n{"step": 3}')
+    assert run.metrics() == [{"step": 1, "loss": 1.5}, {"step": 2, "mine": None}, {"step": 3}]
+    run.truncate_metrics(2)
+    assert path.read_bytes() == b'{"step":1,"loss":1.50}\r\n{"step": 2, "mine": NaN}\n'
+
+
+def test_a_checkpoint_under_another_steps_name_is_refused(tmp_path, uninterrupted):
+    saved = tmp_path / "whole" / checkpoint.name_of(12)
+    os.rename(saved, saved.with_name(checkpoint.name_of(30)))
+    with pytest.raises(CheckpointError, match="must be what its name says, but it is of step 12"):
+        checkpoint.latest(tmp_path / "whole")

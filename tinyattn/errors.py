@@ -45,3 +45,12 @@ def near(name: str, known: Iterable[str]) -> str | None:
     """The one of ``known`` that may have been meant by ``name``; None if none is near."""
     close = difflib.get_close_matches(name, list(known), 1, 0.75)
     return close[0] if close else None
+
+
+def brief(value: object) -> str:
+    """``value`` as an error shows it: in one line of at most 60 letters."""
+    try:
+        text = " ".join(repr(value).split())
+    except ValueError:  # Python prints no whole number of more than 4,300 digits
+        text = "a very long number"
+    return text if len(text) <= 60 else f"{text[:57]}…"

@@ -3,6 +3,7 @@
 """
 
 import importlib.util
+import os
 import sys
 from collections.abc import Mapping
 from importlib import import_module
@@ -34,7 +35,7 @@ def find(what: str, name: str, known: Mapping[str, str], package: str, error: ty
 def _own(what: str, name: str, error: type[TinyattnError]) -> type:
     """The class of a user's file."""
     file, _, attribute = name.rpartition(":")
-    path = Path(file).expanduser().resolve()
+    path = Path(os.path.realpath(os.path.expanduser(file)))
     if not path.is_file():
         raise error(f"[{what}s] {file} must be the file of a {what}, but there is no such file.")
     module_name = f"tinyattn_user_{path.stem}"

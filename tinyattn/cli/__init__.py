@@ -51,16 +51,18 @@ def _hint(word: str, known: Sequence[str]) -> str:
     return f"; did you mean {close}?" if close else ""
 
 
-def _natural(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"must be a whole number of at least 0, but got {text!r}")
+def _natural(text: str, least: int = 0) -> int:
+    from tinyattn.errors import brief
+
+    if not text.isdecimal() or len(text) < 20 and int(text) < least:
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least {least}, but got {brief(text)}")
+    if len(text) > 19 or int(text) >= 1 << 63:
+        raise argparse.ArgumentTypeError(f"must be a whole number below 2**63, but got {brief(text)}")
     return int(text)
 
 
 def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, but got {text!r}")
-    return int(text)
+    return _natural(text, 1)
 
 
 def parser() -> Parser:
@@ -252,7 +254,15 @@ def _run(command: Callable[[argparse.Namespace], int | None], arguments: argpars
         if error.filename is None:
             _silence()
         return 1
-    except Exception as error:  # a fault of ours, or of the machine: no memory
+    except MemoryError as error:
+        if arguments.debug:
+            raise
+        print(
+            f"[{arguments.command}] what is asked for must fit into the memory, but it does not: {error}.",
+            file=sys.stderr,
+        )
+        return 1
+    except Exception as error:  # a fault of ours
         if arguments.debug:
             raise
         text = str(error) or "no message"

@@ -1,12 +1,12 @@
 """`tinyattn eval` and `tinyattn sample`: a trained model at work."""
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator
 from typing import Any
 
 import tinyattn as ta
+from tinyattn import files
 from tinyattn.cli.train import assignments
 from tinyattn.errors import DataError, TinyattnError
 from tinyattn.experiments.experiment import Experiment
@@ -41,7 +41,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
     }
     outcome: dict[str, Any] = about | search | found.figures
     if arguments.json:
-        print(json.dumps(outcome | {"groups": found.groups}))
+        print(files.to_json(outcome | {"groups": found.groups}))
         return
     for key, value in outcome.items():
         print(f"{key:<18} {value:.4f}" if isinstance(value, float) else f"{key:<18} {value}")
@@ -70,7 +70,7 @@ def sample(arguments: argparse.Namespace) -> None:
             below = "\n" in outcome["output"]
             print(outcome["output"] if below else f"{outcome['input']}\n  → {outcome['output']}", flush=True)
     if arguments.json:
-        print(json.dumps(outcomes, ensure_ascii=False))
+        print(files.to_json(outcomes, ensure_ascii=False))
 
 
 def _texts(given: list[str], task: Any, interactive: bool) -> Iterator[str]:

@@ -1,12 +1,12 @@
 """`tinyattn train`: from what was typed to a run, and from its outcome to the terminal."""
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from typing import Any
 
 import tinyattn as ta
+from tinyattn import files
 from tinyattn.cli import STOPPED
 from tinyattn.errors import UsageError
 from tinyattn.experiments.experiment import Experiment
@@ -34,7 +34,7 @@ def train(arguments: argparse.Namespace) -> int:
         print(f"stopped{where}.{advice}", file=sys.stderr)
         return STOPPED
     if arguments.json:
-        print(json.dumps(outcome.to_json()))
+        print(files.to_json(outcome.to_json()))
     else:
         _show(outcome)
     return 0

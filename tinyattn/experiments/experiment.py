@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 import tinyattn as ta
+from tinyattn import tasks
 from tinyattn.errors import UsageError
 from tinyattn.experiments import settings
 from tinyattn.experiments.evaluation import answers_of, load_best
@@ -75,13 +76,19 @@ class Experiment:
     @cached_property
     def task(self) -> Task:
         """The task, loaded or made when it is first needed."""
-        return settings.make_task(self.config)
+        reads = tasks.takes_data(settings.find_task(self.config["task"]["name"])[1])
+        with settings.in_file(
+            None if reads else self.run
+        ):  # what is wrong with files isn't with the settings
+            return settings.make_task(self.config)
 
     @cached_property
     def model(self) -> Model:
         """The model: with the best parameters of the run, or initial values where there is none yet."""
         ta.manual_seed(self.config["training"]["seed"])
-        model = settings.make_model(self.config, self.task)
+        task = self.task
+        with settings.in_file(self.run):
+            model = settings.make_model(self.config, task)
         if self.run is not None and self._saved():
             load_best(self.run, model)
         model.eval()

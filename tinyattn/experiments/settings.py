@@ -9,17 +9,18 @@ The result is the table that config.toml keeps, from which a run can be put toge
     [run]       whether a baseline is trained beside it, and what was asked for
 """
 
-from collections.abc import Mapping
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, asdict
-from pathlib import Path
 from typing import Any
 
-from tinyattn import models, tasks
-from tinyattn.errors import CheckpointError, TinyattnError, UsageError, near
+from tinyattn import formats, models, tasks
+from tinyattn.errors import TinyattnError, UsageError, brief, near
 from tinyattn.models.model import Model, check_family, settings_of
 from tinyattn.tasks.task import Task
 from tinyattn.train.config import TrainingConfig
-from tinyattn.train.run import Run
+from tinyattn.train.run import CONFIG, Run
 
 Config = dict[str, dict[str, Any]]
 
@@ -28,6 +29,8 @@ ELSEWHERE = {
     "data": "name the task's files with --data.",
 }
 """Entries of the table that are not for --set, and what is."""
+LARGEST = (1 << 31) - 1
+"""Of all counts and sizes: int32 holds the indices that they lead to."""
 
 
 def resolve(
@@ -116,11 +119,14 @@ def move_data(config: Config, data: str) -> None:
         raise UsageError(
             f"[tasks] --data must come with a task that reads files, but {name} makes its own data."
         )
-    config["task"]["data"] = str(Path(data).expanduser().resolve())
+    config["task"]["data"] = os.path.realpath(os.path.expanduser(data))
 
 
 def check(model: type[Model], config: Config) -> None:
     """Raise UsageError for training settings and sizes that make no sense."""
+    for key, value in ((key, value) for values in config.values() for key, value in values.items()):
+        if isinstance(value, int) and value > LARGEST and key != "seed":
+            raise UsageError(f"[train] {key} must be at most {LARGEST}, but got {brief(value)}.")
     try:
         training(config)
         decided = {name: 4 for name in _decided(model)}
@@ -140,30 +146,32 @@ def check_run(run: Run) -> None:
     """Raise CheckpointError unless the run's config.toml, which people may edit, still says what a run needs; what
     it lacks, since it is older than the setting, has its default.
     """
+    source = run.source(CONFIG)
+    found = formats.check(source, run.config, formats.CONFIG)
+    with in_file(run):
+        known = resolve(found["model"]["name"], found["task"]["name"], found["task"].get("data"))
+    for table, values in known.items():
+        rules = {key: formats.like(value) for key, value in values.items()}
+        given = formats.check(source, found.get(table, {}), formats.Table(optional=rules), place=table)
+        for key, value in given.items():
+            values[key] = float(value) if isinstance(values[key], float) else value
+        run.config[table] = {key: value for key, value in values.items() if value is not None}
+    with in_file(run):
+        check(find_model(found["model"]["name"])[1], run.config)
+
+
+@contextlib.contextmanager
+def in_file(run: Run | None) -> Iterator[None]:
+    """Errors of the settings of a run, if there is one, name their file."""
     try:
-        known = resolve(
-            run.config["model"]["name"], run.config["task"]["name"], run.config["task"].get("data")
-        )
-        for table in run.config.keys() - known.keys():
-            raise KeyError(table)
-        for table, values in known.items():
-            given = run.config.setdefault(table, {})
-            for key, value in given.items():
-                if key not in values:
-                    raise KeyError(f"{table}.{key}")
-                if type(value) is not type(values[key]) and not _fits(value, values[key]):
-                    raise TypeError(f"{table}.{key} is {value!r}")
-            run.config[table] = {key: value for key, value in values.items() if value is not None} | given
-        check(find_model(run.config["model"]["name"])[1], run.config)
-    except (KeyError, TypeError, AttributeError, TinyattnError) as error:
-        got = f"something is wrong: {error}"
-        raise CheckpointError(
-            f"[run] {run.folder}/config.toml must be the settings of a run, but {got}."
-        ) from None
-
-
-def _fits(value: Any, default: Any) -> bool:
-    return isinstance(value, list) and isinstance(default, tuple)
+        yield
+    except (TinyattnError, MemoryError) as error:
+        if run is None:
+            raise
+        source = run.source(CONFIG)
+        if isinstance(error, MemoryError):
+            source.refuse("be the settings of a run that fits into the memory", f"this one does not: {error}")
+        source.refuse("be the settings of a run", f"something is wrong: {str(error).removesuffix('.')}")
 
 
 def training(config: Config) -> TrainingConfig:
@@ -237,7 +245,7 @@ def parse(key: str, value: Any, default: Any) -> Any:
         except ValueError:
             pass
     wanted = {int: "a whole number", float: "a number", bool: "true or false"}.get(kind, kind.__name__)
-    raise UsageError(f"[train] {key} must be {wanted}, but got {value!r}.")
+    raise UsageError(f"[train] {key} must be {wanted}, but got {brief(value)}.")
 
 
 def check_search(where: str, model: Model, given: Mapping[str, Any]) -> dict[str, Any]:

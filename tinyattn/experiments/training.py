@@ -4,7 +4,6 @@ The baseline is a run of its own, in the folder `baseline` of the run it belongs
 anywhere, even in the middle of the baseline, goes on from there.
 """
 
-import json
 import sys
 import time
 from pathlib import Path
@@ -80,7 +79,7 @@ def _train(run: Run, task: Task) -> Outcome:
             other.close()
     outcome = Outcome(run.folder, task, trained, dict(recipe.targets), config["training"]["seed"])
     write_report(outcome, run)
-    files.replace(run.folder / "results.json", [f"{json.dumps(outcome.to_json(), indent=1)}\n".encode()])
+    files.replace(run.folder / "results.json", [f"{files.to_json(outcome.to_json(), indent=1)}\n".encode()])
     return outcome
 
 
@@ -89,9 +88,11 @@ def _one(run: Run, config: Config, task: Task) -> Trained:
     chosen = settings.training(config)
     name = settings.short(config["model"]["name"])
     ta.manual_seed(chosen.seed)
-    model = settings.make_model(config, task)
-    trainer = Trainer(model, task, chosen, run, Progress(chosen.steps, label=name, unit=task.unit))
-    if checkpoint.saved(run.folder):
+    begun = bool(checkpoint.saved(run.folder))
+    with settings.in_file(run if begun else None):
+        model = settings.make_model(config, task)
+        trainer = Trainer(model, task, chosen, run, Progress(chosen.steps, label=name, unit=task.unit))
+    if begun:
         trainer.restore(checkpoint.latest(run.folder))
         if trainer.standing.step < chosen.steps:
             print(f"{name}: going on after step {trainer.standing.step:,}", file=sys.stderr)
@@ -126,4 +127,4 @@ def _record(trained: Trained, config: Config) -> None:
         trained.standing.seconds, " ".join([*words, "--record"]), model.paper, model.recipe(task).targets,
     )  # fmt: skip
     curve = RESULTS.parent / f"{trained.name}-{task}-{training['seed']}.jsonl"
-    files.replace(curve, [f"{json.dumps(record)}\n".encode() for record in trained.metrics])
+    files.replace(curve, [f"{files.to_json(record)}\n".encode() for record in trained.metrics])

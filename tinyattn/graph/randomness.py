@@ -6,7 +6,7 @@ from tinyattn import errors
 from tinyattn.graph import scope, trace
 from tinyattn.graph.leaf import constant, tensor
 from tinyattn.graph.tensor import Tensor, make
-from tinyattn.graph.types import fail
+from tinyattn.graph.types import as_integer, fail
 
 RANDOM_STATE = "random state"
 _STEP = np.array([0, 1 << 32], np.int64)
@@ -68,6 +68,10 @@ def set_random_state(state: np.ndarray) -> None:
 
 def manual_seed(seed: int) -> None:
     """Seed the global source of randomness (dropout, random tensors, initialisers): same seed, same bits.
-    TinyattnError inside a compiled function.
+    TinyattnError inside a compiled function, and unless the seed is an integer that int64 holds.
     """
-    default_generator.set(np.array([int(seed), 0], np.int64), "manual_seed")
+    found = as_integer(seed)
+    if found is None or not -1 << 63 <= found < 1 << 63:
+        must = "the seed must be an integer from -2**63 to 2**63 - 1"
+        fail(errors.TinyattnError, "manual_seed", must, f"got {errors.brief(seed)}")
+    default_generator.set(np.array([found, 0], np.int64), "manual_seed")

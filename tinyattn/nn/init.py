@@ -31,7 +31,10 @@ def _numbers(shape: Shape) -> np.ndarray:
 
 
 def _sizes(shape: Shape) -> tuple[int, ...]:
-    return as_shape("init", shape)
+    sizes = as_shape("init", shape)
+    if math.prod(sizes) > 1 << 59:  # NumPy would say that sizes overflow
+        raise MemoryError(f"an array of shape {sizes}")
+    return sizes
 
 
 def zeros(shape: Shape) -> np.ndarray:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from tinyattn.errors import DataError
+from tinyattn.files import Source
 
 LARGEST = 256 << 20
 """Bytes that a file may hold: a small one can unpack to more than the memory."""
@@ -14,7 +15,7 @@ _GZIP = b"\x1f\x8b"
 
 def refuse(task: str, path: Path, expected: str, got: str) -> NoReturn:
     """Raise the DataError of a file that must do what is `expected`."""
-    raise DataError(f"[{task}] {path} must {expected}, but {got}.") from None
+    Source(path, task, DataError).refuse(expected, got)
 
 
 def read_bytes(task: str, path: Path, what: str = "file") -> bytes:
@@ -50,11 +51,7 @@ def read_text(task: str, path: Path, holds: str = "text") -> str:
 
     holds: what should be in it, for the message of an empty one. Raises DataError.
     """
-    try:
-        text = read_bytes(task, path, "text file").decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        before, byte = error.object[: error.start], error.object[error.start]
-        refuse(task, path, "be UTF-8 text", f"got byte 0x{byte:02x} in line {before.count(10) + 1}")
+    text = Source(path, task, DataError).text(read_bytes(task, path, "text file"))
     if not text:
         refuse(task, path, f"hold {holds}", "it is empty")
     return text.replace("\r\n", "\n")

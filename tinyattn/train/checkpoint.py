@@ -10,7 +10,6 @@ the run that was never interrupted. A run folder holds the last few, `ckpt-00001
 anything has been changed.
 """
 
-import json
 import platform
 import re
 from collections.abc import Mapping
@@ -21,14 +20,19 @@ from typing import Any
 
 import numpy as np
 
-from tinyattn import __version__, files
-from tinyattn.errors import CheckpointError
+from tinyattn import __version__, files, formats
+from tinyattn.errors import CheckpointError, brief
 from tinyattn.train import safetensors
 
 KIND = "tinyattn checkpoint 1"
 BEST = "best.safetensors"
 PACKAGES = ("numpy", "numba", "llvmlite")
-_NAME = re.compile(r"ckpt-(\d+)\.safetensors")
+_NAME = re.compile(r"ckpt-(\d+)\.safetensors", re.ASCII)
+ABOUT: dict[str, formats.Description] = {
+    "step": formats.NATURAL, "config": formats.Table(others=formats.ANYTHING), "progress": formats.PROGRESS,
+    "data": formats.Table(others=formats.ANYTHING), "versions": formats.Table(others=formats.TEXT),
+}  # fmt: skip
+"""What the metadata say besides the kind, each as JSON."""
 
 Arrays = dict[str, np.ndarray]
 
@@ -80,40 +84,41 @@ def save(path: str | Path, checkpoint: Checkpoint) -> None:
         for part in ("model", "optimizer", "random")
         for name, array in getattr(checkpoint, part).items()
     }
-    texts = {
-        part: json.dumps(getattr(checkpoint, part), sort_keys=True) for part in ("config", "data", "progress")
+    parts = {part: getattr(checkpoint, part) for part in ABOUT if part != "versions"} | {
+        "versions": versions()
     }
-    about = {"kind": KIND, "step": str(checkpoint.step), **texts, "versions": json.dumps(versions())}
+    about = {"kind": KIND} | {part: files.to_json(value, sort_keys=True) for part, value in parts.items()}
     safetensors.write(path, arrays, about)
 
 
 def load(path: str | Path) -> Checkpoint:
     """Read a checkpoint. Raises CheckpointError, one sentence, when it is damaged or not one of ours."""
-    path = Path(path)
+    source = files.Source(Path(path), "checkpoint", CheckpointError)
     arrays, about = safetensors.read(path, checked=True)
     if about.get("kind") != KIND:
-        got = f"it is of kind {about['kind']!r}" if "kind" in about else "another program wrote it"
-        raise CheckpointError(f"[checkpoint] {path} must be a checkpoint of a tinyattn run, but {got}.")
+        got = f"it is of kind {brief(about['kind'])}" if "kind" in about else "another program wrote it"
+        source.refuse("be a checkpoint of a tinyattn run", got)
     parts: dict[str, Any] = {"model": {}, "optimizer": {}, "random": {}}
     for name, array in arrays.items():
         part, _, rest = name.partition(".")
         if part not in parts:
-            raise CheckpointError(f"[checkpoint] {path} must hold arrays of a run, but got {name!r}.")
+            source.refuse("hold arrays of a run", f"got {brief(name)}")
         parts[part][rest] = array
-    try:
-        texts: dict[str, Any] = {
-            key: json.loads(about[key]) for key in ("config", "data", "progress", "versions")
-        }
-        return Checkpoint(step=int(about["step"]), path=path, **texts, **parts)
-    except (KeyError, ValueError) as error:
-        got = f"its metadata is damaged ({error})"
-        raise CheckpointError(f"[checkpoint] {path} must say what run it is of, but {got}.") from None
+    for name, description in ABOUT.items():
+        if name not in about:
+            source.refuse(f"hold {name} in its metadata", "it does not")
+        where = f" in its metadata, {name}"
+        parts[name] = formats.check(source, source.json(about[name], where), description, where)
+    return Checkpoint(path=source.path, **parts)
 
 
 def saved(folder: str | Path) -> list[Path]:
     """The numbered checkpoints of a run folder, oldest first."""
-    found = ((_NAME.fullmatch(path.name), path) for path in Path(folder).iterdir())
-    return [path for _, path in sorted((int(match[1]), path) for match, path in found if match)]
+    return sorted((path for path in Path(folder).iterdir() if _NAME.fullmatch(path.name)), key=_step)
+
+
+def _step(path: Path) -> int:
+    return int(path.stem.removeprefix("ckpt-"))
 
 
 def prune(folder: str | Path, keep: int) -> None:
@@ -134,7 +139,11 @@ def latest(folder: str | Path) -> Checkpoint:
             f"[checkpoint] {folder} must hold a checkpoint (ckpt-*.safetensors), but {got}."
         )
     try:
-        return load(paths[-1])
+        found = load(paths[-1])
+        if _step(paths[-1]) != found.step:  # it would be taken for the newest, and newer ones be removed
+            got = f"it is of step {found.step:,}"
+            raise CheckpointError(f"[checkpoint] {found.path} must be what its name says, but {got}.")
+        return found
     except CheckpointError as error:
         if len(paths) == 1:
             raise

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from tinyattn.errors import TinyattnError
+from tinyattn.errors import TinyattnError, brief
 from tinyattn.graph.tensor import Tensor
 from tinyattn.train import optim, schedules
 
@@ -38,12 +38,14 @@ class TrainingConfig:
         """Raise TinyattnError, with one sentence, for a value that makes no sense."""
 
         def refuse(name: str, must: str) -> None:
-            raise TinyattnError(f"[train] {name} must be {must}, but got {getattr(self, name)!r}.")
+            raise TinyattnError(f"[train] {name} must be {must}, but got {brief(getattr(self, name))}.")
 
         for name in ("steps", "batch_size", "validate_every", "checkpoint_every", "log_every", "keep"):
             if getattr(self, name) < 1:
                 refuse(name, "at least 1")
-        for name in ("seed", "warmup_steps", "clip_norm", "weight_decay"):
+        if not 0 <= self.seed < 1 << 63:
+            refuse("seed", "a whole number from 0 to 2**63 - 1")
+        for name in ("warmup_steps", "clip_norm", "weight_decay"):
             if not getattr(self, name) >= 0:
                 refuse(name, "at least 0")
         if not 0 < self.learning_rate < math.inf:

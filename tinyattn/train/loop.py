@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from tinyattn.errors import TinyattnError
+from tinyattn.errors import CheckpointError, DataError, TinyattnError, brief
 from tinyattn.graph.randomness import default_generator
 from tinyattn.graph.tensor import Tensor
 from tinyattn.runtime.function import function
@@ -121,15 +121,24 @@ class Trainer:
         saved.check("model", self.model.state_dict())
         saved.check("optimizer", self._optimizers())
         saved.check("random", {"state": random.storage.array})
-        self.batches.restore(saved.data)
+        self.run.metrics()  # they are rewritten below: what is wrong with them is said before anything is changed
+        try:
+            self.batches.restore(saved.data)
+        except DataError as error:
+            must, got = "know the place of its run in the data", f"something is wrong: {error}"
+            raise CheckpointError(f"[checkpoint] {saved.path} must {must}, but {got}") from None
+        known = {entry.name for entry in fields(Standing)}
+        progress = {"window": self._empty_window()} | {k: v for k, v in saved.progress.items() if k in known}
+        if len(progress["window"]) != len(self._empty_window()):
+            must, got = "hold a loss of each objective as progress.window", f"got {brief(progress['window'])}"
+            raise CheckpointError(f"[checkpoint] {saved.path} must {must}, but {got}.")
         self.model.load_state_dict(saved.model)
         for pursuit in self.pursuits:
             prefix = "" if len(self.pursuits) == 1 else f"{pursuit.name}."
             own = {k.removeprefix(prefix): v for k, v in saved.optimizer.items() if k.startswith(prefix)}
             pursuit.optimizer.load_state_dict(own)
         random.assign(saved.random["state"])
-        known = {entry.name for entry in fields(Standing)}
-        self.standing = Standing(saved.step, **{k: v for k, v in saved.progress.items() if k in known})
+        self.standing = Standing(saved.step, **progress)
         self.progress.step = self.progress.first = saved.step
         self.run.truncate_metrics(saved.step)
 
@@ -212,7 +221,7 @@ class Trainer:
         standing.validation = self.evaluate("validation")
         self.progress.values["val"] = standing.validation
         self.run.log({"step": standing.step, "val_loss": standing.validation})
-        if standing.best is None or standing.validation < standing.best:
+        if standing.validation < (math.inf if standing.best is None else standing.best):
             standing.best, standing.best_step = standing.validation, standing.step
             best = self.checkpoint()
             best.optimizer, best.random = {}, {}

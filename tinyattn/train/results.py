@@ -12,7 +12,7 @@ when the command (but for the seed) and the steps are the same: a run with other
 record. `seconds` are those of the run recorded last.
 """
 
-import json
+import os
 import statistics
 import tempfile
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from tinyattn import files
+from tinyattn import files, formats
 from tinyattn.errors import DataError
 
 
@@ -48,8 +48,9 @@ def record(
         old = next((r for r in records if all(r.get(k) == v for k, v in key.items())), None)
         same = old is not None and old.get("command") == command and old.get("steps") == steps
         seeds = {**(old["seeds"] if old is not None and same else {}), str(seed): float(value)}
+        found = [number for number in seeds.values() if number is not None]  # null: it was not finite
         new = key | {
-            "value": statistics.median(seeds.values()),
+            "value": statistics.median(found) if found else None,
             "target": (targets or {}).get(metric),
             "paper": paper,
             "seeds": dict(sorted(seeds.items(), key=lambda item: int(item[0]))),
@@ -64,7 +65,7 @@ def record(
             records[records.index(old)] = new
         changed.append(new)
     path.parent.mkdir(parents=True, exist_ok=True)
-    files.replace(path, [(json.dumps(records, indent=1, ensure_ascii=False) + "\n").encode()])
+    files.replace(path, [f"{files.to_json(records, indent=1, ensure_ascii=False)}\n".encode()])
     return changed
 
 
@@ -81,13 +82,7 @@ def check(path: str | Path) -> None:
 
 def read(path: str | Path) -> list[dict[str, Any]]:
     """The records of the file, none if there is no file. Raises DataError when it holds something else."""
-    path = Path(path)
-    if not path.exists():
+    source = files.Source(Path(path), "results", DataError)
+    if not os.path.lexists(source.path):
         return []
-    try:
-        records = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DataError(f"[results] {path} must be JSON, but it is not: {error}.") from None
-    if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
-        raise DataError(f"[results] {path} must be a list of records, but got something else.")
-    return records
+    return formats.check(source, source.json(source.content()), formats.RESULTS)

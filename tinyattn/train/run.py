@@ -10,17 +10,15 @@ processes cannot continue the same run; the lock goes with the process, however 
 """
 
 import json
-import math
 import os
 import re
 import shlex
 import tempfile
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tinyattn import files
+from tinyattn import files, formats
 from tinyattn.errors import CheckpointError, DataError
 
 CONFIG, METRICS, LOCK = "config.toml", "metrics.jsonl", ".lock"
@@ -59,17 +57,16 @@ class Run:
         """The run in `folder`, to be resumed or (without a lock) looked at. Raises CheckpointError if it is
         none.
         """
-        folder = Path(folder)
-        try:
-            text = (folder / CONFIG).read_text(encoding="utf-8")
-            run = cls(folder, tomllib.loads(text))
-        except (OSError, ValueError) as error:  # both of bad UTF-8 and of bad TOML are ValueErrors
-            reason = error.strerror if isinstance(error, OSError) else error
-            got = "there is none" if isinstance(error, FileNotFoundError) else f"it cannot be read ({reason})"
-            raise CheckpointError(
-                f"[run] {folder} must be the folder of a run, with a {CONFIG}, but {got}."
-            ) from None
+        run = cls(Path(folder), {})
+        if not os.path.isfile(run.folder / CONFIG):
+            got = "there is none" if os.path.isdir(folder) or not os.path.exists(folder) else "it is a file"
+            raise CheckpointError(f"[run] {folder} must be the folder of a run, with a {CONFIG}, but {got}.")
+        run.config = run.source(CONFIG).toml()
         return run._locked() if lock else run
+
+    def source(self, name: str) -> files.Source:
+        """A file of the folder, to be read."""
+        return files.Source(self.folder / name, "run", CheckpointError)
 
     def _locked(self) -> "Run":
         try:
@@ -92,6 +89,9 @@ class Run:
             raise CheckpointError(f"[run] {self.folder} must be trained by one process, but {got}.") from None
         return self
 
+    def __del__(self) -> None:
+        self.close()
+
     def close(self) -> None:
         """Give the folder free."""
         if self._lock is not None:
@@ -106,32 +106,26 @@ class Run:
 
     def log(self, record: dict[str, Any]) -> None:
         """Append one line to metrics.jsonl. Numbers that JSON does not have (nan, inf) become null."""
-        line = json.dumps({key: _finite(value) for key, value in record.items()}) + "\n"
-        files.append(self.folder / METRICS, line.encode())
+        files.append(self.folder / METRICS, f"{files.to_json(record)}\n".encode())
 
     def metrics(self) -> list[dict[str, Any]]:
-        """All lines of metrics.jsonl; what a crash left of a last one is left out."""
-        return list(_records(self.folder / METRICS))
+        """All lines of metrics.jsonl; what a crash left of a last one is left out. Raises CheckpointError for any
+        other line that isn't one of ours.
+        """
+        return [record for _, record in self._records()]
 
     def truncate_metrics(self, step: int) -> None:
-        """Forget what was measured after `step`: a resumed run will measure it again."""
-        kept = [json.dumps(record) + "\n" for record in self.metrics() if record.get("step", 0) <= step]
-        files.replace(self.folder / METRICS, ["".join(kept).encode()])
+        """Forget what was measured after `step`: a resumed run will measure it again. The other lines stay as they
+        are.
+        """
+        kept = [line + b"\n" for line, record in self._records() if record["step"] <= step]
+        files.replace(self.folder / METRICS, kept)
 
-
-def _records(path: Path) -> Iterator[dict[str, Any]]:
-    if path.exists():
-        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-            try:
-                record = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(record, dict):
-                yield record
-
-
-def _finite(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    def _records(self) -> Iterator[tuple[bytes, dict[str, Any]]]:
+        source = self.source(METRICS)
+        if os.path.lexists(source.path):
+            for number, line, record in source.json_lines():
+                yield line, formats.check(source, record, formats.METRICS, f" in line {number}")
 
 
 def _first_free(parent: Path, name: str) -> Path:

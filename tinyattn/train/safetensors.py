@@ -14,12 +14,13 @@ import struct
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NoReturn
 
 import numpy as np
 
-from tinyattn import files
-from tinyattn.errors import CheckpointError
+from tinyattn import files, formats
+from tinyattn.errors import CheckpointError, brief
+from tinyattn.files import Source
+from tinyattn.formats import Rule, Table
 
 NAMES = {
     "F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "|i1",
@@ -32,6 +33,22 @@ BFLOAT16 = "BF16"
 METADATA = "__metadata__"
 CHECKSUM, UNKNOWN = "checksum", "0" * 8
 LONGEST_HEADER = 100_000_000
+
+
+def _naturals(values: object) -> bool:
+    return isinstance(values, list) and all(map(formats.NATURAL.holds, values))
+
+
+SHAPE = Rule(  # as NumPy has them: also an empty array has so many axes and bytes at most
+    "sizes of at most 64 axes and 2**60 numbers",
+    lambda v: _naturals(v) and len(v) <= 64 and math.prod(max(1, size) for size in v) <= 1 << 60,
+)
+OFFSETS = Rule("two whole numbers of at least 0", lambda v: _naturals(v) and len(v) == 2)
+STRING = Rule("a text", lambda value: isinstance(value, str))
+HEADER = Table(
+    optional={METADATA: Table(others=STRING)},
+    others=Table({"dtype": STRING, "shape": SHAPE, "data_offsets": OFFSETS}),
+)
 
 
 def write(
@@ -80,29 +97,24 @@ def read(path: str | Path, checked: bool = False) -> tuple[dict[str, np.ndarray]
     checked: refuse a file without a checksum, as other programs write them. Raises CheckpointError, one
     sentence, when the file is missing, cut off, damaged or of another kind.
     """
-    path = Path(path)
-    try:
-        content = bytearray(path.read_bytes())  # arrays made over it can be written to
-    except OSError as error:
-        _refuse(path, "be readable", f"it is not: {error.strerror}")
-    start, header = _header(path, content)
+    source = Source(Path(path), "checkpoint", CheckpointError)
+    content = source.content()  # arrays made over it can be written to
+    start, header = _header(source, content)
     metadata = header.pop(METADATA, {})
-    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
-        _refuse(path, "hold strings as metadata", f"got {_short(metadata)}")
-    spans = {name: _span(path, name, entry) for name, entry in header.items()}
+    spans = {name: _span(source, name, entry) for name, entry in header.items()}
     end = start
     for name, (_, _, begin, size) in sorted(spans.items(), key=lambda item: (item[1][2], item[1][3])):
         if start + begin != end:
-            _refuse(path, "hold its arrays one behind the other", f"{name!r} begins at byte {begin}")
+            source.refuse("hold its arrays one behind the other", f"{brief(name)} begins at byte {begin}")
         end += size
     if end != len(content):
         what = "it ends early: it is truncated" if end > len(content) else "it goes on behind them"
-        _refuse(path, f"have {end} bytes to hold its arrays", f"it has {len(content)}: {what}")
+        source.refuse(f"have {end} bytes to hold its arrays", f"it has {len(content)}: {what}")
     checksum = metadata.pop(CHECKSUM, None)
     if checksum is not None:
-        _verify(path, content, start, checksum)
+        _verify(source, content, start, checksum)
     elif checked:
-        _refuse(path, "have a checksum", "it has none: it is damaged, or another program wrote it")
+        source.refuse("have a checksum", "it has none: it is damaged, or another program wrote it")
     arrays = {}
     for name, (dtype, shape, begin, _) in spans.items():
         count = math.prod(shape)
@@ -114,71 +126,39 @@ def read(path: str | Path, checked: bool = False) -> tuple[dict[str, np.ndarray]
     return arrays, metadata
 
 
-def _refuse(path: Path, must: str, got: str) -> NoReturn:
-    raise CheckpointError(f"[checkpoint] {path} must {must}, but {got}.") from None
-
-
-def _header(path: Path, content: bytearray) -> tuple[int, dict]:
+def _header(source: Source, content: bytearray) -> tuple[int, dict]:
     """Where the arrays start, and the parsed header."""
     if len(content) < 8:
-        _refuse(path, "be a safetensors file", f"it has only {len(content)} bytes: it is truncated")
+        source.refuse("be a safetensors file", f"it has only {len(content)} bytes: it is truncated")
     (length,) = struct.unpack_from("<Q", content)
     if length > LONGEST_HEADER or (len(content) > 8 and content[8] != ord("{")):
-        _refuse(path, "be a safetensors file", "it is of another kind, or its beginning is damaged")
+        source.refuse("be a safetensors file", "it is of another kind, or its beginning is damaged")
     if len(content) < 8 + length:
         got = f"it ends after {len(content) - 8}: it is truncated"
-        _refuse(path, f"begin with a header of {length} bytes", got)
-    try:
-        header = json.loads(bytes(content[8 : 8 + length]), object_pairs_hook=_unique)
-    except (ValueError, RecursionError):  # a UnicodeDecodeError is a ValueError too
-        _refuse(path, "have a header of JSON", "its header is damaged")
-    if not isinstance(header, dict):
-        _refuse(path, "have an object as header", f"got {_short(header)}")
-    return 8 + length, header
+        source.refuse(f"begin with a header of {length} bytes", got)
+    header = source.json(content[8 : 8 + length], " in its header")
+    return 8 + length, formats.check(source, header, HEADER, " in its header")
 
 
-def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """A JSON object, refused when a name comes twice."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("a name comes twice")
-    return found
-
-
-def _span(path: Path, name: str, entry: Any) -> tuple[str, tuple[int, ...], int, int]:
+def _span(source: Source, name: str, entry: dict) -> tuple[str, tuple[int, ...], int, int]:
     """Element type, shape, first byte and number of bytes of one array."""
-
-    def natural(values: object) -> bool:
-        return isinstance(values, list) and all(type(value) is int and value >= 0 for value in values)
-
-    well_formed = (
-        isinstance(entry, dict) and entry.keys() == {"dtype", "shape", "data_offsets"}
-        and isinstance(entry["dtype"], str) and natural(entry["shape"])
-        and natural(entry["data_offsets"]) and len(entry["data_offsets"]) == 2
-    )  # fmt: skip
-    if not well_formed:
-        _refuse(path, f"give {name!r} a dtype, a shape and data_offsets", f"got {_short(entry)}")
     dtype, shape, (begin, end) = entry["dtype"], tuple(entry["shape"]), entry["data_offsets"]
+    name = brief(name)
     if dtype != BFLOAT16 and dtype not in DTYPES:
-        _refuse(path, f"hold {name!r} as one of {', '.join([*DTYPES, BFLOAT16])}", f"got {dtype!r}")
+        source.refuse(f"hold {name} as one of {', '.join([*DTYPES, BFLOAT16])}", f"got {brief(dtype)}")
     size = math.prod(shape) * (2 if dtype == BFLOAT16 else DTYPES[dtype].itemsize)
     if end - begin != size:
-        _refuse(path, f"give {name!r} {size} bytes for its shape {shape}", f"got {end - begin}")
+        source.refuse(f"give {name} {size} bytes for its shape {brief(shape)}", f"got {end - begin}")
     return dtype, shape, begin, size
 
 
-def _verify(path: Path, content: bytearray, start: int, checksum: str) -> None:
+def _verify(source: Source, content: bytearray, start: int, checksum: str) -> None:
     """Compare the checksum of header and arrays, taken with the checksum itself unknown."""
     header = bytes(content[8:start]).replace(_checksum_text(checksum), _checksum_text(UNKNOWN), 1)
     found = zlib.crc32(memoryview(content)[start:], zlib.crc32(header))
     if checksum != f"{found:08x}":
-        _refuse(path, f"have the checksum {checksum}", f"it has {found:08x}: it is damaged")
+        source.refuse(f"have the checksum {brief(checksum)}", f"it has {found:08x}: it is damaged")
 
 
 def _checksum_text(value: str) -> bytes:
     return f'"{CHECKSUM}":{json.dumps(value)}'.encode()
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "…"
