@@ -5,6 +5,7 @@
     PROGRESS    how a run stands, in the metadata of a checkpoint
     RESULTS     results/results.json
 
+Written here: a schema library is larger than all that it would check, and its sentences are not those of the house.
 A description is a `Rule`, or a `Table` of named values, or a `Many` of equal ones.
 """
 

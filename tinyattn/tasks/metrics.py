@@ -1,7 +1,8 @@
 """How good is it: the numbers that go into a report.
 
 All are of a whole corpus, not means over sentences or batches, and all match what the field computes: BLEU is
-that of sacrebleu to the last digit, alignment error rate that of Och & Ney.
+that of sacrebleu to the last digit, alignment error rate that of Och & Ney. BLEU is written here, because it is thirty
+lines on tokens that are split already, where sacrebleu brings five packages and tokenizers; tests compare the two.
 """
 
 import math

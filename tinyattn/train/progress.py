@@ -1,4 +1,5 @@
-"""The progress line: where a run stands, on stderr.
+"""The progress line: where a run stands, on stderr. Written here, because the packages for it show one count, and
+cut off at the window's edge what this line leaves out by importance.
 
     step 1,200/2,700  44 %  loss 0.123  val 0.0981  lr 1.1e-3  grad 0.52  21.4k words/s  0:43 left
 

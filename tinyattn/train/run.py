@@ -9,9 +9,7 @@ A run never writes into the folder of another one. While it lasts it holds a loc
 processes cannot continue the same run; the lock goes with the process, however that ends.
 """
 
-import json
 import os
-import re
 import shlex
 import tempfile
 from collections.abc import Iterator
@@ -154,39 +152,13 @@ def _empty(folder: Path) -> Path:
     return folder
 
 
-# TOML. Python reads it (tomllib) but does not write it.
+def toml(table: dict[str, Any]) -> str:
+    """Tables of text, numbers, bools and lists as TOML, which has no None: such entries are left out."""
+    import tomli_w
 
-
-def toml(table: dict[str, Any], prefix: str = "") -> str:
-    """A dict of strings, numbers, bools, lists of these and tables as TOML; entries that are None are left
-    out.
-    """
-    lines = [
-        f"{_key(key)} = {_value(value)}"
-        for key, value in table.items()
-        if value is not None and not isinstance(value, dict)
-    ]
-    for key, value in table.items():
+    def stated(value: Any) -> Any:
         if isinstance(value, dict):
-            path = f"{prefix}{_key(key)}"
-            lines += [*([""] if lines else []), f"[{path}]", toml(value, f"{path}.").rstrip("\n")]
-    return "\n".join(lines) + "\n"
+            return {key: stated(inner) for key, inner in value.items() if inner is not None}
+        return value
 
-
-def _key(key: str) -> str:
-    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _string(key)
-
-
-def _string(text: str) -> str:
-    """A JSON string is a TOML string, but for DEL, which has to be written as an escape."""
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float):
-        return repr(value)
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(map(_value, value))}]"
-    return str(value) if isinstance(value, int) else _string(str(value))
+    return tomli_w.dumps(stated(table))

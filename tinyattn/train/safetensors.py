@@ -1,4 +1,7 @@
-"""The safetensors file format: named arrays in one file that runs no code when it is read.
+"""The safetensors file format: named arrays in one file that runs no code when it is read. Written here,
+because the format's own package (0.8) stores metadata in a random order, so that equal checkpoints differ in their
+bytes, copies all arrays once more, and takes a name that comes twice, and entries that nobody knows, in silence;
+tests read its files and let it read ours.
 
     8 bytes   N, the length of the header: unsigned, little-endian
     N bytes   JSON: {"name": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}, …, "__metadata__":

@@ -1,6 +1,7 @@
 """Attention as a heat map: one cell for each query and key, with tokens, values and a colour scale.
 
-The SVG is written here. PNG and PDF go through Graphviz's ``dot`` as one table of the same cells, with
+The SVG is written here: a cell has its tooltip and the page's colours, which a plotting library's pictures lack. PNG and
+PDF go through Graphviz's ``dot`` as one table of the same cells, with
 upright column labels.
 """
 
