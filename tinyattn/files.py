@@ -187,14 +187,11 @@ class Source:
         except RecursionError:
             self.refuse(f"be {kind} of at most {DEEPEST} levels", "it has more")
         except json.JSONDecodeError as error:
-            place = (
-                f"line {error.lineno}, column {error.colno}" if kind == "JSON" else f"column {error.colno}"
-            )
-            self.refuse(f"be {kind}", f"it is not: {error.msg} (at {place})")
-        except (
-            ValueError
-        ) as error:  # Python's word on numbers of more than 4,300 digits goes on with an advice
-            self.refuse(f"be {kind}", f"it is not: {str(error).partition(';')[0]}")
+            line = f"line {error.lineno}, " if kind == "JSON" else ""  # of a part its place is said already
+            self.refuse(f"be {kind}", f"it is not: {error.msg} (at {line}column {error.colno})")
+        except ValueError as error:
+            reason = str(error).partition(";")[0]  # Python's word on very long numbers ends with an advice
+            self.refuse(f"be {kind}", f"it is not: {reason}")
 
 
 def _check(value: Any) -> None:

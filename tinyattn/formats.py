@@ -99,9 +99,8 @@ def check(source: Source, value: Any, description: Description, where: str = "",
     doesn't. where: which part of the file it is (" in line 3"); place: its name in there ("run.set").
     """
 
-    def refuse(must: str, got: str | None = None) -> None:
-        as_place = f" as {place}" if place else ""
-        source.refuse(f"hold {must}{as_place}{where}", f"got {_shown(value)}" if got is None else got)
+    def refuse(must: str) -> None:
+        source.refuse(f"hold {must}{f' as {place}' if place else ''}{where}", f"got {_shown(value)}")
 
     if isinstance(description, Rule):
         if not description.holds(value):
@@ -133,7 +132,7 @@ def check(source: Source, value: Any, description: Description, where: str = "",
 
 
 def _inside(place: str, name: str) -> str:
-    name = name if name.isidentifier() else brief(name)
+    name = name if name.isidentifier() and len(name) < 60 else brief(name)
     return f"{place}.{name}" if place else name
 
 
