@@ -52,7 +52,7 @@ class MLP(Model):
     def __init__(self, config: MLPConfig):
         self.config = config
         widths = [config.features, *[config.hidden] * config.layers, config.classes]
-        self.layers = nn.ModuleList(nn.Linear(*widths[k : k + 2]) for k in range(config.layers + 1))
+        self.layers = nn.ModuleList(nn.Linear(widths[k], widths[k + 1]) for k in range(config.layers + 1))
         self.dropout = nn.Dropout(config.dropout)
         self._answer = ta.function(lambda x: ta.log_softmax(self(x)))
 
