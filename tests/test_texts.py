@@ -281,6 +281,7 @@ def test_the_whole_is_read_from_its_file_or_folder(tmp_path):
     for data in (tmp_path, tmp_path / "input.txt"):
         task = tasks.get("tinyshakespeare", data=data)
         assert [len(task.tokens[split]) for split in SPLITS] == [3465, 385, 385]
+        assert "excerpt" not in task.title and "excerpt" in tasks.get("tinyshakespeare").title
     (tmp_path / "input.txt").unlink()
     expected = f"[tinyshakespeare] {tmp_path / 'input.txt'} must be a text file, but there is no such file."
     assert message(lambda: tasks.get("tinyshakespeare", data=tmp_path)) == expected

@@ -18,6 +18,7 @@ MODELS = {
     "seq2seq": "seq2seq:Seq2Seq",
     "gpt": "gpt:GPT",
     "dcgan": "dcgan:DCGAN",
+    "mlp": "mlp:MLP",
 }
 """Every model: the name on the command line, and its class."""
 

@@ -51,7 +51,7 @@ NANOGPT: dict[str, Any] = {
 """nanoGPT's settings for a processor: the smallest of its models, trained as there but for the learning rate. Its own,
 1e-3, ends at a loss of 1.91 on all of the held-out text (its README has 1.88, of a part of it); 3e-3 ends below.
 """
-SHOWN, WRITTEN = 32, 500
+SHOWN, WRITTEN = 24, 500
 """Tokens of an attention map and of a text in a report."""
 VISIBLE = {" ": "␣", "\n": "⏎"}
 

@@ -98,6 +98,7 @@ class Labels(Task):
             self.rows = {split: rows(self._file(path, split)) for split in SPLITS}
         else:
             self.rows = self._split(path, rows(path))
+        self.title = f"the labels of texts in {path.name or path}"
         self.classes = sorted({row.label for row in self.rows["train"]})
         self._check(path)
         words = {split: [self._words(row) for row in self.rows[split]] for split in SPLITS}

@@ -82,6 +82,7 @@ class TextTask(Task):
             got = f"it holds {len(text):,}: take a longer text, or a smaller block_size"
             expected = f"hold at least {least:,} characters for windows of block_size = {self.block_size}"
             reading.refuse(self.name, source, expected, got)
+        self.title = f"the next character of {source.name}"
         codes = np.frombuffer(text.encode("utf-32-le"), np.uint32)
         present = np.zeros(_CODES, bool)
         present[codes] = True

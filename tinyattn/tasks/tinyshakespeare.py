@@ -26,6 +26,7 @@ class TinyShakespeare(TextTask):
 
     def __init__(self, data: str | Path | None = None, block_size: int = 64):
         super().__init__(Path(__file__).with_name(EXCERPT) if data is None else data, block_size)
+        self.title = f"the next character of Shakespeare's plays{', an excerpt' * (data is None)}"
 
     def load(self, data: str | Path) -> tuple[Path, str]:
         """The text, and the file it is from."""
