@@ -7,6 +7,7 @@ import numpy as np
 from numba import config
 
 from tinyattn.kernels import SCRATCH_BYTES, build
+from tinyattn.kernels.words import WORDS
 
 TYPES = {"f32": np.float32, "f64": np.float64}
 _scratch = np.zeros(SCRATCH_BYTES // 8 + 8, np.int64)
@@ -43,8 +44,11 @@ def real_bits(value, dtype):
 def run(name, dtype, words, tiles, order=None):
     """Run tiles ``0 <= t < tiles`` of a kernel: all in one call, or one by one in the given order.
 
-    An array among ``words`` stands for its address.
+    ``words`` are given by their names (or, where a kernel has none, in their order); an array among them stands
+    for its address.
     """
+    if isinstance(words, dict):
+        words = WORDS[name].pack(words)
     block = np.array([w.ctypes.data if isinstance(w, np.ndarray) else w for w in words], np.int64)
     # Rubbish in scratch: a kernel may not count on what is there.
     _scratch[:] = -1

@@ -22,18 +22,19 @@ SHAPES = [
     *LONG,
 ]  # matrices, Tq, Tk, d, dv
 STATE = np.array([7, 1 << 33])
-CALLED = (
-    "gemm.multiply",
-    "attention_tile.silencing",
-    "gemm.pack",
-    "attention_tile.mask",
-    "attention_tile.dropout",
-)
+CALLED = {
+    "multiply": "gemm.multiply",
+    "silencing": "attention_tile.silencing",
+    "pack": "gemm.pack",
+    "mask_tile": "attention_tile.mask",
+    "drop_tile": "attention_tile.dropout",
+}
 
 
-def steps(array):
-    """Strides in numbers of (matrices, rows, columns): of an outer batch dimension of one, the matrices, rows."""
-    return [0, array.strides[0] // array.itemsize, array.strides[1] // array.itemsize]
+def matrices(array, like=None):
+    """The words of (matrices, rows, columns): the outer batch dimension is one."""
+    row, column, _ = (array if like is None else like).strides
+    return [array, 0, row // array.itemsize, column // array.itemsize]
 
 
 def problem(shape, dtype):
@@ -43,23 +44,20 @@ def problem(shape, dtype):
     return [rng.standard_normal((matrices, *size)).astype(TYPES[dtype]) for size in sizes]
 
 
-def words(q, k, v, fourth, top, log_sum, dtype, causal, mask, p):
-    """Words 0 to 40; the counter's address is that of the second word of the state."""
-    found = [q, k, v, fourth, log_sum, len(q), len(q), q.shape[1], k.shape[1], q.shape[2], v.shape[2]]
-    found += [
-        real_bits(q.shape[2] ** -0.5, dtype),
-        int(causal),
-        *steps(q),
-        *steps(k),
-        *steps(v),
-        *steps(fourth),
-    ]
-    if mask is None:
-        found += [0] * 6
-    else:
-        found += [1 if mask.dtype == bool else 2, mask, 0, *(s // mask.itemsize for s in mask.strides)]
-    found += [STATE, STATE[1:], 5, real_bits(p, dtype)] if p else [0] * 4
-    return [*found, *(address(name, dtype) for name in CALLED), top]
+def words(q, k, v, top, log_sum, dtype, causal, mask, p):
+    """The words that both kernels share; the counter's address is that of the second word of the state."""
+    found = {"q": matrices(q), "k": matrices(k), "v": matrices(v), "log_sums": log_sum, "tops": top}
+    found |= {"matrices": len(q), "inner": len(q), "queries": q.shape[1], "keys": k.shape[1]}
+    found |= {"width": q.shape[2], "value_width": v.shape[2], "causal": int(causal)}
+    found |= {"scale": real_bits(q.shape[2] ** -0.5, dtype)}
+    found |= {"masking": 0, "mask": 0, "mask_strides": [0] * 4}
+    found |= {"random_key": 0, "counter": 0, "stream": 0, "p": 0}
+    if mask is not None:
+        found |= {"masking": 1 if mask.dtype == bool else 2, "mask": mask}
+        found["mask_strides"] = [0, *(s // mask.itemsize for s in mask.strides)]
+    if p:
+        found |= {"random_key": STATE, "counter": STATE[1:], "stream": 5, "p": real_bits(p, dtype)}
+    return found | {name: address(kernel, dtype) for name, kernel in CALLED.items()}
 
 
 def forward(q, k, v, dtype, causal=False, mask=None, p=0.0):
@@ -71,7 +69,7 @@ def forward(q, k, v, dtype, causal=False, mask=None, p=0.0):
         run(
             "attention.forward",
             dtype,
-            words(q, k, v, out, top, log_sum, dtype, causal, mask, p),
+            words(q, k, v, top, log_sum, dtype, causal, mask, p) | {"out": matrices(out)},
             tiles,
             order,
         )
@@ -90,12 +88,10 @@ def backward(q, k, v, g, out, top, log_sum, dtype, causal=False, mask=None, p=0.
         shares = np.full((parts, *q.shape), np.nan, q.dtype)
         dk, dv = np.full(k.shape, np.nan, q.dtype), np.full(v.shape, np.nan, q.dtype)
         scores = np.zeros((*q.shape[:2], k.shape[1]), q.dtype)
-        more = [mean, shares, dk, dv, scores, *steps(q.copy()), *steps(dk), *steps(dv), q.size, parts]
-        block = [
-            *words(q, k, v, g, top, log_sum, dtype, causal, mask, p),
-            *more,
-            keys_in_part(parts, k.shape[1]),
-        ]
+        block = words(q, k, v, top, log_sum, dtype, causal, mask, p)
+        block |= {"g": matrices(g), "means": mean, "d_scores": scores, "share": q.size, "parts": parts}
+        block |= {"dq": matrices(shares, shares[0]), "dk": matrices(dk), "dv": matrices(dv)}
+        block["part_keys"] = keys_in_part(parts, k.shape[1])
         run("attention.backward", dtype, block, tiles, order)
         results.append((shares.sum(0), dk, dv, scores))
     for once, again in zip(*results, strict=True):

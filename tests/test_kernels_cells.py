@@ -6,6 +6,7 @@ import pytest
 from kernel_call import TYPES, run, shuffled
 
 from tinyattn.kernels.tiling import tiles_of_cell, tiles_of_maxout
+from tinyattn.kernels.words import WORDS
 
 SHAPES = [(0, 3), (1, 1), (3, 7), (2, 64), (37, 100), (3, 1100)]
 TOLERANCE = {"f32": 3e-6, "f64": 1e-14}
@@ -38,9 +39,10 @@ def call(name, dtype, batch, hidden, mask, inputs, widths):
     """Run a cell in one call and tile by tile; returns its results, of the given widths in units of H."""
     inputs = [rows_apart(a) for a in inputs]
     results = [rows_apart(np.zeros((batch, w * hidden), TYPES[dtype])) for w in widths]
-    words = [batch, hidden, 0 if mask is None else mask]
-    for array in [*inputs, *results]:
-        words += [array, array.strides[0] // array.itemsize]
+    names = list(WORDS[name].lengths)[3:]
+    words = {"batch": batch, "hidden": hidden, "mask": 0 if mask is None else mask}
+    for word, array in zip(names, [*inputs, *results], strict=True):
+        words[word] = array, array.strides[0] // array.itemsize
     tiles = tiles_of_cell(batch, hidden)
     run(name, dtype, words, tiles)
     first = [r.copy() for r in results]
@@ -122,7 +124,16 @@ def test_lstm(batch, hidden, dtype):
 def test_lstm_backward_without_dh():
     gates, c, dh, dc = numbers(3, 5, "f64", [4, 1, 1, 1])
     dgates, dc_in = np.zeros((3, 20)), np.zeros((3, 5))
-    words = [3, 5, 0, gates, 20, c, 5, dh, 5, dc, 5, dgates, 20, dc_in, 5, 0, 0]
+    words = {
+        "batch": 3,
+        "hidden": 5,
+        "mask": 0,
+        "gates": (gates, 20),
+        "c": (c, 5),
+        "dh": (dh, 5),
+        "dc": (dc, 5),
+    }
+    words |= {"d_gates": (dgates, 20), "dc_in": (dc_in, 5), "dh_in": (0, 0)}
     run("cells.lstm_backward", "f64", words, tiles_of_cell(3, 5))
     expected = call("cells.lstm_backward", "f64", 3, 5, None, [gates, c, dh, dc], [4, 1, 1])
     assert np.array_equal(dgates, expected[0]) and np.array_equal(dc_in, expected[1])
@@ -161,9 +172,9 @@ def test_maxout(rows, pairs, dtype):
     x = rng.integers(-2, 3, (rows, 2 * pairs)).astype(TYPES[dtype])  # with many ties
     dy = rng.standard_normal((rows, pairs)).astype(TYPES[dtype])
     y, dx = np.zeros_like(dy), np.full_like(x, 77)
-    tiles = tiles_of_maxout(rows, pairs)
-    run("cells.maxout_forward", dtype, [rows, pairs, x, y], tiles, shuffled(tiles))
-    run("cells.maxout_backward", dtype, [rows, pairs, x, dy, dx], tiles, shuffled(tiles))
+    tiles, sizes = tiles_of_maxout(rows, pairs), {"rows": rows, "pairs": pairs}
+    run("cells.maxout_forward", dtype, sizes | {"x": x, "y": y}, tiles, shuffled(tiles))
+    run("cells.maxout_backward", dtype, sizes | {"x": x, "dy": dy, "dx": dx}, tiles, shuffled(tiles))
     first, second = x[:, ::2], x[:, 1::2]
     assert np.array_equal(y, np.maximum(first, second))
     assert np.array_equal(dx[:, ::2], np.where(first >= second, dy, 0))
@@ -174,5 +185,5 @@ def test_maxout(rows, pairs, dtype):
 def test_maxout_keeps_nan(dtype):
     x = np.array([[np.nan, 1, 1, np.nan, np.nan, np.nan]], TYPES[dtype])
     y = np.zeros((1, 3), TYPES[dtype])
-    run("cells.maxout_forward", dtype, [1, 3, x, y], 1)
+    run("cells.maxout_forward", dtype, {"rows": 1, "pairs": 3, "x": x, "y": y}, 1)
     assert np.isnan(y).all()

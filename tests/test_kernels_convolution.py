@@ -6,6 +6,7 @@ from kernel_call import TYPES, run, shuffled
 from op_rows_convolution import _max_backward, _pair, _positions, convolve, max_pool2d
 
 from tinyattn.kernels import tiling
+from tinyattn.kernels.words import WORDS
 
 both = pytest.mark.parametrize("dtype", ["f32", "f64"])
 
@@ -27,7 +28,7 @@ every_shape = pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES.keys(
 
 
 def draw(shape, dtype):
-    """x, W, bias and ȳ, and the words that all kernels share after the addresses."""
+    """x, W, bias and ȳ, and the words that both kernels share."""
     batch, channels, height, width, results, window, stride, padding, dilation = shape
     positions = _positions((height, width), window, stride, padding, dilation)
     rng, kind = np.random.default_rng(channels + height), TYPES[dtype]
@@ -37,9 +38,11 @@ def draw(shape, dtype):
         (results,),
         (batch, results, *positions),
     )
-    words = [batch, channels, height, width, results, *positions, *_pair(stride), *window]
-    words += [*(-p for p in _pair(padding)), *_pair(dilation)]
-    return [rng.standard_normal(size).astype(kind) for size in sizes], words
+    arrays = [rng.standard_normal(size).astype(kind) for size in sizes]
+    words = dict(zip(("images", "channels", "height", "width"), sizes[0], strict=True))
+    words |= {"x": arrays[0], "results": results, "rows": positions[0], "columns": positions[1]}
+    words |= {"step": _pair(stride), "taps": window, "distance": _pair(dilation)}
+    return arrays, words | {"origin": [-p for p in _pair(padding)]}
 
 
 def wide(*arrays):
@@ -66,10 +69,11 @@ def test_correlate(shape, dtype, step, depth):
             inner = a.size // max(a.shape[-1], 1)
             tile = tiling.positions_in_tile(inner, shape[4], y.itemsize)
             tiles = tiling.ceiling(y.size // shape[4], tile)
-            table = np.array(
-                [a.ctypes.data, room.ctypes.data, 0, shape[5][0], 0, shape[5][1], 0, 0], np.int64
-            )
-            block = [x, 0, 0 if added is None else added, 0, *words, *strides, tile, depth, 1, table]
+            phase = {"a": a.ctypes.data, "y": room.ctypes.data, "first_row": 0, "first_column": 0}
+            phase |= {"rows": shape[5][0], "columns": shape[5][1], "height": 0, "width": 0}
+            table = np.array(WORDS["convolution.phase"].pack(phase), np.int64)
+            block = words | {"bias": 0 if added is None else added, "strides": strides, "tile": tile}
+            block |= {"chunk": depth, "phases": 1, "table": table}
             run("convolution.correlate", dtype, block, tiles, shuffled(tiles) if order else None)
             found.append(room)
         assert np.array_equal(*found)
@@ -98,7 +102,7 @@ def test_weight(shape, dtype, cut):
     for order in (False, True):
         parts = np.full((chunks, *w.shape[2:], shape[1], shape[4]), 77, x.dtype)
         tiles = tiling.ceiling(inner, rows) * chunks
-        block = [x, g, 0, parts, *words, rows, depth]
+        block = words | {"dy": g, "parts": parts, "tile": rows, "chunk": depth}
         run("convolution.weight", dtype, block, tiles, shuffled(tiles) if order else None)
         found.append(parts)
     assert np.array_equal(*found)
@@ -118,12 +122,14 @@ def test_max_pool(shape, dtype):
     x = rng.integers(-2, 3, sizes).astype(TYPES[dtype])  # with ties
     right = max_pool2d(x, kernel, stride, padding).astype(x.dtype)
     g = rng.standard_normal(right.shape).astype(x.dtype)
-    words = [sizes[0] * sizes[1], *sizes[2:], *right.shape[2:], *kernel, *stride, *padding]
+    words = {"planes": sizes[0] * sizes[1], "height": sizes[2], "width": sizes[3]}
+    words |= {"rows": right.shape[2], "columns": right.shape[3]}
+    words |= {"window": kernel, "strides": stride, "padding": padding, "x": x}
     work = right.shape[2] * right.shape[3] * kernel[0] * kernel[1] + sizes[2] * sizes[3]
-    tiles = tiling.tiles_of_pool(words[0], work)
+    tiles = tiling.tiles_of_pool(words["planes"], work)
     for order in (None, shuffled(tiles)):
         y, dx = np.full_like(right, 77), np.full_like(x, 77)
-        run("pooling.max_forward", dtype, [x, y, y, *words], tiles, order)
-        run("pooling.max_backward", dtype, [x, g, dx, *words], tiles, order)
+        run("pooling.max_forward", dtype, words | {"y": y}, tiles, order)
+        run("pooling.max_backward", dtype, words | {"dy": g, "dx": dx}, tiles, order)
         assert np.array_equal(y, right)
         close(dx, _max_backward(*wide(x, g), kernel, stride, padding, right.shape[2:]), 4, dtype)

@@ -35,9 +35,14 @@ def philox(counter, key):
     return c
 
 
-def generate(name, dtype, n, out_type, *rest, base=BASE, order=None):
+def stream(n, base=BASE):
+    """The words that all kernels share."""
+    return {"key": np.array([KEY]), "counter": np.array([base]), "stream": STREAM, "count": n}
+
+
+def generate(name, dtype, n, out_type, base=BASE, order=None):
     y = np.full(n + 1, 77, out_type)
-    run(name, dtype, [np.array([KEY]), np.array([base]), STREAM, n, *rest, y], tiles_of_random(n), order)
+    run(name, dtype, {**stream(n, base), "y": y}, tiles_of_random(n), order)
     assert y[n] == 77  # nothing is written past the end
     return y[:n]
 
@@ -46,7 +51,8 @@ def generate(name, dtype, n, out_type, *rest, base=BASE, order=None):
 def test_published_vectors(counter, key, expected):
     out = np.zeros(4, np.int32)
     seed, base = np.array([word(*key)]), np.array([word(*counter[:2])])
-    run("random.bits", "f32", [seed, base, word(*counter[2:]), 4, out], 1)
+    words = {"key": seed, "counter": base, "stream": word(*counter[2:]), "count": 4, "y": out}
+    run("random.bits", "f32", words, 1)
     assert tuple(out.view(np.uint32)) == expected
     assert tuple(philox(sum(c << 32 * i for i, c in enumerate(counter)), key[0] | key[1] << 32)) == expected
 
@@ -94,13 +100,13 @@ def test_dropout(dtype, p):
     x = np.random.default_rng(0).standard_normal(n).astype(real)
     x[u < real(p)] = np.nan  # what is dropped is dropped whatever it was
     y = np.full(n, 77, real)
-    words = [np.array([KEY]), np.array([BASE]), STREAM, n, x, y, real_bits(p, dtype)]
+    words = {**stream(n), "x": x, "y": y, "p": real_bits(p, dtype)}
     run("random.dropout", dtype, words, tiles_of_random(n))
     kept = u >= real(p)
     assert np.array_equal(y[~kept], np.zeros((~kept).sum()))
     np.testing.assert_allclose(y[kept], x[kept] / (1 - p), rtol=1e-6 if dtype == "f32" else 1e-15)
     in_place = x.copy()
-    words[4] = words[5] = in_place
+    words["x"] = words["y"] = in_place
     run("random.dropout", dtype, words, tiles_of_random(n), shuffled(tiles_of_random(n)))
     assert np.array_equal(in_place, y)
 
@@ -109,6 +115,6 @@ def test_dropout(dtype, p):
 def test_dropout_keeps_a_number_equal_to_p(dtype):
     u = generate("random.uniform", dtype, 8, TYPES[dtype])
     x, y = np.ones(8, TYPES[dtype]), np.zeros(8, TYPES[dtype])
-    words = [np.array([KEY]), np.array([BASE]), STREAM, 8, x, y, real_bits(u[3], dtype)]
+    words = {**stream(8), "x": x, "y": y, "p": real_bits(u[3], dtype)}
     run("random.dropout", dtype, words, 1)
     assert np.array_equal(y > 0, u >= u[3])

@@ -29,15 +29,18 @@ def test_zeros_silence_what_they_meet(shape, dtype, turned):
     if turned:  # read down the columns
         a, b = (np.ascontiguousarray(x.swapaxes(1, 2)).swapaxes(1, 2) for x in (a, b))
     matrices, n, m, k = shape
-    strides = [s // x.itemsize for x in (a, b) for s in (0, *x.strides)]
-    words = [a, b, c, matrices, matrices, n, m, k, *strides]
+    words = {"a": a, "b": b, "c": c, "matrices": matrices, "inner_matrices": matrices}
+    words |= {"rows": n, "inner": m, "columns": k}
+    for name, x in (("a", a), ("b", b)):
+        matrix, row, column = (s // x.itemsize for s in x.strides)
+        words |= {f"{name}_batch": (0, matrix), f"{name}_row": row, f"{name}_column": column}
     with np.errstate(all="ignore"):
         terms = np.where(a[..., None] == 0, 0, a[..., None].astype(np.float64) * b[:, None])
         right, ordinary = terms.sum(2), c.copy()
     tiles = tiles_of_silence(matrices * n)
     again = c.copy()
     run("silence.zeros", dtype, words, tiles)
-    run("silence.zeros", dtype, [a, b, again, *words[3:]], tiles, shuffled(tiles))
+    run("silence.zeros", dtype, words | {"c": again}, tiles, shuffled(tiles))
     assert np.array_equal(c, again, equal_nan=True)
     np.testing.assert_allclose(
         c, right, rtol=1e-4 if dtype == "f32" else 1e-12, atol=1e-5 if dtype == "f32" else 1e-13

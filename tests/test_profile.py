@@ -27,7 +27,7 @@ def numbers(*shape, seed=0, dtype=np.float32):
 def test_the_microbenchmarks_compute_what_they_say(dtype):
     kind = kernel_call.TYPES[dtype]
     given = np.array([-0.25, 0.7, 0], kind)
-    kernel_call.run("microbenchmark.multiply_add", dtype, [given], 2)
+    kernel_call.run("microbenchmark.multiply_add", dtype, {"numbers": given}, 2)
     total = 0.0
     for k in range(microbenchmark.CHAINS):
         value = float(k)
@@ -36,7 +36,9 @@ def test_the_microbenchmarks_compute_what_they_say(dtype):
         total += value
     assert abs(given[2] - total) < 1e-5 * abs(total)
     x, y = numbers(2500, dtype=kind), np.zeros(2500, kind)
-    kernel_call.run("microbenchmark.scale", dtype, [x, y, x.size], 3, kernel_call.shuffled(3))
+    kernel_call.run(
+        "microbenchmark.scale", dtype, {"x": x, "y": y, "size": x.size}, 3, kernel_call.shuffled(3)
+    )
     assert np.array_equal(y, 2 * x)
 
 

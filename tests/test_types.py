@@ -19,6 +19,7 @@ from tinyattn.graph.leaf import placeholder
 from tinyattn.graph.op import OPS
 from tinyattn.graph.scan import flatten
 from tinyattn.graph.types import Type
+from tinyattn.kernels.words import WORDS
 from tinyattn.runtime import reference
 from tinyattn.runtime.kinds import KernelTypeError
 from tinyattn.runtime.lower import Emitter
@@ -156,11 +157,11 @@ def test_a_kernel_is_never_handed_a_type_it_is_not_compiled_for():
     refs = [emit.new((4, 4), dtype) for dtype in (np.float32, np.float64)]
     for reads, writes in ((refs, refs[:1]), (refs, refs[1:]), (refs[:1], refs)):
         with pytest.raises(KernelTypeError, match="this is a mistake of tinyattn"):
-            emit.kernel("norm.forward", list(refs), 1, reads=reads, writes=writes)
-    with pytest.raises(
-        KernelTypeError, match=r"\[cells.lstm_forward\] the kernel for f32 was handed i64\[2\]"
-    ):
-        emit.kernel("cells.lstm_forward", [], 1, reads=[emit.new((2,), np.int64)], writes=refs[:1])
+            words = dict.fromkeys(WORDS["norm.forward"].meanings, 0)
+            emit.kernel("norm.forward", words, 1, reads=reads, writes=writes)
+    state, words = emit.new((2,), np.int32), dict.fromkeys(WORDS["random.uniform"].meanings, 0)
+    with pytest.raises(KernelTypeError, match=r"\[random.uniform\] the kernel for f32 was handed i32\[2\]"):
+        emit.kernel("random.uniform", words, 1, reads=[state], writes=refs[:1])
     with pytest.raises(KernelTypeError, match="a copy must keep the element type"):
         emit.copy(*refs)
 

@@ -26,6 +26,7 @@ from tinyattn.kernels import blocking, simd_attention, vecmath
 from tinyattn.kernels.real import inline
 from tinyattn.kernels.simd import call, i64, select
 from tinyattn.kernels.tiling import ATTENTION_DEPTH, ATTENTION_KEYS, ATTENTION_QUERIES
+from tinyattn.kernels.words import place
 
 _QUERIES, _KEYS, _DEPTH = ATTENTION_QUERIES, ATTENTION_KEYS, ATTENTION_DEPTH
 _STRIP = 32
@@ -37,6 +38,19 @@ _PAIRS, _OVER_KEYS, _OVER_QUERIES = range(3)
 diagonal; C of the product has their pairs, or the sum runs over the keys, or over the queries."""
 _WORDS = 64 * 8
 """Bytes for a block of words."""
+
+
+def _matrix_at(real):
+    """``(words, k, outer, inner)``: address of a matrix of the batch. Word k has that of the first; after it come
+    the strides of the outer and the inner batch dimension, and of rows.
+    """
+    size = real.size
+
+    @inline
+    def matrix_at(word, k, outer, inner):
+        return word[k] + (outer * word[k + 1] + inner * word[k + 2]) * size
+
+    return matrix_at
 
 
 def _product(real):
@@ -86,14 +100,16 @@ def _product(real):
     return product
 
 
-def _turn(real):
-    """``(function, scratch, source, row, rows, columns, target, target_row)``: transpose, by ``gemm.pack``."""
+def turn_matrix(real):
+    """``(function, scratch, source, row, column, rows, columns, target, target_row)``: transpose, by ``gemm.pack``.
+    ``row`` and ``column`` are the strides of the source.
+    """
 
     @inline
-    def turn(function, scratch, source, row, rows, columns, target, target_row):
+    def turn(function, scratch, source, row, column, rows, columns, target, target_row):
         word = i64(scratch)
         word[0], word[1], word[2], word[3] = source, target, columns, rows
-        word[4], word[5], word[6], word[7] = 1, row, target_row, 1
+        word[4], word[5], word[6], word[7] = column, row, target_row, 1
         word[8], word[9], word[10], word[11] = 0, 0, 0, 1 << 30
         call(function, scratch, 0, 1, scratch + _WORDS)
 
@@ -101,35 +117,21 @@ def _turn(real):
 
 
 def forward(real):
-    """O, and m = max S and l = log Σ e^{S − m}, of blocks of queries.
-
-    ======== =============================================================================================
-    0–4      addresses of Q (Tq, d), K (Tk, d), V (Tk, dv), O (Tq, dv) and l (matrices, Tq)
-    5 6      matrices: outer · inner of them; size of the inner batch dimension
-    7–10     Tq, Tk, d, dv
-    11       bits of τ
-    12       whether query i sees only keys j ≤ i
-    13–24    strides of Q, of K, of V, of O: of the outer and the inner batch dimension, of rows
-    25 26    mask: 0 none; 1 bytes, 0 where attention is forbidden; 2 numbers to add, −∞ where it is; address
-    27–30    strides of the mask: of the outer and the inner batch dimension, of queries, of keys
-    31–34    dropout: addresses of the random key (0: no dropout) and counter, stream, bits of p
-    35–39    addresses of gemm.multiply, attention_tile.silencing, gemm.pack, attention_tile.mask and .dropout
-             (0 for those that aren't needed)
-    40       address of m (matrices, Tq)
-    ======== =============================================================================================
-
-    Strides are in numbers; columns of Q, K, V and O are contiguous. Weight (matrix, i, j) has the random
+    """O, and m = max S and l = log Σ e^{S − m}, of blocks of queries. Weight (matrix, i, j) has the random
     number (matrix · Tq + i) · Tk + j of its stream. A tile is a block of queries of one matrix.
     """
+    w, of = place("attention.forward"), place("attention_tile.mask")
     pointer, size, lanes = real.pointer, real.size, blocking.lanes(real.name)
     zero, one, infinity, log = real.type(0), real.type(1), real.type(math.inf), vecmath.log(real)
-    product, turn, online_softmax = _product(real), _turn(real), simd_attention.online_softmax(real)
+    matrix_at, product, turn = _matrix_at(real), _product(real), turn_matrix(real)
+    online_softmax = simd_attention.online_softmax(real)
 
     def kernel(arguments, first, last, scratch):
         word, described = i64(arguments), i64(scratch)
-        tau, dv = pointer(arguments + 8 * 11)[0], word[10]
-        blocks = -(-word[7] // _QUERIES)
-        step = -(-min(_QUERIES, word[7]) // lanes) * lanes
+        tau, dv = pointer(arguments + 8 * w.scale)[0], word[w.value_width]
+        q_row, k_row, v_row, o_row = word[w.q + 3], word[w.k + 3], word[w.v + 3], word[w.out + 3]
+        blocks = -(-word[w.queries] // _QUERIES)
+        step = -(-min(_QUERIES, word[w.queries]) // lanes) * lanes
         stride = step * size
         tops = scratch + _WORDS
         totals, factors, tile = tops + stride, tops + 2 * stride, tops + 3 * stride
@@ -140,54 +142,56 @@ def forward(real):
         for unit in range(first, last):
             matrix = unit // blocks
             query = (unit - matrix * blocks) * _QUERIES
-            queries = min(_QUERIES, word[7] - query)
-            outer = matrix // word[6]
-            inner = matrix - outer * word[6]
-            q = word[0] + (outer * word[13] + inner * word[14] + query * word[15]) * size
-            k = word[1] + (outer * word[16] + inner * word[17]) * size
-            v = word[2] + (outer * word[19] + inner * word[20]) * size
-            o = word[3] + (outer * word[22] + inner * word[23] + query * word[24]) * size
-            q_step, q_column = 1, word[15]
-            if word[9] <= _DEPTH:
-                turn(word[37], below, q, word[15], queries, word[9], turned, step)
+            queries = min(_QUERIES, word[w.queries] - query)
+            outer = matrix // word[w.inner]
+            inner = matrix - outer * word[w.inner]
+            q = matrix_at(word, w.q, outer, inner) + query * q_row * size
+            k = matrix_at(word, w.k, outer, inner)
+            v = matrix_at(word, w.v, outer, inner)
+            o = matrix_at(word, w.out, outer, inner) + query * o_row * size
+            q_step, q_column = 1, q_row
+            if word[w.width] <= _DEPTH:
+                turn(word[w.pack], below, q, q_row, 1, queries, word[w.width], turned, step)
                 q, q_step, q_column = turned, step, 1
-            past = min(word[8], query + queries) if word[12] != 0 else word[8]
-            described[0], described[1], described[2], described[3] = arguments, matrix, outer, inner
-            described[4], described[5], described[8], described[9] = query, queries, tile, stride
-            described[10], described[11] = other, spare
-            function = word[35]
+            past = min(word[w.keys], query + queries) if word[w.causal] != 0 else word[w.keys]
+            described[of.arguments], described[of.matrix] = arguments, matrix
+            described[of.outer], described[of.inner] = outer, inner
+            described[of.query], described[of.queries] = query, queries
+            described[of.tile], described[of.stride] = tile, stride
+            described[of.factors], described[of.room] = other, spare
+            function = word[w.multiply]
             while True:
                 for c in range(step):
                     top[c], total[c] = -infinity, zero
                 for key in range(0, past, _KEYS):
                     keys = min(_KEYS, past - key)
-                    diagonal = key - query if word[12] != 0 else _ANYWHERE
-                    described[6], described[7] = key, keys
+                    diagonal = key - query if word[w.causal] != 0 else _ANYWHERE
+                    described[of.key], described[of.keys] = key, keys
                     product(
-                        _PAIRS, diagonal, keys, word[35], below, keys, queries, word[9], tau,
-                        k + key * word[18] * size, word[18], 1, q, q_step, q_column, tile, step, False,
+                        _PAIRS, diagonal, keys, word[w.multiply], below, keys, queries, word[w.width], tau,
+                        k + key * k_row * size, k_row, 1, q, q_step, q_column, tile, step, False,
                     )  # fmt: skip
-                    if word[25] != 0:
-                        call(word[38], scratch, 0, 1, below)
+                    if word[w.masking] != 0:
+                        call(word[w.mask_tile], scratch, 0, 1, below)
                     for r in range(keys):
                         row = pointer(tile + r * stride)
                         for c in range(min(queries, r + diagonal)):
                             row[c] = -infinity
                     online_softmax(tile, stride, keys, queries, tops, totals, factors)
-                    if word[31] != 0:
-                        call(word[39], scratch, 1, 1, below)
+                    if word[w.random_key] != 0:
+                        call(word[w.drop_tile], scratch, 1, 1, below)
                     for c in range(queries if key > 0 else 0):
-                        row, scale = pointer(o + c * word[24] * size), factor[c]
+                        row, scale = pointer(o + c * o_row * size), factor[c]
                         if scale != one:
                             for j in range(dv):
                                 row[j] *= scale
                     product(
                         _OVER_KEYS, diagonal, keys, function, below, queries, dv, keys, one,
-                        tile, 1, step, v + key * word[21] * size, word[21], 1, o, word[24], key > 0,
+                        tile, 1, step, v + key * v_row * size, v_row, 1, o, o_row, key > 0,
                     )  # fmt: skip
                 rubbish = 0
                 for c in range(queries):
-                    row = pointer(o + c * word[24] * size)
+                    row = pointer(o + c * o_row * size)
                     if total[c] == zero:
                         for j in range(dv):
                             row[j] = zero
@@ -196,11 +200,11 @@ def forward(real):
                         for j in range(dv):
                             row[j] *= scale
                             rubbish |= select(row[j] == row[j], 0, 1)
-                if rubbish == 0 or function == word[36]:
+                if rubbish == 0 or function == word[w.silencing]:
                     break
-                function = word[36]
-            row = (matrix * word[7] + query) * size
-            log_sum, highest = pointer(word[4] + row), pointer(word[40] + row)
+                function = word[w.silencing]
+            row = (matrix * word[w.queries] + query) * size
+            log_sum, highest = pointer(word[w.log_sums] + row), pointer(word[w.tops] + row)
             for c in range(step):
                 factor[c] = select(total[c] == zero, zero, log(total[c]))
             for c in range(queries):
@@ -210,30 +214,21 @@ def forward(real):
 
 
 def backward(real):
-    """Q̄, K̄ and V̄, and S̄ if it is asked for, of parts of the keys.
-
-    Words 0 to 40 as in :func:`forward`, but that 3 is the address of G, and 22 to 24 are its strides. Then
-
-    ===== ================================================================================================
-    41    address of D (matrices, Tq)
-    42–44 addresses of Q̄ (parts, …, Tq, d), K̄ (…, Tk, d), V̄ (…, Tk, dv)
-    45    address of S̄ (matrices, Tq, Tk), filled with 0, or 0
-    46–54 strides of Q̄, of K̄, of V̄: of the outer and the inner batch dimension, of rows
-    55    stride of Q̄ from part to part
-    56 57 parts that the keys are cut into; keys in a part
-    ===== ================================================================================================
-
-    A tile is one part of one matrix: it has its keys' K̄ and V̄ and a share of all Q̄ to itself; the shares
-    of several parts are to be added up.
+    """Q̄, K̄ and V̄, and S̄ if it is asked for, of parts of the keys. A tile is one part of one matrix: it
+    has its keys' K̄ and V̄ and a share of all Q̄ to itself; the shares of several parts are to be added up.
     """
+    w, of = place("attention.backward"), place("attention_tile.mask")
     pointer, size, lanes = real.pointer, real.size, blocking.lanes(real.name)
     zero, one, infinity = real.type(0), real.type(1), real.type(math.inf)
-    product, turn, softmax_backward = _product(real), _turn(real), simd_attention.softmax_backward(real)
+    matrix_at, product, turn = _matrix_at(real), _product(real), turn_matrix(real)
+    softmax_backward = simd_attention.softmax_backward(real)
 
     def kernel(arguments, first, last, scratch):
         word, described = i64(arguments), i64(scratch)
-        tau, count, d, dv = pointer(arguments + 8 * 11)[0], word[7], word[9], word[10]
-        q_row, k_row, v_row, g_row = word[15], word[18], word[21], word[24]
+        tau, count = pointer(arguments + 8 * w.scale)[0], word[w.queries]
+        d, dv = word[w.width], word[w.value_width]
+        q_row, k_row, v_row, g_row = word[w.q + 3], word[w.k + 3], word[w.v + 3], word[w.g + 3]
+        dq_row, dk_row, dv_row = word[w.dq + 3], word[w.dk + 3], word[w.dv + 3]
         step = -(-min(_QUERIES, count) // lanes) * lanes
         stride = step * size
         tops = scratch + _WORDS
@@ -243,106 +238,109 @@ def backward(real):
         turned_g = turned_q + _DEPTH * stride
         below = turned_g + _DEPTH * stride
         for unit in range(first, last):
-            matrix = unit // word[56]
-            part = unit - matrix * word[56]
-            start = part * word[57]
-            past = min(word[8], start + word[57])
-            outer = matrix // word[6]
-            inner = matrix - outer * word[6]
-            q = word[0] + (outer * word[13] + inner * word[14]) * size
-            k = word[1] + (outer * word[16] + inner * word[17]) * size
-            v = word[2] + (outer * word[19] + inner * word[20]) * size
-            g = word[3] + (outer * word[22] + inner * word[23]) * size
-            dq = word[42] + (outer * word[46] + inner * word[47] + part * word[55]) * size
-            dk = word[43] + (outer * word[49] + inner * word[50]) * size
-            dvalues = word[44] + (outer * word[52] + inner * word[53]) * size
-            described[0], described[1], described[2], described[3] = arguments, matrix, outer, inner
-            described[9], described[10], described[11] = stride, other, spare
-            function = word[35]
+            matrix = unit // word[w.parts]
+            part = unit - matrix * word[w.parts]
+            start = part * word[w.part_keys]
+            past = min(word[w.keys], start + word[w.part_keys])
+            outer = matrix // word[w.inner]
+            inner = matrix - outer * word[w.inner]
+            q = matrix_at(word, w.q, outer, inner)
+            k = matrix_at(word, w.k, outer, inner)
+            v = matrix_at(word, w.v, outer, inner)
+            g = matrix_at(word, w.g, outer, inner)
+            dq = matrix_at(word, w.dq, outer, inner) + part * word[w.share] * size
+            dk = matrix_at(word, w.dk, outer, inner)
+            dvalues = matrix_at(word, w.dv, outer, inner)
+            described[of.arguments], described[of.matrix] = arguments, matrix
+            described[of.outer], described[of.inner] = outer, inner
+            described[of.stride], described[of.factors], described[of.room] = stride, other, spare
+            function = word[w.multiply]
             while True:
                 for result in range(3):
-                    to, row, width = dq, word[48], d
+                    to, row, width = dq, dq_row, d
                     if result > 0:
-                        to, row = dk + start * word[51] * size, word[51]
+                        to, row = dk + start * dk_row * size, dk_row
                     if result == 2:
-                        to, row, width = dvalues + start * word[54] * size, word[54], dv
+                        to, row, width = dvalues + start * dv_row * size, dv_row, dv
                     for r in range(count if result == 0 else past - start):
                         out = pointer(to + r * row * size)
                         for j in range(width):
                             out[j] = zero
-                for query in range(start // _QUERIES * _QUERIES if word[12] != 0 else 0, count, _QUERIES):
+                for query in range(
+                    start // _QUERIES * _QUERIES if word[w.causal] != 0 else 0, count, _QUERIES
+                ):
                     queries = min(_QUERIES, count - query)
                     for c in range(queries):
                         place = matrix * count + query + c
-                        pointer(tops)[c] = pointer(word[40])[place]
-                        pointer(log_sums)[c] = pointer(word[4])[place]
-                        pointer(means)[c] = pointer(word[41])[place]
+                        pointer(tops)[c] = pointer(word[w.tops])[place]
+                        pointer(log_sums)[c] = pointer(word[w.log_sums])[place]
+                        pointer(means)[c] = pointer(word[w.means])[place]
                     q_here, g_here = q + query * q_row * size, g + query * g_row * size
                     q_turned, q_step, q_column = q_here, 1, q_row
                     if d <= _DEPTH:
-                        turn(word[37], below, q_here, q_row, queries, d, turned_q, step)
+                        turn(word[w.pack], below, q_here, q_row, 1, queries, d, turned_q, step)
                         q_turned, q_step, q_column = turned_q, step, 1
                     g_turned, g_step, g_column = g_here, 1, g_row
                     if dv <= _DEPTH:
-                        turn(word[37], below, g_here, g_row, queries, dv, turned_g, step)
+                        turn(word[w.pack], below, g_here, g_row, 1, queries, dv, turned_g, step)
                         g_turned, g_step, g_column = turned_g, step, 1
-                    described[4], described[5] = query, queries
-                    end = min(past, query + queries) if word[12] != 0 else past
+                    described[of.query], described[of.queries] = query, queries
+                    end = min(past, query + queries) if word[w.causal] != 0 else past
                     for key in range(start, end, _KEYS):
                         keys = min(_KEYS, end - key)
-                        diagonal = key - query if word[12] != 0 else _ANYWHERE
-                        described[6], described[7], described[8] = key, keys, tile
+                        diagonal = key - query if word[w.causal] != 0 else _ANYWHERE
+                        described[of.key], described[of.keys], described[of.tile] = key, keys, tile
                         k_here, v_here = k + key * k_row * size, v + key * v_row * size
                         product(
-                            _PAIRS, diagonal, keys, word[35], below, keys, queries, d, tau,
+                            _PAIRS, diagonal, keys, word[w.multiply], below, keys, queries, d, tau,
                             k_here, k_row, 1, q_turned, q_step, q_column, tile, step, False,
                         )  # fmt: skip
-                        if word[25] != 0:
-                            call(word[38], scratch, 0, 1, below)
+                        if word[w.masking] != 0:
+                            call(word[w.mask_tile], scratch, 0, 1, below)
                         for r in range(keys):
                             row_of_tile = pointer(tile + r * stride)
                             for c in range(min(queries, r + diagonal)):
                                 row_of_tile[c] = -infinity
                         product(
-                            _PAIRS, diagonal, keys, word[35], below, keys, queries, dv, one,
+                            _PAIRS, diagonal, keys, word[w.multiply], below, keys, queries, dv, one,
                             v_here, v_row, 1, g_turned, g_step, g_column, moved, step, False,
                         )  # fmt: skip
-                        if word[31] != 0:
-                            described[8] = moved
-                            call(word[39], scratch, 1, 1, below)
+                        if word[w.random_key] != 0:
+                            described[of.tile] = moved
+                            call(word[w.drop_tile], scratch, 1, 1, below)
                         softmax_backward(tile, moved, stride, keys, queries, tops, log_sums, means)
-                        if word[31] != 0:
-                            described[8] = tile
-                            call(word[39], scratch, 0, 1, below)
+                        if word[w.random_key] != 0:
+                            described[of.tile] = tile
+                            call(word[w.drop_tile], scratch, 0, 1, below)
                         product(
                             _OVER_QUERIES, diagonal, keys, function, below, keys, dv, queries, one,
-                            tile, step, 1, g_here, g_row, 1, dvalues + key * word[54] * size, word[54], True,
+                            tile, step, 1, g_here, g_row, 1, dvalues + key * dv_row * size, dv_row, True,
                         )  # fmt: skip
                         product(
                             _OVER_QUERIES, diagonal, keys, function, below, keys, d, queries, tau,
-                            moved, step, 1, q_here, q_row, 1, dk + key * word[51] * size, word[51], True,
+                            moved, step, 1, q_here, q_row, 1, dk + key * dk_row * size, dk_row, True,
                         )  # fmt: skip
                         product(
                             _OVER_KEYS, diagonal, keys, function, below, queries, d, keys, tau,
-                            moved, 1, step, k_here, k_row, 1, dq + query * word[48] * size, word[48], True,
+                            moved, 1, step, k_here, k_row, 1, dq + query * dq_row * size, dq_row, True,
                         )  # fmt: skip
-                        for c in range(queries if word[45] != 0 else 0):
-                            place = (matrix * count + query + c) * word[8] + key
+                        for c in range(queries if word[w.d_scores] != 0 else 0):
+                            place = (matrix * count + query + c) * word[w.keys] + key
                             for r in range(keys):
-                                pointer(word[45])[place + r] = pointer(moved + r * stride)[c]
+                                pointer(word[w.d_scores])[place + r] = pointer(moved + r * stride)[c]
                 rubbish = 0
                 for result in range(3):
-                    to, row, width = dq, word[48], d
+                    to, row, width = dq, dq_row, d
                     if result > 0:
-                        to, row = dk + start * word[51] * size, word[51]
+                        to, row = dk + start * dk_row * size, dk_row
                     if result == 2:
-                        to, row, width = dvalues + start * word[54] * size, word[54], dv
+                        to, row, width = dvalues + start * dv_row * size, dv_row, dv
                     for r in range(count if result == 0 else past - start):
                         out = pointer(to + r * row * size)
                         for j in range(width):
                             rubbish |= select(out[j] == out[j], 0, 1)
-                if rubbish == 0 or function == word[36]:
+                if rubbish == 0 or function == word[w.silencing]:
                     break
-                function = word[36]
+                function = word[w.silencing]
 
     return kernel

@@ -1,22 +1,15 @@
 """What happens to a tile of scores now and then, as kernels that :mod:`tinyattn.kernels.attention` calls by
 address: masks, dropout, and products that zeros silence. Most programs need none or one of them.
-
-A *tile description* is a block of words:
-
-===== ======================================================================================================
-0     address of the argument words of attention
-1–3   number of the matrix; its place in the outer and in the inner batch dimension
-4–7   first query of the tile, queries, first key, keys
-8 9   address of the tile, bytes from row to row; a row for each key, a column for each query
-10 11 addresses of room for a tile each
-===== ======================================================================================================
+What masks and dropout are given is a *tile description*: words of their own (words_of_models.py).
 """
 
 import math
 
 from tinyattn.kernels import blocking
+from tinyattn.kernels.attention import turn_matrix
 from tinyattn.kernels.random import uniform_of_words, words_of
-from tinyattn.kernels.simd import call, i32, i64, select, u8
+from tinyattn.kernels.simd import i32, i64, select, u8
+from tinyattn.kernels.words import place
 
 
 def mask(real):
@@ -25,18 +18,23 @@ def mask(real):
     The argument is a tile description; ``scratch`` has room for the words of ``gemm.pack``. A mask whose rows
     follow the keys is laid out anew with rows that follow the queries.
     """
+    # (Attention's words that are read here are at the same places forwards and backwards.)
+    w, of = place("attention.forward"), place("attention_tile.mask")
     pointer, size, infinity, zero = real.pointer, real.size, real.type(math.inf), real.type(0)
+    turn = turn_matrix(real)
 
     def kernel(arguments, first, last, scratch):
         described = i64(arguments)
-        word = i64(described[0])
-        query, queries, key, keys = described[4], described[5], described[6], described[7]
-        tile, stride, other, spare = described[8], described[9], described[10], described[11]
-        unit = 1 if word[25] == 1 else size
-        by_query, by_key = word[29] * unit, word[30] * unit
-        place = word[26] + (described[2] * word[27] + described[3] * word[28]) * unit
-        place += query * by_query + key * by_key
-        if word[25] == 1:
+        word = i64(described[of.arguments])
+        query, queries = described[of.query], described[of.queries]
+        key, keys = described[of.key], described[of.keys]
+        tile, stride = described[of.tile], described[of.stride]
+        other, spare = described[of.factors], described[of.room]
+        unit = 1 if word[w.masking] == 1 else size
+        by_query, by_key = word[w.mask_strides + 2] * unit, word[w.mask_strides + 3] * unit
+        place = described[of.outer] * word[w.mask_strides] + described[of.inner] * word[w.mask_strides + 1]
+        place = word[w.mask] + place * unit + query * by_query + key * by_key
+        if word[w.masking] == 1:
             # As numbers to add; a row of keys for each query, or one for all.
             for c in range(1 if by_query == 0 else queries):
                 allowed, bias = u8(place + c * by_query), pointer(spare + c * keys * size)
@@ -49,11 +47,8 @@ def mask(real):
                 for c in range(queries):
                     scores[c] = -infinity if shared == -infinity else scores[c] + shared
             return
-        turn = i64(scratch)
-        turn[0], turn[1], turn[2], turn[3] = place, other, keys, queries
-        turn[4], turn[5], turn[6], turn[7] = by_key // size, by_query // size, stride // size, 1
-        turn[8], turn[9], turn[10], turn[11] = 0, 0, 0, 1 << 30
-        call(word[37], scratch, 0, 1, 0)
+        by_query, by_key = by_query // size, by_key // size
+        turn(word[w.pack], scratch, place, by_query, by_key, queries, keys, other, stride // size)
         for r in range(keys):
             scores, bias = pointer(tile + r * stride), pointer(other + r * stride)
             for c in range(queries):
@@ -63,31 +58,32 @@ def mask(real):
 
 
 def dropout(real):
-    """Multiply a tile by Z, 0 or 1 / (1 − p). With ``first`` = 1 Z is drawn, into the room at word 10, with 0
+    """Multiply a tile by Z, 0 or 1 / (1 − p). With ``first`` = 1 Z is drawn, into the room for it, with 0
     it is there from the call before.
 
     The argument is a tile description; ``scratch`` has room for the random words of a column.
     """
+    w, of = place("attention.forward"), place("attention_tile.dropout")
     pointer, size, zero, one = real.pointer, real.size, real.type(0), real.type(1)
     words_a_number, fill, number = real.size // 4, words_of, uniform_of_words(real)
 
     def kernel(arguments, first, last, scratch):
         described = i64(arguments)
-        word, p = i64(described[0]), pointer(described[0] + 8 * 34)[0]
+        word, p = i64(described[of.arguments]), pointer(described[of.arguments] + 8 * w.p)[0]
         scale = one / (one - p)
-        keys, stride, kept = described[7], described[9], described[10]
-        for c in range(described[5] if first == 1 else 0):
-            start = (described[1] * word[7] + described[4] + c) * word[8] + described[6]
-            start *= words_a_number
+        keys, stride, kept = described[of.keys], described[of.stride], described[of.factors]
+        for c in range(described[of.queries] if first == 1 else 0):
+            row = described[of.matrix] * word[w.queries] + described[of.query] + c
+            start = (row * word[w.keys] + described[of.key]) * words_a_number
             blocks = (start % 4 + keys * words_a_number + 3) // 4
-            fill(word[31], word[32], word[33], start // 4, blocks, scratch)
+            fill(word[w.random_key], word[w.counter], word[w.stream], start // 4, blocks, scratch)
             drawn = i32(scratch + start % 4 * 4)
             for r in range(keys):
                 pointer(kept + r * stride + c * size)[0] = scale if number(drawn, r) >= p else zero
         for r in range(keys):
-            row, factors = pointer(described[8] + r * stride), pointer(kept + r * stride)
-            for c in range(described[5]):
-                row[c] *= factors[c]
+            weights, factors = pointer(described[of.tile] + r * stride), pointer(kept + r * stride)
+            for c in range(described[of.queries]):
+                weights[c] *= factors[c]
 
     return kernel
 

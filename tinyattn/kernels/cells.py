@@ -11,36 +11,36 @@ Backward kernels compute the gates again rather than read them from memory: a tr
 quarter of a nanosecond, and nothing but the inputs needs to be kept.
 
 Common to all: B rows of H hidden units. Every array has the stride of its rows (in numbers) in the word after
-its address, so that a slice of a longer array will do. ``mask`` is the address of B bytes, or 0. Where the
-byte of a row is 0, that row's sequence has ended: the state passes through unchanged, its gradient passes
-back unchanged, and gates get gradient 0 whatever is in them. Results may not overlap with anything.
+its address, so that a slice of a longer array will do. Where the mask of a row is 0, that row's sequence has
+ended: the state passes through unchanged, its gradient passes back unchanged, and gates get gradient 0 whatever
+is in them. Results may not overlap with anything.
 """
 
 from tinyattn.kernels import vecmath
 from tinyattn.kernels.real import inline
 from tinyattn.kernels.simd import i64, select, u8
 from tinyattn.kernels.tiling import CELL_COLUMNS, MAXOUT_TILE, rows_of_cell
+from tinyattn.kernels.words import place
 
 _rows_of_cell = inline(rows_of_cell)
 
 
 @inline
-def _extent(word, tile):
+def _extent(batch, hidden, tile):
     """``(first row, past row, first column, columns)`` of a tile."""
-    batch, hidden = word[0], word[1]
     rows, blocks = _rows_of_cell(hidden), (hidden + CELL_COLUMNS - 1) // CELL_COLUMNS
     row, column = tile // blocks * rows, tile % blocks * CELL_COLUMNS
     return row, min(row + rows, batch), column, min(CELL_COLUMNS, hidden - column)
 
 
 @inline
-def _runs(word, row):
-    """Whether the sequence of this row is still running."""
-    return word[2] == 0 or u8(word[2])[row] != 0
+def _runs(mask, row):
+    """Whether the sequence of this row is still running; ``mask`` is an address or 0."""
+    return mask == 0 or u8(mask)[row] != 0
 
 
 def _part(real):
-    """``(argument words, k, row, column)``: pointer into the array of word k (address) and k + 1 (stride)."""
+    """``(argument words, k, row, column)``: pointer into the array whose address and stride begin at word k."""
     pointer, size = real.pointer, real.size
 
     @inline
@@ -51,28 +51,19 @@ def _part(real):
 
 
 def lstm_forward(real):
-    """New state of an LSTM.
-
-    ====== ============================================================
-    0 1 2  B, H, mask
-    3 4    gates (B, 4H) before activation, in the order i, f, g, o
-    5 6    c (B, H)
-    7 8    h (B, H): matters only with a mask; without one c will do
-    9 10   result: h′ (B, H)
-    11 12  result: c′ (B, H)
-    ====== ============================================================
-    """
+    """New state of an LSTM."""
+    w = place("cells.lstm_forward")
     part, sigmoid, tanh = _part(real), vecmath.sigmoid(real), vecmath.tanh(real)
 
     def kernel(arguments, first, last, scratch):
         word = i64(arguments)
-        hidden = word[1]
+        hidden = word[w.hidden]
         for tile in range(first, last):
-            row, past, column, columns = _extent(word, tile)
+            row, past, column, columns = _extent(word[w.batch], hidden, tile)
             for r in range(row, past):
-                gates, c = part(word, 3, r, column), part(word, 5, r, column)
-                new_h, new_c = part(word, 9, r, column), part(word, 11, r, column)
-                h, runs = part(word, 7, r, column), _runs(word, r)
+                gates, c = part(word, w.gates, r, column), part(word, w.c, r, column)
+                new_h, new_c = part(word, w.new_h, r, column), part(word, w.new_c, r, column)
+                h, runs = part(word, w.h, r, column), _runs(word[w.mask], r)
                 for j in range(columns):
                     kept = sigmoid(gates[hidden + j]) * c[j]
                     state = kept + sigmoid(gates[j]) * tanh(gates[2 * hidden + j])
@@ -83,34 +74,22 @@ def lstm_forward(real):
 
 
 def lstm_backward(real):
-    """Gradients of an LSTM's gates and state.
-
-    ====== ============================================================
-    0 1 2  B, H, mask
-    3 4    gates (B, 4H), as in the forward pass
-    5 6    c (B, H)
-    7 8    dh′ (B, H)
-    9 10   dc′ (B, H)
-    11 12  result: dgates (B, 4H)
-    13 14  result: dc (B, H)
-    15 16  result: dh (B, H), without what comes through the gates: dh′ where the mask is 0, and otherwise 0.
-           Address 0: not wanted
-    ====== ============================================================
-    """
+    """Gradients of an LSTM's gates and state."""
+    w = place("cells.lstm_backward")
     part, sigmoid, tanh = _part(real), vecmath.sigmoid(real), vecmath.tanh(real)
     zero, one = real.type(0), real.type(1)
 
     def kernel(arguments, first, last, scratch):
         word = i64(arguments)
-        hidden = word[1]
+        hidden = word[w.hidden]
         for tile in range(first, last):
-            row, past, column, columns = _extent(word, tile)
+            row, past, column, columns = _extent(word[w.batch], hidden, tile)
             for r in range(row, past):
-                gates, c = part(word, 3, r, column), part(word, 5, r, column)
-                dh, dc = part(word, 7, r, column), part(word, 9, r, column)
-                dgates, dc_in = part(word, 11, r, column), part(word, 13, r, column)
-                dh_in = part(word, 15, r, column)
-                runs = _runs(word, r)
+                gates, c = part(word, w.gates, r, column), part(word, w.c, r, column)
+                dh, dc = part(word, w.dh, r, column), part(word, w.dc, r, column)
+                dgates, dc_in = part(word, w.d_gates, r, column), part(word, w.dc_in, r, column)
+                dh_in = part(word, w.dh_in, r, column)
+                runs = _runs(word[w.mask], r)
                 for j in range(columns):
                     i, f = sigmoid(gates[j]), sigmoid(gates[hidden + j])
                     g, o = tanh(gates[2 * hidden + j]), sigmoid(gates[3 * hidden + j])
@@ -121,7 +100,7 @@ def lstm_backward(real):
                     dgates[2 * hidden + j] = select(runs, d * i * (one - g * g), zero)
                     dgates[3 * hidden + j] = select(runs, dh[j] * t * o * (one - o), zero)
                     dc_in[j] = select(runs, d * f, dc[j])
-                if word[15] != 0:
+                if word[w.dh_in] != 0:
                     for j in range(columns):
                         dh_in[j] = select(runs, zero, dh[j])
 
@@ -129,27 +108,19 @@ def lstm_backward(real):
 
 
 def gru_forward(real):
-    """New state of a GRU that resets after the product.
-
-    ====== ============================================================
-    0 1 2  B, H, mask
-    3 4    xp (B, 3H): the inputs' part of r, z, n before activation
-    5 6    hp (B, 3H): the state's part
-    7 8    h (B, H)
-    9 10   result: h′ (B, H)
-    ====== ============================================================
-    """
+    """New state of a GRU that resets after the product."""
+    w = place("cells.gru_forward")
     part, sigmoid, tanh = _part(real), vecmath.sigmoid(real), vecmath.tanh(real)
 
     def kernel(arguments, first, last, scratch):
         word = i64(arguments)
-        hidden = word[1]
+        hidden = word[w.hidden]
         for tile in range(first, last):
-            row, past, column, columns = _extent(word, tile)
+            row, past, column, columns = _extent(word[w.batch], hidden, tile)
             for r in range(row, past):
-                xp, hp = part(word, 3, r, column), part(word, 5, r, column)
-                h, new_h = part(word, 7, r, column), part(word, 9, r, column)
-                runs = _runs(word, r)
+                xp, hp = part(word, w.xp, r, column), part(word, w.hp, r, column)
+                h, new_h = part(word, w.h, r, column), part(word, w.new_h, r, column)
+                runs = _runs(word[w.mask], r)
                 for j in range(columns):
                     reset, z = sigmoid(xp[j] + hp[j]), sigmoid(xp[hidden + j] + hp[hidden + j])
                     n = tanh(xp[2 * hidden + j] + reset * hp[2 * hidden + j])
@@ -159,32 +130,22 @@ def gru_forward(real):
 
 
 def gru_backward(real):
-    """Gradients of a GRU that resets after the product.
-
-    ====== ============================================================
-    0 1 2  B, H, mask
-    3 4    xp (B, 3H), as in the forward pass
-    5 6    hp (B, 3H)
-    7 8    h (B, H)
-    9 10   dh′ (B, H)
-    11 12  result: dxp (B, 3H)
-    13 14  result: dhp (B, 3H)
-    15 16  result: dh (B, H), without what comes through hp
-    ====== ============================================================
-    """
+    """Gradients of a GRU that resets after the product."""
+    w = place("cells.gru_backward")
     part, sigmoid, tanh = _part(real), vecmath.sigmoid(real), vecmath.tanh(real)
     zero, one = real.type(0), real.type(1)
 
     def kernel(arguments, first, last, scratch):
         word = i64(arguments)
-        hidden = word[1]
+        hidden = word[w.hidden]
         for tile in range(first, last):
-            row, past, column, columns = _extent(word, tile)
+            row, past, column, columns = _extent(word[w.batch], hidden, tile)
             for r in range(row, past):
-                xp, hp, h = part(word, 3, r, column), part(word, 5, r, column), part(word, 7, r, column)
-                dh, dxp = part(word, 9, r, column), part(word, 11, r, column)
-                dhp, dh_in = part(word, 13, r, column), part(word, 15, r, column)
-                runs = _runs(word, r)
+                xp, hp = part(word, w.xp, r, column), part(word, w.hp, r, column)
+                h, dh = part(word, w.h, r, column), part(word, w.dh, r, column)
+                dxp, dhp = part(word, w.dxp, r, column), part(word, w.dhp, r, column)
+                dh_in = part(word, w.dh_in, r, column)
+                runs = _runs(word[w.mask], r)
                 for j in range(columns):
                     reset, z = sigmoid(xp[j] + hp[j]), sigmoid(xp[hidden + j] + hp[hidden + j])
                     n = tanh(xp[2 * hidden + j] + reset * hp[2 * hidden + j])
@@ -205,20 +166,14 @@ def gru_backward(real):
 def maxout_forward(real):
     """``y[i, j] = max(x[i, 2j], x[i, 2j + 1])`` (Goodfellow et al. 2013, with two pieces); NaN where either
     is.
-
-    ===== ============================================================
-    0     rows
-    1     pairs: the length of a row of y
-    2     address of x (rows, 2 pairs)
-    3     address of y (rows, pairs)
-    ===== ============================================================
     """
+    w = place("cells.maxout_forward")
     pointer, tile_size = real.pointer, MAXOUT_TILE
 
     def kernel(arguments, first, last, scratch):
         word = i64(arguments)
-        x, y = pointer(word[2]), pointer(word[3])
-        for i in range(first * tile_size, min(last * tile_size, word[0] * word[1])):
+        x, y = pointer(word[w.x]), pointer(word[w.y])
+        for i in range(first * tile_size, min(last * tile_size, word[w.rows] * word[w.pairs])):
             a, b = x[2 * i], x[2 * i + 1]
             y[i] = select(a != a or a >= b, a, b)
 
@@ -226,22 +181,14 @@ def maxout_forward(real):
 
 
 def maxout_backward(real):
-    """The gradient goes to the larger of a pair, to the first if they are equal, and the other gets 0.
-
-    ===== ============================================================
-    0     rows
-    1     pairs
-    2     address of x (rows, 2 pairs)
-    3     address of dy (rows, pairs)
-    4     address of dx (rows, 2 pairs)
-    ===== ============================================================
-    """
+    """The gradient goes to the larger of a pair, to the first if they are equal, and the other gets 0."""
+    w = place("cells.maxout_backward")
     pointer, tile_size, zero = real.pointer, MAXOUT_TILE, real.type(0)
 
     def kernel(arguments, first, last, scratch):
         word = i64(arguments)
-        x, dy, dx = pointer(word[2]), pointer(word[3]), pointer(word[4])
-        for i in range(first * tile_size, min(last * tile_size, word[0] * word[1])):
+        x, dy, dx = pointer(word[w.x]), pointer(word[w.dy]), pointer(word[w.dx])
+        for i in range(first * tile_size, min(last * tile_size, word[w.rows] * word[w.pairs])):
             a, b = x[2 * i], x[2 * i + 1]
             wins = a != a or a >= b
             dx[2 * i] = select(wins, dy[i], zero)

@@ -12,18 +12,6 @@ to x, a transposed convolution, is s² such grids, one for each phase of the pix
 :mod:`tinyattn.ops.convolution`). Where one grid encloses them all, X is collected once for all phases.
 
 The order of additions depends on k only (on positions, for :func:`weight`), and tiles on the shape only.
-Both kernels start with the same words:
-
-===== =======================================================================================
-0–3   addresses of x (N, C, H, W), of ȳ, of the bias (M,) or 0, of a result; each where there is one
-4–7   N, C, H, W
-8     M
-9 10  rows and columns of positions
-11 12 s: rows, columns
-13 14 taps of the window: rows, columns
-15 16 o: rows, columns
-17 18 d: rows, columns
-===== =======================================================================================
 """
 
 from tinyattn.kernels import SCRATCH_BYTES, blocking, simd_gemm, simd_patch
@@ -31,6 +19,7 @@ from tinyattn.kernels.gemm import block_rows, packing
 from tinyattn.kernels.real import inline
 from tinyattn.kernels.simd import i64
 from tinyattn.kernels.tiling import CONVOLUTION_DEPTH, PANEL_BYTES
+from tinyattn.kernels.words import WORDS, place
 
 _SUMS = PANEL_BYTES
 """Where in scratch memory the sums of a panel begin, after the panel itself."""
@@ -50,30 +39,34 @@ def _segment(position, most, across, area):
     return image, row, column, min(across - column, most)
 
 
-def _patches(real):
-    """``(word, k, past k, position, positions, target, row in bytes)``: rows k of X for some positions."""
+def _patches(real, where):
+    """``(word, k, past k, position, positions, target, row in bytes)``: rows k of X for some positions, for a
+    kernel whose argument words are at the places ``where``.
+    """
     pointer, size, lanes, zero = real.pointer, real.size, blocking.lanes(real.name), real.type(0)
     half = lanes // 2
     take_each, take_few, take_second = (simd_patch.take_runs(real, *how) for how in ((1, 1), (2, 1), (2, 2)))
 
     @inline
     def patches(word, first, past, position, positions, target, row_bytes):
-        channels, height, width, across = word[5], word[6], word[7], word[10]
-        step, taps, down, aside = word[12], word[14], word[17], word[18]
-        plane, area = height * width * size, word[9] * across
+        channels, height, width = word[where.channels], word[where.height], word[where.width]
+        across, step, taps = word[where.columns], word[where.step + 1], word[where.taps + 1]
+        down, aside = word[where.distance], word[where.distance + 1]
+        plane, area = height * width * size, word[where.rows] * across
         first_tap = first // channels
         first_i = first_tap // taps
         done = 0
         while done < positions:
             image, row, column, length = _segment(position + done, positions - done, across, area)
             channel, tap = first - first_tap * channels, first_tap - first_i * taps
-            h, w = row * word[11] + word[15] + first_i * down, column * step + word[16]
+            h = row * word[where.step] + word[where.origin] + first_i * down
+            w = column * step + word[where.origin + 1]
             k = first
             while k < past:
                 count = min(channels - channel, past - k)
                 exists = 0 <= h < height
                 start = w + tap * aside
-                source = word[0] + (((image * channels + channel) * height + h) * width + start) * size
+                source = word[where.x] + (((image * channels + channel) * height + h) * width + start) * size
                 for j in range(0, length, lanes):
                     here = min(lanes, length - j)
                     # Of the positions from j on, the first and the one past the last inside the image.
@@ -112,44 +105,32 @@ def _patches(real):
 
 
 def correlate(real):
-    """The results y_f[n, m, r, c] = Σ_k A_f[k, m] X[k, (n, r, c)] + bias[m], for one or more phases f.
-
-    ===== =======================================================================================
-    19–22 strides of the results: image, m, row, column
-    23    positions in a tile, a multiple of 512 bytes
-    24    how many k are collected at a time; with several phases, those of one row of taps
-    25 26 number of phases, and the address of their table
-    ===== =======================================================================================
-
-    A phase uses some rows and columns of taps, and has its results at the first positions of the grid:
-
-    ===== =======================================================================================
-    0 1   addresses of A (its taps · C, M) and of the result
-    2 3   first row of taps, rows of taps
-    4 5   first column of taps, columns of taps
-    6 7   rows and columns of positions
-    ===== =======================================================================================
+    """The results y_f[n, m, r, c] = Σ_k A_f[k, m] X[k, (n, r, c)] + bias[m], for one or more phases f. A phase
+    uses some rows and columns of taps, and has its results at the first positions of the grid.
     """
+    w, of = place("convolution.correlate"), place("convolution.phase")
+    phase_bytes = 8 * WORDS["convolution.phase"].count
     pointer, size, lanes = real.pointer, real.size, blocking.lanes(real.name)
-    micro, patches = simd_gemm.micro_tile(real), _patches(real)
+    micro, patches = simd_gemm.micro_tile(real), _patches(real, w)
     add_each, add_second = simd_patch.add_runs(real, 1), simd_patch.add_runs(real, 2)
     zero, one, wide_rows = real.type(0), real.type(1), blocking.WIDE_ROWS
     wide, narrow = (lanes * blocking.panel_vectors(rows) for rows in (wide_rows, blocking.ROWS))
 
     def kernel(arguments, first, last, scratch):
         word = i64(arguments)
-        channels, results, across, area = word[5], word[8], word[10], word[9] * word[10]
-        inner, end = word[13] * word[14] * channels, word[4] * area
-        biases, bias_step, plane, beside = word[2], size, word[20], word[22]
-        chunk, phases = word[24], word[25]
+        channels, results = word[w.channels], word[w.results]
+        across, area = word[w.columns], word[w.rows] * word[w.columns]
+        inner, end = word[w.taps] * word[w.taps + 1] * channels, word[w.images] * area
+        biases, bias_step, plane, beside = word[w.bias], size, word[w.strides + 1], word[w.strides + 3]
+        chunk, phases = word[w.chunk], word[w.phases]
         if biases == 0:
             pointer(scratch + _ZERO)[0] = zero
             biases, bias_step = scratch + _ZERO, 0
         # How many positions in a row are evenly apart in the result.
-        run = area if phases == 1 and word[21] == across * beside else across
+        run = area if phases == 1 and word[w.strides + 2] == across * beside else across
         width = wide if results <= wide_rows else narrow
         line, most = width * size, max(1, _MOST_ROWS // phases)
-        for q in range(first * word[23], min(last * word[23], end), width):
+        for q in range(first * word[w.tile], min(last * word[w.tile], end), width):
             positions = min(width, end - q)
             vectors = -(-positions // lanes)
             for top in range(0, results, most):
@@ -158,14 +139,15 @@ def correlate(real):
                     depth = min(chunk, inner - k)
                     patches(word, k, k + depth, q, positions, scratch, line)
                     for f in range(phases):
-                        phase, panel, a_k, used = i64(word[26] + 64 * f), scratch, k, depth
+                        phase, panel, a_k, used = i64(word[w.table] + phase_bytes * f), scratch, k, depth
                         if phases > 1:
-                            i = k // chunk - phase[2]
-                            if i < 0 or i >= phase[3]:
+                            i = k // chunk - phase[of.first_row]
+                            if i < 0 or i >= phase[of.rows]:
                                 continue
-                            used = phase[5] * channels
-                            panel, a_k = scratch + phase[4] * channels * line, i * used
-                        a, sums = phase[0] + (a_k * results + top) * size, scratch + _SUMS + f * rows * line
+                            used = phase[of.columns] * channels
+                            panel, a_k = scratch + phase[of.first_column] * channels * line, i * used
+                        a = phase[of.a] + (a_k * results + top) * size
+                        sums = scratch + _SUMS + f * rows * line
                         r = 0
                         while r < rows:
                             height = block_rows(rows - r)
@@ -177,14 +159,15 @@ def correlate(real):
                             )
                             r += height
                 for f in range(phases):
-                    phase, sums = i64(word[26] + 64 * f), scratch + _SUMS + f * rows * line
-                    bottom, right = (area, run) if phases == 1 else (phase[6], phase[7])
+                    phase, sums = i64(word[w.table] + phase_bytes * f), scratch + _SUMS + f * rows * line
+                    bottom, right = (area, run) if phases == 1 else (phase[of.height], phase[of.width])
                     done = 0
                     while done < positions:
                         image, row, column, length = _segment(q + done, positions - done, run, area)
                         exist = min(length, right - column) if row < bottom else 0
-                        place = image * word[19] + row * word[21] + column * beside + top * plane
-                        to, bias = phase[1] + place * size, biases + top * bias_step
+                        to = image * word[w.strides] + row * word[w.strides + 2] + column * beside
+                        to = phase[of.y] + (to + top * plane) * size
+                        bias = biases + top * bias_step
                         for j in range(0, exist, lanes):
                             here, from_ = min(lanes, exist - j), sums + (done + j) * size
                             into = to + j * beside * size
@@ -204,38 +187,31 @@ def correlate(real):
 
 
 def weight(real):
-    """The derivative with respect to A, of some positions: G[k, m] = Σ_p X[k, p] ȳ[m, p].
-
-    ===== =======================================================================================
-    1     ȳ (N, M, rows, columns)
-    3     result (chunks, taps · C, M): sums over chunks of positions
-    19    rows k in a tile
-    20    positions in a chunk
-    ===== =======================================================================================
-
-    A tile is some rows of one chunk.
+    """The derivative with respect to A, of some positions: G[k, m] = Σ_p X[k, p] ȳ[m, p]. A tile is some
+    rows of one chunk of positions.
     """
+    w = place("convolution.weight")
     size, lanes = real.size, blocking.lanes(real.name)
-    micro, patches, pack = simd_gemm.micro_tile(real), _patches(real), packing(real)
+    micro, patches, pack = simd_gemm.micro_tile(real), _patches(real, w), packing(real)
     one, wide_rows = real.type(1), blocking.WIDE_ROWS
     wide, narrow = (lanes * blocking.panel_vectors(rows) for rows in (wide_rows, blocking.ROWS))
     line = _LONG * size + _LONG_ROW
 
     def kernel(arguments, first, last, scratch):
         word = i64(arguments)
-        area, results = word[9] * word[10], word[8]
-        inner = word[13] * word[14] * word[5]
-        blocks = -(-inner // word[19])
+        area, results = word[w.rows] * word[w.columns], word[w.results]
+        inner = word[w.taps] * word[w.taps + 1] * word[w.channels]
+        blocks = -(-inner // word[w.tile])
         left = scratch + _SUMS
         for tile in range(first, last):
             chunk = tile // blocks
-            k = (tile - chunk * blocks) * word[19]
-            rows = min(word[19], inner - k)
+            k = (tile - chunk * blocks) * word[w.tile]
+            rows = min(word[w.tile], inner - k)
             width = wide if rows <= wide_rows else narrow
-            begin = chunk * word[20]
-            target = word[3] + (chunk * inner + k) * results * size
-            for q in range(begin, min(begin + word[20], word[4] * area), _LONG):
-                positions = min(_LONG, begin + word[20] - q, word[4] * area - q)
+            begin = chunk * word[w.chunk]
+            target = word[w.parts] + (chunk * inner + k) * results * size
+            for q in range(begin, min(begin + word[w.chunk], word[w.images] * area), _LONG):
+                positions = min(_LONG, begin + word[w.chunk] - q, word[w.images] * area - q)
                 patches(word, k, k + rows, q, positions, left, line)
                 for m in range(0, results, width):
                     here = min(width, results - m)
@@ -244,7 +220,7 @@ def weight(real):
                         image = (q + done) // area
                         place = q + done - image * area
                         length = min(positions - done, area - place)
-                        source = word[1] + ((image * results + m) * area + place) * size
+                        source = word[w.dy] + ((image * results + m) * area + place) * size
                         to = scratch + done * width * size
                         pack(source, area * size, here, size, length, to, width * size)
                         done += length

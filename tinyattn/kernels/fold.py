@@ -124,8 +124,8 @@ def _write_columns(builder, fold, source, stride, rows, count, target):
     v.fold(builder, count, [], body)
 
 
-def _switch(real, operations, write, pure, arguments=3):
-    """``(code, source, count, target)``, or more ``arguments`` after the code: a function that does what
+def _switch(real, operations, write, pure, count=3):
+    """``(code, source, count, target)``, or another ``count`` of words after the code: a function that does what
     ``write`` writes for the operation and kind of a code.
     """
     folds = {number: _Fold(*key, real) for key, number in FOLDS.items() if key[0] in operations}
@@ -148,11 +148,11 @@ def _switch(real, operations, write, pure, arguments=3):
         name = real.name + write.__name__
         if name in module.globals:
             return module.globals[name]
-        made, builder = function(module, name, arguments + 1)
+        made, builder = function(module, name, count + 1)
         end = made.append_basic_block("end")
         switch = builder.switch(made.args[0], end)
         for number, fold in folds.items():
-            loop, inside = function(module, f"{name}_{number}", arguments)
+            loop, inside = function(module, f"{name}_{number}", count)
             write(inside, fold, *loop.args)
             inside.ret_void()
             block = made.append_basic_block()
@@ -167,7 +167,7 @@ def _switch(real, operations, write, pure, arguments=3):
     def call(builder, values):
         builder.call(dispatcher(builder.module), values)
 
-    return instructions(types.void(*[types.int64] * (arguments + 1)), call)
+    return instructions(types.void(*[types.int64] * (count + 1)), call)
 
 
 def _view(address, count, kind):

@@ -3,6 +3,7 @@
 import functools
 
 from tinyattn.kernels import blocking
+from tinyattn.kernels.words import place
 
 CHAINS = 24 if blocking.ROWS == 14 else 12
 """Independent vectors of sums in ``multiply_add``: enough to hide the latency of an addition, few enough for the
@@ -59,14 +60,8 @@ def _chains(real):
 
 
 def multiply_add(real):
-    """Arithmetic and nothing else.
-
-    ====  ===========================================
-    word  meaning
-    ====  ===========================================
-    0     address of two numbers, and room for a third
-    ====  ===========================================
-    """
+    """Arithmetic and nothing else."""
+    w = place("microbenchmark.multiply_add")
     from tinyattn.kernels.simd import PURE, i64
 
     if PURE:
@@ -86,28 +81,20 @@ def multiply_add(real):
     def kernel(arguments, first, last, scratch):
         word = i64(arguments)
         for _ in range(first, last):
-            chains(word[0])
+            chains(word[w.numbers])
 
     return kernel
 
 
 def scale(real):
-    """y = 2 x: memory and next to nothing else; also the smallest example of a kernel.
-
-    ====  =======================
-    word  meaning
-    ====  =======================
-    0     address of x
-    1     address of y
-    2     how many numbers
-    ====  =======================
-    """
+    """y = 2 x: memory and next to nothing else; also the smallest example of a kernel."""
+    w = place("microbenchmark.scale")
     pointer, two, tile = real.pointer, real.type(2), SCALED
     from tinyattn.kernels.simd import i64
 
     def kernel(arguments, first, last, scratch):
         word = i64(arguments)
-        x, y, size = pointer(word[0]), pointer(word[1]), word[2]
+        x, y, size = pointer(word[w.x]), pointer(word[w.y]), word[w.size]
         for i in range(first * tile, min(last * tile, size)):
             y[i] = x[i] * two
 

@@ -18,6 +18,7 @@ import numpy as np
 from tinyattn.kernels.real import inline
 from tinyattn.kernels.simd import i32, i64
 from tinyattn.kernels.tiling import RANDOM_TILE
+from tinyattn.kernels.words import place
 
 ROUNDS = 10
 MULTIPLIERS = 0xD2511F53, 0xCD9E8D57
@@ -49,8 +50,9 @@ def words_of(key, counter, stream, first, count, target):
         out[4 * block + 3] = c3
 
 
-def _words_of_tile(real):
-    """``(argument words, tile, n, words a number, scratch) -> (first, past)``: a tile's random 32-bit words.
+def _words_of_tile(w):
+    """``(argument words, tile, words a number, scratch) -> (first, past)``: a tile's random 32-bit words, for a
+    kernel whose argument words are at the places ``w``.
 
     They go to scratch, for the numbers ``first <= i < past``.
     Whole blocks are made whatever the size, so that there is one loop and no tail; the caller uses the words
@@ -59,11 +61,12 @@ def _words_of_tile(real):
     tile_size = RANDOM_TILE
 
     @inline
-    def fill(word, tile, n, words_a_number, scratch):
+    def fill(word, tile, words_a_number, scratch):
         first = tile * tile_size
-        past = min(first + tile_size, n)
+        past = min(first + tile_size, word[w.count])
         blocks = ((past - first) * words_a_number + 3) // 4
-        words_of(word[0], word[1], word[2], first * words_a_number // 4, blocks, scratch)
+        start = first * words_a_number // 4
+        words_of(word[w.key], word[w.counter], word[w.stream], start, blocks, scratch)
         return first, past
 
     return fill
@@ -90,24 +93,16 @@ def uniform_of_words(real):
 
 
 def uniform(real):
-    """``y[i]`` uniform in [0, 1).
-
-    ===== ============================================================
-    0     address of the key (64 bits: the seed)
-    1     address of the counter base (64 bits)
-    2     stream (a number, 64 bits)
-    3     n
-    4     address of y: n numbers
-    ===== ============================================================
-    """
+    """``y[i]`` uniform in [0, 1)."""
+    w = place("random.uniform")
     pointer, words_a_number = real.pointer, real.size // 4
-    fill, number = _words_of_tile(real), uniform_of_words(real)
+    fill, number = _words_of_tile(w), uniform_of_words(real)
 
     def kernel(arguments, first, last, scratch):
         word, words = i64(arguments), i32(scratch)
         for tile in range(first, last):
-            start, past = fill(word, tile, word[3], words_a_number, scratch)
-            y = pointer(word[4] + start * words_a_number * 4)
+            start, past = fill(word, tile, words_a_number, scratch)
+            y = pointer(word[w.y] + start * words_a_number * 4)
             for i in range(past - start):
                 y[i] = number(words, i)
 
@@ -117,17 +112,16 @@ def uniform(real):
 def bits(real):
     """``y[i]``: raw bits, 32 (f32) or 64 (f64) a number, in the order of the generator's words, the first
     word lowest.
-
-    Words 0 to 3 as in :func:`uniform`; word 4: address of y, n 32- or 64-bit integers.
     """
+    w = place("random.bits")
     words_a_number = real.size // 4
-    fill = _words_of_tile(real)
+    fill = _words_of_tile(w)
 
     def kernel(arguments, first, last, scratch):
         word, words = i64(arguments), i32(scratch)
         for tile in range(first, last):
-            start, past = fill(word, tile, word[3], words_a_number, scratch)
-            y = i32(word[4] + start * words_a_number * 4)
+            start, past = fill(word, tile, words_a_number, scratch)
+            y = i32(word[w.y] + start * words_a_number * 4)
             for i in range((past - start) * words_a_number):
                 y[i] = words[i]
 
@@ -139,30 +133,21 @@ def dropout(real):
 
     ``u`` is what :func:`uniform` gives for the same key, counter and stream, so that the backward pass is
     this kernel on the cotangent. A dropped element is 0 even where x is NaN or infinite.
-
-    Words 0 to 3 as in :func:`uniform`, then
-
-    ===== ============================================================
-    4     address of x: n numbers
-    5     address of y: n numbers (may be x)
-    6     p: the bits of a number in [0, 1]
-    ===== ============================================================
     """
+    w = place("random.dropout")
     pointer, words_a_number, tile_size = real.pointer, real.size // 4, RANDOM_TILE
-    fill, number = _words_of_tile(real), uniform_of_words(real)
+    fill, number = _words_of_tile(w), uniform_of_words(real)
     zero, one = real.type(0), real.type(1)
 
     def kernel(arguments, first, last, scratch):
         word, words = i64(arguments), i32(scratch)
         kept = pointer(scratch + tile_size * words_a_number * 4)
-        p = pointer(arguments + 8 * 6)[0]
+        p = pointer(arguments + 8 * w.p)[0]
         scale = one / (one - p) if p < one else zero
         for tile in range(first, last):
-            start, past = fill(word, tile, word[3], words_a_number, scratch)
-            x, y = (
-                pointer(word[4] + start * words_a_number * 4),
-                pointer(word[5] + start * words_a_number * 4),
-            )
+            start, past = fill(word, tile, words_a_number, scratch)
+            place_of_tile = start * words_a_number * 4
+            x, y = pointer(word[w.x] + place_of_tile), pointer(word[w.y] + place_of_tile)
             # By way of scratch, because LLVM's vector loops need to see that x and what is written are apart.
             for i in range(past - start):
                 kept[i] = x[i] * scale if number(words, i) >= p else zero

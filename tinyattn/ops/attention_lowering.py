@@ -51,29 +51,33 @@ def _lay_out(emit, batch, operands, mask, place):
     return sizes, operands, results, mask, strides
 
 
-def _words(node, operands, mask, sizes, strides, fourth, top, log_sum, state):
-    """Words 0 to 40; ``strides`` along the batch of Q, K, V, the fourth matrix and the mask."""
+def _words(node, operands, mask, sizes, strides, top, log_sum, state) -> dict:
+    """The words that both kernels share; ``strides`` along the batch, those of Q, K and V first, the mask's last."""
     query, keys, values = operands[:3]
     attrs, dtype = node.attrs, query.dtype
-    words = [query, keys, values, fourth, log_sum, math.prod(sizes), sizes[1]]
-    words += [query.shape[-2], keys.shape[-2], query.shape[-1], values.shape[-1]]
-    words += [bits(attrs["scale"], dtype), int(attrs["causal"])]
-    for ref, steps in zip((query, keys, values, fourth), strides, strict=False):
-        words += [*steps, ref.strides[-2]]
-    if mask is None:
-        words += [0] * 6
-    else:
-        words += [1 if mask.dtype == BOOL else 2, mask, *strides[4], *mask.strides[-2:]]
-    if state is None:
-        words += [0] * 4
-    else:
-        words += [state, state.sliced((1,), (1,), (1,)), attrs["stream"], bits(attrs["p"], dtype)]
-    called = ["gemm.multiply", "attention_tile.silencing", "gemm.pack"]
-    called += [
-        "" if mask is None else "attention_tile.mask",
-        "" if state is None else "attention_tile.dropout",
-    ]
-    return words + [build.address(name, SHORT[dtype]) if name else 0 for name in called] + [top]
+    words = _matrices({"q": query, "k": keys, "v": values}, strides)
+    words |= {"log_sums": log_sum, "tops": top, "matrices": math.prod(sizes), "inner": sizes[1]}
+    words |= {"queries": query.shape[-2], "keys": keys.shape[-2]}
+    words |= {"width": query.shape[-1], "value_width": values.shape[-1]}
+    words |= {"scale": bits(attrs["scale"], dtype), "causal": int(attrs["causal"])}
+    words |= {"masking": 0, "mask": 0, "mask_strides": [0] * 4, "mask_tile": 0}
+    words |= {"random_key": 0, "counter": 0, "stream": 0, "p": 0, "drop_tile": 0}
+    called = {"multiply": "gemm.multiply", "silencing": "attention_tile.silencing", "pack": "gemm.pack"}
+    if mask is not None:
+        words |= {"masking": 1 if mask.dtype == BOOL else 2, "mask": mask}
+        words["mask_strides"] = [*strides[-1], *mask.strides[-2:]]
+        called["mask_tile"] = "attention_tile.mask"
+    if state is not None:
+        words |= {"random_key": state, "counter": state.sliced((1,), (1,), (1,))}
+        words |= {"stream": attrs["stream"], "p": bits(attrs["p"], dtype)}
+        called["drop_tile"] = "attention_tile.dropout"
+    return words | {name: build.address(kernel, SHORT[dtype]) for name, kernel in called.items()}
+
+
+def _matrices(refs: dict, strides) -> dict:
+    """The words of matrices with these strides along the batch."""
+    together = zip(refs.items(), strides, strict=False)
+    return {name: [ref, *steps, ref.strides[-2]] for (name, ref), steps in together}
 
 
 def _optional(node, emit, shape):
@@ -102,7 +106,8 @@ def lower_attention(node, emit) -> None:
     products = 2.0 * pairs * (query.shape[-1] + values.shape[-1])
     emit.kernel(
         "attention.forward",
-        _words(node, operands, mask, sizes, strides, out, top, log_sum, state),
+        _words(node, operands, mask, sizes, strides, top, log_sum, state)
+        | _matrices({"out": out}, strides[3:]),
         tiling.tiles_of_attention(math.prod(sizes), queries),
         reads=[ref for ref in (*operands, mask, state) if ref is not None],
         writes=[out, top, log_sum],
@@ -125,8 +130,6 @@ def lower_attention_backward(node, emit) -> None:
         mask,
         lambda like: [emit.result(node, key, ref) for key, ref in enumerate(like[:3])],
     )
-    # Q, K, V, G, then the results, then the mask.
-    of_operands, of_results = [*strides[:4], *strides[7:]], strides[4:7]
     matrices = math.prod(sizes)
     parts = tiling.parts_of_attention(matrices, shape[-1])
     shares = dq
@@ -136,15 +139,15 @@ def lower_attention_backward(node, emit) -> None:
     g_scores = emit.result(node, 3) if emit.is_asked(node, 3) else None
     if g_scores is not None:
         emit.fill(g_scores, 0.0)
-    words = _words(node, operands, mask, sizes, of_operands, operands[3], top, log_sum, state)
-    words += [mean, shares, dk, dv, 0 if g_scores is None else g_scores]
-    for ref, steps in zip((dq, dk, dv), of_results, strict=True):
-        words += [*steps, ref.strides[-2]]
+    words = _words(node, operands, mask, sizes, strides, top, log_sum, state)
+    words |= _matrices({"g": operands[3], "dq": shares, "dk": dk, "dv": dv}, strides[3:])
+    words |= {"means": mean, "d_scores": 0 if g_scores is None else g_scores, "share": dq.size}
+    words |= {"parts": parts, "part_keys": tiling.keys_in_part(parts, shape[-1])}
     pairs = _pairs(node, shape)
     products = 2.0 * pairs * (3 * width + 2 * values.shape[-1])
     emit.kernel(
         "attention.backward",
-        [*words, dq.size, parts, tiling.keys_in_part(parts, shape[-1])],
+        words,
         matrices * parts,
         reads=[ref for ref in (*operands, mask, state, top, log_sum, mean) if ref is not None],
         writes=[ref for ref in (shares, dk, dv, g_scores) if ref is not None],

@@ -64,8 +64,8 @@ def _lstm_backward_definition(gates, c, dh, dc, mask=None):
     return (d_gates, d_c) if mask is None else (where(mask, d_gates, 0), where(mask, d_c, dc))
 
 
-def _lower_cell(kernel: str, gates: int):
-    """Kernel rows of a cell: sizes and mask, then address and row stride of every operand and result."""
+def _lower_cell(kernel: str, gates: int, *names: str):
+    """Kernel rows of a cell; ``names`` are those of the words of every operand and result."""
 
     def lower(node, emit):
         *operands, mask = _operands(node)
@@ -75,11 +75,11 @@ def _lower_cell(kernel: str, gates: int):
         kinds = node.op.infer(*node.inputs)
         many = not isinstance(kinds, Type)
         results = [emit.result(node, k) for k in range(len(kinds))] if many else [emit.result(node)]
-        words = [batch, width, held]
-        for ref in (*refs, *results):
-            words += [ref, ref.strides[0]]
+        words = {"batch": batch, "hidden": width, "mask": held}
+        for name, ref in zip(names, (*refs, *results), strict=True):
+            words[name] = ref, ref.strides[0]
         if kernel == "cells.lstm_backward":
-            words += [0, 0]  # the part of dh' that passes a masked step is added by the graph
+            words["dh_in"] = 0, 0  # the part of dh' that passes a masked step is added by the graph
         emit.kernel(
             kernel,
             words,
@@ -111,7 +111,7 @@ hand_derived(
     lambda gates, c, *masking: (c.type, c.type),
     _lstm_definition,
     _lstm_derivative,
-    lower=_lower_cell("cells.lstm_forward", 4),
+    lower=_lower_cell("cells.lstm_forward", 4, "gates", "c", "h", "new_h", "new_c"),
     formula="LSTM({0}, {1})",
     vjp_formula="c̄' f, and c̄' g i(1−i), c̄' c f(1−f), c̄' i(1−g²), h̄' tanh(c') o(1−o) for the gates",
 )
@@ -119,7 +119,7 @@ hand_derived(
     "lstm_cell_backward",
     lambda gates, c, dh, dc, *mask: (gates.type, c.type),
     _lstm_backward_definition,
-    lower=_lower_cell("cells.lstm_backward", 4),
+    lower=_lower_cell("cells.lstm_backward", 4, "gates", "c", "dh", "dc", "d_gates", "dc_in"),
     formula="the derivative of the LSTM cell",
 )
 
@@ -157,7 +157,7 @@ hand_derived(
     lambda xp, hp, h, *mask: h.type,
     _gru_definition,
     _gru_derivative,
-    lower=_lower_cell("cells.gru_forward", 3),
+    lower=_lower_cell("cells.gru_forward", 3, "xp", "hp", "h", "new_h"),
     formula="GRU({0}, {1}, {2})",
     vjp_formula="n̄ = ḡ(1−z)(1−n²), z̄ = ḡ(h−n)z(1−z), r̄ = n̄ h_n r(1−r), h̄ = ḡ z",
 )
@@ -165,7 +165,7 @@ hand_derived(
     "gru_cell_backward",
     lambda xp, hp, h, g, *mask: (xp.type, hp.type, h.type),
     _gru_backward_definition,
-    lower=_lower_cell("cells.gru_backward", 3),
+    lower=_lower_cell("cells.gru_backward", 3, "xp", "hp", "h", "dh", "dxp", "dhp", "dh_in"),
     formula="the derivative of the GRU cell",
 )
 

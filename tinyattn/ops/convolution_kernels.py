@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tinyattn.kernels import tiling
+from tinyattn.kernels.words import WORDS
 from tinyattn.ops.linalg import lower_product
 from tinyattn.ops.reduce_lowering import lower_reduce
 
@@ -30,6 +31,21 @@ def _lower_product(emit, x, matrix, bias, y) -> None:
     lower_product(emit, matrix, _flat(x), _flat(y), added=added)
 
 
+def _grid(x, results, positions, step, taps, origin, distance) -> dict:
+    """The words that both kernels share."""
+    words = dict(zip(("images", "channels", "height", "width"), x.shape, strict=True))
+    words |= {"x": x, "results": results, "rows": positions[0], "columns": positions[1]}
+    return words | {"step": step, "taps": taps, "origin": origin, "distance": distance}
+
+
+def _words_of_phase(phase) -> list:
+    """A line of the table of phases."""
+    a, y, first_row, rows, first_column, columns = phase
+    words = {"a": a, "y": y, "first_row": first_row, "rows": rows, "first_column": first_column}
+    words |= {"columns": columns, "height": y.shape[2], "width": y.shape[3]}
+    return WORDS["convolution.phase"].pack(words)
+
+
 def _emit_correlate(emit, x, phases, bias, strides, window, stride, origin, distance) -> None:
     """One grid of taps; ``phases``: (matrix (taps · C, M), where the result goes, first row of taps, rows,
     first column, columns). ``strides`` are those of all results.
@@ -39,9 +55,9 @@ def _emit_correlate(emit, x, phases, bias, strides, window, stride, origin, dist
     inner = window[0] * window[1] * channels
     tile = tiling.positions_in_tile(inner, results, x.dtype.itemsize)
     chunk = tiling.CONVOLUTION_DEPTH if len(phases) == 1 else window[1] * channels
-    table = [[a, part, *taps, *part.shape[2:]] for a, part, *taps in phases]
-    words = [x, 0, bias if bias is not None else 0, 0, *x.shape, results, *positions, *stride, *window]
-    words += [*origin, *distance, *strides, tile, chunk, len(phases), sum(table, [])]
+    words = _grid(x, results, positions, stride, window, origin, distance)
+    words |= {"bias": 0 if bias is None else bias, "strides": strides, "tile": tile, "chunk": chunk}
+    words |= {"phases": len(phases), "table": sum(map(_words_of_phase, phases), [])}
     flops = 2.0 * sum(part.size * a.shape[0] for a, part, *_ in phases)
     emit.kernel(
         "convolution.correlate",
@@ -167,8 +183,9 @@ def lower_weight(node, emit):
     inner, positions = math.prod(window) * channels, g.shape[0] * g.shape[2] * g.shape[3]
     rows, depth, chunks = tiling.cut_of_weight(inner, positions)
     parts = emit.new((chunks, inner, results), result.dtype)
-    words = [x, g, 0, parts, *x.shape, results, *g.shape[2:], *attrs["stride"], *window]
-    words += [*(-p for p in attrs["padding"]), *attrs["dilation"], rows, depth]
+    origin = [-p for p in attrs["padding"]]
+    words = _grid(x, results, g.shape[2:], attrs["stride"], window, origin, attrs["dilation"])
+    words |= {"dy": g, "parts": parts, "tile": rows, "chunk": depth}
     flops = 2.0 * positions * inner * results
     emit.kernel(
         "convolution.weight",

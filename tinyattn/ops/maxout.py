@@ -24,7 +24,7 @@ def _backward_definition(x, g):
     return reshape(stack([where(first_wins, g, 0), where(first_wins, 0, g)], -1), x.shape)
 
 
-def _lower(kernel):
+def _lower(kernel, *names):
     def lower(node, emit):
         operands = [emit.contiguous(emit.value(s)) for s in node.inputs]
         result = emit.result(node)
@@ -33,7 +33,7 @@ def _lower(kernel):
         rows = x.size // max(x.shape[-1], 1)
         emit.kernel(
             kernel,
-            [rows, pairs, *operands, result],
+            {"rows": rows, "pairs": pairs, **dict(zip(names, (*operands, result), strict=True))},
             tiling.tiles_of_maxout(rows, pairs),
             reads=operands,
             writes=[result],
@@ -48,7 +48,7 @@ hand_derived(
     lambda x: Type((*x.shape[:-1], x.shape[-1] // 2), x.dtype),
     _definition,
     lambda g, node: (call("maxout_backward", node.inputs[0], g),),
-    lower=_lower("cells.maxout_forward"),
+    lower=_lower("cells.maxout_forward", "x", "y"),
     formula="max of pairs of {0}",
     vjp_formula="ḡ to the winner",
     kinks=lambda x: x[..., 0::2] - x[..., 1::2],
@@ -57,7 +57,7 @@ hand_derived(
     "maxout_backward",
     lambda x, g: x.type,
     _backward_definition,
-    lower=_lower("cells.maxout_backward"),
+    lower=_lower("cells.maxout_backward", "x", "dy", "dx"),
     formula="{1} to the winners of {0}",
 )
 

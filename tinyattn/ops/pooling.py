@@ -70,8 +70,10 @@ def _lower(kernel):
         result = emit.result(node)
         y = (cotangent or [result])[0]
         planes, attrs = x.shape[0] * x.shape[1], node.attrs
-        words = [x, y, result, planes, *x.shape[2:], *y.shape[2:]]
-        words += [*attrs["kernel"], *attrs["stride"], *attrs["padding"]]
+        words = {"planes": planes, "height": x.shape[2], "width": x.shape[3]}
+        words |= {"rows": y.shape[2], "columns": y.shape[3]}
+        words |= {"window": attrs["kernel"], "strides": attrs["stride"], "padding": attrs["padding"]}
+        words |= {"x": x, "dy": y, "dx": result} if cotangent else {"x": x, "y": y}
         work = y.shape[2] * y.shape[3] * math.prod(attrs["kernel"]) + x.shape[2] * x.shape[3]
         emit.kernel(
             kernel,

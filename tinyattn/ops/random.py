@@ -86,13 +86,17 @@ def draw(name: str, *inputs: Tensor, **attrs) -> Tensor:
     return node
 
 
+def _stream(node, state) -> dict:
+    """The words that all random kernels share."""
+    counter = state.sliced((1,), (1,), (1,))
+    return {"key": state, "counter": counter, "stream": node.attrs["stream"], "count": node.size}
+
+
 def _lower_uniform(node, emit):
     state, result = emit.contiguous(emit.value(node.inputs[0])), emit.result(node)
-    counter = state.sliced((1,), (1,), (1,))
-    words = [state, counter, node.attrs["stream"], node.size, result]
     emit.kernel(
         "random.uniform",
-        words,
+        {**_stream(node, state), "y": result},
         tiling.tiles_of_random(node.size),
         reads=[state],
         writes=[result],
@@ -103,11 +107,9 @@ def _lower_uniform(node, emit):
 def _lower_dropout(node, emit):
     x, state = (emit.contiguous(emit.value(s)) for s in node.inputs)
     result = emit.result(node)
-    counter = state.sliced((1,), (1,), (1,))
-    words = [state, counter, node.attrs["stream"], node.size, x, result, bits(node.attrs["p"], node.dtype)]
     emit.kernel(
         "random.dropout",
-        words,
+        {**_stream(node, state), "x": x, "y": result, "p": bits(node.attrs["p"], node.dtype)},
         tiling.tiles_of_random(node.size),
         reads=[x, state],
         writes=[result],

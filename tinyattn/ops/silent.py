@@ -85,8 +85,10 @@ def _lower_sum(node, emit):
     matrices = math.prod(sizes)
     emit.kernel(
         "silence.zeros",
-        [a, b, c, matrices, sizes[1], *a.shape[-2:], b.shape[-1]]
-        + [*strides[0], *a.strides[-2:], *strides[1], *b.strides[-2:]],
+        {"a": a, "b": b, "c": c, "matrices": matrices, "inner_matrices": sizes[1]}
+        | {"rows": a.shape[-2], "inner": a.shape[-1], "columns": b.shape[-1]}
+        | {"a_batch": strides[0], "a_row": a.strides[-2], "a_column": a.strides[-1]}
+        | {"b_batch": strides[1], "b_row": b.strides[-2], "b_column": b.strides[-1]},
         tiling.tiles_of_silence(matrices * a.shape[-2]),
         reads=[a, b, c],
         writes=[c],

@@ -12,6 +12,7 @@ import numpy as np
 
 from tinyattn.graph import scope
 from tinyattn.graph.tensor import Tensor
+from tinyattn.kernels.words import WORDS
 
 CHECK = "gather.check"
 """The kernel whose row is followed by one that looks at the fault cell."""
@@ -45,7 +46,8 @@ def raise_fault(assembly) -> None:
     place, row = int(assembly.fault[0]) - 1, int(assembly.fault[1])
     assembly.fault[:] = 0
     first = assembly.checks[row]
-    address, kind = int(assembly.words[first]), int(assembly.words[first + 1])
+    w = WORDS[CHECK].place
+    address, kind = int(assembly.words[first + w.indices]), int(assembly.words[first + w.wide])
     integer = ctypes.c_int64 if kind else ctypes.c_int32
     index = integer.from_address(address + place * ctypes.sizeof(integer)).value
     node = assembly.rows[row].node

@@ -140,7 +140,7 @@ class Emitter:
     def kernel(
         self,
         name: str,
-        words: list | dict[str, Any],
+        words: dict[str, Any] | list,
         tiles: int,
         *,
         reads: Sequence[Ref],
@@ -152,13 +152,16 @@ class Emitter:
         region: Region | None = None,
         chain: Chain | None = None,
     ) -> None:
-        """Add a kernel. ``dtype`` picks its float32 or float64 variant (default: that of the first write,
-        float32 if that isn't a float).
+        """Add a kernel. Its argument ``words`` are given by their names; in order only to a product or a chain,
+        whose words are made where it is planned. ``dtype`` picks its float32 or float64 variant (default: that
+        of the first write, float32 if that isn't a float).
         """
         if tiles <= 0:
             return
         if isinstance(words, dict):
             words = WORDS[name].pack(words)
+        elif name in WORDS:
+            raise TypeError(f"{name} takes its words by name")
         variant = np.dtype(dtype if dtype is not None else writes[0].dtype)
         variant = FLOAT64 if variant == FLOAT64 else FLOAT32
         check_kinds(name, variant, (*reads, *writes), self.node)

@@ -76,19 +76,20 @@ class _Microbenchmark:
     """A program of one kernel, ``times`` over."""
 
     def __init__(
-        self, kernel: str, dtype: str, arrays: list[np.ndarray], words: list, tiles: int, times: int
+        self, kernel: str, arrays: dict[str, np.ndarray], words: dict[str, int], tiles: int, times: int
     ):
         emit = Emitter()
         region = Region(emit.main, times)
         emit.main.items.append(region)
-        refs = [full_ref(Buffer(a.nbytes, emit.main, array=a), a.shape, a.dtype) for a in arrays]
+        buffers = {name: Buffer(a.nbytes, emit.main, array=a) for name, a in arrays.items()}
+        refs = {name: full_ref(buffers[name], a.shape, a.dtype) for name, a in arrays.items()}
         emit.kernel(
             kernel,
-            [*refs, *words],
+            refs | words,
             tiles,
-            reads=refs,
+            reads=[*refs.values()],
             writes=[],
-            dtype=arrays[0].dtype,
+            dtype=next(iter(arrays.values())).dtype,
             cost=1e9,
             region=region,
         )
@@ -113,24 +114,22 @@ def _flops(dtype: str, shared: bool) -> tuple[float, float]:
     numbers = aligned_bytes(64).view(np.float32 if dtype == "f32" else np.float64)
     numbers[:2] = 0.5, 1.0
     tiles = 64
-    work = tiles * microbenchmark.operations(dtype)
+    operations = tiles * microbenchmark.operations(dtype)
 
     def run(times: int, rounds: int) -> tuple[float, float]:
-        return _Microbenchmark("microbenchmark.multiply_add", dtype, [numbers], [], tiles, times).seconds(
-            shared, rounds
-        )
+        work = _Microbenchmark("microbenchmark.multiply_add", {"numbers": numbers}, {}, tiles, times)
+        return work.seconds(shared, rounds)
 
     times = max(1, round(_SECONDS / run(1, 2)[0]))
     seconds, ticks = run(times, _ROUNDS)
-    return times * work / seconds, ticks / seconds
+    return times * operations / seconds, ticks / seconds
 
 
 def _bandwidth(size: int, shared: bool) -> float:
     x, y = (aligned_bytes(size // 2).view(np.float32) for _ in range(2))
     times = max(1, round(_SECONDS * 5e10 / size))
-    work = _Microbenchmark(
-        "microbenchmark.scale", "f32", [x, y], [x.size], -(-x.size // microbenchmark.SCALED), times
-    )
+    tiles = -(-x.size // microbenchmark.SCALED)
+    work = _Microbenchmark("microbenchmark.scale", {"x": x, "y": y}, {"size": x.size}, tiles, times)
     return times * size / work.seconds(shared)[0]
 
 
