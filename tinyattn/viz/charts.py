@@ -12,7 +12,7 @@ from tinyattn.markup import escape
 from tinyattn.sections import Line
 
 WIDTH, HEIGHT = 640, 300
-LEFT, RIGHT, TOP, BOTTOM = 52, 12, 12, 40
+LEFT, RIGHT, TOP, BOTTOM = 52, 24, 12, 40
 LOGARITHMIC = 30.0
 """From this ratio of largest to smallest value on, an axis of positive values is logarithmic."""
 
