@@ -44,11 +44,10 @@ def real_bits(value, dtype):
 def run(name, dtype, words, tiles, order=None):
     """Run tiles ``0 <= t < tiles`` of a kernel: all in one call, or one by one in the given order.
 
-    ``words`` are given by their names (or, where a kernel has none, in their order); an array among them stands
-    for its address.
+    ``words`` are given by their names or, where they have none, in their order; an array among them stands for its
+    address.
     """
-    if isinstance(words, dict):
-        words = WORDS[name].pack(words)
+    words = WORDS[name].pack(words) if name in WORDS else words
     block = np.array([w.ctypes.data if isinstance(w, np.ndarray) else w for w in words], np.int64)
     # Rubbish in scratch: a kernel may not count on what is there.
     _scratch[:] = -1

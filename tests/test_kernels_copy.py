@@ -24,7 +24,8 @@ def _copy(x, y, order=None):
     strides = [[stride // a.itemsize for stride in a.strides] for a in (x, y)]
     *plan, tiles = tiling.copy_plan(x.shape, *strides)
     plan = [np.array(words, np.int64) for words in plan]
-    words = [x.itemsize, x.ctypes.data, y.ctypes.data, len(plan[0]), *plan]
+    words = {"size": x.itemsize, "x": x.ctypes.data, "y": y.ctypes.data, "dimensions": len(plan[0])}
+    words |= dict(zip(("shape", "x_strides", "y_strides"), plan, strict=True))
     kernel_call.run("copy.strided", "f32", words, tiles, shuffled(tiles) if order else None)
 
 
@@ -65,6 +66,6 @@ def test_fill(value):
         frame = np.full(n + 8, 5, value.dtype)
         bits = int.from_bytes(value.tobytes().ljust(8, b"\0"), "little", signed=True)
         tiles = tiling.tiles_of_fill(n, value.itemsize)
-        words = [value.itemsize, frame.ctypes.data, n, bits]
+        words = {"size": value.itemsize, "y": frame.ctypes.data, "count": n, "value": bits}
         kernel_call.run("copy.fill", "f32", words, tiles, shuffled(tiles))
         assert (frame[:n] == value).all() and (frame[n:] == 5).all()

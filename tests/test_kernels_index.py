@@ -31,10 +31,11 @@ def both_ways(name, dtype, words, result, tiles):
     return once
 
 
-def head(array, shape, index):
-    """Words 0 to 6: an array, sizes, indices, their kind and count."""
+def sizes(shape, index):
+    """The words that both kernels share: sizes, indices, their kind and count."""
     outer, n, inner, count = shape
-    return [array, outer, n, inner, index, int(index.dtype == np.int64), count]
+    words = {"outer": outer, "n": n, "inner": inner, "count": count}
+    return words | {"indices": index, "wide": int(index.dtype == np.int64)}
 
 
 @pytest.mark.parametrize("dtype", TYPES)
@@ -43,9 +44,8 @@ def head(array, shape, index):
 def test_take(shape, index_type, dtype):
     x, values, index = problem(shape, dtype, index_type)
     y = np.full_like(values, 77)
-    both_ways(
-        "gather.take", dtype, [*head(x, shape, index), y], y, tiles_of_take(shape[0], shape[3], shape[2])
-    )
+    words = sizes(shape, index) | {"x": x, "y": y}
+    both_ways("gather.take", dtype, words, y, tiles_of_take(shape[0], shape[3], shape[2]))
     assert np.array_equal(y, x[:, index])
 
 
@@ -57,7 +57,7 @@ def test_scatter_add(shape, accumulate, index_type, dtype):
     x, values, index = problem(shape, dtype, index_type)
     outer, n, inner, count = shape
     result = x.copy() if accumulate else np.full_like(x, 77)
-    words = [*head(values, shape, index), result, accumulate]
+    words = sizes(shape, index) | {"dy": values, "dx": result, "adding": accumulate}
     both_ways("gather.scatter_add", dtype, words, result, tiles_of_scatter(outer, n, inner, count))
     expected = x.copy() if accumulate else np.zeros_like(x)
     for i in range(count):  # in the order of i: the same bits
@@ -78,7 +78,8 @@ def test_check(ignored, lowest, wrong, index_type):
     at = rng.choice(np.arange(1, count, 10), wrong, replace=False)
     index[at] = rng.choice([n, lowest - 1, limits.max, limits.min], wrong)
     y, fault = np.full_like(index, 77), np.zeros(2, np.int64)
-    words = [index, int(index_type is np.int64), count, n, lowest, ignored, y, fault]
+    words = {"indices": index, "wide": int(index_type is np.int64), "count": count, "n": n, "lowest": lowest}
+    words |= {"ignored": ignored, "y": y, "fault": fault}
     for order in (None, shuffled(tiles_of_check(count))):
         y[:], fault[:] = 77, 0
         run("gather.check", "f32", words, tiles_of_check(count), order)
@@ -94,5 +95,5 @@ def test_integers_pass_through_unchanged(dtype, integer):
     x = rng.integers(np.iinfo(integer).min, np.iinfo(integer).max, (1, 40, 3)).astype(integer)
     index = rng.integers(0, 40, 100)
     y = np.zeros((1, 100, 3), integer)
-    run("gather.take", dtype, [*head(x, (1, 40, 3, 100), index), y], tiles_of_take(1, 100, 3))
+    run("gather.take", dtype, sizes((1, 40, 3, 100), index) | {"x": x, "y": y}, tiles_of_take(1, 100, 3))
     assert np.array_equal(y, x[:, index])

@@ -66,13 +66,15 @@ def _wide(arrays):
 def test_writing(size, dtype):
     batch, heads, places, width = size
     *operands, g = _numbers(size, dtype)
-    sizes = [batch, places, width, heads]
+    words = {"batches": batch, "places": places, "width": width, "heads": heads}
+    words |= dict(zip(("memory", "weights", "erase", "add"), operands, strict=True))
     result = np.full_like(g, 77)
-    found = _both("memory.write_forward", dtype, [*sizes, *operands, result], [result], batch)
+    found = _both("memory.write_forward", dtype, words | {"written": result}, [result], batch)
     _close(found, [rows._write(*_wide(operands))], dtype)
     results = [np.full_like(a, 77) for a in operands]
     room = np.full((batch, tiling.room_of_write(places, width)), np.nan, TYPES[dtype])
-    found = _both("memory.write_backward", dtype, [*sizes, *operands, g, *results, room], results, batch)
+    words |= dict(zip(("d_memory", "d_weights", "d_erase", "d_add"), results, strict=True))
+    found = _both("memory.write_backward", dtype, words | {"g": g, "room": room}, results, batch)
     _close(found, rows._write_backward(*_wide([*operands, g])), dtype)
 
 
@@ -87,16 +89,18 @@ def test_addressing(size, shifts, dtype):
     rng = np.random.default_rng(9)
     emitted = rng.standard_normal((batch, heads, width + shifts + 3)).astype(TYPES[dtype])
     g = rng.standard_normal(previous.shape).astype(TYPES[dtype])
-    words = [batch, places, width, heads, shifts, real_bits(0.1, dtype)]
+    words = {"batches": batch, "places": places, "width": width, "heads": heads, "shifts": shifts}
     weights, cosine = np.full_like(previous, 77), np.full_like(previous, 77)
     room = np.full((batch, tiling.room_of_address(places, width, shifts)), np.nan, TYPES[dtype])
-    words += [emitted, memory, previous, weights, cosine, room]
+    words |= {"epsilon": real_bits(0.1, dtype), "emitted": emitted, "memory": memory, "previous": previous}
+    words |= {"weights": weights, "content": cosine, "room": room}
     found = _both("address.forward", dtype, words, [weights, cosine], batch)
     wide = _wide([emitted, memory, previous])
     right = [rows._address(*wide, eps=0.1), rows._cosine(wide[0][..., :width], wide[1], 0.1)]
     _close(found, right, dtype)
     results = [np.full_like(a, 77) for a in (emitted, memory, previous)]
-    found = _both("address.backward", dtype, [*words, g, *results], results, batch)
+    words |= dict(zip(("d_emitted", "d_memory", "d_previous"), results, strict=True))
+    found = _both("address.backward", dtype, words | {"d_weights": g}, results, batch)
     if width:
         _close(found, rows._address_backward(*wide, *right, g.astype(np.float64)), dtype)
 
@@ -114,22 +118,12 @@ def test_weights_too_small_for_a_number_are_zero(dtype):
     weights, cosine, g = np.empty_like(previous), np.empty_like(previous), np.ones_like(previous)
     g[..., 2] = 3
     room = np.empty(tiling.room_of_address(places, width, shifts), TYPES[dtype])
-    words = [
-        1,
-        places,
-        width,
-        1,
-        shifts,
-        real_bits(1e-8, dtype),
-        emitted,
-        memory,
-        previous,
-        weights,
-        cosine,
-        room,
-    ]
+    words = {"batches": 1, "places": places, "width": width, "heads": 1, "shifts": shifts}
+    words |= {"epsilon": real_bits(1e-8, dtype), "emitted": emitted, "memory": memory, "previous": previous}
+    words |= {"weights": weights, "content": cosine, "room": room}
     run("address.forward", dtype, words, 1)
     assert np.array_equal(weights, previous) and not cosine.any()
     results = [np.full_like(a, np.nan) for a in (emitted, memory, previous)]
-    run("address.backward", dtype, [*words, g, *results], 1)
+    words |= dict(zip(("d_emitted", "d_memory", "d_previous"), results, strict=True))
+    run("address.backward", dtype, words | {"d_weights": g}, 1)
     assert all(np.isfinite(r).all() for r in results)

@@ -52,7 +52,8 @@ def close(found, expected, dtype, factor=1.0):
 def test_rows_are_normalised(shape, centred, dtype):
     x, _, g, b = operands(shape, dtype)
     y, means, scales = np.full_like(x, 77), np.zeros(shape[0], x.dtype), np.zeros(shape[0], x.dtype)
-    words = [x, g, b, y, means, scales, *shape, centred, real_bits(1e-2, dtype)]
+    words = {"x": x, "gain": g, "bias": b, "y": y, "means": means, "scales": scales}
+    words |= {"rows": shape[0], "columns": shape[1], "centred": centred, "epsilon": real_bits(1e-2, dtype)}
     twice("norm.forward", dtype, words, tiles_of_norm(*shape), y, means, scales)
     mean, scale = statistics(x, centred, 1e-2)
     close(means, mean, dtype)
@@ -72,7 +73,8 @@ def test_the_derivative(shape, centred, dtype):
         np.zeros((tiles, shape[1]), x.dtype),
         np.zeros((tiles, shape[1]), x.dtype),
     )
-    words = [x, g, mean, scale, dy, dx, along, over, *shape, centred]
+    words = {"x": x, "gain": g, "means": mean, "scales": scale, "dy": dy, "dx": dx}
+    words |= {"along": along, "over": over, "rows": shape[0], "columns": shape[1], "centred": centred}
     twice("norm.backward", dtype, words, tiles, dx, along, over)
     mean, scale = (s.astype(np.float64)[:, None] for s in (mean, scale))
     normal, u = (x - mean * centred) * scale, dy.astype(np.float64) * g
@@ -92,12 +94,15 @@ def test_results_may_take_the_place_of_arguments(dtype):
     x, dy, g, b = operands(shape, dtype)
     means, scales = np.zeros(9, x.dtype), np.zeros(9, x.dtype)
     y = np.empty_like(x)
-    words = [x, g, b, y, means, scales, *shape, 1, real_bits(1e-2, dtype)]
+    words = {"x": x, "gain": g, "bias": b, "y": y, "means": means, "scales": scales}
+    words |= {"rows": shape[0], "columns": shape[1], "centred": 1, "epsilon": real_bits(1e-2, dtype)}
     run("norm.forward", dtype, words, tiles_of_norm(*shape))
     copy = x.copy()
-    run("norm.forward", dtype, [copy, g, b, copy, *words[4:]], tiles_of_norm(*shape))
+    run("norm.forward", dtype, words | {"x": copy, "y": copy}, tiles_of_norm(*shape))
     assert np.array_equal(copy, y)
     sums = np.empty((2, tiles_of_norm_backward(*shape), 37), x.dtype)
+    words = {"gain": g, "means": means, "scales": scales, "along": sums[0], "over": sums[1]}
+    words |= {"rows": shape[0], "columns": shape[1], "centred": 1}
     results = []
     for place in (np.empty_like(x), x.copy(), dy.copy()):
         source = place if np.array_equal(place, x) else x
@@ -105,7 +110,7 @@ def test_results_may_take_the_place_of_arguments(dtype):
         run(
             "norm.backward",
             dtype,
-            [source, g, means, scales, cotangent, place, *sums, *shape, 1],
+            words | {"x": source, "dy": cotangent, "dx": place},
             len(sums[0]),
         )
         results.append(place)
@@ -128,11 +133,13 @@ def test_channels_are_normalised_over_the_batch(shape, dtype):
     x, dy = (rng.standard_normal(shape).astype(TYPES[dtype]) for _ in range(2))
     g, b = (rng.standard_normal(shape[1]).astype(TYPES[dtype]) for _ in range(2))
     y, dx, (means, variances, dg, db) = np.empty_like(x), np.empty_like(x), np.zeros((4, shape[1]), x.dtype)
-    tiles, epsilon = tiles_of_batch_norm(shape[1], shape[2]), real_bits(1e-2, dtype)
+    tiles = tiles_of_batch_norm(shape[1], shape[2])
+    words = {"x": x, "gain": g, "means": means, "variances": variances, "epsilon": real_bits(1e-2, dtype)}
+    words |= {"count": shape[0], "channels": shape[1], "length": shape[2]}
     twice(
         "batch_norm.forward",
         dtype,
-        [x, g, b, y, means, variances, *shape, epsilon],
+        words | {"bias": b, "y": y},
         tiles,
         y,
         means,
@@ -141,7 +148,7 @@ def test_channels_are_normalised_over_the_batch(shape, dtype):
     twice(
         "batch_norm.backward",
         dtype,
-        [x, g, means, variances, dy, dx, dg, db, *shape, epsilon],
+        words | {"dy": dy, "dx": dx, "d_gain": dg, "d_bias": db},
         tiles,
         dx,
         dg,

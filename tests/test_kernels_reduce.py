@@ -46,7 +46,8 @@ def _rows(dtype, code, x, order=None, scale=1.0):
     outer, length = x.shape
     y = np.zeros(outer, x.dtype)
     tiles = tiling.tiles_of_reduce_rows(outer, length)
-    words = [outer, length, x, y, code, x.itemsize, real_bits(scale, dtype)]
+    words = {"outer": outer, "length": length, "x": x, "y": y}
+    words |= {"fold": code, "size": x.itemsize, "scale": real_bits(scale, dtype)}
     kernel_call.run("reduce.rows", dtype, words, tiles, shuffled(tiles) if order else None)
     return y
 
@@ -55,7 +56,8 @@ def _columns(dtype, code, x, order=None, scale=1.0):
     outer, length, inner = x.shape
     y = np.zeros((outer, inner), x.dtype)
     tiles = tiling.tiles_of_reduce_columns(outer, inner)
-    words = [outer, length, inner, x, y, code, x.itemsize, real_bits(scale, dtype)]
+    words = {"outer": outer, "length": length, "inner": inner, "x": x, "y": y}
+    words |= {"fold": code, "size": x.itemsize, "scale": real_bits(scale, dtype)}
     kernel_call.run("reduce.columns", dtype, words, tiles, shuffled(tiles) if order else None)
     return y
 
@@ -128,7 +130,8 @@ def test_arg_reductions(operation, kind):
             x[1, 3] = np.inf if operation == "max" else -np.inf
         y = np.zeros(outer, np.int64)
         tiles = tiling.tiles_of_reduce_rows(outer, length)
-        kernel_call.run(f"reduce.arg{operation}", "f32", [outer, length, x, y, FOLDS[operation, kind]], tiles)
+        words = {"outer": outer, "length": length, "x": x, "y": y, "fold": FOLDS[operation, kind]}
+        kernel_call.run(f"reduce.arg{operation}", "f32", words, tiles)
         np.testing.assert_array_equal(y, getattr(np, f"arg{operation}")(x, axis=1))
 
 
@@ -144,8 +147,8 @@ def test_running_sums(dtype, reverse, kind):
         )
         y = np.zeros_like(x)
         tiles = tiling.tiles_of_cumsum(*shape)
-        kernel_call.run(
-            "reduce.cumsum", dtype, [*shape, x, y, FOLDS["sum", kind], x.itemsize, reverse], tiles
-        )
+        words = dict(zip(("outer", "length", "inner"), shape, strict=True)) | {"x": x, "y": y}
+        words |= {"fold": FOLDS["sum", kind], "size": x.itemsize, "reverse": reverse}
+        kernel_call.run("reduce.cumsum", dtype, words, tiles)
         there = (slice(None), slice(None, None, -1)) if reverse else ()
         np.testing.assert_array_equal(y[there], np.cumsum(x[there], axis=1, dtype=x.dtype))

@@ -28,14 +28,18 @@ def problem(shape, dtype):
     return [rng.standard_normal(size).astype(TYPES[dtype]) for size in sizes]
 
 
-def strides(array):
-    return [s // array.itemsize for s in array.strides[:2]]
+def operands(q, k, v):
+    """The words that both kernels share."""
+    words = {"q": q, "k": k, "v": v, "batches": q.shape[0]}
+    for name, array in (("q", q), ("k", k)):
+        words[f"{name}_batch"], words[f"{name}_row"] = (s // array.itemsize for s in array.strides[:2])
+    return words | {"queries": q.shape[1], "keys": k.shape[1], "width": q.shape[2]}
 
 
 def forward(q, k, v, dtype):
     (batch, queries, width), keys = q.shape, k.shape[1]
     e = np.full((batch, queries, keys), 77, TYPES[dtype])
-    words = [q, *strides(q), k, *strides(k), v, e, batch, queries, keys, width]
+    words = operands(q, k, v) | {"scores": e}
     tiles = tiles_of_additive_forward(batch, queries, keys, width)
     run("score.additive_forward", dtype, words, tiles)
     once = e.copy()
@@ -57,8 +61,8 @@ def backward(q, k, v, de, dtype, dk=None, dv=None):
         if dk is not None:
             out[1:] = dk.copy(), dv.copy()
         add = int(dk is not None)
-        words = [q, *strides(q), k, *strides(k), v, de, batch, queries, keys, width]
-        words += [out[0], out[1], add, out[2], add]
+        words = operands(q, k, v) | {"d_scores": de}
+        words |= {"dq": out[0], "dk": out[1], "dk_adding": add, "dv": out[2], "dv_adding": add}
         run("score.additive_backward", dtype, words, tiles_of_additive_backward(batch, width), order)
         results.append(out)
     for once, again in zip(*results, strict=True):

@@ -36,29 +36,31 @@ def tiled(name, dtype, words, rows, columns, *results):
 
 
 def mask_words(mask, shape):
-    """Words 5 to 14 for a mask that broadcasts against ``shape``, of at most four row dimensions and one of
+    """The words of a mask that broadcasts against ``shape``, of at most four row dimensions and one of
     columns."""
     if mask is None:
-        return [0] * 10
+        return {"masking": 0, "mask": 0, "sizes": [0] * 4, "strides": [0] * 4}
     if mask.shape[-1] != shape[-1]:
         mask = np.array(np.broadcast_to(mask, (*mask.shape[:-1], shape[-1])))
     shape = (1,) * (5 - len(shape)) + shape
     view = np.broadcast_to(mask, shape)
     strides = [s // mask.itemsize for s in view.strides]
-    return [1 if mask.dtype == bool else 2, mask, *shape[:-1], *strides[:-1]]
+    kind = 1 if mask.dtype == bool else 2
+    return {"masking": kind, "mask": mask, "sizes": shape[:-1], "strides": strides[:-1]}
 
 
 def forward(name, x, dtype, mask=None, scale=1.0):
     columns = x.shape[-1]
     rows = x.size // columns if columns else x.shape[0]
     y = np.full_like(x, 77)
-    words = [x, y, rows, columns, real_bits(scale, dtype), *mask_words(mask, x.shape)]
-    return tiled(name, dtype, words, rows, columns, y)
+    words = {"x": x, "y": y, "rows": rows, "columns": columns, "scale": real_bits(scale, dtype)}
+    return tiled(name, dtype, words | mask_words(mask, x.shape), rows, columns, y)
 
 
 def backward(name, y, dy, dtype, scale=1.0):
     dx = np.full_like(y, 77)
-    words = [y, dy, dx, *y.shape, real_bits(scale, dtype)]
+    words = {"y": y, "dy": dy, "dx": dx, "rows": y.shape[0], "columns": y.shape[1]}
+    words["scale"] = real_bits(scale, dtype)
     return tiled(name, dtype, words, *y.shape, dx)
 
 
@@ -155,8 +157,10 @@ def test_mask_rows_in_any_order(dtype):
     allowed = np.random.default_rng(1).random((16, 16)) < 0.6
     allowed[:, 0] = True
     for mask in (allowed[::2, :5], allowed[7::-1, :5], allowed[:8, 3:8]):
-        head = [x, y := np.zeros_like(x), 8, 5, real_bits(1.0, dtype), 1, mask]
-        tiled("softmax.forward", dtype, [*head, 1, 1, 1, 8, 0, 0, 0, mask.strides[0]], 8, 5, y)
+        y = np.zeros_like(x)
+        words = {"x": x, "y": y, "rows": 8, "columns": 5, "scale": real_bits(1.0, dtype), "masking": 1}
+        words |= {"mask": mask, "sizes": (1, 1, 1, 8), "strides": (0, 0, 0, mask.strides[0])}
+        tiled("softmax.forward", dtype, words, 8, 5, y)
         close(y, softmax(x, mask), dtype)
 
 
@@ -184,15 +188,16 @@ def test_special_rows_as_in_torch(dtype):
 def test_in_place(dtype):
     for shape in ((64, 20), (3, 3000)):
         x, dy = numbers(shape, dtype), numbers(shape, dtype, 1)
-        scale, tiles = real_bits(1.0, dtype), tiles_of_softmax(*shape)
+        tiles = tiles_of_softmax(*shape)
+        words = {"rows": shape[0], "columns": shape[1], "scale": real_bits(1.0, dtype)}
         for name in ("", "log_"):
             expected = forward(f"softmax.{name}forward", x, dtype)
             y = x.copy()
-            run(f"softmax.{name}forward", dtype, [y, y, *shape, scale, *[0] * 11], tiles)
+            run(f"softmax.{name}forward", dtype, words | mask_words(None, shape) | {"x": y, "y": y}, tiles)
             assert np.array_equal(y, expected)
             expected = backward(f"softmax.{name}backward", y, dy, dtype)
             dx = dy.copy()
-            run(f"softmax.{name}backward", dtype, [y, dx, dx, *shape, scale], tiles)
+            run(f"softmax.{name}backward", dtype, words | {"y": y, "dy": dx, "dx": dx}, tiles)
             assert np.array_equal(dx, expected)
 
 
@@ -213,16 +218,16 @@ def cross_entropy(x, targets, dtype, ignore_index, smoothing, g, stride):
     rows, columns = x.shape
     loss, top, log_sum = np.full((3, rows), 77, TYPES[dtype])
     kind = int(targets.dtype == np.int64)
-    tail = [rows, columns, ignore_index, real_bits(smoothing, dtype)]
-    words = [x, targets, kind, loss, top, log_sum, *tail]
+    words = {"x": x, "targets": targets, "wide": kind, "tops": top, "log_sums": log_sum, "rows": rows}
+    words |= {"columns": columns, "ignored": ignore_index, "smoothing": real_bits(smoothing, dtype)}
     loss, top, log_sum = tiled(
-        "softmax.cross_entropy_forward", dtype, words, rows, columns, loss, top, log_sum
+        "softmax.cross_entropy_forward", dtype, words | {"losses": loss}, rows, columns, loss, top, log_sum
     )
     dx = np.full_like(x, 77)
-    words = [x, targets, kind, top, log_sum, g, stride, dx, *tail]
+    words |= {"tops": top, "log_sums": log_sum, "g": g, "stride": stride, "dx": dx}
     dx = tiled("softmax.cross_entropy_backward", dtype, words, rows, columns, dx)
     in_place = x.copy()
-    words[0] = words[7] = in_place
+    words["x"] = words["dx"] = in_place
     run("softmax.cross_entropy_backward", dtype, words, tiles_of_softmax(rows, columns))
     assert np.array_equal(in_place, dx, equal_nan=True)
     return loss, top + log_sum, dx

@@ -9,7 +9,8 @@ LENGTHS = (1, 2, 3, 7, 8, 9, 31, 64, 100, 1000)
 
 def _order(dtype, x, downwards, order=None):
     y, room = np.full(x.shape, -1, np.int64), np.full(x.shape, -1, np.int64)
-    words = [*x.shape, x, int(x.dtype == np.int64), int(downwards), y, room]
+    words = {"rows": x.shape[0], "length": x.shape[1], "x": x, "whole": int(x.dtype == np.int64)}
+    words |= {"downwards": int(downwards), "y": y, "room": room}
     run("sort.order", dtype, words, len(x), order)
     return y
 
