@@ -21,6 +21,7 @@ from tinyattn.graph.point import apart, at, flags, positive, real
 from tinyattn.graph.public import public
 from tinyattn.graph.tensor import Tensor, make
 from tinyattn.graph.types import BOOL, FLOAT32, FLOAT64, INT64, Type, as_dtype, broadcast, fail, is_float
+from tinyattn.ops.quotients import by_terms, of_exp, of_sigmoid
 
 _BROUGHT = {"float": real_operands, "number": number_operands, "bool": common_operands}
 
@@ -147,7 +148,10 @@ sqrt = row(
     "sqrt", np.sqrt, rule(lambda g, y, a: (g * 0.5 / y,)), "√{0}", "ḡ/(2y)", needs="float", flops=1,
     domain=positive
 )  # fmt: skip
-exp = row("exp", np.exp, rule(lambda g, y, a: (g * y,)), "exp({0})", "ḡ·y", needs="float", flops=21)
+exp = row(
+    "exp", np.exp, rule(lambda g, y, a: (by_terms(g, y, lambda g, y: g * y, of_exp),)), "exp({0})", "ḡ·y",
+    needs="float", flops=21
+)  # fmt: skip
 expm1 = row(
     "expm1", np.expm1, rule(lambda g, y, a: (g * (y + 1),)), "exp({0}) − 1", "ḡ·(y + 1)", needs="float",
     flops=22
@@ -180,8 +184,8 @@ def _sigmoid(a):
 
 
 sigmoid = row(
-    "sigmoid", _sigmoid, rule(lambda g, y, a: (g * (y * (1 - y)),)), "σ({0})", "ḡ·y·(1 − y)", needs="float",
-    flops=22
+    "sigmoid", _sigmoid, rule(lambda g, y, a: (by_terms(g, y, lambda g, y: g * (y * (1 - y)), of_sigmoid),)),
+    "σ({0})", "ḡ·y·(1 − y)", needs="float", flops=22
 )  # fmt: skip
 
 

@@ -25,6 +25,7 @@ from tinyattn.kernels import tiling
 from tinyattn.ops import reduce
 from tinyattn.ops.definition import bits, call, hand_derived
 from tinyattn.ops.elementwise import cast, equal, exp, log, stop_gradient, where
+from tinyattn.ops.quotients import by_terms, of_softmax
 from tinyattn.ops.shape import broadcast_to, transpose
 
 
@@ -67,7 +68,7 @@ def _softmax_backward_definition(p, g):
 
 
 def _softmax_derivative(g, node):
-    scores = call("softmax_backward", node, g)
+    scores = by_terms(g, node, lambda g, p: call("softmax_backward", p, g), of_softmax)
     return (scores, *(scores if is_float(m.dtype) else None for m in node.inputs[1:]))
 
 

@@ -64,7 +64,7 @@ def mathematics(expression: Tensor | Sequence[Tensor]) -> str:
 
 
 _PASSES = 20
-_OPENING = ("expand", "join-parts", "rows-of-sum", "logsumexp", "logsumexp-derivative", "log-sigmoid")
+_OPENING = ("expand", "join-parts", "rows-of-sum", "logsumexp", "log-sigmoid")
 """Rules that serve the machine rather than the reader."""
 
 
