@@ -1,6 +1,5 @@
 """Pictures: structure against the graph, identity over runs, escaping, collapsing, rolled loops, and life without (or with a slow) ``dot``."""
 
-import gc
 import json
 import os
 import re
@@ -21,7 +20,6 @@ from tinyattn import errors, viz
 from tinyattn.graph import trace
 from tinyattn.graph.text import structural_ids
 from tinyattn.graph.traverse import topological
-from tinyattn.runtime import evaluate
 from tinyattn.viz import collapse, layout
 from tinyattn.viz.labels import filled
 
@@ -39,8 +37,6 @@ def _attention():
 
 
 def _residual():
-    evaluate._programs.clear()  # equal nodes of graphs that are still known would be shared, and belong to those
-    gc.collect()
     x = _leaf(4, 8, name="x", make=ta.tensor)
     w1, b1, w2 = _leaf(8, 8, name="W1"), _leaf(8, name="b1"), _leaf(8, 8, name="W2")
     with ta.scope("block"):
@@ -149,6 +145,26 @@ def test_directions_and_wrt():
     taken = viz.draw([y, ta.grad(y, w)]).picture  # holds a derivative already: no second one
     assert not [n for n in taken.nodes.values() if n.kind in ("seed", "result")]
     assert any(n.phase == "gradient" for n in taken.nodes.values()) and _edges(taken, "seed")
+
+
+@pytest.mark.parametrize("forward", [False, True], ids=["as a derivative", "as a value"])
+def test_a_picture_depends_on_no_other_graph(forward):
+    """Ones and zeros that another graph, in other modules, has made before are the same nodes."""
+
+    def pictures():
+        y = _residual()
+        w = next(n for n in topological([y]) if n.name == "W1")
+        free = (ta.ones((4, 8)) * _leaf(4, 8, name="x")).sum()
+        return [
+            viz.draw(what).picture.to_json() for what in (y, [y, ta.grad(y, w)], [ta.grad(y, w), y], free)
+        ]
+
+    expected = pictures()
+    with ta.scope("elsewhere"):
+        other = ta.parameter(np.ones((4, 8), np.float32))
+        kept = ta.ones((4, 8)) if forward else ta.grad((other * 2).sum(), other)
+        more = ta.ones((4, 8)) + 0, ta.zeros((4, 8))
+    assert pictures() == expected and kept is not None and more
 
 
 def test_values_are_those_of_numpy():

@@ -16,6 +16,7 @@ from tinyattn.graph.text import attrs_text, structural_ids
 from tinyattn.graph.traverse import topological
 from tinyattn.viz import labels
 from tinyattn.viz.model import Cluster, Edge, Node, Path, Picture, as_id
+from tinyattn.viz.owners import owners
 
 LEAVES = {"tensor": "input", "input": "input", "parameter": "parameter", "constant": "constant"}
 
@@ -41,6 +42,12 @@ class Room(NamedTuple):
     path: Path
     scope: tuple[str, ...]
     phase: Callable[[Tensor], str]
+    owner: Mapping[Tensor, Tensor] = {}
+    """The nodes that stand for others where it is asked to what a node belongs."""
+
+    def of(self, node: Tensor) -> Tensor:
+        """The node whose module, line, phase and forward operation are those of ``node``."""
+        return self.owner.get(node, node)
 
 
 class Builder:
@@ -56,11 +63,14 @@ class Builder:
         """The node or cluster of each Tensor of the outermost level."""
         self.seeds: dict[Tensor, Tensor] = {}
         """Cotangent of an output → that output."""
+        self.begun: list[tuple[str, Tensor]] = []
+        """Nodes with which a derivative that the user took begins, and a forward operation that it goes through."""
 
     def level(self, roots: Sequence[Tensor], room: Room, bound: Where) -> Where:
         """Draw everything below ``roots`` but what is ``bound`` already; return where each Tensor is."""
         where = dict(bound)
         order = topological(roots, where)
+        room = room._replace(owner=owners(order))
         asked: dict[Tensor, list[Tensor]] = {}
         for node in order:
             if node.op.name == "output":
@@ -100,6 +110,7 @@ class Builder:
 
     def module_path(self, node: Tensor, room: Room | None = None) -> Path:
         """The clusters around a node, made if new: the room's, then the modules."""
+        node = node if room is None else room.of(node)
         base = len(room.scope) if room is not None else 0
         inner = node.scope[base:] if room is None or node.scope[:base] == room.scope else ()
         path = room.path if room is not None else ()
@@ -121,6 +132,13 @@ class Builder:
                 plain = box.kind in ("input", "parameter", "carry", "element")
                 found.append(self.names.get(source) or (box.title if plain else box.op))
         return found
+
+    def begin(self, outputs: Sequence[Tensor], where: Where) -> None:
+        """Lead from outputs to the derivatives of them that the user took, which begin with a constant 1."""
+        below = {node: y for y in reversed(outputs) for node in topological([y])} if self.begun else {}
+        for ident, origin in self.begun:
+            if origin in below:
+                self._connect(where[below[origin]], ident, 0, "seed")
 
     def _connect(self, start: Source | str, target: str, operand: int, kind: str = "") -> None:
         if isinstance(start, str):
@@ -155,14 +173,15 @@ class Builder:
         else:
             title = self.names.get(node) or node.name or ("numbers" if kind == "constant" else node.op.name)
         types = [labels.type_text(value.type) for value in ([node] if node.dtype is not None else used)]
-        origin = self.drawn.get(node.origin) if node.origin is not None else None
+        own = room.of(node)
+        origin = self.drawn.get(own.origin) if own.origin is not None else None
         attrs = "" if kind == "constant" else attrs_text(node)
-        line, text = labels.place(node.line)
+        line, text = labels.place(own.line)
         self.picture.nodes[ident] = Node(
             id=ident,
             op=node.op.name,
             kind=kind,
-            phase=room.phase(node),
+            phase=room.phase(own),
             title=title,
             types=list(dict.fromkeys(types)),
             path=self.module_path(node, room),
@@ -188,22 +207,17 @@ class Builder:
             self._connect(where[source], ident, k)
         if node in self.seeds:
             self._connect(where[self.seeds[node]], ident, 0, "seed")
-        elif (
-            self.picture.nodes[ident].phase == "gradient"
-            and not (starts or self.seeds)
-            and origin in self.picture.nodes
-        ):
-            self._connect(
-                Source(origin), ident, 0, "seed"
-            )  # a derivative that the user took begins here, with a constant 1
+        elif self.picture.nodes[ident].phase == "gradient" and not (starts or self.seeds):
+            if own.origin is not None:
+                self.begun.append((ident, own.origin))
         return Source(ident)
 
     def _open(self, node: Tensor, room: Room, label: str, kind: str) -> tuple[Cluster, Path]:
         """A cluster for the inside of ``node``."""
         ident = room.prefix + room.ids[node]
         path = (*self.module_path(node, room), ident)
-        line, text = labels.place(node.line)
-        cluster = Cluster(ident, label, kind, path, f"{line}  {text}".strip(), room.phase(node))
+        line, text = labels.place(room.of(node).line)
+        cluster = Cluster(ident, label, kind, path, f"{line}  {text}".strip(), room.phase(room.of(node)))
         self.picture.clusters[ident] = cluster
         if not room.prefix:
             self.drawn[node] = ident

@@ -23,6 +23,7 @@ from tinyattn.runtime.program import Program
 from tinyattn.viz import labels
 from tinyattn.viz.build import Builder, Room, Source, Where
 from tinyattn.viz.model import Edge, Node, Picture
+from tinyattn.viz.owners import owners
 from tinyattn.viz.view import GraphView
 
 if TYPE_CHECKING:
@@ -101,6 +102,7 @@ def _picture(y, wrt, direction, expand, values, names) -> Picture:
     builder = Builder(_title(outputs, leaves if gradients else []), opened, {**names_of(forward), **names})
     builder.seeds = {seed: output for output, seed in seeds.items()}
     where = builder.level(roots, Room(ids, "", (), (), phases), {})
+    builder.begin([y for y in outputs if phases(y) == "forward"], where)
     _finish(builder, where, ids, outputs, list(zip(leaves, found, strict=False)), updates)
     picture = builder.picture
     picture.notes += notes
@@ -156,7 +158,8 @@ def _checked_expand(expand: str | Iterable[str]) -> frozenset[str]:
 
 def _leaves(order: Sequence[Tensor], wrt, names: Mapping[Tensor, str]) -> list[Tensor]:
     if wrt is None:
-        if any(node.origin is not None and node.inputs for node in order):
+        owner = owners(order)
+        if any(owner.get(node, node).origin is not None and node.inputs for node in order):
             return []  # the picture holds a derivative already
         leaves = [
             n for n in order if n.op.name == "parameter" or n in names or (n.op.name == "tensor" and n.name)
