@@ -17,7 +17,7 @@ from tinyattn.graph.tensor import Tensor, make
 from tinyattn.graph.types import BOOL, INT64, Type, fail, is_float, normalize_axes, normalize_axis
 from tinyattn.ops.elementwise import cast, equal, exp, isfinite, log, not_equal, stop_gradient, where
 from tinyattn.ops.reduce_lowering import lower_cumsum, lower_reduce
-from tinyattn.ops.shape import broadcast_to, full, pad, reshape, stack, transpose
+from tinyattn.ops.shape import broadcast_to, concat, full, pad, reshape, transpose
 
 
 def _reduced_shape(shape, axes, keepdims):
@@ -110,27 +110,32 @@ def _gap(largest):
     return kinks
 
 
-def _others(x: Tensor) -> Tensor:
-    """Along the last axis, for each factor the product of all others: (…, n) → (…, n).
+def _others(x: Tensor, axis: int) -> Tensor:
+    """For each factor the product of all others along an axis, in the shape of x.
 
-    Made of products alone, so that it and its derivatives of any order are exact where factors are 0. Neighbours are
-    multiplied in pairs; what is left out for a factor is its neighbour times what is left out for the pair.
+    Made of products alone, so that it and its derivatives of any order are exact where factors are 0. Each factor of
+    the first half is multiplied by one of the second; what is left out for a factor is its partner times what is left
+    out for the pair.
     """
-    count = x.shape[-1]
+    count = x.shape[axis]
     if count < 2:
         return broadcast_to(as_tensor(1, x), x.shape)
-    even = pad(x, [(0, 0)] * (x.ndim - 1) + [(0, count % 2)], 1)
-    left, right = even[..., ::2], even[..., 1::2]
-    rest = _others(left * right)
-    return reshape(stack([rest * right, rest * left], -1), even.shape)[..., :count]
+    half, before = -(-count // 2), (slice(None),) * axis
+    left, right = x[*before, :half], x[*before, half:]
+    if count % 2:
+        right = pad(right, [(0, int(a == axis)) for a in range(x.ndim)], 1)
+    rest = _others(left * right, axis)
+    return concat([rest * right, (rest * left)[*before, : count - half]], axis)
 
 
 def _prod_rule(g, node):
     x, axes = node.inputs[0], node.attrs["axes"]
+    if len(axes) == 1:
+        return (_keep(g, node) * _others(x, axes[0]),)
     order = (*(a for a in range(x.ndim) if a not in axes), *axes)
     kept = x.ndim - len(axes)
     last = transpose(x, order)
-    others = _others(reshape(last, (*last.shape[:kept], math.prod(last.shape[kept:]))))
+    others = _others(reshape(last, (*last.shape[:kept], math.prod(last.shape[kept:]))), kept)
     back = tuple(int(a) for a in np.argsort(order))
     return (_keep(g, node) * transpose(reshape(others, last.shape), back),)
 
