@@ -232,3 +232,13 @@ def polynomial(coefficients, x):
     for coefficient in coefficients[-2::-1]:
         result = result * x + number(coefficient)
     return result
+
+
+def long_polynomial(coefficients, x):
+    """The same as four polynomials in x⁴. Where the last terms are the largest, each step of Horner's rule adds its
+    rounding to the result's; here the steps are a third as many.
+    """
+    square = x * x
+    fourth = square * square
+    first, second, third, last = (polynomial(coefficients[k::4], fourth) for k in range(4))
+    return (first + x * second) + square * (third + x * last)
