@@ -15,6 +15,14 @@ def _order(dtype, x, downwards, order=None):
     return y
 
 
+def _leading(dtype, x, downwards, count, order=None):
+    y = np.full((len(x), count), -1, np.int64)
+    words = {"rows": x.shape[0], "length": x.shape[1], "x": x, "whole": int(x.dtype == np.int64)}
+    words |= {"downwards": int(downwards), "y": y, "count": count}
+    run("sort.leading", dtype, words, len(x), order)
+    return y
+
+
 def _right(x, downwards):
     if not downwards:
         return np.argsort(x, 1, kind="stable")
@@ -34,6 +42,10 @@ def test_reals_with_ties_infinities_and_nan(n, dtype, downwards):
     y = _order(dtype, x, downwards)
     assert np.array_equal(y, _right(x, downwards))
     assert np.array_equal(y, _order(dtype, x, downwards, shuffled(5)))
+    for count in {1, 2, n // 3, n - 1, n} - {0}:
+        if count <= n:
+            found = [_leading(dtype, x, downwards, count, order) for order in (None, shuffled(5))]
+            assert np.array_equal(found[0], y[:, :count]) and np.array_equal(*found)
 
 
 @pytest.mark.parametrize("downwards", [False, True], ids=["up", "down"])
@@ -42,3 +54,4 @@ def test_integers_that_differ_in_their_last_bit(downwards):
     limits = np.iinfo(np.int64)
     x = random.choice([limits.min, limits.min + 1, limits.max - 1, limits.max, 2**53, 2**53 + 1, 0], (3, 77))
     assert np.array_equal(_order("f64", x, downwards), _right(x, downwards))
+    assert np.array_equal(_leading("f64", x, downwards, 40), _right(x, downwards)[:, :40])

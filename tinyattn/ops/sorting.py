@@ -19,41 +19,42 @@ from tinyattn.ops.rearrange import moveaxis
 from tinyattn.ops.shape import reshape
 
 
-def _reference(x, *, downwards):
+def _reference(x, *, count, downwards):
     if not downwards:
-        return np.argsort(x, axis=-1, kind="stable").astype(np.int64)
+        return np.argsort(x, axis=-1, kind="stable").astype(np.int64)[..., :count]
     backwards = np.argsort(x[..., ::-1], axis=-1, kind="stable")[..., ::-1]
-    return (x.shape[-1] - 1 - backwards).astype(np.int64)
+    return (x.shape[-1] - 1 - backwards).astype(np.int64)[..., :count]
 
 
 def _lower(node, emit):
     x, result = emit.contiguous(emit.value(node.inputs[0])), emit.result(node)
-    n = x.shape[-1]
-    room = emit.new(x.shape, INT64)
+    n, count = x.shape[-1], node.attrs["count"]
+    rows, some = x.size // max(n, 1), count < n
+    room = [] if some else [emit.new(x.shape, INT64)]
     words = {
-        "rows": x.size // max(n, 1), "length": n, "x": x, "whole": int(x.dtype == INT64),
-        "downwards": int(node.attrs["downwards"]), "y": result, "room": room,
+        "rows": rows, "length": n, "x": x, "whole": int(x.dtype == INT64),
+        "downwards": int(node.attrs["downwards"]), "y": result,
     }  # fmt: skip
     emit.kernel(
-        "sort.order",
-        words,
-        x.size // n if n else 0,
+        "sort.leading" if some else "sort.order",
+        words | ({"count": count} if some else {"room": room[0]}),
+        rows if count else 0,
         reads=[x],
-        writes=[result, room],
+        writes=[result, *room],
         dtype=x.dtype if is_float(x.dtype) else np.float64,
-        cost=5.0 * x.size * max(1, n.bit_length()),
+        cost=2.0 * x.size if some else 5.0 * x.size * max(1, n.bit_length()),
     )
 
 
 register(
     Op(
         "order",
-        lambda x, *, downwards: Type(x.shape, INT64),
+        lambda x, *, count, downwards: Type((*x.shape[:-1], count), INT64),
         ZERO,
         reference=_reference,
         lower=_lower,
         formula="order of {0}",
-        kinks=lambda x, *, downwards: _gaps(x),
+        kinks=lambda x, *, count, downwards: _gaps(x),
     )
 )
 
@@ -63,11 +64,12 @@ def _gaps(x):
     return np.diff(np.sort(x, axis=-1), axis=-1)
 
 
-def _order(op: str, x: Tensor, axis: int, downwards: bool) -> Tensor:
-    """Positions along ``axis`` in the order of their numbers."""
+def _order(op: str, x: Tensor, axis: int, downwards: bool, count: int | None = None) -> Tensor:
+    """Positions along ``axis`` in the order of their numbers: all of them, or the first ``count``."""
     axis = normalize_axis(op, axis, x.ndim)
     rows = moveaxis(x if is_float(x.dtype) else cast(x, INT64), axis, -1)
-    return moveaxis(make("order", rows, downwards=downwards), -1, axis)
+    count = rows.shape[-1] if count is None else count
+    return moveaxis(make("order", rows, count=count, downwards=downwards), -1, axis)
 
 
 def _rows(x, axis: int | None) -> tuple[Tensor, int]:
@@ -102,5 +104,5 @@ def topk(x, k: int, axis: int = -1, largest: bool = True) -> tuple[Tensor, Tenso
     if not 0 <= k <= x.shape[axis]:
         must = f"k must lie in 0..{x.shape[axis]}, the size of axis {axis}"
         fail(errors.ShapeError, "topk", must, f"got {k}")
-    places = _order("topk", x, axis, largest)[(slice(None),) * axis + (slice(0, int(k)),)]
+    places = _order("topk", x, axis, largest, int(k))
     return take_along_axis(x, places, axis), places

@@ -26,7 +26,7 @@ _BESIDE: dict[str, frozenset[np.dtype]] = {
     # Indices, and elements that are moved by their size.
     **dict.fromkeys(("gather.take", "gather.scatter_add", "gather.check"), _INDICES),
     **dict.fromkeys(("softmax.cross_entropy_forward", "softmax.cross_entropy_backward"), _INDICES),
-    "sort.order": frozenset({INT64}),
+    **dict.fromkeys(("sort.order", "sort.leading"), frozenset({INT64})),
     # Masks, and the state of the random numbers.
     **dict.fromkeys(("attention.forward", "attention.backward"), frozenset({BOOL, INT64})),
     **dict.fromkeys(("softmax.forward", "softmax.log_forward"), frozenset({BOOL})),
