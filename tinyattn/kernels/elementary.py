@@ -304,14 +304,14 @@ class Elementary:
     def cos(self, x):
         return self._sine(x, 1, library_cos)
 
-    def _sine(self, x, quarter, library):
-        """sin(x + quarter·π/2), always in f64. With x = n π/2 + r and |r| ≤ π/4 it is ±sin r or ±cos r.
+    def turned(self, x):
+        """x/(π/2) rounded to a whole number, left standing in the lowest bits, and sine and cosine of the rest, all in
+        f64. With x = n π/2 + r and |r| ≤ π/4.
 
         π/2 is in four parts (Cody and Waite 1980); the products of n < 2³⁰ with the first three, of 23 bits
         each, are exact. r is kept in two parts, of which the second is a correction.
         """
         first, second, third, fourth = coefficients.HALF_PI
-        x = convert(x, "f64")
         nearest = x * (2 / math.pi) + 1.5 * 2.0**52
         n = nearest - 1.5 * 2.0**52
         high = (x - n * first) - n * second
@@ -324,13 +324,22 @@ class Elementary:
         whole = 1.0 - half
         tail = square * square * polynomial(coefficients.COS, square) - r * low
         cosine = whole + (((1.0 - whole) - half) + tail)
-        turns = bits(nearest) + quarter
-        result = select((turns & 1) == 0, sine, cosine)
-        result = select((turns & 2) == 0, result, -result)
-        # Farther out r would need more digits of π: the C library has them.
+        return bits(nearest), sine, cosine
+
+    def far_out(self, x, result, library):
+        """``result``, but from the C library where r would need more digits of π."""
         size = absolute(x)
         far = (size > (1e9 if self.name == "f32" else 1e6)) & (size < math.inf)
         _, result = while_any(
             lambda far, _: far, lambda far, near: (far ^ far, select(far, library(x), near)), far, result
         )
         return convert(result, self.name)
+
+    def _sine(self, x, quarter, library):
+        """sin(x + quarter·π/2), always in f64: it is ±sin r or ±cos r."""
+        x = convert(x, "f64")
+        turns, sine, cosine = self.turned(x)
+        turns = turns + quarter
+        result = select((turns & 1) == 0, sine, cosine)
+        result = select((turns & 2) == 0, result, -result)
+        return self.far_out(x, result, library)

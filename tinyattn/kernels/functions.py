@@ -1,8 +1,8 @@
 """More functions without branches, tables or libm: logarithms to other bases, tangent, hyperbolic functions and the
 inverses of all of them.
 
-They are needed rarely, so f32 is computed in f64 and rounded once at the end, which makes it exact to ½ ulp; in
-f64 results are within 2 ulp (arccosh: 2.04). The pattern is that of
+Results are within 2 ulp (arccosh in f64: 2.04). Most are needed rarely, so f32 is computed in f64 and rounded once at
+the end, which makes it exact to ½ ulp; arctan, sinh and cosh have f32 formulas of their own. The pattern is that of
 :mod:`tinyattn.kernels.elementary`, on which they are built: near a zero of the function a polynomial or a
 function that is exact there, elsewhere a formula in which nothing cancels.
 """
@@ -12,7 +12,17 @@ import math
 
 from tinyattn.kernels import coefficients
 from tinyattn.kernels.elementary import Elementary
-from tinyattn.kernels.formula import absolute, bits, convert, copysign, polynomial, select, sqrt
+from tinyattn.kernels.formula import (
+    absolute,
+    bits,
+    convert,
+    copysign,
+    library_cos,
+    library_sin,
+    polynomial,
+    select,
+    sqrt,
+)
 
 _HALF_PI, _HALF_PI_REST = 1.5707963267948966, 6.123233995736766e-17
 _LARGE = 2.0**54
@@ -62,19 +72,24 @@ class Functions(Elementary):
 
     # Circular functions
 
-    @_in_f64
     def tan(self, x):
-        return self.sin(x) / self.cos(x)
+        """sin x / cos x, from sine and cosine of the same r, always in f64."""
+        x = convert(x, "f64")
+        turns, sine, cosine = self.turned(x)
+        odd = (turns & 1) != 0
+        result = select(odd, -cosine, sine) / select(odd, sine, cosine)
+        return self.far_out(x, result, lambda x: library_sin(x) / library_cos(x))
 
-    @_in_f64
     def arctan(self, x):
         """arctan t = t + t³P(t²) for t ≤ 1, else π/2 − arctan(1/t)."""
+        half_pi = self.number(_HALF_PI)
+        missing = self.number(_HALF_PI_REST if self.name == "f64" else _HALF_PI - float(half_pi))
         size = absolute(x)
         large = size > 1
         t = select(large, 1 / size, size)
         z = t * t
-        rest = t * z * polynomial(coefficients.ARCTAN, z)
-        return copysign(select(large, _HALF_PI - (t + (rest - _HALF_PI_REST)), t + rest), x)
+        rest = t * z * polynomial(coefficients.ARCTAN[self.name], z)
+        return copysign(select(large, half_pi - (t + (rest - missing)), t + rest), x)
 
     def _half_arc(self, size):
         """Whether |x| > ½; then s = √((1 − |x|)/2), else s = |x|; and arcsin s − s. (arcsin |x| = π/2 − 2 arcsin s.)"""
@@ -101,24 +116,23 @@ class Functions(Elementary):
 
     def _half_exp(self, x):
         """½ eˣ for x ≥ 0, also where eˣ is too large for a number."""
-        x = select(x > 711, 711.0, x)
+        largest = self.number(90 if self.name == "f32" else 711)
+        x = select(x > largest, largest, x)
         nearest = self.nearest(x)
         n = bits(nearest) - 1
         half = n >> 1
         return (1 + self.expm1_reduced(x, nearest)) * self.power_of_two(half) * self.power_of_two(n - half)
 
-    @_in_f64
     def sinh(self, x):
         """½ (eˣ − e⁻ˣ), for |x| < 1 x + x³P(x²)."""
         size, z = absolute(x), x * x
         half = self._half_exp(size)
-        small = x + x * z * polynomial(coefficients.SINH, z)
-        return select(size < 1, small, copysign(half - 0.25 / half, x))
+        small = x + x * z * polynomial(coefficients.SINH[self.name], z)
+        return select(size < 1, small, copysign(half - self.number(0.25) / half, x))
 
-    @_in_f64
     def cosh(self, x):
         half = self._half_exp(absolute(x))
-        return half + 0.25 / half
+        return half + self.number(0.25) / half
 
     @_in_f64
     def arcsinh(self, x):

@@ -41,18 +41,18 @@ log10 = row(
 )  # fmt: skip
 tan = row(
     "tan", np.tan, rule(lambda g, y, a: (g * (1 + y * y),)), "tan({0})", "ḡ·(1 + y²)", needs="float",
-    flops=101, domain=inside
+    flops=52, domain=inside
 )  # fmt: skip
 sinh = row(
     "sinh", np.sinh, rule(lambda g, y, a: (g * make("cosh", a),)), "sinh({0})", "ḡ·cosh({0})", needs="float",
-    flops=51
+    flops=33
 )  # fmt: skip
 cosh = row(
-    "cosh", np.cosh, rule(lambda g, y, a: (g * sinh(a),)), "cosh({0})", "ḡ·sinh({0})", needs="float", flops=35
+    "cosh", np.cosh, rule(lambda g, y, a: (g * sinh(a),)), "cosh({0})", "ḡ·sinh({0})", needs="float", flops=23
 )
 arctan = row(
     "arctan", np.arctan, rule(lambda g, y, a: (g / (1 + a * a),)), "arctan({0})", "ḡ/(1 + {0}²)",
-    needs="float", flops=48
+    needs="float", flops=24
 )  # fmt: skip
 arcsin = row(
     "arcsin", np.arcsin, rule(lambda g, y, a: (g / sqrt((1 - a) * (1 + a)),)), "arcsin({0})", "ḡ/√(1 − {0}²)",
