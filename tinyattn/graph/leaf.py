@@ -92,7 +92,11 @@ def convert(leaves: Iterable[Tensor], dtype: np.dtype) -> None:
     conversions.append(min(leaf.storage.age for leaf in group))
     for leaf, array in zip(group, new, strict=True):
         leaf.storage.version += 1
-        leaf.storage.array, leaf.dtype = array, dtype
+        leaf.storage.array, leaf.dtype, leaf._verified = (
+            array,
+            dtype,
+            None,
+        )  # (a leaf's type follows from nothing)
         leaf._verified = leaf.type
 
 
