@@ -84,6 +84,15 @@ def test_a_users_model_on_a_users_sentences(place):
         ta.Experiment.open(outcome.folder)
 
 
+def test_a_setting_without_a_default_must_be_given_and_is_kept(place):
+    (place / "mine.py").write_text(MODEL.replace("width: int = 8", "width: int"))
+    with pytest.raises(UsageError, match=r"model.width must be given, but is not: add --set width=…"):
+        ta.Experiment("mine.py:Guess", "parallel", data="pairs")
+    ta.Experiment("mine.py:Guess", "parallel", data="pairs", steps=2, batch_size=4, width=5).train("here")
+    again = ta.Experiment.open("here")
+    assert again.config["model"]["width"] == 5 and again.evaluate("test").figures
+
+
 def test_sentences_may_be_gzipped_and_turned_round(place):
     import gzip
 

@@ -10,6 +10,7 @@ The result is the table that config.toml keeps, from which a run can be put toge
 """
 
 import contextlib
+import inspect
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, asdict
@@ -64,7 +65,7 @@ def resolve(
     _scale_warmup(config["training"], settings or {})
     for table, values in config.items():
         for key, value in values.items():
-            if value is MISSING:
+            if value in (MISSING, inspect.Parameter.empty):
                 raise UsageError(f"[train] {table}.{key} must be given, but is not: add --set {key}=….")
     check(model_class, config)
     head: Config = {"model": {"name": model_name}, "task": {"name": task_name, "data": None}}
@@ -149,7 +150,8 @@ def check_run(run: Run) -> None:
     source = run.source(CONFIG)
     found = formats.check(source, run.config, formats.CONFIG)
     with in_file(run):
-        known = resolve(found["model"]["name"], found["task"]["name"], found["task"].get("data"))
+        required = _required(found)
+        known = resolve(found["model"]["name"], found["task"]["name"], found["task"].get("data"), required)
     for table, values in known.items():
         rules = {key: formats.like(value) for key, value in values.items()}
         given = formats.check(source, found.get(table, {}), formats.Table(optional=rules), place=table)
@@ -158,6 +160,18 @@ def check_run(run: Run) -> None:
         run.config[table] = {key: value for key, value in values.items() if value is not None}
     with in_file(run):
         check(find_model(found["model"]["name"])[1], run.config)
+
+
+def _required(config: Config) -> dict[str, Any]:
+    """The settings of a configuration that have no defaults."""
+    model, task = find_model(config["model"]["name"])[1], find_task(config["task"]["name"])[1]
+    known = {"model": settings_of(model.Config), "task": tasks.options(task)}
+    return {
+        f"{table}.{key}": config[table][key]
+        for table, values in known.items()
+        for key, default in values.items()
+        if default in (MISSING, inspect.Parameter.empty) and key in config[table]
+    }
 
 
 @contextlib.contextmanager
@@ -227,7 +241,7 @@ def _assign(config: Config, key: str, value: Any) -> None:
 def parse(key: str, value: Any, default: Any) -> Any:
     """A value of the type its default has; text is read. Raises UsageError."""
     kind = type(default)
-    if default is None or default is MISSING:
+    if default in (None, MISSING, inspect.Parameter.empty):
         return value
     if isinstance(value, kind) and not (kind is int and isinstance(value, bool)):
         return value
