@@ -16,7 +16,7 @@ import numpy as np
 
 import tinyattn as ta
 from tinyattn.graph.traverse import substitute
-from tinyattn.ops.cells import gru_gates, lstm_gates
+from tinyattn.ops.layers.cells import gru_gates, lstm_gates
 
 from .harness import Work
 from .ours_gan import gan_step  # noqa: F401

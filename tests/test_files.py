@@ -122,4 +122,4 @@ def test_all_files_are_written_in_one_place():
         for path in package.rglob("*.py")
         if any(writes.search(line) for line in path.read_text().splitlines())
     }
-    assert found == {"files.py", "kernels/build.py", "viz/output.py"}
+    assert found == {"files.py", "kernels/build/native.py", "viz/output.py"}

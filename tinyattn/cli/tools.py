@@ -83,9 +83,9 @@ def _check_numbers() -> str:
 
 
 def _check_cache() -> str:
-    build = import_module("tinyattn.kernels.build")
-    folder = build.cache_root()
-    directory = build.cache_directory()
+    native = import_module("tinyattn.kernels.build.native")
+    folder = native.cache_root()
+    directory = native.cache_directory()
     if directory is not None:
         with contextlib.suppress(OSError), tempfile.TemporaryFile(dir=directory):
             size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

@@ -69,11 +69,11 @@ class Op:
     formula: str = ""
     vjp_formula: str = ""
     elementwise: str = ""
-    """What ``kernels/opcodes.py`` calls it, if it works element by element; such ops are fused."""
+    """What ``kernels/language/opcodes.py`` calls it, if it works element by element; such ops are fused."""
     flops: int = 0
     """Of an elementwise op: floating-point operations an element, as counted in the machine code of its float32
-    formula (``tests/test_facts.py`` counts them). A multiply-add is two; comparisons, choices, conversions and copies
-    are none. Kernels of other ops are counted where they are emitted.
+    formula (``tests/ops/test_facts.py`` counts them). A multiply-add is two; comparisons, choices, conversions and
+    copies are none. Kernels of other ops are counted where they are emitted.
     """
     cost: float = 0.0
     """Of an elementwise op: rough nanoseconds an element. 0: what its operations take."""

@@ -7,8 +7,8 @@ owned by the thread that runs it. Tiles have fixed sizes that depend on the argu
 the same bits whichever thread does which tile.
 
 A kernel is named ``"module.factory"``: the function ``factory`` of ``tinyattn/kernels/module.py`` takes a
-:class:`~tinyattn.kernels.real.Real` (float32 or float64: its pointer type, constants and mathematics) and
-returns the kernel. :mod:`tinyattn.kernels.build` compiles it once to machine code, keeps that on disk, and
+:class:`~tinyattn.kernels.language.real.Real` (float32 or float64: its pointer type, constants and mathematics) and
+returns the kernel. :mod:`tinyattn.kernels.build.native` compiles it once to machine code, keeps that on disk, and
 hands out its address. When everything is on disk Numba is never imported, which is why this package imports
 nothing.
 """
@@ -17,3 +17,8 @@ SCRATCH_BYTES = 1 << 20
 """Bytes of scratch memory that each thread owns."""
 MAX_TILES = (1 << 20) - 1
 """Most tiles that the executor shares at once; a kernel may have any number."""
+
+
+def ceiling(size: int, tile: int) -> int:
+    """How many tiles of ``tile`` cover ``size``."""
+    return -(-size // tile)

@@ -10,24 +10,25 @@ The backward kernel reads c and w and does the rest again: two exponentials and 
 cost less than keeping what they gave at every step of a loop. Powers are e^{γ log z} of the weights z
 relative to the largest. Where they are small their relative error is larger, but so is what they are added to.
 
-A tile is one entry of the batch. The formulas are made loops by :mod:`tinyattn.kernels.passes` and
-:mod:`tinyattn.kernels.sweep`. Weights to be shifted lie in memory with R more at either end, copied from the
+A tile is one entry of the batch. The formulas are made loops by :mod:`tinyattn.kernels.language.passes` and
+:mod:`tinyattn.kernels.language.sweep`. Weights to be shifted lie in memory with R more at either end, copied from the
 other end, so that no index needs a remainder.
 """
 
 import functools
 
-from tinyattn.kernels import vecmath
-from tinyattn.kernels.elementary import Elementary
-from tinyattn.kernels.formula import absolute, sqrt
-from tinyattn.kernels.formula import select as choose
-from tinyattn.kernels.lanes import dot, largest, total
-from tinyattn.kernels.passes import one_pass
-from tinyattn.kernels.real import inline
-from tinyattn.kernels.simd import i64
-from tinyattn.kernels.sweep import dot_rows, sweep
-from tinyattn.kernels.tiling import ROW_ROOM, room_of_address
-from tinyattn.kernels.words import place
+from tinyattn.kernels.calls.address import room_of_address
+from tinyattn.kernels.calls.memory import ROW_ROOM
+from tinyattn.kernels.calls.words import place
+from tinyattn.kernels.language import vecmath
+from tinyattn.kernels.language.elementary import Elementary
+from tinyattn.kernels.language.formula import absolute, sqrt
+from tinyattn.kernels.language.formula import select as choose
+from tinyattn.kernels.language.lanes import dot, largest, total
+from tinyattn.kernels.language.passes import one_pass
+from tinyattn.kernels.language.real import inline
+from tinyattn.kernels.language.simd import i64
+from tinyattn.kernels.language.sweep import dot_rows, sweep
 
 _room_of_address = inline(room_of_address)
 _along = functools.partial(one_pass, compact=True)

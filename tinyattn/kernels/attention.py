@@ -1,7 +1,7 @@
 """Scaled dot-product attention and its derivative, without a matrix of queries by keys in memory.
 
     S = τ Q Kᵀ + M,    P = e^{(S − m) − l},    O = (P ⊙ Z) V;        V̄ = (P ⊙ Z)ᵀ G,    P̄ = (G Vᵀ) ⊙ Z,
-    S̄ = P ⊙ (P̄ − D),    Q̄ = τ S̄ K,    K̄ = τ S̄ᵀ Q        (see tinyattn/ops/attention.py)
+    S̄ = P ⊙ (P̄ − D),    Q̄ = τ S̄ K,    K̄ = τ S̄ᵀ Q        (see tinyattn/ops/attention/attention.py)
 
 The scores exist one tile at a time, in scratch memory, for a block of queries and a block of keys. The tile
 is kept transposed, a row for each key: Qᵀ is laid out once for all blocks of keys, maxima and sums run down
@@ -22,11 +22,12 @@ Milakov and Gimelshein 2018 (the running maximum); Rabe and Staats 2021; Dao et 
 
 import math
 
-from tinyattn.kernels import blocking, simd_attention, vecmath
-from tinyattn.kernels.real import inline
-from tinyattn.kernels.simd import call, i64, select
-from tinyattn.kernels.tiling import ATTENTION_DEPTH, ATTENTION_KEYS, ATTENTION_QUERIES
-from tinyattn.kernels.words import place
+from tinyattn.kernels import simd_attention
+from tinyattn.kernels.calls.attention import ATTENTION_DEPTH, ATTENTION_KEYS, ATTENTION_QUERIES
+from tinyattn.kernels.calls.words import place
+from tinyattn.kernels.language import processor, vecmath
+from tinyattn.kernels.language.real import inline
+from tinyattn.kernels.language.simd import call, i64, select
 
 _QUERIES, _KEYS, _DEPTH = ATTENTION_QUERIES, ATTENTION_KEYS, ATTENTION_DEPTH
 _STRIP = 32
@@ -121,7 +122,7 @@ def forward(real):
     number (matrix · Tq + i) · Tk + j of its stream. A tile is a block of queries of one matrix.
     """
     w, of = place("attention.forward"), place("attention_tile.mask")
-    pointer, size, lanes = real.pointer, real.size, blocking.lanes(real.name)
+    pointer, size, lanes = real.pointer, real.size, processor.lanes(real.name)
     zero, one, infinity, log = real.type(0), real.type(1), real.type(math.inf), vecmath.log(real)
     matrix_at, product, turn = _matrix_at(real), _product(real), turn_matrix(real)
     online_softmax = simd_attention.online_softmax(real)
@@ -218,7 +219,7 @@ def backward(real):
     has its keys' K̄ and V̄ and a share of all Q̄ to itself; the shares of several parts are to be added up.
     """
     w, of = place("attention.backward"), place("attention_tile.mask")
-    pointer, size, lanes = real.pointer, real.size, blocking.lanes(real.name)
+    pointer, size, lanes = real.pointer, real.size, processor.lanes(real.name)
     zero, one, infinity = real.type(0), real.type(1), real.type(math.inf)
     matrix_at, product, turn = _matrix_at(real), _product(real), turn_matrix(real)
     softmax_backward = simd_attention.softmax_backward(real)

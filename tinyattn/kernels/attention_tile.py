@@ -5,11 +5,11 @@ What masks and dropout are given is a *tile description*: words of their own (wo
 
 import math
 
-from tinyattn.kernels import blocking
 from tinyattn.kernels.attention import turn_matrix
+from tinyattn.kernels.calls.words import place
+from tinyattn.kernels.language import processor
+from tinyattn.kernels.language.simd import i32, i64, select, u8
 from tinyattn.kernels.random import uniform_of_words, words_of
-from tinyattn.kernels.simd import i32, i64, select, u8
-from tinyattn.kernels.words import place
 
 
 def mask(real):
@@ -92,7 +92,7 @@ def silencing(real):
     """The product of the words of ``gemm.multiply`` (one matrix, one tile), in which a 0 in A silences what
     it meets in B, be it NaN or infinite.
     """
-    pointer, size, zero, lanes = real.pointer, real.size, real.type(0), blocking.lanes(real.name)
+    pointer, size, zero, lanes = real.pointer, real.size, real.type(0), processor.lanes(real.name)
 
     def kernel(arguments, first, last, scratch):
         word, alpha = i64(arguments), pointer(arguments + 8 * 22)[0]

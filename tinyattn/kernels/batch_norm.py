@@ -9,13 +9,13 @@ strip one strip after the other is done. A tile has its channels to itself, so e
 taken in an order that depends on the sizes alone.
 """
 
-from tinyattn.kernels.formula import sqrt
-from tinyattn.kernels.lanes import total
-from tinyattn.kernels.passes import one_pass
-from tinyattn.kernels.real import inline
-from tinyattn.kernels.simd import i64
-from tinyattn.kernels.tiling import BATCH_NORM_STRIP, channels_of_batch_norm
-from tinyattn.kernels.words import place
+from tinyattn.kernels.calls.batch_norm import BATCH_NORM_STRIP, channels_of_batch_norm
+from tinyattn.kernels.calls.words import place
+from tinyattn.kernels.language.formula import sqrt
+from tinyattn.kernels.language.lanes import total
+from tinyattn.kernels.language.passes import one_pass
+from tinyattn.kernels.language.real import inline
+from tinyattn.kernels.language.simd import i64
 
 _channels = inline(channels_of_batch_norm)
 _STRIP = BATCH_NORM_STRIP

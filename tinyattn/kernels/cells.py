@@ -16,11 +16,11 @@ ended: the state passes through unchanged, its gradient passes back unchanged, a
 is in them. Results may not overlap with anything.
 """
 
-from tinyattn.kernels import vecmath
-from tinyattn.kernels.real import inline
-from tinyattn.kernels.simd import i64, select, u8
-from tinyattn.kernels.tiling import CELL_COLUMNS, MAXOUT_TILE, rows_of_cell
-from tinyattn.kernels.words import place
+from tinyattn.kernels.calls.cells import CELL_COLUMNS, MAXOUT_TILE, rows_of_cell
+from tinyattn.kernels.calls.words import place
+from tinyattn.kernels.language import vecmath
+from tinyattn.kernels.language.real import inline
+from tinyattn.kernels.language.simd import i64, select, u8
 
 _rows_of_cell = inline(rows_of_cell)
 

@@ -9,17 +9,19 @@ micro-tiles of :mod:`tinyattn.kernels.simd_gemm`.
 The window is a grid of taps: at position (r, c) tap (i, j) sees pixel (r·s + o + i·d, …) with a step s, an
 origin o and a distance d for either axis. A convolution has the origin −padding; its derivative with respect
 to x, a transposed convolution, is s² such grids, one for each phase of the pixels (see
-:mod:`tinyattn.ops.convolution`). Where one grid encloses them all, X is collected once for all phases.
+:mod:`tinyattn.ops.layers.convolution`). Where one grid encloses them all, X is collected once for all phases.
 
 The order of additions depends on k only (on positions, for :func:`weight`), and tiles on the shape only.
 """
 
-from tinyattn.kernels import SCRATCH_BYTES, blocking, simd_gemm, simd_patch
+from tinyattn.kernels import SCRATCH_BYTES, simd_gemm, simd_patch
+from tinyattn.kernels.calls import gemm_plan
+from tinyattn.kernels.calls.convolution import CONVOLUTION_DEPTH, PANEL_BYTES
+from tinyattn.kernels.calls.words import WORDS, place
 from tinyattn.kernels.gemm import block_rows, packing
-from tinyattn.kernels.real import inline
-from tinyattn.kernels.simd import i64
-from tinyattn.kernels.tiling import CONVOLUTION_DEPTH, PANEL_BYTES
-from tinyattn.kernels.words import WORDS, place
+from tinyattn.kernels.language import processor
+from tinyattn.kernels.language.real import inline
+from tinyattn.kernels.language.simd import i64
 
 _SUMS = PANEL_BYTES
 """Where in scratch memory the sums of a panel begin, after the panel itself."""
@@ -43,7 +45,7 @@ def _patches(real, where):
     """``(word, k, past k, position, positions, target, row in bytes)``: rows k of X for some positions, for a
     kernel whose argument words are at the places ``where``.
     """
-    pointer, size, lanes, zero = real.pointer, real.size, blocking.lanes(real.name), real.type(0)
+    pointer, size, lanes, zero = real.pointer, real.size, processor.lanes(real.name), real.type(0)
     half = lanes // 2
     take_each, take_few, take_second = (simd_patch.take_runs(real, *how) for how in ((1, 1), (2, 1), (2, 2)))
 
@@ -110,11 +112,11 @@ def correlate(real):
     """
     w, of = place("convolution.correlate"), place("convolution.phase")
     phase_bytes = 8 * WORDS["convolution.phase"].count
-    pointer, size, lanes = real.pointer, real.size, blocking.lanes(real.name)
+    pointer, size, lanes = real.pointer, real.size, processor.lanes(real.name)
     micro, patches = simd_gemm.micro_tile(real), _patches(real, w)
     add_each, add_second = simd_patch.add_runs(real, 1), simd_patch.add_runs(real, 2)
-    zero, one, wide_rows = real.type(0), real.type(1), blocking.WIDE_ROWS
-    wide, narrow = (lanes * blocking.panel_vectors(rows) for rows in (wide_rows, blocking.ROWS))
+    zero, one, wide_rows = real.type(0), real.type(1), gemm_plan.WIDE_ROWS
+    wide, narrow = (lanes * gemm_plan.panel_vectors(rows) for rows in (wide_rows, gemm_plan.ROWS))
 
     def kernel(arguments, first, last, scratch):
         word = i64(arguments)
@@ -191,10 +193,10 @@ def weight(real):
     rows of one chunk of positions.
     """
     w = place("convolution.weight")
-    size, lanes = real.size, blocking.lanes(real.name)
+    size, lanes = real.size, processor.lanes(real.name)
     micro, patches, pack = simd_gemm.micro_tile(real), _patches(real, w), packing(real)
-    one, wide_rows = real.type(1), blocking.WIDE_ROWS
-    wide, narrow = (lanes * blocking.panel_vectors(rows) for rows in (wide_rows, blocking.ROWS))
+    one, wide_rows = real.type(1), gemm_plan.WIDE_ROWS
+    wide, narrow = (lanes * gemm_plan.panel_vectors(rows) for rows in (wide_rows, gemm_plan.ROWS))
     line = _LONG * size + _LONG_ROW
 
     def kernel(arguments, first, last, scratch):

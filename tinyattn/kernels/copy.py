@@ -1,16 +1,17 @@
 """Moving memory: from any strides to any strides, and filling it with one value.
 
 What is copied is a list of planes, and a plane is worked off in blocks of rows and columns:
-``tiling.copy_plan`` orders the dimensions so that the columns lie close together in the destination, and the
+``copy_plan`` orders the dimensions so that the columns lie close together in the destination, and the
 rows do in the source if the columns don't. Then a transposition goes block by block through the cache, and
 whole blocks of 4-byte elements through registers: of lines a power of two apart the cache can hold but few.
 """
 
-from tinyattn.kernels import blocking, simd_gemm
-from tinyattn.kernels.real import inline
-from tinyattn.kernels.simd import copy_bytes, i32, i64, u8
-from tinyattn.kernels.tiling import FILL_BYTES, copy_block_columns, copy_block_rows
-from tinyattn.kernels.words import place
+from tinyattn.kernels import simd_gemm
+from tinyattn.kernels.calls.copy import FILL_BYTES, copy_block_columns, copy_block_rows
+from tinyattn.kernels.calls.words import place
+from tinyattn.kernels.language import processor
+from tinyattn.kernels.language.real import inline
+from tinyattn.kernels.language.simd import copy_bytes, i32, i64, u8
 
 _STRIP = 16
 """Columns that are read at a time where they are far apart: few, so that their cache lines stay near until
@@ -25,7 +26,7 @@ def strided(real):
     """
     w = place("copy.strided")
     rows_in_block, columns_in_block = inline(copy_block_rows), inline(copy_block_columns)
-    transpose, lanes = simd_gemm.transpose_block(real), blocking.lanes(real.name)
+    transpose, lanes = simd_gemm.transpose_block(real), processor.lanes(real.name)
 
     def kernel(arguments, first, last, scratch):
         word = i64(arguments)

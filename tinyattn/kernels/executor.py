@@ -29,8 +29,9 @@ The word has room for ``MAX_TILES``. A kernel of more is shared a *stretch* afte
 tiles and with a sequence number of its own; tile ``t`` of the word is tile FIRST + t of the kernel.
 """
 
-from tinyattn.kernels import MAX_TILES, simd
-from tinyattn.kernels.simd import (
+from tinyattn.kernels import MAX_TILES
+from tinyattn.kernels.language import simd
+from tinyattn.kernels.language.simd import (
     atomic_add,
     atomic_load,
     atomic_store,

@@ -14,10 +14,10 @@ The kernels only move numbers, except ``scatter_add``, so 32- and 64-bit integer
 f64.
 """
 
-from tinyattn.kernels.real import inline
-from tinyattn.kernels.simd import atomic_load, atomic_swap_if, i32, i64
-from tinyattn.kernels.tiling import CHECK_TILE, GATHER_COLUMNS, bands_of_scatter, rows_of_take
-from tinyattn.kernels.words import place
+from tinyattn.kernels.calls.gather import CHECK_TILE, GATHER_COLUMNS, bands_of_scatter, rows_of_take
+from tinyattn.kernels.calls.words import place
+from tinyattn.kernels.language.real import inline
+from tinyattn.kernels.language.simd import atomic_load, atomic_swap_if, i32, i64
 
 _bands_of_scatter, _rows_of_take = inline(bands_of_scatter), inline(rows_of_take)
 

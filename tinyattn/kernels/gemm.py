@@ -22,19 +22,21 @@ kernel. Arithmetic is plain IEEE, and k = 0 gives f(D). The order of additions d
 are the same for any tiles, any number of threads and any width of vectors.
 """
 
-from tinyattn.kernels import SCRATCH_BYTES, blocking, simd_dot, simd_gemm, vecmath
-from tinyattn.kernels.real import inline
-from tinyattn.kernels.simd import call, copy_bytes, i64, select
+from tinyattn.kernels import SCRATCH_BYTES, simd_gemm
+from tinyattn.kernels.calls import gemm_plan
+from tinyattn.kernels.language import processor, simd_dot, vecmath
+from tinyattn.kernels.language.real import inline
+from tinyattn.kernels.language.simd import call, copy_bytes, i64, select
 
-_DEPTH = blocking.DEPTH
-_ROWS = blocking.ROWS
+_DEPTH = gemm_plan.DEPTH
+_ROWS = gemm_plan.ROWS
 _HALF = SCRATCH_BYTES // 2
 _WIDE = SCRATCH_BYTES // 8
 """Where in scratch memory, after a panel of B, some of B's columns are that are copied together."""
 _PIECE = 512
 """Bytes of a row of them: whole panels, and not so few that finding the row's page costs more than reading."""
-_BAND = _WIDE + _DEPTH * (_PIECE + blocking.LINE)
-"""Where the tile's rows of A are, if they are copied: ``blocking.BAND_BYTES`` are left."""
+_BAND = _WIDE + _DEPTH * (_PIECE + gemm_plan.LINE)
+"""Where the tile's rows of A are, if they are copied: ``gemm_plan.BAND_BYTES`` are left."""
 
 
 @inline
@@ -67,7 +69,7 @@ def _copy_apart(source, stride, rows, size, target):
     """Copy rows of ``size`` bytes to ``target``; their distance there, an odd number of cache lines, so that
     neighbours never compete for places in a cache.
     """
-    apart = (-(-size // blocking.LINE) | 1) * blocking.LINE
+    apart = (-(-size // gemm_plan.LINE) | 1) * gemm_plan.LINE
     for r in range(rows):
         copy_bytes(target + r * apart, source + r * stride, size)
     return apart
@@ -78,7 +80,7 @@ def packing(real):
 
     Strides are in bytes. Whole vectors are written; what the last one has beyond ``columns`` is rubbish.
     """
-    pointer, size, lanes = real.pointer, real.size, blocking.lanes(real.name)
+    pointer, size, lanes = real.pointer, real.size, processor.lanes(real.name)
     copy, transpose = simd_gemm.copy_vector(real), simd_gemm.transpose_block(real)
 
     @inline
@@ -120,14 +122,14 @@ def multiply(real):
           contiguous; 2: several panels together, and 4: the tile's rows of A, as they compete in the caches
     ===== =============================================================================================
 
-    Strides are in numbers. C must not overlap A or B. The words come from :func:`.blocking.plan`.
+    Strides are in numbers. C must not overlap A or B. The words come from :func:`.gemm_plan.plan`.
     """
-    pointer, size, lanes = real.pointer, real.size, blocking.lanes(real.name)
+    pointer, size, lanes = real.pointer, real.size, processor.lanes(real.name)
     micro, pack = simd_gemm.micro_tile(real), packing(real)
-    wide_rows = blocking.WIDE_ROWS
-    single, broad, narrow = (lanes * blocking.panel_vectors(rows) for rows in (1, wide_rows, _ROWS))
+    wide_rows = gemm_plan.WIDE_ROWS
+    single, broad, narrow = (lanes * gemm_plan.panel_vectors(rows) for rows in (1, wide_rows, _ROWS))
     # Without masked loads, a panel that ends in a part of a vector must be copied too.
-    part = 0 if blocking.MASKED_LOADS else lanes - 1
+    part = 0 if processor.MASKED_LOADS else lanes - 1
 
     def kernel(arguments, first, last, scratch):
         word = i64(arguments)

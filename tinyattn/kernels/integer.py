@@ -1,7 +1,7 @@
 """Matrix products of whole numbers, exactly as NumPy's: sums wrap around, and nothing goes through a float."""
 
-from tinyattn.kernels.simd import i64
-from tinyattn.kernels.words import place
+from tinyattn.kernels.calls.words import place
+from tinyattn.kernels.language.simd import i64
 
 
 def product(real):

@@ -9,13 +9,13 @@ Let G be the gradient of M′, and M^h the memory after the erases of all heads 
     dM_ij = G_ij Π_h (1 − w_hi e_hj),    dw_hi = Σ_j G_ij (a_hj − M^h_ij e_hj),
     de_hj = −Σ_i w_hi G_ij M^h_ij,       da_hj = Σ_i w_hi G_ij
 
-A tile is one entry of the batch. Everything is a pass over the rows (:mod:`tinyattn.kernels.sweep`).
+A tile is one entry of the batch. Everything is a pass over the rows (:mod:`tinyattn.kernels.language.sweep`).
 """
 
-from tinyattn.kernels.simd import copy_bytes, i64
-from tinyattn.kernels.sweep import dot_rows, sweep
-from tinyattn.kernels.tiling import ROW_ROOM
-from tinyattn.kernels.words import place
+from tinyattn.kernels.calls.memory import ROW_ROOM
+from tinyattn.kernels.calls.words import place
+from tinyattn.kernels.language.simd import copy_bytes, i64
+from tinyattn.kernels.language.sweep import dot_rows, sweep
 
 
 def _erase(real):

@@ -2,10 +2,11 @@
 
 import functools
 
-from tinyattn.kernels import blocking
-from tinyattn.kernels.words import place
+from tinyattn.kernels.calls import gemm_plan
+from tinyattn.kernels.calls.words import place
+from tinyattn.kernels.language import processor
 
-CHAINS = 24 if blocking.ROWS == 14 else 12
+CHAINS = 24 if gemm_plan.ROWS == 14 else 12
 """Independent vectors of sums in ``multiply_add``: enough to hide the latency of an addition, few enough for the
 registers."""
 ROUNDS = 512
@@ -16,7 +17,7 @@ SCALED = 1024
 
 def operations(dtype: str) -> int:
     """Floating-point operations in a tile of ``multiply_add``."""
-    return 2 * ROUNDS * CHAINS * blocking.lanes(dtype)
+    return 2 * ROUNDS * CHAINS * processor.lanes(dtype)
 
 
 @functools.cache
@@ -27,8 +28,8 @@ def _chains(real):
     from llvmlite import ir
     from numba import types
 
-    from tinyattn.kernels.simd import instructions
-    from tinyattn.kernels.vectors import WORD, Vectors, at, constant, plus
+    from tinyattn.kernels.language.simd import instructions
+    from tinyattn.kernels.language.vectors import WORD, Vectors, at, constant, plus
 
     v = Vectors(real.name)
 
@@ -62,7 +63,7 @@ def _chains(real):
 def multiply_add(real):
     """Arithmetic and nothing else."""
     w = place("microbenchmark.multiply_add")
-    from tinyattn.kernels.simd import PURE, i64
+    from tinyattn.kernels.language.simd import PURE, i64
 
     if PURE:
 
@@ -90,7 +91,7 @@ def scale(real):
     """y = 2 x: memory and next to nothing else; also the smallest example of a kernel."""
     w = place("microbenchmark.scale")
     pointer, two, tile = real.pointer, real.type(2), SCALED
-    from tinyattn.kernels.simd import i64
+    from tinyattn.kernels.language.simd import i64
 
     def kernel(arguments, first, last, scratch):
         word = i64(arguments)

@@ -11,12 +11,12 @@ adds up those of all tiles. Which rows make a tile depends on the sizes alone, s
 depend on the number of threads.
 """
 
-from tinyattn.kernels.passes import one_pass
-from tinyattn.kernels.real import inline
-from tinyattn.kernels.simd import i64
-from tinyattn.kernels.tiling import rows_of_norm, rows_of_norm_backward
-from tinyattn.kernels.vecmath import sqrt
-from tinyattn.kernels.words import place
+from tinyattn.kernels.calls.norm import rows_of_norm, rows_of_norm_backward
+from tinyattn.kernels.calls.words import place
+from tinyattn.kernels.language.passes import one_pass
+from tinyattn.kernels.language.real import inline
+from tinyattn.kernels.language.simd import i64
+from tinyattn.kernels.language.vecmath import sqrt
 
 _rows_of_norm, _rows_of_norm_backward = inline(rows_of_norm), inline(rows_of_norm_backward)
 

@@ -1,9 +1,9 @@
 """The largest pixel of each window, and the way back. A tile is some planes: channels of one image."""
 
-from tinyattn.kernels.real import inline
-from tinyattn.kernels.simd import i64
-from tinyattn.kernels.tiling import planes_of_pool
-from tinyattn.kernels.words import place
+from tinyattn.kernels.calls.pooling import planes_of_pool
+from tinyattn.kernels.calls.words import place
+from tinyattn.kernels.language.real import inline
+from tinyattn.kernels.language.simd import i64
 
 
 def _largest(w):

@@ -15,10 +15,10 @@ Source: Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2
 
 import numpy as np
 
-from tinyattn.kernels.real import inline
-from tinyattn.kernels.simd import i32, i64
-from tinyattn.kernels.tiling import RANDOM_TILE
-from tinyattn.kernels.words import place
+from tinyattn.kernels.calls.random import RANDOM_TILE
+from tinyattn.kernels.calls.words import place
+from tinyattn.kernels.language.real import inline
+from tinyattn.kernels.language.simd import i32, i64
 
 ROUNDS = 10
 MULTIPLIERS = 0xD2511F53, 0xCD9E8D57

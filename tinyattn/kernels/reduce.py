@@ -1,18 +1,18 @@
 """Reductions along an axis, and running sums, of arrays laid out as (outer, length, inner), where length is
 reduced.
 
-Sums are pairwise in effect: blocks of numbers are folded (see :mod:`tinyattn.kernels.fold`), then blocks of
+Sums are pairwise in effect: blocks of numbers are folded (see :mod:`tinyattn.kernels.language.fold`), then blocks of
 those results, and so on, so that the rounding error of a sum of n numbers grows with log n. The order
 depends on the sizes alone. No two tiles share a result; to spread one long sum over threads, reduce in two
 stages.
 """
 
-from tinyattn.kernels.fold import FOLD_BLOCK, combine, fold, fold_columns
-from tinyattn.kernels.opcodes import FOLDS
-from tinyattn.kernels.real import inline
-from tinyattn.kernels.simd import copy_bytes, i32, i64
-from tinyattn.kernels.tiling import REDUCE_COLUMNS, rows_of_reduce
-from tinyattn.kernels.words import place
+from tinyattn.kernels.calls.reduce import REDUCE_COLUMNS, rows_of_reduce
+from tinyattn.kernels.calls.words import place
+from tinyattn.kernels.language.fold import FOLD_BLOCK, combine, fold, fold_columns
+from tinyattn.kernels.language.opcodes import FOLDS
+from tinyattn.kernels.language.real import inline
+from tinyattn.kernels.language.simd import copy_bytes, i32, i64
 
 _RUN = FOLD_BLOCK * FOLD_BLOCK
 _REALS = sum(kind == "real" for _, kind in FOLDS)

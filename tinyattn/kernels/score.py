@@ -12,12 +12,12 @@ model: reading it back from the outermost cache would make the two passes togeth
 and from memory not at all.
 """
 
-from tinyattn.kernels import vecmath
-from tinyattn.kernels.lanes import dot
-from tinyattn.kernels.real import inline
-from tinyattn.kernels.simd import i64, select
-from tinyattn.kernels.tiling import SCORE_COLUMNS, columns_of_score, scores_in_tile
-from tinyattn.kernels.words import place
+from tinyattn.kernels.calls.score import SCORE_COLUMNS, columns_of_score, scores_in_tile
+from tinyattn.kernels.calls.words import place
+from tinyattn.kernels.language import vecmath
+from tinyattn.kernels.language.lanes import dot
+from tinyattn.kernels.language.real import inline
+from tinyattn.kernels.language.simd import i64, select
 
 _columns_of_score, _scores_in_tile = inline(columns_of_score), inline(scores_in_tile)
 

@@ -1,8 +1,8 @@
 """Products in which a coefficient of 0 silences what it meets, be it NaN or infinite."""
 
-from tinyattn.kernels.simd import i64
-from tinyattn.kernels.tiling import SILENCE_ROWS
-from tinyattn.kernels.words import place
+from tinyattn.kernels.calls.silence import SILENCE_ROWS
+from tinyattn.kernels.calls.words import place
+from tinyattn.kernels.language.simd import i64
 
 
 def zeros(real):

@@ -18,10 +18,10 @@ import math
 from numba import types
 from numba.core import cgutils
 
-from tinyattn.kernels.elementary import Elementary
-from tinyattn.kernels.formula import Value, select
-from tinyattn.kernels.simd import PURE, instructions
-from tinyattn.kernels.vectors import Vectors, constant, loop
+from tinyattn.kernels.language.elementary import Elementary
+from tinyattn.kernels.language.formula import Value, select
+from tinyattn.kernels.language.simd import PURE, instructions
+from tinyattn.kernels.language.vectors import Vectors, constant, loop
 
 
 class _Tile:

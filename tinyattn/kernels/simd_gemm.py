@@ -19,9 +19,10 @@ import functools
 from llvmlite import ir
 from numba import types
 
-from tinyattn.kernels import blocking
-from tinyattn.kernels.simd import PURE, instructions
-from tinyattn.kernels.vectors import BYTE, WORD, Vectors, at, constant, lane_numbers, plus
+from tinyattn.kernels.calls import gemm_plan
+from tinyattn.kernels.language import processor
+from tinyattn.kernels.language.simd import PURE, instructions
+from tinyattn.kernels.language.vectors import BYTE, WORD, Vectors, at, constant, lane_numbers, plus
 
 # ---- the micro-tile ----
 
@@ -74,7 +75,7 @@ def _micro_function(module, v, rows, vectors):
     sums = {cell: carried(v.zero) for cell in cells}
     row_of_b = []
     for j in range(vectors):
-        masked = blocking.MASKED_LOADS and j == vectors - 1
+        masked = processor.MASKED_LOADS and j == vectors - 1
         row_of_b.append(v.load(builder, plus(builder, b, j * v.bytes), mask if masked else None))
     added = {}
     for r in range(rows):
@@ -111,7 +112,7 @@ def _micro_function(module, v, rows, vectors):
             c = plus(builder, c, word["c_row"])
         builder.ret_void()
 
-    if not blocking.MASKED_STORES:
+    if not processor.MASKED_STORES:
         whole, part = (function.append_basic_block(name) for name in ("whole", "part"))
         builder.cbranch(builder.icmp_signed("==", word["tail"], constant(v.lanes)), whole, part)
         builder.position_at_end(whole)
@@ -132,8 +133,8 @@ def _dispatch_function(module, v):
     switch = builder.switch(function.args[0], other)
     builder.position_at_end(other)
     builder.ret_void()
-    for rows in blocking.HEIGHTS:
-        for vectors in range(1, blocking.panel_vectors(rows) + 1):
+    for rows in gemm_plan.HEIGHTS:
+        for vectors in range(1, gemm_plan.panel_vectors(rows) + 1):
             block = function.append_basic_block(f"shape_{rows}x{vectors}")
             switch.add_case(constant(8 * rows + vectors - 1), block)
             builder.position_at_end(block)
@@ -147,9 +148,9 @@ def _zeros(module):
     name = "tinyattn_zeros"
     if name in module.globals:
         return module.globals[name]
-    kind = ir.ArrayType(BYTE, blocking.panel_vectors(1) * blocking.VECTOR_BYTES)
+    kind = ir.ArrayType(BYTE, gemm_plan.panel_vectors(1) * processor.VECTOR_BYTES)
     zeros = ir.GlobalVariable(module, kind, name)
-    zeros.linkage, zeros.global_constant, zeros.align = "internal", True, blocking.VECTOR_BYTES
+    zeros.linkage, zeros.global_constant, zeros.align = "internal", True, processor.VECTOR_BYTES
     zeros.initializer = ir.Constant(kind, None)
     return zeros
 
@@ -158,7 +159,7 @@ def _zeros(module):
 def micro_tile(real):
     """``(rows, vectors, tail, depth, α, a, a_row, a_step, b, b_step, c, c_row, d, d_row)``: a block of C.
 
-    ``rows`` is one of ``blocking.HEIGHTS``; of ``vectors`` ≤ ``blocking.panel_vectors(rows)`` vectors of
+    ``rows`` is one of ``gemm_plan.HEIGHTS``; of ``vectors`` ≤ ``gemm_plan.panel_vectors(rows)`` vectors of
     columns the last has ``tail`` lanes. A has any strides; rows of B, C and D are contiguous; ``d`` is 0
     for no D, or may be ``c``.
     """
@@ -242,7 +243,7 @@ def _exchange(lanes, half):
 
 
 def _pure_micro_tile(real):
-    pointer, lanes, zero = real.pointer, blocking.lanes(real.name), real.type(0)
+    pointer, lanes, zero = real.pointer, processor.lanes(real.name), real.type(0)
 
     def tile(rows, vectors, tail, depth, alpha, a, a_row, a_step, b, b_step, c, c_row, d, d_row):
         columns = (vectors - 1) * lanes + tail
@@ -259,7 +260,7 @@ def _pure_micro_tile(real):
 
 
 def _pure_copy_vector(real):
-    pointer, lanes = real.pointer, blocking.lanes(real.name)
+    pointer, lanes = real.pointer, processor.lanes(real.name)
 
     def copy(source, target, count):
         for i in range(lanes):
@@ -269,7 +270,7 @@ def _pure_copy_vector(real):
 
 
 def _pure_transpose_block(real):
-    pointer, lanes = real.pointer, blocking.lanes(real.name)
+    pointer, lanes = real.pointer, processor.lanes(real.name)
 
     def transpose(source, stride, count, target, step):
         for r in range(lanes):

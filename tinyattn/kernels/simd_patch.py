@@ -12,8 +12,8 @@ import functools
 from llvmlite import ir
 from numba import types
 
-from tinyattn.kernels.simd import PURE, instructions
-from tinyattn.kernels.vectors import I32, WORD, Vectors, at, constant, lane_numbers, plus
+from tinyattn.kernels.language.simd import PURE, instructions
+from tinyattn.kernels.language.vectors import I32, WORD, Vectors, at, constant, lane_numbers, plus
 
 
 def _between(builder, v, first, past, step, part):

@@ -17,15 +17,15 @@ dimensions*; a stride of 0 repeats the mask along a dimension. A row without a n
 import math
 
 from tinyattn.kernels import SCRATCH_BYTES
-from tinyattn.kernels.elementary import Elementary
-from tinyattn.kernels.formula import select
+from tinyattn.kernels.calls.softmax import SOFTMAX_TILE, rows_of_softmax
+from tinyattn.kernels.calls.words import place
 from tinyattn.kernels.gather import read_index
-from tinyattn.kernels.lanes import ROW_BYTES, largest
-from tinyattn.kernels.passes import one_pass
-from tinyattn.kernels.real import inline
-from tinyattn.kernels.simd import i64
-from tinyattn.kernels.tiling import SOFTMAX_TILE, rows_of_softmax
-from tinyattn.kernels.words import place
+from tinyattn.kernels.language.elementary import Elementary
+from tinyattn.kernels.language.formula import select
+from tinyattn.kernels.language.lanes import ROW_BYTES, largest
+from tinyattn.kernels.language.passes import one_pass
+from tinyattn.kernels.language.real import inline
+from tinyattn.kernels.language.simd import i64
 
 _rows_of_softmax = inline(rows_of_softmax)
 

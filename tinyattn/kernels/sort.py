@@ -6,9 +6,9 @@ between two rows of memory. Where only the first k are asked for, they are kept 
 most of the other numbers are compared with that one alone.
 """
 
-from tinyattn.kernels.real import inline
-from tinyattn.kernels.simd import i64
-from tinyattn.kernels.words import place
+from tinyattn.kernels.calls.words import place
+from tinyattn.kernels.language.real import inline
+from tinyattn.kernels.language.simd import i64
 
 
 @inline

@@ -23,7 +23,8 @@ import numpy as np
 
 import tinyattn as ta
 from tinyattn import nn
-from tinyattn.models.encoder_decoder import (
+from tinyattn.models.model import Recipe
+from tinyattn.models.parts.encoder_decoder import (
     MULTI30K,
     MULTI30K_SIZES,
     TINY_MT,
@@ -31,8 +32,7 @@ from tinyattn.models.encoder_decoder import (
     EncoderDecoderConfig,
     Source,
 )  # fmt: skip
-from tinyattn.models.model import Recipe
-from tinyattn.ops.scores import additive_alignment
+from tinyattn.ops.attention.scores import additive_alignment
 
 
 @dataclass(frozen=True)

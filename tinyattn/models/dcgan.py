@@ -31,7 +31,7 @@ from tinyattn.graph.leaf import as_tensor
 from tinyattn.graph.types import fail
 from tinyattn.models.model import Model, Objective, Recipe, from_task
 from tinyattn.sections import Images, Section, Table
-from tinyattn.tasks.randomness import Stream
+from tinyattn.tasks.parts.randomness import Stream
 from tinyattn.tasks.task import Answers
 
 TRAINING = {"learning_rate": 2e-4, "beta1": 0.5, "schedule": "constant", "clip_norm": 0.0, "batch_size": 64}

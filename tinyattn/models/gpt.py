@@ -25,11 +25,11 @@ from tinyattn import nn
 from tinyattn.errors import ShapeError, TinyattnError
 from tinyattn.graph.leaf import as_tensor
 from tinyattn.graph.types import as_integer, fail
-from tinyattn.models.checks import checked_count, checked_ids
-from tinyattn.models.generation import Generation, choose
 from tinyattn.models.model import Model, Recipe, from_task
+from tinyattn.models.parts.checks import checked_count, checked_ids
+from tinyattn.models.parts.generation import Generation, choose
 from tinyattn.nn.cache import KVCache, Position, as_position
-from tinyattn.ops.multihead import join_heads, split_heads
+from tinyattn.ops.attention.multihead import join_heads, split_heads
 from tinyattn.sections import Heat, Map, Section, Text
 from tinyattn.tasks.task import Answers
 from tinyattn.tasks.text import NOTHING

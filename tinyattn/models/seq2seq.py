@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import tinyattn as ta
 from tinyattn import nn
 from tinyattn.models.bahdanau import BahdanauConfig
-from tinyattn.models.encoder_decoder import (
+from tinyattn.models.model import Recipe
+from tinyattn.models.parts.encoder_decoder import (
     MULTI30K,
     MULTI30K_SIZES,
     TINY_MT,
@@ -24,7 +25,6 @@ from tinyattn.models.encoder_decoder import (
     Source,
     repeat,
 )  # fmt: skip
-from tinyattn.models.model import Recipe
 
 
 @dataclass(frozen=True)

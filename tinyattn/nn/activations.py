@@ -11,11 +11,11 @@ from tinyattn.graph.leaf import as_tensor
 from tinyattn.graph.tensor import Tensor
 from tinyattn.graph.types import fail, normalize_axis
 from tinyattn.nn.module import Module
-from tinyattn.ops.elementwise import relu, sigmoid, softplus, tanh, where
-from tinyattn.ops.functions import elu, leaky_relu, log_sigmoid, silu
-from tinyattn.ops.gelu import gelu
-from tinyattn.ops.shape import reshape
-from tinyattn.ops.softmax import log_softmax, softmax
+from tinyattn.ops.arrays.elementwise import relu, sigmoid, softplus, tanh, where
+from tinyattn.ops.arrays.functions import elu, leaky_relu, log_sigmoid, silu
+from tinyattn.ops.arrays.shape import reshape
+from tinyattn.ops.attention.softmax import log_softmax, softmax
+from tinyattn.ops.layers.gelu import gelu
 
 
 class Identity(Module):

@@ -28,12 +28,10 @@ from tinyattn.nn import init
 from tinyattn.nn.cache import KVCache, Position
 from tinyattn.nn.layers import Linear, check_probability, check_sizes
 from tinyattn.nn.module import Module
-from tinyattn.ops import reduce
-from tinyattn.ops.attention import attention
-from tinyattn.ops.elementwise import cast, equal, isfinite, logical_and, logical_not, logical_or, where
-from tinyattn.ops.linalg import matmul
-from tinyattn.ops.multihead import join_heads, split_heads
-from tinyattn.ops.shape import (
+from tinyattn.ops.arrays import reduce
+from tinyattn.ops.arrays.elementwise import cast, equal, isfinite, logical_and, logical_not, logical_or, where
+from tinyattn.ops.arrays.linalg import matmul
+from tinyattn.ops.arrays.shape import (
     arange,
     broadcast_to,
     concat,
@@ -45,6 +43,8 @@ from tinyattn.ops.shape import (
     transpose,
     zeros,
 )
+from tinyattn.ops.attention.attention import attention
+from tinyattn.ops.attention.multihead import join_heads, split_heads
 
 _NAME = "MultiheadAttention"
 

@@ -16,8 +16,8 @@ from tinyattn.graph.tensor import Tensor
 from tinyattn.graph.types import as_dtype, fail
 from tinyattn.nn.layers import check_sizes
 from tinyattn.nn.module import Module
-from tinyattn.ops.batch_norm import batch_norm
-from tinyattn.ops.elementwise import cast
+from tinyattn.ops.arrays.elementwise import cast
+from tinyattn.ops.layers.batch_norm import batch_norm
 
 
 class _BatchNorm(Module):

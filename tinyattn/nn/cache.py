@@ -20,10 +20,10 @@ from tinyattn import errors
 from tinyattn.graph.leaf import as_tensor
 from tinyattn.graph.tensor import Tensor
 from tinyattn.graph.types import BOOL, fail
-from tinyattn.ops.attention import attention
-from tinyattn.ops.elementwise import logical_and, where
-from tinyattn.ops.index import index_update
-from tinyattn.ops.shape import arange, reshape, zeros
+from tinyattn.ops.arrays.elementwise import logical_and, where
+from tinyattn.ops.arrays.index import index_update
+from tinyattn.ops.arrays.shape import arange, reshape, zeros
+from tinyattn.ops.attention.attention import attention
 
 Position = Any
 """Where new positions begin: an integer, or a 0-d integer Tensor that is known only when the program runs."""

@@ -17,10 +17,10 @@ from tinyattn.graph.types import fail
 from tinyattn.nn import init
 from tinyattn.nn.layers import check_sizes
 from tinyattn.nn.module import Module
-from tinyattn.ops.convolution import Pair
-from tinyattn.ops.convolving import conv1d, conv2d, conv_transpose2d, pair
-from tinyattn.ops.pooling import adaptive_avg_pool2d, avg_pool2d, max_pool2d
-from tinyattn.ops.shape import expand_dims, squeeze
+from tinyattn.ops.arrays.shape import expand_dims, squeeze
+from tinyattn.ops.layers.convolution import Pair
+from tinyattn.ops.layers.convolving import conv1d, conv2d, conv_transpose2d, pair
+from tinyattn.ops.layers.pooling import adaptive_avg_pool2d, avg_pool2d, max_pool2d
 
 
 class _Convolution(Module):

@@ -12,10 +12,10 @@ from tinyattn.graph.tensor import Tensor
 from tinyattn.graph.types import as_integer, fail
 from tinyattn.nn import init
 from tinyattn.nn.module import Module
-from tinyattn.ops.index import embedding
-from tinyattn.ops.linalg import matmul
-from tinyattn.ops.random import dropout
-from tinyattn.ops.shape import transpose
+from tinyattn.ops.arrays.index import embedding
+from tinyattn.ops.arrays.linalg import matmul
+from tinyattn.ops.arrays.random import dropout
+from tinyattn.ops.arrays.shape import transpose
 
 
 class Linear(Module):

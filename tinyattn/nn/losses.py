@@ -1,4 +1,4 @@
-"""Losses as modules, with torch's arguments and state dicts; the mathematics is in :mod:`tinyattn.ops.losses`.
+"""Losses as modules, with torch's arguments and state dicts; the mathematics is in :mod:`tinyattn.ops.losses.losses`.
 
 As in torch, and other than in ``ta.cross_entropy``, classes are on the second axis: logits (N, C, …) and targets
 (N, …), or (C,) and (). ``reduction`` is "mean", "sum" or "none". Weights are buffers: saved, but not trained.
@@ -9,7 +9,8 @@ from typing import Any
 from tinyattn.graph.leaf import as_tensor, tensor
 from tinyattn.graph.tensor import Tensor
 from tinyattn.nn.module import Module
-from tinyattn.ops.losses import (
+from tinyattn.ops.arrays.rearrange import moveaxis
+from tinyattn.ops.losses.losses import (
     bce_with_logits,
     cross_entropy,
     huber_loss,
@@ -19,7 +20,6 @@ from tinyattn.ops.losses import (
     nll_loss,
     smooth_l1_loss,
 )
-from tinyattn.ops.rearrange import moveaxis
 
 
 def _buffer(value: Any) -> Tensor | None:

@@ -18,7 +18,7 @@ from tinyattn.graph.tensor import Tensor
 from tinyattn.graph.types import fail
 from tinyattn.nn.layers import check_sizes
 from tinyattn.nn.module import Module
-from tinyattn.ops.norm import group_norm, layer_norm, rms_norm
+from tinyattn.ops.layers.norm import group_norm, layer_norm, rms_norm
 
 
 class _Norm(Module):

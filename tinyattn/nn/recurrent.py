@@ -26,8 +26,12 @@ from tinyattn.graph.types import SHORT, fail
 from tinyattn.nn import init
 from tinyattn.nn.layers import check_probability, check_sizes
 from tinyattn.nn.module import Module
-from tinyattn.ops.bounds import within
-from tinyattn.ops.cells import (
+from tinyattn.ops.arrays.bounds import within
+from tinyattn.ops.arrays.elementwise import cast, where
+from tinyattn.ops.arrays.linalg import matmul
+from tinyattn.ops.arrays.random import dropout
+from tinyattn.ops.arrays.shape import arange, concat, expand_dims, reshape, squeeze, stack, transpose, zeros
+from tinyattn.ops.layers.cells import (
     NONLINEARITIES,
     check_nonlinearity,
     gru_cell,
@@ -37,10 +41,6 @@ from tinyattn.ops.cells import (
     lstm_gates,
     rnn_cell,
 )
-from tinyattn.ops.elementwise import cast, where
-from tinyattn.ops.linalg import matmul
-from tinyattn.ops.random import dropout
-from tinyattn.ops.shape import arange, concat, expand_dims, reshape, squeeze, stack, transpose, zeros
 
 State = Any
 """RNN and GRU: h. LSTM: the pair (h, c). Of a layer, (num_layers · directions, B, H); of a cell, (B, H)."""

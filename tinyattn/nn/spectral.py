@@ -15,7 +15,7 @@ from tinyattn.graph.types import fail
 from tinyattn.nn import init
 from tinyattn.nn.convolution import ConvTranspose2d
 from tinyattn.nn.module import Module
-from tinyattn.ops.spectral_norm import spectral_norm as divided
+from tinyattn.ops.layers.spectral_norm import spectral_norm as divided
 
 _FIRST_STEPS = 15
 """Power iterations at the beginning, as in torch."""

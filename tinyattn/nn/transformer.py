@@ -27,8 +27,8 @@ from tinyattn.nn.cache import KVCache, Position
 from tinyattn.nn.layers import Dropout, Linear, check_sizes
 from tinyattn.nn.module import Module, ModuleList
 from tinyattn.nn.norm import LayerNorm
-from tinyattn.ops.elementwise import relu
-from tinyattn.ops.gelu import gelu
+from tinyattn.ops.arrays.elementwise import relu
+from tinyattn.ops.layers.gelu import gelu
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": relu, "gelu": gelu}
 

@@ -7,45 +7,45 @@ file a family.
 from tinyattn.graph import hints
 from tinyattn.graph.op import OPS
 from tinyattn.graph.public import PUBLIC
-from tinyattn.ops import (  # noqa: F401  (each declares its operations and functions)
-    address,
-    addressing,
-    attention,
-    batch_norm,
-    cells,
-    convolving,
-    cross_entropy,
+from tinyattn.ops import methods as _methods  # noqa: F401  (binds operators to Tensor)
+from tinyattn.ops.arrays import (  # noqa: F401  (each file declares its operations and functions)
     einsum,
     elementwise,
     functions,
-    gelu,
-    hard,
     index,
     like,
     linalg,
-    losses,
-    maxout,
-    memory,
-    multihead,
-    norm,
-    normalisers,
-    pooling,
     predicates,
     products,
-    projection,
     random,
     rearrange,
     reduce,
-    scores,
     shape,
-    softmax,
     sorting,
-    spectral_norm,
     statistics,
     triangles,
+)
+from tinyattn.ops.attention import (  # noqa: F401
+    attention,
+    hard,
+    multihead,
+    normalisers,
+    scores,
+    softmax,
     window,
 )
-from tinyattn.ops import methods as _methods  # noqa: F401  (binds operators to Tensor)
+from tinyattn.ops.layers import (  # noqa: F401
+    batch_norm,
+    cells,
+    convolving,
+    gelu,
+    maxout,
+    norm,
+    pooling,
+    spectral_norm,
+)
+from tinyattn.ops.losses import cross_entropy, losses, projection  # noqa: F401
+from tinyattn.ops.memory import address, addressing, memory  # noqa: F401
 
 hints.FUNCTIONS.update(PUBLIC)
 

@@ -3,7 +3,7 @@
 The *definition* is a composition of other operations; it gives the picture when the op is opened, the value
 in the reference interpreter, and derivatives of any order. The *derivative* is in closed form, usually
 another op with a definition of its own. The *kernels* compute the same value fast.
-``tests/test_proof.py`` checks for every such op that the gradient of the definition equals the hand-derived
+``tests/ops/test_proof.py`` checks for every such op that the gradient of the definition equals the hand-derived
 one.
 """
 

@@ -6,8 +6,18 @@ from tinyattn.graph.grad import backward
 from tinyattn.graph.public import check_arguments
 from tinyattn.graph.tensor import Tensor
 from tinyattn.graph.types import BOOL, is_float
-from tinyattn.ops import elementwise as e
-from tinyattn.ops import index, linalg, products, rearrange, reduce, shape, sorting, statistics, triangles
+from tinyattn.ops.arrays import elementwise as e
+from tinyattn.ops.arrays import (
+    index,
+    linalg,
+    products,
+    rearrange,
+    reduce,
+    shape,
+    sorting,
+    statistics,
+    triangles,
+)
 from tinyattn.runtime import values
 
 _OPERATORS = {

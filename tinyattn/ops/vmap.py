@@ -14,8 +14,8 @@ from tinyattn.graph.scan import flatten, scan, unflatten
 from tinyattn.graph.tensor import Tensor, make, output
 from tinyattn.graph.traverse import rebuild, topological
 from tinyattn.graph.types import Type, fail, normalize_axis
-from tinyattn.ops.rearrange import moveaxis
-from tinyattn.ops.shape import broadcast_to, reshape
+from tinyattn.ops.arrays.rearrange import moveaxis
+from tinyattn.ops.arrays.shape import broadcast_to, reshape
 
 Axes = int | None | Sequence[int | None]
 

@@ -1,6 +1,6 @@
 """Rules that stabilise: what a user wrote loses digits, or is 0 or infinite on the way; the form in its place doesn't.
 
-A derivative is taken of what was written, before rewriting; ops/quotients.py keeps it stable.
+A derivative is taken of what was written, before rewriting; ops/arrays/quotients.py keeps it stable.
 """
 
 from tinyattn.graph.leaf import constant

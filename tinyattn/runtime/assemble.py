@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tinyattn.kernels import build
+from tinyattn.kernels.build import native
 from tinyattn.runtime import faults
 from tinyattn.runtime.lower import SHARE_ABOVE, Lowered, Row
 from tinyattn.runtime.memory import Ref, Region
@@ -72,7 +72,7 @@ class Assembly:
             elif word is faults.FAULT:
                 self._blocks[first + k] = self.fault.ctypes.data
             elif isinstance(word, str):
-                self._blocks[first + k] = build.address(word, dtype)
+                self._blocks[first + k] = native.address(word, dtype)
             else:
                 self._blocks[first + k] = int(word)
         return first
@@ -138,9 +138,9 @@ class Assembly:
                 else:
                     shared = int(item.cost > SHARE_ABOVE and 1 < item.tiles)
                     function = (
-                        build.address(item.kernel, item.dtype)
+                        native.address(item.kernel, item.dtype)
                         if item.chain is None
-                        else build.chain_address(item.chain)
+                        else native.chain_address(item.chain)
                     )
                     table.append(
                         [

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tinyattn.kernels import tiling
+from tinyattn.kernels.calls.copy import copy_plan, tiles_of_fill
 from tinyattn.runtime.kinds import KernelTypeError
 from tinyattn.runtime.memory import Ref, Region
 
@@ -37,9 +37,7 @@ def emit_copy(emit, source: Ref, target: Ref, region: Region | None = None) -> N
         )
     if target.size == 0:
         return
-    shape, source_strides, target_strides, tiles = tiling.copy_plan(
-        target.shape, source.strides, target.strides
-    )
+    shape, source_strides, target_strides, tiles = copy_plan(target.shape, source.strides, target.strides)
     words = {
         "size": target.dtype.itemsize, "x": source, "y": target, "dimensions": len(shape), "shape": list(shape),
         "x_strides": list(source_strides), "y_strides": list(target_strides),
@@ -64,7 +62,7 @@ def emit_fill(emit, target: Ref, value: float) -> None:
     emit.kernel(
         "copy.fill",
         words,
-        tiling.tiles_of_fill(target.size, size),
+        tiles_of_fill(target.size, size),
         reads=[],
         writes=[target],
         dtype=np.float32,

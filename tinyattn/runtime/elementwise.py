@@ -1,4 +1,4 @@
-"""Fused elementwise nodes as chains (``tinyattn/kernels/chains.py``), for each of which a native loop is
+"""Fused elementwise nodes as chains (``tinyattn/kernels/language/chains.py``), for each of which a native loop is
 generated.
 
 A node's body becomes steps on numbered values; how each input goes along, and single numbers that are known,
@@ -15,8 +15,7 @@ from tinyattn.graph.leaf import constant_value
 from tinyattn.graph.op import NotDifferentiable, Op, register
 from tinyattn.graph.tensor import Tensor
 from tinyattn.graph.types import FLOAT32, FLOAT64, SHORT
-from tinyattn.kernels import tiling
-from tinyattn.kernels.chains import CONTIGUOUS, NUMBER, Chain, way
+from tinyattn.kernels.language.chains import CONTIGUOUS, NUMBER, Chain, block_of_chain, tiles_of_chain, way
 from tinyattn.runtime import reference
 from tinyattn.runtime.copies import coalesce
 from tinyattn.runtime.memory import Buffer, Ref, Region
@@ -121,7 +120,7 @@ def emit_chain(
         tuple((SHORT[ref.dtype], k) for ref, k in zip(targets, steps.outputs, strict=True)),
         len(extents) - 1,
     )
-    block = tiling.block_of_chain(extents[-1])
+    block = block_of_chain(extents[-1])
     given = [*sources, *(_bits(value) for value in numbers)]
     strides += [[]] * len(numbers)
     # An input may be overwritten that is read element by element, and whose memory is read in no other way.
@@ -140,7 +139,7 @@ def emit_chain(
     emit.kernel(
         "elementwise.chain",
         chain.arguments(extents, block, given, strides, targets),
-        tiling.tiles_of_chain(size // extents[-1], extents[-1]),
+        tiles_of_chain(size // extents[-1], extents[-1]),
         reads=list(sources),
         writes=list(targets),
         dtype=steps.real,

@@ -12,7 +12,7 @@ import numpy as np
 
 from tinyattn.graph import scope
 from tinyattn.graph.tensor import Tensor
-from tinyattn.kernels.words import WORDS
+from tinyattn.kernels.calls.words import WORDS
 
 CHECK = "gather.check"
 """The kernel whose row is followed by one that looks at the fault cell."""

@@ -18,8 +18,8 @@ from tinyattn.graph.tensor import Tensor, output_type
 from tinyattn.graph.trace import refuse_traced
 from tinyattn.graph.traverse import consumers, topological
 from tinyattn.graph.types import FLOAT32, FLOAT64, SHORT
-from tinyattn.kernels.chains import Chain
-from tinyattn.kernels.words import WORDS
+from tinyattn.kernels.calls.words import WORDS
+from tinyattn.kernels.language.chains import Chain
 from tinyattn.runtime.copies import emit_copy, emit_fill
 from tinyattn.runtime.elementwise import may_overwrite
 from tinyattn.runtime.kinds import check_kinds

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tinyattn.kernels import build, microbenchmark
+from tinyattn.kernels import microbenchmark
+from tinyattn.kernels.build import native
 from tinyattn.runtime.arena import aligned_bytes
 from tinyattn.runtime.assemble import Assembly
 from tinyattn.runtime.lower import Emitter, Lowered
@@ -94,7 +95,7 @@ class _Microbenchmark:
             region=region,
         )
         self.assembly = Assembly(Lowered(emit.main, [], []))
-        self.run = build.function("executor.program")
+        self.run = native.function("executor.program")
 
     def seconds(self, shared: bool, rounds: int = _ROUNDS) -> tuple[float, float]:
         """The best time of a few runs, and the ticks of the profile's clock in it."""

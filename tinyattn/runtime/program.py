@@ -16,7 +16,7 @@ from tinyattn.graph.tensor import Tensor
 from tinyattn.graph.traverse import topological
 from tinyattn.graph.types import fail
 from tinyattn.graph.verify import verify
-from tinyattn.kernels import build
+from tinyattn.kernels.build import native
 from tinyattn.rewrite.affine import fuse_affine
 from tinyattn.rewrite.fuse import fuse
 from tinyattn.rewrite.recompute import recompute
@@ -75,7 +75,7 @@ class Program:
         self.lowered = lower_graph(self.graph[:count], self.inputs, new_updates)
         self.plan = plan_memory(self.lowered)
         self.assembly = Assembly(self.lowered)
-        self.native = build.function("executor.program")
+        self.native = native.function("executor.program")
         self.shares = bool((self.assembly.table[:, 4][self.assembly.kernel_rows()] == 1).any())
         self.border = Border(self.lowered, self.assembly.keep, [leaf.storage.array for leaf in self.updates])
         self.stored = [leaf.storage for leaf in self.updates]
@@ -241,7 +241,7 @@ class _Fork:
 
     def before(self) -> None:
         turns = [program.turn for program in living() if program.turn is not None]
-        for lock in (_compiling, build.lock, *turns):
+        for lock in (_compiling, native.lock, *turns):
             lock.acquire()
             self.held.append(lock)
 

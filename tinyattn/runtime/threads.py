@@ -16,7 +16,9 @@ import numpy as np
 
 from tinyattn import errors
 from tinyattn.graph.types import as_integer, fail
-from tinyattn.kernels import MAX_TILES, SCRATCH_BYTES, build, environment
+from tinyattn.environment import number
+from tinyattn.kernels import MAX_TILES, SCRATCH_BYTES
+from tinyattn.kernels.build import native
 from tinyattn.runtime.arena import aligned_bytes
 
 CLAIM, ACTIVE, STOP, HELPERS, YIELD, STRETCH = (
@@ -43,7 +45,7 @@ def _default_threads() -> int:
     """``$TINYATTN_NUM_THREADS``, or else the first number in ``$OMP_NUM_THREADS`` if it is one, or else the number of
     processors.
     """
-    asked = environment.number(
+    asked = number(
         "TINYATTN_NUM_THREADS", range(1, MOST + 1), f"a number of threads from 1 to {MOST}"
     )
     others = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
@@ -128,7 +130,7 @@ class _Helper:
         self.bell = threading.Semaphore(0)
         self.asleep, self.leaving = False, False
         self.scratch = aligned_bytes(SCRATCH_BYTES + 64)
-        help_out = build.function("executor.helper")
+        help_out = native.function("executor.helper")
 
         def live():
             while not self.leaving:

@@ -12,7 +12,7 @@ from importlib import resources
 import numpy as np
 
 from tinyattn.tasks.images import ImageTask, LabelledImages
-from tinyattn.tasks.randomness import Stream
+from tinyattn.tasks.parts.randomness import Stream
 
 FILE = "digits.npz"
 """pixels: (1797, 8, 8) uint8 from 0 to 16; label: (1797,) uint8; licence: where they come from."""

@@ -24,9 +24,9 @@ import numpy as np
 
 from tinyattn.errors import DataError
 from tinyattn.sections import Figure, Images, Section
-from tinyattn.tasks import image_files, metrics
-from tinyattn.tasks.batching import Batcher, OrderedBatches, ShuffledBatches
-from tinyattn.tasks.judges import Judge, PatchClassifier
+from tinyattn.tasks.parts import image_files, metrics
+from tinyattn.tasks.parts.batching import Batcher, OrderedBatches, ShuffledBatches
+from tinyattn.tasks.parts.judges import Judge, PatchClassifier
 from tinyattn.tasks.task import Answers, Scores, Task
 
 UNKNOWN = -1

@@ -23,15 +23,15 @@ import numpy as np
 
 from tinyattn.errors import DataError
 from tinyattn.sections import Bars, Figure, Samples, Section, Table
-from tinyattn.tasks import metrics
-from tinyattn.tasks.batching import OrderedBatches, ShapedBatcher, ShuffledBatches
-from tinyattn.tasks.checks import check_positive
 from tinyattn.tasks.parallel import detokenize, tokenize
-from tinyattn.tasks.ragged import Ragged
-from tinyattn.tasks.reading import refuse
-from tinyattn.tasks.table import Row, read_rows
+from tinyattn.tasks.parts import metrics
+from tinyattn.tasks.parts.batching import OrderedBatches, ShapedBatcher, ShuffledBatches
+from tinyattn.tasks.parts.checks import check_positive
+from tinyattn.tasks.parts.ragged import Ragged
+from tinyattn.tasks.parts.reading import refuse
+from tinyattn.tasks.parts.table import Row, read_rows
+from tinyattn.tasks.parts.vocabulary import UNK, Vocabulary
 from tinyattn.tasks.task import SPLITS, Answers, Scores, Task
-from tinyattn.tasks.vocabulary import UNK, Vocabulary
 
 NOTHING = -1
 """The label of what has none: rows that only fill a batch up, and texts that a user asks about."""

@@ -18,9 +18,9 @@ import numpy as np
 
 from tinyattn.errors import DataError
 from tinyattn.sections import Figure
-from tinyattn.tasks.checks import check_positive
 from tinyattn.tasks.images import ImageTask, LabelledImages
-from tinyattn.tasks.randomness import Stream
+from tinyattn.tasks.parts.checks import check_positive
+from tinyattn.tasks.parts.randomness import Stream
 
 COLOURS: dict[int, dict[str, tuple[float, ...]]] = {
     3: {"red": (1, 0, 0), "green": (0, 1, 0), "blue": (0, 0, 1)},

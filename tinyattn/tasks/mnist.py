@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from tinyattn.errors import DataError
-from tinyattn.tasks.image_files import read_idx
 from tinyattn.tasks.images import ImageTask, LabelledImages
-from tinyattn.tasks.reading import refuse
+from tinyattn.tasks.parts.image_files import read_idx
+from tinyattn.tasks.parts.reading import refuse
 
 DIGITS = tuple("0123456789")
 SIDE = 28

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import ClassVar
 
 from tinyattn.errors import DataError
-from tinyattn.tasks.checks import check_positive
-from tinyattn.tasks.ragged import Ragged
-from tinyattn.tasks.reading import read_lines
+from tinyattn.tasks.parts.checks import check_positive
+from tinyattn.tasks.parts.ragged import Ragged
+from tinyattn.tasks.parts.reading import read_lines
+from tinyattn.tasks.parts.vocabulary import Vocabulary
 from tinyattn.tasks.task import SPLITS
 from tinyattn.tasks.translation import Examples, Tokens, TranslationTask
-from tinyattn.tasks.vocabulary import Vocabulary
 
 LENGTHS = (12, 16, 24, 40)
 """Padded lengths, source and target alike; those beyond the longest sentence give way to one that just holds it."""

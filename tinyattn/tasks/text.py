@@ -24,10 +24,10 @@ import numpy as np
 
 from tinyattn.errors import DataError
 from tinyattn.sections import Bars, Figure, Section, Table
-from tinyattn.tasks import metrics, reading
-from tinyattn.tasks.batching import Batcher, OrderedBatches, RandomBatches
-from tinyattn.tasks.checks import check_positive
-from tinyattn.tasks.randomness import Stream
+from tinyattn.tasks.parts import metrics, reading
+from tinyattn.tasks.parts.batching import Batcher, OrderedBatches, RandomBatches
+from tinyattn.tasks.parts.checks import check_positive
+from tinyattn.tasks.parts.randomness import Stream
 from tinyattn.tasks.task import SPLITS, Answers, Scores, Task
 
 NOTHING = -1

@@ -19,12 +19,12 @@ from typing import ClassVar
 
 import numpy as np
 
-from tinyattn.tasks import tiny_mt_grammar as grammar
-from tinyattn.tasks.checks import check_positive
-from tinyattn.tasks.ragged import Ragged
-from tinyattn.tasks.randomness import Stream
+from tinyattn.tasks.parts import tiny_mt_grammar as grammar
+from tinyattn.tasks.parts.checks import check_positive
+from tinyattn.tasks.parts.ragged import Ragged
+from tinyattn.tasks.parts.randomness import Stream
+from tinyattn.tasks.parts.vocabulary import SPECIALS, Vocabulary
 from tinyattn.tasks.translation import Examples, TranslationTask
-from tinyattn.tasks.vocabulary import SPECIALS, Vocabulary
 
 SHORTEST, LONGEST = 5, 30  # words of a source sentence; its translation has one token more
 LENGTH_BUCKETS = (5, 10, 15, 20, 25, 31)  # edges, for reports by source length: 5-9, ..., 20-24, 25-30

@@ -18,11 +18,11 @@ import numpy as np
 
 from tinyattn.errors import DataError
 from tinyattn.sections import Bars, Figure, Heat, Map, Samples, Section
-from tinyattn.tasks import metrics
-from tinyattn.tasks.batching import OrderedBatches, ShapedBatcher, ShuffledBatches
-from tinyattn.tasks.ragged import Ragged
+from tinyattn.tasks.parts import metrics
+from tinyattn.tasks.parts.batching import OrderedBatches, ShapedBatcher, ShuffledBatches
+from tinyattn.tasks.parts.ragged import Ragged
+from tinyattn.tasks.parts.vocabulary import BOS, EOS, UNK, Vocabulary
 from tinyattn.tasks.task import SPLITS, Answers, Scores, Task
-from tinyattn.tasks.vocabulary import BOS, EOS, UNK, Vocabulary
 
 Tokens = list[str]
 SHOWN = 4

@@ -5,7 +5,7 @@ defaults. The equations stand with the classes; what all of them share is in ``o
 from typing import Any
 
 from tinyattn.graph.hints import missing
-from tinyattn.ops.elementwise import maximum, sqrt
+from tinyattn.ops.arrays.elementwise import maximum, sqrt
 from tinyattn.train import schedules
 from tinyattn.train.groups import Parameters
 from tinyattn.train.optimizer import Optimizer

@@ -30,8 +30,8 @@ from tinyattn.graph.tensor import Tensor
 from tinyattn.graph.traverse import topological
 from tinyattn.graph.types import FLOAT64, fail
 from tinyattn.nn import state
-from tinyattn.ops.elementwise import cast, clip, isfinite, minimum, sqrt, square, where
-from tinyattn.ops.reduce import sum as sum_of
+from tinyattn.ops.arrays.elementwise import cast, clip, isfinite, minimum, sqrt, square, where
+from tinyattn.ops.arrays.reduce import sum as sum_of
 from tinyattn.runtime.program import Program
 from tinyattn.train import schedules
 from tinyattn.train.groups import Parameters, split_groups

@@ -18,7 +18,7 @@ from tinyattn.graph.leaf import as_tensor, placeholder
 from tinyattn.graph.tensor import Tensor
 from tinyattn.graph.traverse import substitute
 from tinyattn.graph.types import FLOAT64, fail
-from tinyattn.ops import elementwise
+from tinyattn.ops.arrays import elementwise
 
 Schedule = Callable[[Any], Any]
 """step, a float64 Tensor or a number → learning rate, a Tensor of shape () or a number."""

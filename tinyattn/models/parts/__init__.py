@@ -1,0 +1,1 @@
+"""What several models share: encoders and decoders, the search for the best answer, generation."""

@@ -1,0 +1,298 @@
+"""What the recurrent translation models share: the encoder, the deep output, the loss and the search for a
+translation.
+
+An encoder-decoder (Cho et al. 2014, "Learning phrase representations using RNN encoder-decoder"; Sutskever
+et al.
+2014) reads the source into states h_1 … h_S and says the target word by word: state s_i, a context c_i of
+the source, p(y_i | y_<i, x) = g(y_{i-1}, s_{i-1}, c_i). What the context is tells the models apart: Seq2Seq
+has one for all words, Bahdanau looks anew before every word.
+
+Shapes in comments: B sentences, S and T source and target positions, m embedding, n hidden, l maxout, K
+target words, R = B · beam rows when searching. Sequences are time-major inside, (S, B, …) and (T, B, …): a
+`scan` takes its steps from the first axis. What does not need the decoder's state is computed for all steps
+at once, outside the loop.
+"""
+
+import math
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+import tinyattn as ta
+from tinyattn import nn
+from tinyattn.errors import ShapeError, TinyattnError
+from tinyattn.graph.leaf import as_tensor
+from tinyattn.graph.scope import scope
+from tinyattn.graph.types import fail
+from tinyattn.models.model import Model, from_task
+from tinyattn.models.parts.checks import checked_count, checked_ids
+from tinyattn.models.parts.decoding import Translation, beam_search
+from tinyattn.ops.layers.cells import gru_gates_before
+from tinyattn.tasks.parts.vocabulary import PAD
+from tinyattn.tasks.task import Answers
+
+INITS = ("standard", "paper")
+TINY_MT: dict[str, Any] = {"steps": 2700, "batch_size": 64, "learning_rate": 2e-3, "schedule": "linear"}
+MULTI30K: dict[str, Any] = {"steps": 3000, "batch_size": 64, "learning_rate": 1e-3, "schedule": "linear"}
+MULTI30K_SIZES: dict[str, Any] = {"embedding": 256, "hidden": 256, "maxout": 256, "dropout": 0.3}
+"""What the models here are trained with on the two tasks."""
+
+
+@dataclass(frozen=True)
+class EncoderDecoderConfig:
+    """Sizes; the paper's are embedding 620, hidden 1000, maxout 500 (Bahdanau et al. 2015, appendix A.2.3).
+
+    init: "standard" draws as torch does, uniform in ±1/√fan-in, and learns in minutes with Adam. "paper"
+    draws as the paper's appendix B.1 says; with weights that small the first epochs are slow (it meant
+    Adadelta, and days).
+    """
+
+    source_vocabulary: int = from_task()
+    target_vocabulary: int = from_task()
+    embedding: int = 64  # m
+    hidden: int = 64  # n, of the decoder and of each direction of the encoder
+    maxout: int = 64  # l
+    dropout: float = 0.0  # of embedded words and of the maxout layer; the papers have none
+    init: str = "standard"
+    longest_target: int = from_task(0)  # the most tokens an answer can have; 0: 2 S + 10
+
+    def __post_init__(self):
+        """Raise TinyattnError, with one sentence, for a value that makes no sense."""
+        for entry in fields(self):
+            value = getattr(self, entry.name)
+            if entry.type is int and value < (0 if entry.default == 0 else 1):
+                raise TinyattnError(f"[model] {entry.name} must be positive, but got {value!r}.")
+        if not 0 <= self.dropout < 1:
+            raise TinyattnError(f"[model] dropout must lie in [0, 1), but got {self.dropout!r}.")
+        if self.init not in INITS:
+            raise TinyattnError(f"[model] init must be one of {', '.join(INITS)}, but got {self.init!r}.")
+
+    def _parameters(self, context: int, summary: int) -> int:
+        """How many numbers the common part has."""
+        m, n, two_l, k = self.embedding, self.hidden, 2 * self.maxout, self.target_vocabulary
+        encoder = 2 * 3 * n * (m + n + 2)
+        decoder = n * (summary + 1) + 3 * n * (m + 1 + context + n)
+        output = two_l * (n + 1 + m + context) + k * (self.maxout + 1)
+        return (self.source_vocabulary + k) * m + encoder + decoder + output
+
+
+class Source(NamedTuple):
+    """What the encoder says of B sentences."""
+
+    annotations: ta.Tensor  # (B, S, 2n): h_j = [→h_j; ←h_j], word j and what surrounds it
+    mask: ta.Tensor  # (B, 1, S) bool: which positions are words
+    last: ta.Tensor  # (B, n): →h_S, which has read the whole sentence
+    first: ta.Tensor  # (B, n): ←h_1, which has read it from the end
+
+
+class DeepOutput(nn.Module):
+    """From the previous state, the previous word and the context to the next word, with a maxout layer
+    between.
+
+    t̃_i = U_o s_{i-1} + V_o E y_{i-1} + C_o c_i;   t_i = [max(t̃_{i,2j-1}, t̃_{i,2j})] for j = 1 … l;
+    logits W_o t_i (Bahdanau et al. 2015, appendix A.2.2).
+    """
+
+    def __init__(self, config: EncoderDecoderConfig, context: int):
+        self.state = nn.Linear(config.hidden, 2 * config.maxout)  # U_o, and the bias
+        self.word = nn.Linear(config.embedding, 2 * config.maxout, bias=False)  # V_o
+        self.context = nn.Linear(context, 2 * config.maxout, bias=False)  # C_o
+        self.dropout = nn.Dropout(config.dropout)
+        self.vocabulary = nn.Linear(config.maxout, config.target_vocabulary)  # W_o
+
+    def forward(self, state: ta.Tensor, word: ta.Tensor, context: ta.Tensor) -> ta.Tensor:
+        """s_{i-1} (…, n), E y_{i-1} (…, m), c_i (…, context) → logits (…, K)."""
+        hidden = self.state(state) + self.word(word) + self.context(context)  # (…, 2l)
+        return self.vocabulary(self.dropout(ta.maxout(hidden)))
+
+
+class EncoderDecoder(Model):
+    """The common part. A model adds three methods: `memory`, `attend` and `decode`.
+
+    config: sizes; context: the width of c_i; summary: that of what the first decoder state is made from.
+    """
+
+    Config: ClassVar[type[EncoderDecoderConfig]]
+    families = ("translation",)
+    config: EncoderDecoderConfig
+
+    def __init__(self, config: EncoderDecoderConfig, context: int, summary: int):
+        self.config = config
+        m, n = config.embedding, config.hidden
+        self.source_embedding = nn.Embedding(config.source_vocabulary, m)
+        self.encoder = nn.GRU(m, n, bidirectional=True, reset_after=False)
+        self.start = nn.Linear(summary, n)  # W_s
+        self.target_embedding = nn.Embedding(config.target_vocabulary, m)  # E
+        self.word = nn.Linear(m, 3 * n)  # W_r, W_z, W, and the biases
+        self.context = nn.Linear(context, 3 * n, bias=False)  # C_r, C_z, C
+        bound = 1 / math.sqrt(n)
+        self.recurrent = ta.parameter(nn.init.uniform((3 * n, n), -bound, bound), np.float32)  # U_r, U_z, U
+        self.output = DeepOutput(config, context)
+        self.dropout = nn.Dropout(config.dropout)
+        self._search, self._forced = ta.function(self._best), ta.function(self._teach)
+
+    def initialise(self) -> None:
+        """Draw the parameters as `config.init` says; models call it when all of them are there.
+
+        "paper" (appendix B.1): recurrent matrices orthogonal, those of the alignment N(0, 0.001²), its v and
+        all biases
+        0, the rest N(0, 0.01²).
+        """
+        if self.config.init == "standard":
+            return
+        for name, parameter in self.named_parameters():
+            if parameter.ndim == 1:
+                value = nn.init.zeros(parameter.shape)
+            elif name == "recurrent" or ".weight_hh" in name:
+                width = self.config.hidden
+                value = np.concatenate([nn.init.orthogonal((width, width)) for _ in range(3)])
+            else:
+                value = nn.init.normal(parameter.shape, std=0.001 if name.startswith("alignment") else 0.01)
+            parameter.assign(value)
+
+    # The source.
+
+    def encode(self, source: ta.Tensor, lengths: ta.Tensor) -> Source:
+        """Annotations of the source words (Bahdanau et al. 2015, section 3.2; appendix A.2.1).
+
+        source: (B, S) ids, 0 where there is no word; lengths: (B,) integers. Each direction is a GRU with
+        the reset gate in front of the product; padding leaves its state as it is.
+        """
+        words = self.dropout(self.source_embedding(source.T))  # (S, B, m)
+        states, final = self.encoder(words, lengths=lengths)  # (S, B, 2n), (2, B, n)
+        positions = ta.arange(source.shape[1], dtype=lengths.dtype)
+        mask = positions.reshape(1, 1, -1) < lengths.reshape(-1, 1, 1)
+        return Source(states.transpose(1, 0, 2), mask, last=final[0], first=final[1])
+
+    # What makes a model.
+
+    def memory(self, source: Source) -> tuple[Any, ta.Tensor]:
+        """What `attend` needs of the source, computed once, and the first state s_0 (B, n)."""
+        raise NotImplementedError
+
+    def attend(self, memory: Any, state: ta.Tensor) -> tuple[ta.Tensor, ta.Tensor | None]:
+        """For states s_{i-1} (R, n), R a multiple of B: contexts c_i (R, context) and weights (R, S), if
+        there are any.
+        """
+        raise NotImplementedError
+
+    def decode(self, memory: Any, state: ta.Tensor, words: ta.Tensor) -> tuple[ta.Tensor, ta.Tensor | None]:
+        """The decoder with given words E y_{i-1} (T, B, m), from s_0 (B, n): logits (T, B, K), weights (T,
+        B, S) or None.
+        """
+        raise NotImplementedError
+
+    def recur(self, state: ta.Tensor, word: ta.Tensor, context: ta.Tensor) -> ta.Tensor:
+        """The next state from s_{i-1} (R, n), the previous word's part (R, 3n) and the context's (R, 3n);
+        appendix A.2.2.
+
+        r, z = σ(W E y + U s + C c);   s̃ = tanh(W E y + U (r ⊙ s) + C c);   s_i = (1 − z) ⊙ s_{i-1} + z ⊙ s̃
+        """
+        return gru_gates_before(word + context, state, self.recurrent)
+
+    # Training.
+
+    def _time_major(self, source: Any, lengths: Any, target_in: Any) -> tuple[ta.Tensor, ta.Tensor | None]:
+        with scope("source"):
+            memory, state = self.memory(self.encode(as_tensor(source), as_tensor(lengths)))
+        target_in = as_tensor(target_in).T
+        words = self.dropout(self.target_embedding(target_in))  # (T, B, m)
+        words = ta.where(target_in.reshape(*target_in.shape, 1) != PAD, words, 0)
+        with scope("decoder"):
+            return self.decode(memory, state, words)
+
+    def forward(self, source: Any, lengths: Any, target_in: Any) -> tuple[ta.Tensor, ta.Tensor | None]:
+        """Teacher forcing: ids (B, S), lengths (B,), <bos> y as ids (B, T) → logits (B, T, K), weights (B,
+        T, S) or None.
+        """
+        logits, weights = self._time_major(source, lengths, target_in)
+        return logits.transpose(1, 0, 2), None if weights is None else weights.transpose(1, 0, 2)
+
+    def loss(self, batch: Any) -> ta.Tensor:
+        """Mean of −log p(y_i | y_<i, x) over the target words of a batch, <eos> included: a scalar in nats.
+
+        batch: source, source_length, target_in and target_out as a translation task has them.
+        """
+        logits, _ = self._time_major(batch.source, batch.source_length, batch.target_in)
+        return ta.cross_entropy(logits, as_tensor(batch.target_out).T, ignore_index=PAD)
+
+    def _teach(self, kind: type, arrays: dict) -> tuple[ta.Tensor, ta.Tensor | None]:
+        """With the references given: the loss of a batch, and the weights (B, T, S) or None."""
+        batch = kind(**arrays)
+        return self.loss(batch), self(batch.source, batch.source_length, batch.target_in)[1]
+
+    # Searching.
+
+    def answer(self, batch: Any, *, beam: int = 1, length_penalty: float = 0.0) -> Answers:
+        """The best translations found. Maps: "attention", the weights they were chosen with, and "alignment",
+        those with the references given; each (target, source) positions, of models that have weights.
+        """
+        answers = self.sample(batch, beam=beam, length_penalty=length_penalty)
+        was_training = self._training
+        self.eval()
+        try:
+            nats, weights = self._forced(type(batch), vars(batch))
+        finally:
+            self.train(was_training)
+        answers.nats, answers.predictions = float(nats) * batch.weight, batch.weight
+        if weights is not None:
+            answers.maps["alignment"] = list(weights)
+        return answers
+
+    def sample(self, batch: Any, *, beam: int = 1, length_penalty: float = 0.0) -> Answers:
+        """The same without what needs references."""
+        limit = self.config.longest_target or None
+        found = self.translate(batch.source, batch.source_length, beam, limit, length_penalty)
+        maps = {} if found.attention is None else {"attention": list(found.attention)}
+        return Answers(list(found.tokens), maps, scores=[float(score) for score in found.score])
+
+    def translate(
+        self,
+        source: Any,
+        lengths: Any,
+        beam: int = 1,
+        max_length: int | None = None,
+        length_penalty: float = 0.0,
+    ) -> Translation:
+        """The best translations found, as arrays: greedily with beam 1, else among `beam` hypotheses at a
+        time.
+
+        source: (B, S) integer ids; lengths: (B,), from 1 to S. At most max_length tokens, <eos> included (2 S + 10
+        unless said). Compiled once for each shape, beam and max_length. Raises ShapeError for what does not fit.
+        """
+        op, words = "translate", self.config.source_vocabulary
+        source = checked_ids(op, "source ids", source, "B, S", 0, words - 1)
+        lengths = checked_ids(op, "lengths", lengths, "B", 1, source.shape[1])
+        if len(lengths) != len(source):
+            must = f"there must be a length for each of the {len(source)} sentences"
+            fail(ShapeError, op, must, f"got {len(lengths)}")
+        beam = checked_count(op, "beam", beam)
+        limit = checked_count(
+            op, "max_length", 2 * source.shape[1] + 10 if max_length is None else max_length
+        )
+        was_training = self._training
+        self.eval()
+        try:
+            return self._search(source, lengths, beam, limit, float(length_penalty))
+        finally:
+            self.train(was_training)
+
+    def _best(self, source, lengths, beam: int, max_length: int, length_penalty) -> Translation:
+        batch = source.shape[0]
+        memory, state = self.memory(self.encode(source, lengths))
+
+        def step(state, tokens):
+            word = self.target_embedding(tokens)  # (R, m)
+            context, weights = self.attend(memory, state)
+            logits = self.output(state, word, context)
+            new = self.recur(state, self.word(word), self.context(context))
+            return new, ta.log_softmax(logits), weights
+
+        return beam_search(step, repeat(state, beam), batch, beam, max_length, length_penalty)
+
+
+def repeat(x: ta.Tensor, times: int) -> ta.Tensor:
+    """Each row `times` times, one copy behind the other: (B, d) → (B · times, d)."""
+    rows, width = x.shape
+    return ta.broadcast_to(x.reshape(rows, 1, width), (rows, times, width)).reshape(rows * times, width)

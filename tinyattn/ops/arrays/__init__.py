@@ -1,0 +1,1 @@
+"""Operations on arrays: elementwise, shapes, indices, reductions, products, sorting, random numbers."""

@@ -1,0 +1,49 @@
+"""Questions about numbers: which are NaN or infinite, and which are close to others, as NumPy asks them."""
+
+import math
+
+from tinyattn.graph.leaf import as_tensor
+from tinyattn.graph.operands import common_operands
+from tinyattn.graph.public import public
+from tinyattn.graph.tensor import Tensor
+from tinyattn.graph.types import BOOL, is_float
+from tinyattn.ops.arrays.elementwise import (
+    abs,
+    equal,
+    isfinite,
+    less_equal,
+    logical_and,
+    logical_or,
+    not_equal,
+)
+from tinyattn.ops.arrays.like import zeros_like
+from tinyattn.ops.arrays.reduce import all
+
+
+@public(constant="bools come out")
+def isnan(x) -> Tensor:
+    """Where ``x`` is NaN, the only number that differs from itself."""
+    x = as_tensor(x)
+    return not_equal(x, x) if is_float(x.dtype) else zeros_like(x, BOOL)
+
+
+@public(constant="bools come out")
+def isinf(x) -> Tensor:
+    """Where ``x`` is infinite, of either sign."""
+    x = as_tensor(x)
+    return equal(abs(x), math.inf) if is_float(x.dtype) else zeros_like(x, BOOL)
+
+
+@public(constant="bools come out")
+def isclose(a, b, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Tensor:
+    """Where |a − b| ≤ atol + rtol·|b|; infinities are close to themselves only, and with ``equal_nan`` NaN to NaN."""
+    a, b = common_operands(a, b)
+    near = logical_and(isfinite(b), less_equal(abs(a - b), atol + rtol * abs(b)))
+    close = logical_or(equal(a, b), near)
+    return logical_or(close, logical_and(isnan(a), isnan(b))) if equal_nan else close
+
+
+@public(constant="bools come out")
+def allclose(a, b, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Tensor:
+    """Whether all elements are close (see :func:`isclose`)."""
+    return all(isclose(a, b, rtol, atol, equal_nan))

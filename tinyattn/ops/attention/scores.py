@@ -1,0 +1,433 @@
+"""Alignment scores: how well query i matches key j.
+
+With queries s_i, keys h_j, scores e_ij and E = ē the cotangent of the scores:
+
+    dot          e = s·h                         s̄_i = Σ_j E_ij h_j            h̄_j = Σ_i E_ij s_i
+    scaled dot   e = s·h / √d                    the same, divided by √d
+    general      e = sᵀ W h                      W̄ = Sᵀ E H,  S̄ = E H Wᵀ,  H̄ = Eᵀ S W
+    additive     e = vᵀ tanh(W s + U h)          Γ_ij = E_ij v ⊙ (1 − t_ij²), t_ij the tanh:  v̄ = Σ_ij E_ij
+    t_ij,
+                                                 the cotangent of W s_i is Σ_j Γ_ij, that of U h_j is Σ_i Γ_ij
+    concat       e = vᵀ tanh(W [s; h])           additive with W split in two
+    cosine       e = s·h / q, q = |s| |h| + ε    s̄_i = Σ_j E_ij (h_j / q − e_ij |h_j| / q · s_i / |s_i|), and so h̄_j
+    location     e = W s                         W̄ = Eᵀ S,  S̄ = E W
+
+(Graves, Wayne & Danihelka 2014; Bahdanau, Cho & Bengio 2015; Luong, Pham & Manning 2015; Vaswani et al.
+2017.) Queries are (…, Tq, d), keys
+(…, Tk, d'), scores (…, Tq, Tk).
+"""
+
+import math
+
+import numpy as np
+
+from tinyattn import errors
+from tinyattn.graph.leaf import as_tensor
+from tinyattn.graph.op import OPS
+from tinyattn.graph.operands import real_operands
+from tinyattn.graph.point import at, real
+from tinyattn.graph.public import public
+from tinyattn.graph.tensor import Tensor, make
+from tinyattn.graph.types import Type, broadcast, fail
+from tinyattn.kernels.calls.score import tiles_of_additive_backward, tiles_of_additive_forward
+from tinyattn.ops.arrays.elementwise import equal, sqrt, tanh, where
+from tinyattn.ops.arrays.linalg import lower_product, matmul
+from tinyattn.ops.arrays.reduce import sum
+from tinyattn.ops.arrays.shape import broadcast_to, concat, expand_dims, full, reshape, swap_last, transpose
+from tinyattn.ops.definition import call, hand_derived
+
+# Dot products, scaled.
+
+
+def _dot_definition(query, keys, *, scale):
+    return make("matmul", query, swap_last(keys)) * scale
+
+
+def _dot_derivative(g, node):
+    query, keys = node.inputs
+    scale = node.attrs["scale"]
+    g = g if scale == 1 else g * scale
+    return make("matmul", g, keys), make("matmul", swap_last(g), query)
+
+
+def _infer_dot(query, keys, *, scale):
+    return Type(
+        (*broadcast("score", query.shape[:-2], keys.shape[:-2]), query.shape[-2], keys.shape[-2]), query.dtype
+    )
+
+
+hand_derived(
+    "dot_score",
+    _infer_dot,
+    _dot_definition,
+    _dot_derivative,
+    lower=lambda node, emit: lower_product(
+        emit,
+        emit.value(node.inputs[0]),
+        emit.value(node.inputs[1]).swapped(),
+        emit.result(node),
+        scale=node.attrs["scale"],
+    ),
+    formula="{0}·{1}ᵀ·τ",
+    vjp_formula="τ·ḡ·{1}, τ·ḡᵀ·{0}",
+)
+
+
+def _check(op: str, query: Tensor, keys: Tensor, same_width: bool) -> None:
+    got = f"got {query.shape} and {keys.shape}"
+    if query.ndim < 2 or keys.ndim < 2:
+        must = "query (…, Tq, d) and keys (…, Tk, d) must have two axes or more"
+        fail(errors.ShapeError, op, must, got, "Insert an axis of size 1 with x[None].")
+    if same_width and query.shape[-1] != keys.shape[-1]:
+        must = "query (…, Tq, d) and keys (…, Tk, d) must share the width d"
+        fail(errors.ShapeError, op, must, got, "Use ta.general_score when the widths differ.")
+
+
+@public(at(real(2, 3), real(4, 3)))
+def dot_score(query, keys) -> Tensor:
+    """``e_ij = s_i · h_j``: query (…, Tq, d), keys (…, Tk, d) → (…, Tq, Tk). Luong et al. 2015, eq. 8
+    (dot).
+    """
+    query, keys = real_operands(query, keys)
+    _check("dot_score", query, keys, True)
+    return call("dot_score", query, keys, scale=1.0)
+
+
+@public(at(real(2, 3), real(4, 3)))
+def scaled_dot_score(query, keys, scale: float | None = None) -> Tensor:
+    """``e_ij = s_i · h_j / √d`` (or times ``scale``). Vaswani et al. 2017, eq. 1."""
+    query, keys = real_operands(query, keys)
+    _check("scaled_dot_score", query, keys, True)
+    return call(
+        "dot_score", query, keys, scale=1 / math.sqrt(query.shape[-1]) if scale is None else float(scale)
+    )
+
+
+# General (bilinear).
+
+
+def _general_definition(query, keys, weight):
+    return make("matmul", matmul(query, weight), swap_last(keys))
+
+
+def _general_derivative(g, node):
+    query, keys, weight = node.inputs
+    g_keys = make("matmul", g, keys)  # (…, Tq, dk)
+    rows = reshape(broadcast_to(query, (*g_keys.shape[:-2], *query.shape[-2:])), (-1, query.shape[-1]))
+    return (
+        matmul(g_keys, transpose(weight)),
+        make("matmul", swap_last(g), matmul(query, weight)),
+        matmul(transpose(rows), reshape(g_keys, (-1, keys.shape[-1]))),
+    )
+
+
+def _infer_general(query, keys, weight):
+    if weight.shape != (query.shape[-1], keys.shape[-1]):
+        fail(
+            errors.ShapeError,
+            "general_score",
+            f"W must be ({query.shape[-1]}, {keys.shape[-1]}), query width by key width",
+            f"got {weight.shape}",
+        )
+    return Type(
+        (*broadcast("general_score", query.shape[:-2], keys.shape[:-2]), query.shape[-2], keys.shape[-2]),
+        query.dtype,
+    )
+
+
+hand_derived(
+    "general_score",
+    _infer_general,
+    _general_definition,
+    _general_derivative,
+    formula="{0}·{2}·{1}ᵀ",
+    vjp_formula="ḡ·{1}·{2}ᵀ, ḡᵀ·{0}·{2}, {0}ᵀ·ḡ·{1}",
+)
+
+
+@public(at(real(2, 3), real(4, 5), real(3, 5)))
+def general_score(query, keys, W) -> Tensor:
+    """``e_ij = s_iᵀ W h_j``: query (…, Tq, ds), keys (…, Tk, dh), W (ds, dh). Luong et al. 2015, eq. 8
+    (general).
+    """
+    query, keys, W = real_operands(query, keys, W)
+    _check("general_score", query, keys, False)
+    return call("general_score", query, keys, W)
+
+
+# Additive: the part after the projections, q_i = W s_i and k_j = U h_j, all 3-D: (B, Tq, a), (B, Tk, a),
+# (a,) → (B, Tq, Tk).
+
+
+def _additive_definition(q, k, v):
+    return sum(tanh(expand_dims(q, 2) + expand_dims(k, 1)) * v, -1)
+
+
+def _additive_derivative(g, node):
+    dq, dk, dv = call("additive_score_backward", *node.inputs, g, count=3)
+    return dq, dk, dv
+
+
+def _additive_backward_definition(q, k, v, g):
+    t = tanh(expand_dims(q, 2) + expand_dims(k, 1))
+    gamma = expand_dims(g, 3) * v * (1 - t * t)
+    return sum(gamma, 2), sum(gamma, 1), sum(expand_dims(g, 3) * t, (1, 2))
+
+
+def _infer_additive(q, k, v):
+    return Type((q.shape[0], q.shape[1], k.shape[1]), q.dtype)
+
+
+def _infer_additive_backward(q, k, v, g):
+    return q.type, k.type, Type((q.shape[0], v.shape[0]), v.dtype)
+
+
+_TANH_COST = 0.5
+"""Rough nanoseconds a tanh in the additive score."""
+
+
+def _operand_words(q, k, v):
+    """Of both kernels; the rows of q and k, (B, T, a) references, are contiguous."""
+    words = {"v": v, "batches": q.shape[0], "queries": q.shape[1], "keys": k.shape[1], "width": q.shape[2]}
+    for name, ref in (("q", q), ("k", k)):
+        words |= {name: ref, f"{name}_batch": ref.strides[0], f"{name}_row": ref.strides[1]}
+    return words
+
+
+def _unit_rows(emit, ref):
+    return ref if ref.strides[2] == 1 or ref.shape[2] == 1 else emit.contiguous(ref)
+
+
+def _lower_additive(node, emit):
+    q, k, v = (emit.value(s) for s in node.inputs)
+    q, k, v = _unit_rows(emit, q), _unit_rows(emit, k), emit.contiguous(v)
+    e = emit.result(node)
+    (batch, queries, width), keys = q.shape, k.shape[1]
+    emit.kernel(
+        "score.additive_forward",
+        _operand_words(q, k, v) | {"scores": e},
+        tiles_of_additive_forward(batch, queries, keys, width),
+        reads=[q, k, v],
+        writes=[e],
+        cost=e.size * width * _TANH_COST,
+        flops=float(e.size * width * (OPS["tanh"].flops + 3)),
+    )
+
+
+def _lower_additive_backward(node, emit):
+    q, k, v, g = (emit.value(s) for s in node.inputs)
+    q, k, v, g = _unit_rows(emit, q), _unit_rows(emit, k), emit.contiguous(v), emit.contiguous(g)
+    dq, dk, dv = (emit.result(node, i) for i in range(3))
+    (batch, _queries, width), _keys = q.shape, k.shape[1]
+    emit.kernel(
+        "score.additive_backward",
+        _operand_words(q, k, v)
+        | {"d_scores": g, "dq": dq, "dk": dk, "dk_adding": 0, "dv": dv, "dv_adding": 0},
+        tiles_of_additive_backward(batch, width),
+        reads=[q, k, v, g],
+        writes=[dq, dk, dv],
+        cost=1.5 * g.size * width * _TANH_COST,
+        flops=float(g.size * width * (OPS["tanh"].flops + 9)),
+    )
+
+
+hand_derived(
+    "additive_score",
+    _infer_additive,
+    _additive_definition,
+    _additive_derivative,
+    lower=_lower_additive,
+    formula="{2}ᵀ tanh({0}_i + {1}_j)",
+    vjp_formula="Σ_j Γ_ij, Σ_i Γ_ij, Σ_ij ḡ_ij t_ij with Γ = ḡ·{2} ⊙ (1 − t²)",
+)
+hand_derived(
+    "additive_score_backward",
+    _infer_additive_backward,
+    _additive_backward_definition,
+    lower=_lower_additive_backward,
+    formula="the derivative of the additive score",
+)
+
+
+@public(at(real(2, 3), real(4, 3), real(3)))
+def additive_alignment(q, k, v) -> Tensor:
+    """``e_ij = vᵀ tanh(q_i + k_j)`` of projected queries (…, Tq, a) and keys (…, Tk, a): the additive score
+    with W and U already applied.
+
+    In a decoder the keys' projection is computed once for all steps.
+    """
+    q, k, v = real_operands(q, k, v)
+    if q.ndim < 2 or k.ndim < 2 or not q.shape[-1] == k.shape[-1] or v.shape != k.shape[-1:]:
+        fail(
+            errors.ShapeError,
+            "additive_score",
+            "projected query (…, Tq, a), keys (…, Tk, a) and v (a,) must share the width a",
+            f"got {q.shape}, {k.shape} and {v.shape}",
+        )
+    batch = broadcast("additive_score", q.shape[:-2], k.shape[:-2])
+    flat_q = reshape(broadcast_to(q, (*batch, *q.shape[-2:])), (math.prod(batch), *q.shape[-2:]))
+    flat_k = reshape(broadcast_to(k, (*batch, *k.shape[-2:])), (math.prod(batch), *k.shape[-2:]))
+    return reshape(call("additive_score", flat_q, flat_k, v), (*batch, q.shape[-2], k.shape[-2]))
+
+
+@public(at(real(2, 3), real(4, 5), real(2, 3), real(2, 5), real(2)))
+def additive_score(query, keys, W, U, v) -> Tensor:
+    """``e_ij = vᵀ tanh(W s_i + U h_j)``: query (…, Tq, ds), keys (…, Tk, dh), W (a, ds), U (a, dh), v (a,) →
+    (…, Tq, Tk).
+
+    Bahdanau et al. 2015, appendix A.1.2.
+    """
+    query, keys, W, U, v = real_operands(query, keys, W, U, v)
+    _check("additive_score", query, keys, False)
+    if W.ndim != 2 or U.ndim != 2 or W.shape[1] != query.shape[-1] or U.shape[1] != keys.shape[-1]:
+        fail(
+            errors.ShapeError,
+            "additive_score",
+            f"W must be (a, {query.shape[-1]}) and U (a, {keys.shape[-1]})",
+            f"got {W.shape} and {U.shape}",
+            "Rows are attention units, columns the width of query or key.",
+        )
+    return additive_alignment(matmul(query, transpose(W)), matmul(keys, transpose(U)), v)
+
+
+@public(at(real(2, 3), real(4, 5), real(2, 8), real(2)))
+def concat_score(query, keys, W, v) -> Tensor:
+    """``e_ij = vᵀ tanh(W [s_i; h_j])``: W (a, ds + dh), v (a,). Luong et al. 2015, eq. 8 (concat); the
+    additive score with W = [W | U].
+    """
+    query, keys, W, v = real_operands(query, keys, W, v)
+    _check("concat_score", query, keys, False)
+    width = query.shape[-1]
+    if W.ndim != 2 or W.shape[1] != width + keys.shape[-1]:
+        fail(
+            errors.ShapeError,
+            "concat_score",
+            f"W must be (a, {width + keys.shape[-1]})",
+            f"got {W.shape}",
+        )
+    return additive_score(query, keys, W[:, :width], W[:, width:], v)
+
+
+# Cosine.
+
+
+def _norm(x):
+    """Lengths of the rows, (…, T, 1); the derivative at a row of zeros is 0."""
+    squares = sum(x * x, -1, keepdims=True)
+    zero = equal(squares, 0)
+    return where(zero, 0, sqrt(where(zero, 1, squares)))
+
+
+def _cosine_definition(query, keys, *, eps):
+    return make("matmul", query, swap_last(keys)) / (_norm(query) * swap_last(_norm(keys)) + eps)
+
+
+def _cosine_derivative(g, node):
+    return call("cosine_score_backward", *node.inputs, node, g, count=2, **node.attrs)
+
+
+def _cosine_backward_definition(query, keys, cosine, g, *, eps):
+    lengths, key_lengths = _norm(query), swap_last(_norm(keys))
+    along = g / (lengths * key_lengths + eps)
+    across = along * cosine
+
+    def unit(x, length):
+        return x / where(equal(length, 0), 1, length)
+
+    by_query = sum(across * key_lengths, -1, keepdims=True) * unit(query, lengths)
+    by_key = sum(swap_last(across * lengths), -1, keepdims=True) * unit(keys, swap_last(key_lengths))
+    return make("matmul", along, keys) - by_query, make("matmul", swap_last(along), query) - by_key
+
+
+def _infer_cosine(query, keys, *, eps):
+    return _infer_dot(query, keys, scale=1.0)
+
+
+def _infer_cosine_backward(query, keys, cosine, g, *, eps):
+    batch = g.shape[:-2]
+    return (Type((*batch, *query.shape[-2:]), g.dtype), Type((*batch, *keys.shape[-2:]), g.dtype))
+
+
+hand_derived(
+    "cosine_score",
+    _infer_cosine,
+    _cosine_definition,
+    _cosine_derivative,
+    formula="{0}·{1}ᵀ / (|{0}| |{1}| + ε)",
+    vjp_formula="Σ_j ḡ_ij ({1}_j/q − e_ij |{1}_j|/q · {0}_i/|{0}_i|), q = |{0}_i| |{1}_j| + ε, and so for {1}",
+)
+hand_derived(
+    "cosine_score_backward",
+    _infer_cosine_backward,
+    _cosine_backward_definition,
+    formula="the derivative of the cosine score",
+)
+
+
+@public(at(real(2, 3), real(4, 3)))
+def cosine_score(query, keys, eps: float = 1e-8) -> Tensor:
+    """``e_ij = s_i · h_j / (|s_i| |h_j| + ε)``, between −1 and 1: query (…, Tq, d), keys (…, Tk, d) → (…, Tq,
+    Tk).
+
+    A row of zeros scores 0 with everything. Graves et al. 2014, eq. 6 (with a key strength:
+    :func:`content_addressing`).
+    """
+    query, keys = real_operands(query, keys)
+    _check("cosine_score", query, keys, True)
+    return call("cosine_score", query, keys, eps=float(eps))
+
+
+# Location.
+
+
+def _location_definition(query, weight, *, length):
+    known = min(length, weight.shape[0])
+    scores = matmul(query, transpose(weight[:known]))
+    if known == length:
+        return scores
+    return concat([scores, full((*scores.shape[:-1], length - known), -math.inf, scores.dtype)], -1)
+
+
+def _location_derivative(g, node):
+    query, weight = node.inputs
+    known = min(node.attrs["length"], weight.shape[0])
+    rows = reshape(g[..., :known], (math.prod(g.shape[:-1]), known))
+    by_place = matmul(transpose(rows), reshape(query, (rows.shape[0], query.shape[-1])))
+    if known < weight.shape[0]:
+        rest = full((weight.shape[0] - known, weight.shape[1]), 0, by_place.dtype)
+        by_place = concat([by_place, rest], 0)
+    return matmul(g[..., :known], weight[:known]), by_place
+
+
+hand_derived(
+    "location_score",
+    lambda query, weight, *, length: Type((*query.shape[:-1], length), query.dtype),
+    _location_definition,
+    _location_derivative,
+    formula="{0}·{1}ᵀ",
+    vjp_formula="ḡ·{1}, ḡᵀ·{0}",
+)
+
+
+@public(at(real(2, 3), 4, real(5, 3)))
+def location_score(query, keys, W) -> Tensor:
+    """``e_i = W s_i``, a score for each place that depends on the query alone: query (…, Tq, ds), W (S, ds) for at
+    most S places → (…, Tq, Tk). Luong et al. 2015, eq. 9.
+
+    Of ``keys`` (…, Tk, d), or of the integer Tk, only the number counts. A shorter sentence uses the first
+    rows of W (give its mask to ``ta.softmax``); places past the S-th score −∞, so they are ignored.
+    """
+    query, W = real_operands(query, W)
+    shape = (int(keys), 0) if isinstance(keys, (int, np.integer)) else as_tensor(keys).shape
+    if len(shape) < 2 or shape[-2] < 0:
+        must = "keys must be (…, Tk, d), or the number Tk"
+        fail(errors.ShapeError, "location_score", must, f"got {keys if isinstance(keys, int) else shape}")
+    if query.ndim < 2 or W.ndim != 2 or W.shape[1] != query.shape[-1]:
+        fail(
+            errors.ShapeError,
+            "location_score",
+            "query (…, Tq, d) and W (S, d) must share the width d",
+            f"got {query.shape} and {W.shape}",
+            "W has a row for each place in the longest sentence.",
+        )
+    return call("location_score", query, W, length=shape[-2])

@@ -1,0 +1,1 @@
+"""Losses, cross-entropy among them, and the output projection of a language model that ends in it."""

@@ -1,0 +1,1 @@
+"""What several tasks share: files, vocabularies, batches, metrics, random streams, judges."""
