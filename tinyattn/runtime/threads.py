@@ -5,18 +5,20 @@ One program at a time may use them; another one, called from another thread at t
 alone. A forked child starts with none and makes its own.
 """
 
+import _thread
 import atexit
 import contextlib
 import ctypes
 import os
+import queue
 import threading
 from collections.abc import Callable
 
 import numpy as np
 
 from tinyattn import errors
-from tinyattn.graph.types import as_integer, fail
 from tinyattn.environment import number
+from tinyattn.graph.types import as_integer, fail
 from tinyattn.kernels import MAX_TILES, SCRATCH_BYTES
 from tinyattn.kernels.build import native
 from tinyattn.runtime.arena import aligned_bytes
@@ -45,9 +47,7 @@ def _default_threads() -> int:
     """``$TINYATTN_NUM_THREADS``, or else the first number in ``$OMP_NUM_THREADS`` if it is one, or else the number of
     processors.
     """
-    asked = number(
-        "TINYATTN_NUM_THREADS", range(1, MOST + 1), f"a number of threads from 1 to {MOST}"
-    )
+    asked = number("TINYATTN_NUM_THREADS", range(1, MOST + 1), f"a number of threads from 1 to {MOST}")
     others = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
     if asked is None and others.isascii() and others.isdigit() and len(others) < 19 and int(others) > 0:
         asked = min(int(others), MOST)
@@ -88,7 +88,7 @@ class Pool:
         for helper in self._helpers:
             if helper.asleep:
                 helper.asleep = False
-                helper.bell.release()
+                helper.bell.put(None)
         return self.block
 
     def run(self, program: Callable[..., None], table: int, shared: bool, profile: bool = False) -> None:
@@ -116,18 +116,25 @@ class Pool:
         self._meeting[STOP] = 1
         for helper in self._helpers:
             helper.leaving = True
-            helper.bell.release()
+            helper.bell.put(None)
         for helper in self._helpers:
-            helper.thread.join(timeout=1.0)
+            with contextlib.suppress(queue.Empty):
+                helper.left.get(timeout=1.0)
         self._helpers.clear()
         self._meeting[HELPERS] = self._meeting[STOP] = 0
 
 
 class _Helper:
-    """A thread that alternates between helping in native code and sleeping."""
+    """A thread that alternates between helping in native code and sleeping.
+
+    A signal handler may run a program in the middle of any line of this file. Semaphores, events and Thread.start hold
+    locks while they run, for which the handler would wait forever; a SimpleQueue doesn't, and neither does
+    start_new_thread.
+    """
 
     def __init__(self, meeting: np.ndarray):
-        self.bell = threading.Semaphore(0)
+        self.bell: queue.SimpleQueue = queue.SimpleQueue()
+        self.left: queue.SimpleQueue = queue.SimpleQueue()
         self.asleep, self.leaving = False, False
         self.scratch = aligned_bytes(SCRATCH_BYTES + 64)
         help_out = native.function("executor.helper")
@@ -139,10 +146,10 @@ class _Helper:
                 if meeting[ACTIVE] and not self.leaving:
                     self.asleep = False  # a program began while this thread waited for its turn in Python
                 else:
-                    self.bell.acquire()
+                    self.bell.get()
+            self.left.put(None)
 
-        self.thread = threading.Thread(target=live, name="tinyattn helper", daemon=True)
-        self.thread.start()
+        _thread.start_new_thread(live, ())
 
 
 def _yield_address() -> int:
