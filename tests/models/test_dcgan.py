@@ -163,6 +163,28 @@ def test_blur_is_for_the_discriminator_and_for_training_alone():
         model(blur=-1)
 
 
+def test_smoothing_rewards_no_certainty_about_real_images_and_leaves_drawn_ones_alone():
+    """Against the cross entropy with targets 1 − s and 0, written out in probabilities (Salimans et al. 2016)."""
+    smoothed, plain = (model(smoothing=share).to(np.float64).eval() for share in (0.1, 0.0))
+    images, z = task().probe().images.astype(np.float64), plain.fixed_noise(np.arange(2)).astype(np.float64)
+    for net in (smoothed, plain):
+        last = net.discriminator[len(net.discriminator) - 1]
+        last.weight.assign(100 * last.weight.numpy())  # so that D is sure of something
+    real, drawn = (1 / (1 + np.exp(-plain.judge(x).numpy())) for x in (images, plain(z)))
+    for net, target in ((smoothed, 0.9), (plain, 1.0)):
+        expected = -target * np.log(real) - (1 - target) * np.log(1 - real) - np.log(1 - drawn)
+        np.testing.assert_allclose(net.discriminator_loss(images, z).numpy(), expected, rtol=1e-10)
+    assert np.abs(real - 0.5).min() > 0.01
+    logit = ta.parameter(np.full(2, np.log(9)))
+    smoothed.judge = lambda x: logit  # D = 0.9 of all images: the best answer to the real ones
+    own = smoothed.discriminator_loss(images, z) - ta.softplus(logit)
+    assert np.abs(ta.grad(ta.sum(own), logit).numpy()).max() < 1e-12
+    must = "smoothing must be at least 0 and less than 1, but got"
+    for share in (-0.1, 1.0, float("nan")):
+        with pytest.raises(errors.TinyattnError, match=must):
+            model(smoothing=share)
+
+
 def test_an_image_depends_on_its_number_alone():
     net = model()
     batch = task().read("6")

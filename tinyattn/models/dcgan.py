@@ -42,6 +42,8 @@ class DCGANConfig:
     """Sizes. latent: numbers of z; width: channels of the layers next to the image, which double from layer to
     layer (the paper, with images of 64 × 64: 128). blur: the standard deviation of noise on all images that D sees
     in training (Sønderby et al. 2017, section 3.3), so that it looks at shapes, not at pixels; 0 in the paper.
+    smoothing: by how much the probability that D is to give a real image falls short of 1 (Salimans et al. 2016,
+    section 3.4), so that it is never rewarded for being surer than that; 0 in the paper.
     smallest: the layers halve images as long as they don't get smaller than that (4 in the paper). What D's inner
     layer sees of an image must be nearly all of it, or D can't tell whether its parts belong together.
     """
@@ -51,6 +53,7 @@ class DCGANConfig:
     latent: int = 100
     width: int = 64
     blur: float = 0.0
+    smoothing: float = 0.0
     smallest: int = 4
 
     def __post_init__(self):
@@ -61,6 +64,9 @@ class DCGANConfig:
                 fail(TinyattnError, "DCGAN", must, f"got {getattr(self, name)!r}")
         if not 0 <= self.blur < 10:
             fail(TinyattnError, "DCGAN", "blur must be at least 0 and less than 10", f"got {self.blur!r}")
+        if not 0 <= self.smoothing < 1:
+            must = "smoothing must be at least 0 and less than 1"
+            fail(TinyattnError, "DCGAN", must, f"got {self.smoothing!r}")
 
     def plan(self) -> tuple[int, int]:
         """The size of the smallest images between the layers, and how often they double: 28 = 7 · 2². Raises
@@ -86,7 +92,7 @@ class DCGAN(Model):
     recipes = (
         Recipe(
             "mirror-shapes",
-            sizes={"width": 48, "smallest": 2, "blur": 0.2},
+            sizes={"width": 48, "smallest": 2, "blur": 0.2, "smoothing": 0.1},
             training=TRAINING | {"steps": 5000, "learning_rate": 1e-3, "schedule": "linear"},
             targets={"match_rate": 0.5},
         ),
@@ -131,9 +137,13 @@ class DCGAN(Model):
         return ta.reshape(self.discriminator(images), (images.shape[0],))
 
     def discriminator_loss(self, images: ta.Tensor, z: ta.Tensor) -> ta.Tensor:
-        """−log D(x) − log(1 − D(G(z))) of each row: (B, C, H, H) and (B, n) → (B,). Real and drawn images are
-        batches of their own, each normalised by itself."""
-        return ta.softplus(-self.judge(images)) + ta.softplus(self.judge(self(z)))
+        """−(1 − s) log D(x) − s log(1 − D(x)) − log(1 − D(G(z))) of each row, with smoothing s: (B, C, H, H) and
+        (B, n) → (B,). Real and drawn images are batches of their own, each normalised by itself."""
+        real, share = self.judge(images), self.config.smoothing
+        loss = ta.softplus(-real)
+        if share:
+            loss = loss + share * real  # since log D − log(1 − D) is the logit
+        return loss + ta.softplus(self.judge(self(z)))
 
     def generator_loss(self, z: ta.Tensor) -> ta.Tensor:
         """−log D(G(z)) of each row: (B, n) → (B,)."""
