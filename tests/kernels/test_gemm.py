@@ -9,7 +9,7 @@ import sys
 
 import numpy as np
 import pytest
-from kernel_call import TYPES, run, shuffled
+from kernel_call import TYPES, real_bits, run, shuffled
 from numba import config
 
 from tinyattn.kernels.build import native
@@ -25,6 +25,10 @@ DEPTHS = (0, 1, 2, 31, 32, 50, 300) if not PURE else (0, 1, 17)
 def stacked(array):
     """With exactly two batch dimensions."""
     return array.reshape((1,) * (4 - array.ndim) + array.shape) if array.ndim < 4 else array
+
+
+def sizes(words):
+    return tuple(words[name] for name in ("rows", "columns", "inner", "inner_matrices"))
 
 
 def strides(array):
@@ -45,16 +49,13 @@ def product(a, b, c, dtype, d=None, alpha=1.0, function=None, reuse=1, change=No
         packed = np.full(plan.pack.size // c.itemsize + 16, np.nan, c.dtype)
         packed = packed[-packed.ctypes.data % 64 // c.itemsize :]
         other = "a" if plan.swapped else "b"
-        words = plan.pack.arguments(operands[other].ctypes.data, packed.ctypes.data)
+        words = plan.pack.words | {"source": operands[other], "target": packed}
         run(plan.pack.kernel, dtype, words, plan.pack.tiles, order and shuffled(plan.pack.tiles))
         operands[other] = packed
-    addresses = {name: 0 if x is None else x.ctypes.data for name, x in operands.items()}
-    words = plan.arguments(
-        **addresses, alpha=alpha, function=native.address(function, dtype) if function else 0
-    )
-    for place, value in (change or {}).items():
-        words[place] = value
-    tiles = -(-words[26] // words[27])
+    arrays = (0 if x is None else x for x in operands.values())
+    words = plan.call(*arrays, real_bits(alpha, dtype), native.address(function, dtype) if function else 0)
+    words |= change or {}
+    tiles = -(-words["units"] // words["group"])
     assert change or tiles == plan.tiles
     run(plan.kernel, dtype, words, tiles, order and shuffled(tiles))
     return plan
@@ -103,7 +104,7 @@ def test_shapes_and_layouts(layout, dtype):
         c = np.full((m, n), np.nan, TYPES[dtype])
         plan = product(a, b, c, dtype)
         assert close(c, expected(a, b), dtype, k), (m, n, k)
-        kernels.add((plan.kernel, plan.words[28]))
+        kernels.add((plan.kernel, plan.words["copied"]))
     wanted = {"NN": {("gemm.multiply", 0)}, "NT": {("gemm.multiply", 1), ("gemm.dot", 0)}}
     assert wanted.get(layout, set()) <= kernels  # the plans go where this test thinks they go
 
@@ -121,7 +122,7 @@ def test_packed_once(layout, dtype):
         a, b = operands(m, n, k, dtype, layout)
         c, in_order = np.empty((2, m, n), TYPES[dtype])
         plan = product(a, b, c, dtype, reuse=20, order=True)
-        assert plan.pack is not None and plan.words[10] == 1 and plan.words[28] == 0
+        assert plan.pack is not None and plan.words["b_column"] == 1 and plan.words["copied"] == 0
         assert close(c, expected(a, b), dtype, k)
         product(a, b, in_order, dtype)
         assert np.array_equal(c, in_order)
@@ -139,12 +140,12 @@ def test_very_wide(layout):
 
 def test_a_shared_matrix_is_packed_once():
     plan = gemm_plan.plan(3, 5, 4, (24, 0, 4, 1), (0, 20, 1, 4), (60, 15, 5, 1), "f64", None, (6, 7), 2)
-    assert plan.pack.size == 7 * 4 * 8 * 8 and plan.words[16:18] == (0, 32)
+    assert plan.pack.size == 7 * 4 * 8 * 8 and plan.words["b_batch"] == (0, 32)
 
 
 def test_wide_packed_rows_keep_off_one_cache_set():
     plan = gemm_plan.plan(16, 2048, 4, (0, 0, 4, 1), (0, 0, 1, 4), (0, 0, 2048, 1), "f32", reuse=2)
-    assert plan.pack.words[6] == 2048 + 16
+    assert plan.pack.words["target_row"] == 2048 + 16
 
 
 @pytest.mark.parametrize("dtype", TYPES)
@@ -238,11 +239,11 @@ def test_a_shared_matrix_makes_one_tall_product():
     words = gemm_plan.plan(
         20, 8, 4, (240, 80, 4, 1), (0, 0, 8, 1), (480, 160, 8, 1), "f32", None, (2, 3)
     ).words
-    assert words[4:7] == (120, 8, 4) and words[13] == 1
+    assert sizes(words) == (120, 8, 4, 1)
     words = gemm_plan.plan(
         20, 8, 4, (240, 80, 4, 1), (32, 0, 8, 1), (480, 160, 8, 1), "f32", None, (2, 3)
     ).words
-    assert words[4:7] == (60, 8, 4) and words[13] == 2
+    assert sizes(words) == (60, 8, 4, 2)
 
 
 @pytest.mark.parametrize("dtype", TYPES)
@@ -260,12 +261,25 @@ def test_bits_depend_on_nothing_but_k(layout, dtype):
         units = -(-m // rows) * -(-n // columns)
         for group in (1, 3):
             c[...] = np.nan
-            product(a, b, c, dtype, change={24: rows, 25: columns, 26: units, 27: group}, order=True)
+            product(
+                a,
+                b,
+                c,
+                dtype,
+                change={"tile_rows": rows, "tile_columns": columns, "units": units, "group": group},
+                order=True,
+            )
             assert np.array_equal(c, first)
     for copied, columns in itertools.product((1, 2, 3, 4, 5, 6) if layout != "NT" else (1, 5), (panel, n)):
         c[...] = np.nan
         units = -(-m // 17) * -(-n // columns)
-        product(a, b, c, dtype, change={24: 17, 25: columns, 26: units, 28: copied})
+        product(
+            a,
+            b,
+            c,
+            dtype,
+            change={"tile_rows": 17, "tile_columns": columns, "units": units, "copied": copied},
+        )
         assert np.array_equal(c, first), (copied, columns)
     if layout == "NN":
         for r in range(3):
@@ -282,8 +296,8 @@ def test_rows_of_b_that_compete_in_the_caches(dtype):
     apart[:, :n] = b
     c, expected_bits = np.full((2, m, n), np.nan, TYPES[dtype])
     bias = np.linspace(-1, 1, n).astype(TYPES[dtype])
-    assert product(a, apart[:, :n], c, dtype, d=bias, order=True).words[28] == 2
-    assert product(a, b, expected_bits, dtype, d=bias).words[28] == 0
+    assert product(a, apart[:, :n], c, dtype, d=bias, order=True).words["copied"] == 2
+    assert product(a, b, expected_bits, dtype, d=bias).words["copied"] == 0
     assert np.array_equal(c, expected_bits) and close(c, expected(a, b, bias), dtype, k)
 
 
@@ -298,10 +312,10 @@ def test_rows_of_a_that_compete_in_the_caches(layout, dtype):
     apart[...] = a
     c, expected_bits = np.full((2, m, n), np.nan, TYPES[dtype])
     bias = np.linspace(-1, 1, n).astype(TYPES[dtype])
-    assert product(apart, b, c, dtype, d=bias, order=True).words[28] == 4
-    assert product(a, b, expected_bits, dtype, d=bias).words[28] == 0
+    assert product(apart, b, c, dtype, d=bias, order=True).words["copied"] == 4
+    assert product(a, b, expected_bits, dtype, d=bias).words["copied"] == 0
     assert np.array_equal(c, expected_bits) and close(c, expected(a, b, bias), dtype, k)
-    assert product(apart, b[:, :16], c[:, :16], dtype).words[28] == 0
+    assert product(apart, b[:, :16], c[:, :16], dtype).words["copied"] == 0
 
 
 @pytest.mark.parametrize("dtype", TYPES)
@@ -311,8 +325,8 @@ def test_copied_rows_of_a_have_room(dtype):
     for m, n, k in itertools.product((120, 200, 5000, 100_000), (128, 2048), (64, 65, 257, 1000, 5000)):
         for row, step in ((-(-k // 4096) * 4096, 1), (1, -(-m // 4096) * 4096)):
             words = gemm_plan.plan(m, n, k, (0, 0, row, step), (0, 0, n, 1), (0, 0, n, 1), dtype).words
-            if words[28] & 4:
-                copies = (words[24], min(k, gemm_plan.DEPTH))
+            if words["copied"] & 4:
+                copies = (words["tile_rows"], min(k, gemm_plan.DEPTH))
                 rows, length = copies if step == 1 else copies[::-1]
                 assert rows * (-(-length // line) | 1) * line <= room, (m, n, k, row)
             else:
@@ -367,7 +381,7 @@ def digest():
             total.update(c.tobytes())
             if layout == "NN":
                 for copied in (2, 4, 6):
-                    product(a, b, c, "f32", change={28: copied})
+                    product(a, b, c, "f32", change={"copied": copied})
                     total.update(c.tobytes())
     return total.hexdigest()
 
@@ -412,7 +426,7 @@ for layout in ("NN", "NT", "TN", "TT"):
         assert close(c, expected(a, b, d), "f32", k)
         if layout[1] == "N":
             for way in (1, 2, 4, 6):
-                product(a, b, c, "f32", change={28: way})
+                product(a, b, c, "f32", change={"copied": way})
                 assert close(c, expected(a, b), "f32", k)
 print("whole")
 """

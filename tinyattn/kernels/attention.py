@@ -59,6 +59,7 @@ def _product(real):
     b_column, c, c_row, more)``: C = α A B, or C += α A B with ``more``, by ``gemm.multiply`` or a kernel like
     it. Strides are in numbers. What lies behind the diagonal is left out.
     """
+    w = place("gemm.multiply")
     pointer, size = real.pointer, real.size
 
     @inline
@@ -77,24 +78,20 @@ def _product(real):
                 stop = max(0, min(depth, r + height - diagonal))
             else:
                 start = min(depth, max(0, r + diagonal))
-            word[0] = a + (r * a_row + start * a_step) * size
-            word[1] = b + (start * b_step + column * b_column) * size
-            word[2] = c + (r * c_row + column) * size
-            word[3] = word[2] if more else 0
-            word[4], word[5], word[6] = height, columns - column, stop - start
-            word[7], word[8], word[9], word[10], word[11], word[12] = (
-                a_row,
-                a_step,
-                b_step,
-                b_column,
-                c_row,
-                c_row,
-            )
-            word[13], word[23], word[26], word[27], word[28] = 1, 0, 1, 1, int(b_column != 1)
-            word[24], word[25] = height, columns - column
-            for batch in range(14, 22):
+            word[w.a] = a + (r * a_row + start * a_step) * size
+            word[w.b] = b + (start * b_step + column * b_column) * size
+            word[w.c] = c + (r * c_row + column) * size
+            word[w.d] = word[w.c] if more else 0
+            word[w.rows], word[w.columns], word[w.inner] = height, columns - column, stop - start
+            word[w.a_row], word[w.a_step] = a_row, a_step
+            word[w.b_step], word[w.b_column] = b_step, b_column
+            word[w.c_row], word[w.d_row] = c_row, c_row
+            word[w.inner_matrices], word[w.function] = 1, 0
+            word[w.units], word[w.group], word[w.copied] = 1, 1, int(b_column != 1)
+            word[w.tile_rows], word[w.tile_columns] = height, columns - column
+            for batch in range(w.a_batch, w.d_batch + 2):
                 word[batch] = 0
-            pointer(scratch + 8 * 22)[0] = alpha
+            pointer(scratch + 8 * w.alpha)[0] = alpha
             if column < columns:
                 call(function, scratch, 0, 1, scratch + _WORDS)
 
@@ -106,12 +103,16 @@ def turn_matrix(real):
     ``row`` and ``column`` are the strides of the source.
     """
 
+    w = place("gemm.pack")
+
     @inline
     def turn(function, scratch, source, row, column, rows, columns, target, target_row):
         word = i64(scratch)
-        word[0], word[1], word[2], word[3] = source, target, columns, rows
-        word[4], word[5], word[6], word[7] = column, row, target_row, 1
-        word[8], word[9], word[10], word[11] = 0, 0, 0, 1 << 30
+        word[w.source], word[w.target] = source, target
+        word[w.inner], word[w.columns] = columns, rows
+        word[w.source_row], word[w.source_column], word[w.target_row] = column, row, target_row
+        word[w.source_batch], word[w.source_batch + 1], word[w.target_matrix] = 0, 0, 0
+        word[w.inner_matrices], word[w.tile_columns] = 1, 1 << 30
         call(function, scratch, 0, 1, scratch + _WORDS)
 
     return turn

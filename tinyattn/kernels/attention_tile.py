@@ -1,6 +1,6 @@
 """What happens to a tile of scores now and then, as kernels that :mod:`tinyattn.kernels.attention` calls by
 address: masks, dropout, and products that zeros silence. Most programs need none or one of them.
-What masks and dropout are given is a *tile description*: words of their own (words_of_models.py).
+What masks and dropout are given is a *tile description*: words of their own (calls/attention.py).
 """
 
 import math
@@ -89,27 +89,28 @@ def dropout(real):
 
 
 def silencing(real):
-    """The product of the words of ``gemm.multiply`` (one matrix, one tile), in which a 0 in A silences what
+    """The product of ``gemm.multiply``'s words (one matrix, one tile), in which a 0 in A silences what
     it meets in B, be it NaN or infinite.
     """
+    w = place("attention_tile.silencing")
     pointer, size, zero, lanes = real.pointer, real.size, real.type(0), processor.lanes(real.name)
 
     def kernel(arguments, first, last, scratch):
-        word, alpha = i64(arguments), pointer(arguments + 8 * 22)[0]
+        word, alpha = i64(arguments), pointer(arguments + 8 * w.alpha)[0]
         sums = pointer(scratch)
-        for i in range(word[4]):
-            for start in range(0, word[5], 4 * lanes):
-                columns = min(4 * lanes, word[5] - start)
+        for i in range(word[w.rows]):
+            for start in range(0, word[w.columns], 4 * lanes):
+                columns = min(4 * lanes, word[w.columns] - start)
                 for j in range(columns):
                     sums[j] = zero
-                for k in range(word[6]):
-                    x = pointer(word[0] + (i * word[7] + k * word[8]) * size)[0]
-                    row = pointer(word[1] + (k * word[9] + start) * size)
+                for k in range(word[w.inner]):
+                    x = pointer(word[w.a] + (i * word[w.a_row] + k * word[w.a_step]) * size)[0]
+                    row = pointer(word[w.b] + (k * word[w.b_step] + start) * size)
                     if x != zero:
                         for j in range(columns):
                             sums[j] += x * row[j]
-                out = pointer(word[2] + (i * word[11] + start) * size)
+                out = pointer(word[w.c] + (i * word[w.c_row] + start) * size)
                 for j in range(columns):
-                    out[j] = alpha * sums[j] + (out[j] if word[3] != 0 else zero)
+                    out[j] = alpha * sums[j] + (out[j] if word[w.d] != 0 else zero)
 
     return kernel

@@ -24,6 +24,8 @@ are the same for any tiles, any number of threads and any width of vectors.
 
 from tinyattn.kernels import SCRATCH_BYTES, simd_gemm
 from tinyattn.kernels.calls import gemm_plan
+from tinyattn.kernels.calls.gemm import COPY_COLUMNS, COPY_PANELS, COPY_ROWS
+from tinyattn.kernels.calls.words import place
 from tinyattn.kernels.language import processor, simd_dot, vecmath
 from tinyattn.kernels.language.real import inline
 from tinyattn.kernels.language.simd import call, copy_bytes, i64, select
@@ -39,20 +41,23 @@ _BAND = _WIDE + _DEPTH * (_PIECE + gemm_plan.LINE)
 """Where the tile's rows of A are, if they are copied: ``gemm_plan.BAND_BYTES`` are left."""
 
 
+_W = place("gemm.multiply")
+
+
 @inline
-def _place(word, unit, past):
+def _units_from(word, unit, past):
     """``(outer and inner batch index, first row, first column, rows, columns, units)`` of the units of work
     from ``unit`` on and before ``past`` that lie side by side.
     """
-    tile_rows, tile_columns = word[24], word[25]
-    across, down = -(-word[5] // tile_columns), -(-word[4] // tile_rows)
+    tile_rows, tile_columns = word[_W.tile_rows], word[_W.tile_columns]
+    across, down = -(-word[_W.columns] // tile_columns), -(-word[_W.rows] // tile_rows)
     matrix = unit // (across * down)
     tile = unit - matrix * (across * down)
     row = tile // across * tile_rows
     column = tile % across * tile_columns
-    outer, units = matrix // word[13], min(past - unit, across - tile % across)
-    rows, columns = min(tile_rows, word[4] - row), min(units * tile_columns, word[5] - column)
-    return outer, matrix - outer * word[13], row, column, rows, columns, units
+    outer, units = matrix // word[_W.inner_matrices], min(past - unit, across - tile % across)
+    rows, columns = min(tile_rows, word[_W.rows] - row), min(units * tile_columns, word[_W.columns] - column)
+    return outer, matrix - outer * word[_W.inner_matrices], row, column, rows, columns, units
 
 
 @inline
@@ -106,24 +111,9 @@ def packing(real):
 def multiply(real):
     """C = f(α A B + D) for m × k matrices A and k × n matrices B, in a batch of two dimensions.
 
-    ===== =============================================================================================
-    0–3   addresses of A, B, C and D (0: no D; that of C: accumulate)
-    4–6   m, n, k
-    7 8   A: stride of rows, of k
-    9 10  B: stride of k, of columns
-    11 12 stride of the rows of C, of D (0: D is a bias); their columns are contiguous
-    13    size of the inner batch dimension
-    14–21 strides of the outer and of the inner batch dimension: of A, of B, of C, of D
-    22    bits of α, in the type of the numbers
-    23    address of f, or 0: a kernel ``(address, stride of rows in bytes, rows, columns)``, in place
-    24 25 rows and columns of a unit of work
-    26 27 units of work in all, and in a tile; a unit is (matrix · units down + down) · units across + across
-    28    what is copied to scratch memory first, a sum of 1: each panel of B, as the columns of B aren't
-          contiguous; 2: several panels together, and 4: the tile's rows of A, as they compete in the caches
-    ===== =============================================================================================
-
-    Strides are in numbers. C must not overlap A or B. The words come from :func:`.gemm_plan.plan`.
+    A tile is ``group`` units of work; :func:`.gemm_plan.plan` makes the words.
     """
+    w = place("gemm.multiply")
     pointer, size, lanes = real.pointer, real.size, processor.lanes(real.name)
     micro, pack = simd_gemm.micro_tile(real), packing(real)
     wide_rows = gemm_plan.WIDE_ROWS
@@ -133,26 +123,30 @@ def multiply(real):
 
     def kernel(arguments, first, last, scratch):
         word = i64(arguments)
-        k, a_row, a_step = word[6], word[7] * size, word[8] * size
-        b_step, b_column, c_row = word[9] * size, word[10] * size, word[11] * size
-        alpha, function = pointer(arguments + 8 * 22)[0], word[23]
+        k, a_row, a_step = word[w.inner], word[w.a_row] * size, word[w.a_step] * size
+        b_step, b_column, c_row = word[w.b_step] * size, word[w.b_column] * size, word[w.c_row] * size
+        alpha, function = pointer(arguments + 8 * w.alpha)[0], word[w.function]
         deepest = -(-k // max(1, -(-k // _DEPTH)))
-        unit, past = first * word[27], min(last * word[27], word[26])
+        unit, past = first * word[w.group], min(last * word[w.group], word[w.units])
         while unit < past:
-            outer, inner, row, column, rows, columns, units = _place(word, unit, past)
+            outer, inner, row, column, rows, columns, units = _units_from(word, unit, past)
             unit += units
-            a = word[0] + (outer * word[14] + inner * word[15]) * size + row * a_row
-            b = word[1] + (outer * word[16] + inner * word[17]) * size + column * b_column
-            c = word[2] + (outer * word[18] + inner * word[19] + column) * size + row * c_row
-            d, d_row = word[3], word[12] * size
+            a = word[w.a] + (outer * word[w.a_batch] + inner * word[w.a_batch + 1]) * size + row * a_row
+            b = word[w.b] + (outer * word[w.b_batch] + inner * word[w.b_batch + 1]) * size + column * b_column
+            c = (
+                word[w.c]
+                + (outer * word[w.c_batch] + inner * word[w.c_batch + 1] + column) * size
+                + row * c_row
+            )
+            d, d_row = word[w.d], word[w.d_row] * size
             if d != 0:
-                d += (outer * word[20] + inner * word[21] + column) * size + row * d_row
+                d += (outer * word[w.d_batch] + inner * word[w.d_batch + 1] + column) * size + row * d_row
             width = single if rows == 1 else broad if rows <= wide_rows else narrow
             start = 0
             while True:
                 depth = min(deepest, k - start)
                 band, band_row, band_step, wide_step = a, a_row, a_step, b_step
-                if word[28] & 4:
+                if word[w.copied] & COPY_ROWS:
                     band = scratch + _BAND
                     if a_step == size:
                         band_row = _copy_apart(a, a_row, rows, depth * size, band)
@@ -162,13 +156,13 @@ def multiply(real):
                     here = min(width, columns - j)
                     vectors = -(-here // lanes)
                     panel, panel_step = b + j * b_column, b_step
-                    if word[28] & 2:
+                    if word[w.copied] & COPY_COLUMNS:
                         piece = j * size % _PIECE
                         if piece == 0:
                             some = min(_PIECE, (columns - j) * size)
                             wide_step = _copy_apart(panel, b_step, depth, some, scratch + _WIDE)
                         panel, panel_step = scratch + _WIDE + piece, wide_step
-                    if word[28] & 1 or here & part:
+                    if word[w.copied] & COPY_PANELS or here & part:
                         pack(panel, b_column, here, panel_step, depth, scratch, width * size)
                         panel, panel_step = scratch, width * size
                     r = 0
@@ -194,27 +188,30 @@ def multiply(real):
 
 
 def dot(real):
-    """C = f(α A B + D) by dot products of A's rows and B's contiguous columns; the words of :func:`multiply`.
-
-    Word 28 says whether numbers in a row of A are not contiguous: each row is then copied to scratch memory.
-    """
+    """C = f(α A B + D) by dot products of A's rows and B's contiguous columns; called like :func:`multiply`."""
+    w = place("gemm.dot")
     pointer, size = real.pointer, real.size
     dot_columns, at_once = simd_dot.dot_columns(real), simd_dot.COLUMNS
 
     def kernel(arguments, first, last, scratch):
         word = i64(arguments)
-        k, a_row, a_step, b_column = word[6], word[7] * size, word[8], word[10] * size
-        c_row, d_row = word[11] * size, word[12] * size
-        alpha, function = pointer(arguments + 8 * 22)[0], word[23]
+        k, a_row, a_step, b_column = (
+            word[w.inner],
+            word[w.a_row] * size,
+            word[w.a_step],
+            word[w.b_column] * size,
+        )
+        c_row, d_row = word[w.c_row] * size, word[w.d_row] * size
+        alpha, function = pointer(arguments + 8 * w.alpha)[0], word[w.function]
         sums = pointer(scratch)
-        for unit in range(first * word[27], min(last * word[27], word[26])):
-            outer, inner, row, column, rows, columns, _ = _place(word, unit, unit + 1)
-            b = word[1] + (outer * word[16] + inner * word[17]) * size + column * b_column
-            c = word[2] + (outer * word[18] + inner * word[19] + column) * size
-            d = word[3] + (outer * word[20] + inner * word[21] + column) * size
+        for unit in range(first * word[w.group], min(last * word[w.group], word[w.units])):
+            outer, inner, row, column, rows, columns, _ = _units_from(word, unit, unit + 1)
+            b = word[w.b] + (outer * word[w.b_batch] + inner * word[w.b_batch + 1]) * size + column * b_column
+            c = word[w.c] + (outer * word[w.c_batch] + inner * word[w.c_batch + 1] + column) * size
+            d = word[w.d] + (outer * word[w.d_batch] + inner * word[w.d_batch + 1] + column) * size
             for r in range(row, row + rows):
-                a = word[0] + (outer * word[14] + inner * word[15]) * size + r * a_row
-                if word[28] != 0:
+                a = word[w.a] + (outer * word[w.a_batch] + inner * word[w.a_batch + 1]) * size + r * a_row
+                if word[w.copied] != 0:
                     copied, spaced = pointer(scratch + _HALF), pointer(a)
                     for i in range(k):
                         copied[i] = spaced[i * a_step]
@@ -224,7 +221,7 @@ def dot(real):
                         k, a, b + j * b_column, b_column, min(columns - j, at_once), scratch + j * size
                     )
                 out, added = pointer(c + r * c_row), pointer(d + r * d_row)
-                if word[3] != 0:
+                if word[w.d] != 0:
                     for j in range(columns):
                         out[j] = alpha * sums[j] + added[j]
                 else:
@@ -237,33 +234,27 @@ def dot(real):
 
 
 def pack(real):
-    """Copy k × n matrices of any strides to matrices with contiguous rows; a tile is some columns of one.
-
-    ===== =========================================================================================
-    0 1   addresses of the source and of the target
-    2 3   k, n
-    4 5   source: stride of k, of columns
-    6     target: stride of k, at least n rounded up to a multiple of 64 bytes
-    7     size of the inner batch dimension
-    8 9   source: strides of the outer and of the inner batch dimension
-    10    target: stride of matrices
-    11    columns in a tile: a multiple of 64 bytes
-    ===== =========================================================================================
-    """
+    """Copy k × n matrices of any strides to matrices with contiguous rows; a tile is some columns of one."""
+    w = place("gemm.pack")
     size, copy = real.size, packing(real)
 
     def kernel(arguments, first, last, scratch):
         word = i64(arguments)
-        k, n, step, column_stride, wide = word[2], word[3], word[4], word[5], word[11]
+        k, n, wide = word[w.inner], word[w.columns], word[w.tile_columns]
+        step, column_stride = word[w.source_row], word[w.source_column]
         across = -(-n // wide)
         for tile in range(first, last):
             matrix, column = tile // across, tile % across * wide
-            outer = matrix // word[7]
-            inner = matrix - outer * word[7]
-            source = word[0] + (outer * word[8] + inner * word[9] + column * column_stride) * size
-            target = word[1] + (matrix * word[10] + column) * size
+            outer = matrix // word[w.inner_matrices]
+            inner = matrix - outer * word[w.inner_matrices]
+            source = (
+                word[w.source]
+                + (outer * word[w.source_batch] + inner * word[w.source_batch + 1] + column * column_stride)
+                * size
+            )
+            target = word[w.target] + (matrix * word[w.target_matrix] + column) * size
             columns = min(wide, n - column)
-            copy(source, column_stride * size, columns, step * size, k, target, word[6] * size)
+            copy(source, column_stride * size, columns, step * size, k, target, word[w.target_row] * size)
 
     return kernel
 

@@ -7,10 +7,11 @@ used many times but its columns aren't contiguous, what copy of B to make first.
 """
 
 import dataclasses
-import struct
 from collections.abc import Sequence
+from typing import Any
 
 from tinyattn.kernels import SCRATCH_BYTES, ceiling
+from tinyattn.kernels.calls.gemm import COPY_COLUMNS, COPY_PANELS, COPY_ROWS
 from tinyattn.kernels.language.opcodes import SIZES
 from tinyattn.kernels.language.processor import MANY_REGISTERS, second_cache
 
@@ -60,52 +61,37 @@ _COPIED_BYTES = 256, 512
 
 @dataclasses.dataclass(frozen=True)
 class Pack:
-    """A copy of B with contiguous rows: the kernel that makes it, its tiles, argument words, and size in
-    bytes."""
-
-    kernel: str
-    tiles: int
-    words: tuple[int, ...]
-    size: int
-
-    def arguments(self, source: int, target: int) -> list[int]:
-        """The argument words for copying from address ``source`` to address ``target``."""
-        return [source, target, *self.words[2:]]
-
-
-@dataclasses.dataclass(frozen=True)
-class Plan:
-    """How to make a product: the kernel, its tiles and its argument words.
-
-    In ``words``, those for addresses, α and f are 0. ``swapped`` says that Cᵀ = Bᵀ Aᵀ is made instead, so
-    that A's and B's words are exchanged. If there is a ``pack``, it must be run first, and the address of
-    its copy goes where B's would (or A's, if swapped).
+    """A copy of B with contiguous rows: the kernel that makes it, its tiles, and its size in bytes. ``words`` are those
+    of the kernel but for the addresses.
     """
 
     kernel: str
     tiles: int
-    words: tuple[int, ...]
-    dtype: str
+    words: dict[str, Any]
+    size: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """How to make a product: the kernel, its tiles, and its words but for addresses, α and f (see :meth:`call`).
+
+    ``swapped`` says that Cᵀ = Bᵀ Aᵀ is made instead. If there is a ``pack``, it must be run first, and its copy takes
+    B's place (or A's, if swapped).
+    """
+
+    kernel: str
+    tiles: int
+    words: dict[str, Any]
     swapped: bool
     pack: Pack | None
 
-    @property
-    def places(self) -> dict[str, int]:
-        """Which word is what, for those that are 0 in ``words``."""
-        a, b = (1, 0) if self.swapped else (0, 1)
-        return {"a": a, "b": b, "c": 2, "d": 3, "alpha": 22, "function": 23}
-
-    def arguments(
-        self, a: int, b: int, c: int, d: int = 0, alpha: float = 1.0, function: int = 0
-    ) -> list[int]:
-        """The argument words for operands at these addresses (``d``, ``function``: 0 if absent)."""
-        formats = ("<f", "<i") if self.dtype == "f32" else ("<d", "<q")
-        (bits,) = struct.unpack(formats[1], struct.pack(formats[0], alpha))
-        given = {"a": a, "b": b, "c": c, "d": d, "alpha": bits, "function": function}
-        words = list(self.words)
-        for name, place in self.places.items():
-            words[place] = given[name]
-        return words
+    def call(self, a: Any, b: Any, c: Any, d: Any, alpha: int, function: Any) -> dict[str, Any]:
+        """All words: for the addresses of the operands (d: 0 for none), the bits of α, and the address of f (0 for
+        none).
+        """
+        if self.swapped:
+            a, b = b, a
+        return self.words | {"a": a, "b": b, "c": c, "d": d, "alpha": alpha, "function": function}
 
 
 def plan(
@@ -138,23 +124,27 @@ def plan(
     m, batch, a, b, c, d = _merge(m, batch, a, b, c, d)
     size, pack = SIZES[dtype], None
     scattered = n > 1 and b[3] != 1
-    kernel, flag = "gemm.multiply", int(scattered)
+    kernel, copied = "gemm.multiply", COPY_PANELS if scattered else 0
     if scattered and b[2] == 1 and m <= _DOT_ROWS and k * size <= SCRATCH_BYTES // 2:
-        kernel, flag = "gemm.dot", int(k > 1 and a[3] != 1)
+        kernel, copied = "gemm.dot", int(k > 1 and a[3] != 1)
     elif scattered and reuse > 1:
         pack = _pack(n, k, b, size, batch)
-        row, inner, between = pack.words[6], pack.words[7], pack.words[10]
-        b, flag = (between * inner * (b[0] != 0), between * (b[1] != 0), row, 1), 0
+        row, inner, between = (pack.words[name] for name in ("target_row", "inner_matrices", "target_matrix"))
+        b, copied = (between * inner * (b[0] != 0), between * (b[1] != 0), row, 1), 0
     elif _crowded(m, k, b[2] * size):
-        flag = 2
+        copied = COPY_COLUMNS
     if kernel == "gemm.multiply" and _competing(m, n, k, a, size):
-        flag |= 4
-    rows, columns, group = _tile(m, n, k, batch[0] * batch[1], size, flag)
+        copied |= COPY_ROWS
+    rows, columns, group = _tile(m, n, k, batch[0] * batch[1], size, copied)
     units = ceiling(m, rows) * ceiling(n, columns) * batch[0] * batch[1]
     added = d or (0, 0, 0, 1)
-    words: tuple[int, ...] = (0, 0, 0, 0, m, n, k, a[2], a[3], b[2], b[3], c[2], added[2], batch[1])
-    words += (*a[:2], *b[:2], *c[:2], *added[:2], 0, 0, rows, columns, units, group, flag)
-    return Plan(kernel, ceiling(units, group), words, dtype, swapped, pack)
+    words = {
+        "rows": m, "columns": n, "inner": k, "a_row": a[2], "a_step": a[3], "b_step": b[2], "b_column": b[3],
+        "c_row": c[2], "d_row": added[2], "inner_matrices": batch[1], "a_batch": a[:2], "b_batch": b[:2],
+        "c_batch": c[:2], "d_batch": added[:2], "tile_rows": rows, "tile_columns": columns, "units": units,
+        "group": group, "copied": copied,
+    }  # fmt: skip
+    return Plan(kernel, ceiling(units, group), words, swapped, pack)
 
 
 def _merge(m: int, batch: Sequence[int], a, b, c, d) -> tuple:
@@ -218,5 +208,8 @@ def _pack(n: int, k: int, b: Sequence[int], size: int, batch: Sequence[int]) -> 
     if row * size % _CACHE_STRIDE == 0:
         row += line
     columns = ceiling(1 << 14, max(k, 1) * line) * line
-    words = (0, 0, k, n, b[2], b[3], row, inner, b[0], b[1], k * row, columns)
+    words = {
+        "inner": k, "columns": n, "source_row": b[2], "source_column": b[3], "target_row": row,
+        "inner_matrices": inner, "source_batch": b[:2], "target_matrix": k * row, "tile_columns": columns,
+    }  # fmt: skip
     return Pack("gemm.pack", outer * inner * ceiling(n, columns), words, outer * inner * k * row * size)

@@ -12,6 +12,7 @@ from tinyattn.kernels.calls import (  # noqa: F401 (they declare)
     convolution,
     copy,
     gather,
+    gemm,
     integer,
     memory,
     microbenchmark,

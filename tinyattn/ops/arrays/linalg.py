@@ -204,9 +204,7 @@ def lower_product(emit, a, b, c, scale: float = 1.0, added=None, function: str =
     while region is not kept.region and region.parent is not None:
         reuse, region = reuse * region.length, region.parent
     short = SHORT[c.dtype]
-    from tinyattn.kernels.calls import (
-        gemm_plan,  # (which asks LLVM for the processor, so that it waits until now)
-    )
+    from tinyattn.kernels.calls import gemm_plan  # (only now: it asks LLVM for the processor)
 
     plan = gemm_plan.plan(
         rows,
@@ -223,19 +221,12 @@ def lower_product(emit, a, b, c, scale: float = 1.0, added=None, function: str =
     left, right = a, b
     if plan.pack is not None:
         packed = emit.once(
-            ("pack", kept, plan.pack.words),
+            ("pack", kept, *plan.pack.words.values()),
             kept.region,
             lambda home: _packed(emit, kept, plan.pack, c.dtype, home),
         )
         left, right = (packed, b) if plan.swapped else (a, packed)
-    words: list = list(plan.words)
-    places = plan.places
-    words[places["a"]], words[places["b"]], words[places["c"]] = left, right, c
-    words[places["alpha"]] = bits(scale, c.dtype)
-    if d is not None:
-        words[places["d"]] = d
-    if function:
-        words[places["function"]] = function
+    words = plan.call(left, right, c, 0 if d is None else d, bits(scale, c.dtype), function or 0)
     flops = 2.0 * c.size * inner
     reads = [left, right] + ([d] if d is not None else [])
     emit.kernel(plan.kernel, words, plan.tiles, reads=reads, writes=[c], cost=flops / 40, flops=flops)
@@ -244,7 +235,7 @@ def lower_product(emit, a, b, c, scale: float = 1.0, added=None, function: str =
 def _packed(emit, source, pack, dtype, home):
     """The copy of a matrix with rows on cache lines that the product kernel reads."""
     target = emit.new((pack.size // dtype.itemsize,), dtype, home)
-    words = pack.arguments(source, target)
+    words = pack.words | {"source": source, "target": target}
     emit.kernel(
         pack.kernel, words, pack.tiles, reads=[source], writes=[target], cost=pack.size * 0.2, region=home
     )
