@@ -1,5 +1,4 @@
-"""What the recurrent translation models share: the encoder, the deep output, the loss and the search for a
-translation.
+"""What the recurrent translation models share: the encoder, the deep output, the loss and the step of the search.
 
 An encoder-decoder (Cho et al. 2014, "Learning phrase representations using RNN encoder-decoder"; Sutskever
 et al.
@@ -21,16 +20,14 @@ import numpy as np
 
 import tinyattn as ta
 from tinyattn import nn
-from tinyattn.errors import ShapeError, TinyattnError
+from tinyattn.errors import TinyattnError
 from tinyattn.graph.leaf import as_tensor
 from tinyattn.graph.scope import scope
-from tinyattn.graph.types import fail
-from tinyattn.models.model import Model, from_task
-from tinyattn.models.parts.checks import checked_count, checked_ids
-from tinyattn.models.parts.decoding import Translation, beam_search
+from tinyattn.models.model import from_task
+from tinyattn.models.parts.decoding import State, Step
+from tinyattn.models.parts.translation import TranslationModel
 from tinyattn.ops.layers.cells import gru_gates_before
 from tinyattn.tasks.parts.vocabulary import PAD
-from tinyattn.tasks.task import Answers
 
 INITS = ("standard", "paper")
 TINY_MT: dict[str, Any] = {"steps": 2700, "batch_size": 64, "learning_rate": 2e-3, "schedule": "linear"}
@@ -107,17 +104,17 @@ class DeepOutput(nn.Module):
         return self.vocabulary(self.dropout(ta.maxout(hidden)))
 
 
-class EncoderDecoder(Model):
+class EncoderDecoder(TranslationModel):
     """The common part. A model adds three methods: `memory`, `attend` and `decode`.
 
     config: sizes; context: the width of c_i; summary: that of what the first decoder state is made from.
     """
 
     Config: ClassVar[type[EncoderDecoderConfig]]
-    families = ("translation",)
     config: EncoderDecoderConfig
 
     def __init__(self, config: EncoderDecoderConfig, context: int, summary: int):
+        super().__init__()
         self.config = config
         m, n = config.embedding, config.hidden
         self.source_embedding = nn.Embedding(config.source_vocabulary, m)
@@ -130,7 +127,6 @@ class EncoderDecoder(Model):
         self.recurrent = ta.parameter(nn.init.uniform((3 * n, n), -bound, bound), np.float32)  # U_r, U_z, U
         self.output = DeepOutput(config, context)
         self.dropout = nn.Dropout(config.dropout)
-        self._search, self._forced = ta.function(self._best), ta.function(self._teach)
 
     def initialise(self) -> None:
         """Draw the parameters as `config.init` says; models call it when all of them are there.
@@ -203,9 +199,7 @@ class EncoderDecoder(Model):
             return self.decode(memory, state, words)
 
     def forward(self, source: Any, lengths: Any, target_in: Any) -> tuple[ta.Tensor, ta.Tensor | None]:
-        """Teacher forcing: ids (B, S), lengths (B,), <bos> y as ids (B, T) → logits (B, T, K), weights (B,
-        T, S) or None.
-        """
+        """Logits (B, T, K) and weights (B, T, S) or None, with <bos> y given."""
         logits, weights = self._time_major(source, lengths, target_in)
         return logits.transpose(1, 0, 2), None if weights is None else weights.transpose(1, 0, 2)
 
@@ -217,69 +211,10 @@ class EncoderDecoder(Model):
         logits, _ = self._time_major(batch.source, batch.source_length, batch.target_in)
         return ta.cross_entropy(logits, as_tensor(batch.target_out).T, ignore_index=PAD)
 
-    def _teach(self, kind: type, arrays: dict) -> tuple[ta.Tensor, ta.Tensor | None]:
-        """With the references given: the loss of a batch, and the weights (B, T, S) or None."""
-        batch = kind(**arrays)
-        return self.loss(batch), self(batch.source, batch.source_length, batch.target_in)[1]
-
     # Searching.
 
-    def answer(self, batch: Any, *, beam: int = 1, length_penalty: float = 0.0) -> Answers:
-        """The best translations found. Maps: "attention", the weights they were chosen with, and "alignment",
-        those with the references given; each (target, source) positions, of models that have weights.
-        """
-        answers = self.sample(batch, beam=beam, length_penalty=length_penalty)
-        was_training = self._training
-        self.eval()
-        try:
-            nats, weights = self._forced(type(batch), vars(batch))
-        finally:
-            self.train(was_training)
-        answers.nats, answers.predictions = float(nats) * batch.weight, batch.weight
-        if weights is not None:
-            answers.maps["alignment"] = list(weights)
-        return answers
-
-    def sample(self, batch: Any, *, beam: int = 1, length_penalty: float = 0.0) -> Answers:
-        """The same without what needs references."""
-        limit = self.config.longest_target or None
-        found = self.translate(batch.source, batch.source_length, beam, limit, length_penalty)
-        maps = {} if found.attention is None else {"attention": list(found.attention)}
-        return Answers(list(found.tokens), maps, scores=[float(score) for score in found.score])
-
-    def translate(
-        self,
-        source: Any,
-        lengths: Any,
-        beam: int = 1,
-        max_length: int | None = None,
-        length_penalty: float = 0.0,
-    ) -> Translation:
-        """The best translations found, as arrays: greedily with beam 1, else among `beam` hypotheses at a
-        time.
-
-        source: (B, S) integer ids; lengths: (B,), from 1 to S. At most max_length tokens, <eos> included (2 S + 10
-        unless said). Compiled once for each shape, beam and max_length. Raises ShapeError for what does not fit.
-        """
-        op, words = "translate", self.config.source_vocabulary
-        source = checked_ids(op, "source ids", source, "B, S", 0, words - 1)
-        lengths = checked_ids(op, "lengths", lengths, "B", 1, source.shape[1])
-        if len(lengths) != len(source):
-            must = f"there must be a length for each of the {len(source)} sentences"
-            fail(ShapeError, op, must, f"got {len(lengths)}")
-        beam = checked_count(op, "beam", beam)
-        limit = checked_count(
-            op, "max_length", 2 * source.shape[1] + 10 if max_length is None else max_length
-        )
-        was_training = self._training
-        self.eval()
-        try:
-            return self._search(source, lengths, beam, limit, float(length_penalty))
-        finally:
-            self.train(was_training)
-
-    def _best(self, source, lengths, beam: int, max_length: int, length_penalty) -> Translation:
-        batch = source.shape[0]
+    def beginning(self, source: ta.Tensor, lengths: ta.Tensor, beam: int, length: int) -> tuple[Step, State]:
+        """s_0 of each row, and the step from s_{i-1} and y_{i-1} to s_i and p(y_i)."""
         memory, state = self.memory(self.encode(source, lengths))
 
         def step(state, tokens):
@@ -289,7 +224,7 @@ class EncoderDecoder(Model):
             new = self.recur(state, self.word(word), self.context(context))
             return new, ta.log_softmax(logits), weights
 
-        return beam_search(step, repeat(state, beam), batch, beam, max_length, length_penalty)
+        return step, repeat(state, beam)
 
 
 def repeat(x: ta.Tensor, times: int) -> ta.Tensor:
