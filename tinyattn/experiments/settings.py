@@ -50,6 +50,10 @@ def resolve(
     if task is None and not recipes:
         raise UsageError(f"[train] the task of {model_name} must be named, but got none: add --task NAME.")
     task_name, task_class = find_task(recipes[0].task if task is None else task)
+    try:
+        check_family(model_class, task_class)
+    except TinyattnError as error:
+        raise UsageError(str(error)) from None
     if data is None and tasks.needs_data(task_class):
         raise UsageError(
             f"[train] the task {task_name} reads files, so they must be named, but got none: add --data PATH."
@@ -200,14 +204,9 @@ def sizes_of(config: Config) -> dict[str, Any]:
 
 
 def make_task(config: Config) -> Task:
-    """The task of a configuration, loaded or made. Raises UsageError when the model isn't made for such tasks."""
+    """The task of a configuration, loaded or made."""
     given = dict(config["task"])
-    task = tasks.get(given.pop("name"), given.pop("data", None), seed=config["training"]["seed"], **given)
-    try:
-        check_family(find_model(config["model"]["name"])[1], task)
-    except TinyattnError as error:
-        raise UsageError(str(error)) from None
-    return task
+    return tasks.get(given.pop("name"), given.pop("data", None), seed=config["training"]["seed"], **given)
 
 
 def make_model(config: Config, task: Task) -> Model:

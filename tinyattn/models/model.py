@@ -148,7 +148,7 @@ class Model(Module):
         return []
 
 
-def check_family(model: type[Model], task: Task) -> None:
+def check_family(model: type[Model], task: Task | type[Task]) -> None:
     """Raise TinyattnError unless the model is made for such tasks."""
     if model.families and not set(model.families) & set(task.families):
         wanted, got = " or ".join(model.families), " and ".join(task.families)
