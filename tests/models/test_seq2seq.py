@@ -294,7 +294,7 @@ def test_evaluation_in_the_order_of_the_split():
     model = Bahdanau.for_task(task, **SIZES, attention=3)
     answers = answers_of(model, task, "test", batch_size=3)
     found = task.score(answers, "test")
-    assert found.figures.keys() == {figure.key for figure in task.figures}
+    assert found.figures.keys() == {figure.key for figure in task.figures} - {"position_error"}
     assert answers.predictions == (task.test.target.lengths + 1).sum()
     for row in (0, 6):
         source = task.test[row].source

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 TASKS = {
     "tiny-mt": "tiny_mt:TinyMT",
     "multi30k": "multi30k:Multi30k",
+    "monotone-copy": "lexicon_copy:MonotoneCopy",
+    "lexicon-reverse": "lexicon_copy:LexiconReverse",
     "parallel": "parallel:Parallel",
     "text": "text:TextTask",
     "tinyshakespeare": "tinyshakespeare:TinyShakespeare",

@@ -23,13 +23,14 @@ from tinyattn.tasks.parts import tiny_mt_grammar as grammar
 from tinyattn.tasks.parts.checks import check_positive
 from tinyattn.tasks.parts.ragged import Ragged
 from tinyattn.tasks.parts.randomness import Stream
+from tinyattn.tasks.parts.splits import held_out, unseen
 from tinyattn.tasks.parts.vocabulary import SPECIALS, Vocabulary
 from tinyattn.tasks.translation import Examples, TranslationTask
 
 SHORTEST, LONGEST = 5, 30  # words of a source sentence; its translation has one token more
 LENGTH_BUCKETS = (5, 10, 15, 20, 25, 31)  # edges, for reports by source length: 5-9, ..., 20-24, 25-30
 SHAPES = ((10, 12), (20, 22), (30, 32))  # the target has the ending of the verb and <eos> on top
-VALIDATION_PER_LENGTH, TEST_PER_LENGTH = 20, 50
+POOL, VALIDATION_PER_LENGTH, TEST_PER_LENGTH = 80, 20, 50  # sentences: drawn, and held out
 
 SOURCE_VOCABULARY = Vocabulary(grammar.LEXICON)
 TARGET_VOCABULARY = Vocabulary((*grammar.LEXICON.values(), *grammar.ENDINGS))
@@ -63,31 +64,18 @@ class TinyMT(TranslationTask):
     def __init__(self, seed: int = 0, train_examples: int = 60_000):
         self.seed = seed
         self.train_examples = check_positive("tiny-mt", "train_examples", train_examples)
-        self.validation, self.test = held_out()
+        pool = generate(np.tile(np.arange(SHORTEST, LONGEST + 1), POOL), Stream("tiny-mt held out", 0))
+        self.validation, self.test = held_out(pool, VALIDATION_PER_LENGTH, TEST_PER_LENGTH)
 
     @cached_property
     def train(self) -> Examples:  # type: ignore[override]  # (made when it is asked for: drawing doesn't)
         """The training sentences."""
         lengths = SHORTEST + np.arange(self.train_examples) % (LONGEST - SHORTEST + 1)
-        train = generate(lengths, Stream("tiny-mt train", self.seed))
-        kept = np.concatenate([_sentences(self.validation), _sentences(self.test)])
-        return train.take(np.flatnonzero(~np.isin(_sentences(train), kept)))
+        return unseen(generate(lengths, Stream("tiny-mt train", self.seed)), self.validation, self.test)
 
     def join_target(self, tokens: Sequence[str]) -> str:
         """Kalomiru as it is written."""
         return grammar.join(tokens)
-
-
-def held_out() -> tuple[Examples, Examples]:
-    """Validation and test examples, always the same: 20 and 50 different sentences of every length."""
-    lengths = np.arange(SHORTEST, LONGEST + 1)
-    pool = generate(np.tile(lengths, 80), Stream("tiny-mt held out", 0))
-    _, first = np.unique(_sentences(pool), return_index=True)
-    first.sort()
-    of_length = [first[pool.source.lengths[first] == length] for length in lengths]
-    validation = np.stack([rows[:VALIDATION_PER_LENGTH] for rows in of_length], axis=1)
-    test = np.stack([rows[VALIDATION_PER_LENGTH:][:TEST_PER_LENGTH] for rows in of_length], axis=1)
-    return pool.take(validation.ravel()), pool.take(test.ravel())
 
 
 def generate(lengths: np.ndarray, random: Stream) -> Examples:
@@ -135,12 +123,6 @@ def _draw(lengths: np.ndarray, random: Stream) -> np.ndarray:
     grid[:, :, ADJECTIVE:NOUN] = different * described
     grid[:, :, NOUN] = _NOUNS[random.permutations(count, len(_NOUNS))[:, :MOST_ROWS]] * used
     return grid.reshape(count, -1)
-
-
-def _sentences(examples: Examples) -> np.ndarray:
-    """Each source sentence as one byte string, (n,): NumPy's set operations then compare whole sentences."""
-    padded = examples.source.pad(np.arange(len(examples)), LONGEST)
-    return padded.astype(np.uint8).view(f"S{LONGEST}")[:, 0]
 
 
 def _source_ids(words: Iterable[str]) -> np.ndarray:

@@ -171,10 +171,11 @@ class TranslationTask(Task):
     # Data.
 
     def sizes(self) -> dict[str, Any]:
-        """The sizes of both vocabularies, and the most tokens a translation can have."""
+        """The sizes of both vocabularies, and the most tokens that a source and a translation can have."""
         return {
             "source_vocabulary": len(self.source_vocabulary),
             "target_vocabulary": len(self.target_vocabulary),
+            "longest_source": max(width for width, _ in self.shapes),
             "longest_target": max(height for _, height in self.shapes),
         }
 
@@ -228,6 +229,8 @@ class TranslationTask(Task):
         aer                alignment error rate of the largest weights against the gold alignment, where both
                            exist. The decoder is given the reference, as in Luong et al. 2015, section 4.3: each
                            gold link has its row of weights.
+        position_error     the mean distance, in words, from where such rows were predicted to look, of models that
+                           predict it, to the gold link
         """
         low, high = length_buckets(self.test.source.lengths)[-2:]
         longest = f"{low}-{high - 1}"
@@ -237,6 +240,7 @@ class TranslationTask(Task):
             Figure("bleu", "BLEU", "{:.2f}"),
             Figure("perplexity", "perplexity", "{:.3f}", "lower"),
             Figure("aer", "alignment error rate", "{:.3f}", "lower"),
+            Figure("position_error", "error of predicted places", "{:.2f}", "lower"),
         )
 
     def translations(self, answers: Answers) -> list[Tokens]:
@@ -244,7 +248,9 @@ class TranslationTask(Task):
         return [self.target_vocabulary.decode(ids) for ids in answers.outputs]
 
     def score(self, answers: Answers, split: str) -> Scores:
-        """All figures of a split; of the map "alignment" those that hold weights for given references."""
+        """All figures of a split. Of maps it looks at "alignment", the weights for given references, and at
+        "position", (target positions, 1) places in the source.
+        """
         examples, translations = self.examples(split), self.translations(answers)
         references, lengths = self.references(split), examples.source.lengths
         exact = metrics.exact_matches(translations, references)
@@ -254,6 +260,13 @@ class TranslationTask(Task):
         weights = answers.maps.get("alignment", [])
         if examples.alignment is not None and weights:
             figures["aer"] = metrics.alignment_error_rate(*self._links(weights, examples))
+        places = answers.maps.get("position", [])
+        if examples.alignment is not None and places:
+            errors = [
+                np.asarray(p)[link[:, 0], 0] - link[:, 1]
+                for p, link in zip(places, examples.alignment, strict=True)
+            ]
+            figures["position_error"] = float(np.abs(np.concatenate(errors)).mean())
         by_length = metrics.mean_by_bucket(exact, lengths, length_buckets(lengths))
         longest = [*by_length][-1]
         figures[f"exact_match_{longest}"] = by_length[longest]

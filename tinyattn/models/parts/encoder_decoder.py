@@ -227,7 +227,9 @@ class EncoderDecoder(TranslationModel):
         return step, repeat(state, beam)
 
 
-def repeat(x: ta.Tensor, times: int) -> ta.Tensor:
-    """Each row `times` times, one copy behind the other: (B, d) → (B · times, d)."""
-    rows, width = x.shape
-    return ta.broadcast_to(x.reshape(rows, 1, width), (rows, times, width)).reshape(rows * times, width)
+def repeat(tree: Any, times: int) -> Any:
+    """Each row of every Tensor of a tree `times` times, one copy behind the other: (B, …) → (B · times, …)."""
+    if isinstance(tree, tuple):
+        return tuple(repeat(part, times) for part in tree)
+    rows, *rest = tree.shape
+    return ta.broadcast_to(tree.reshape(rows, 1, *rest), (rows, times, *rest)).reshape(rows * times, *rest)

@@ -37,21 +37,27 @@ class TranslationModel(Model):
         """
         raise NotImplementedError
 
-    def _teach(self, kind: type, arrays: dict) -> tuple[ta.Tensor, ta.Tensor | None]:
-        """With the references given: the loss of a batch, and the weights (B, T, S) or None."""
+    def maps(self, batch: Any) -> dict[str, ta.Tensor]:
+        """What is shown of the model with the references given, (B, T, columns) by name: "alignment", the weights
+        of models that have some.
+        """
+        weights = self(batch.source, batch.source_length, batch.target_in)[1]
+        return {} if weights is None else {"alignment": weights}
+
+    def _teach(self, kind: type, arrays: dict) -> tuple[ta.Tensor, dict[str, ta.Tensor]]:
+        """With the references given: the loss of a batch, and what is shown of it."""
         batch = kind(**arrays)
-        return self.loss(batch), self(batch.source, batch.source_length, batch.target_in)[1]
+        return self.loss(batch), self.maps(batch)
 
     def answer(self, batch: Any, *, beam: int = 1, length_penalty: float = 0.0) -> Answers:
-        """The best translations found. Maps: "attention", the weights they were chosen with, and "alignment",
-        those with the references given; each (target, source) positions, of models that have weights.
+        """The best translations found. Maps: "attention", the weights they were chosen with, (target,
+        source) positions, of models that have some; and those of `maps`, with the references given.
         """
         answers = self.sample(batch, beam=beam, length_penalty=length_penalty)
         with self.evaluating():
-            nats, weights = self._forced(type(batch), vars(batch))
+            nats, maps = self._forced(type(batch), vars(batch))
         answers.nats, answers.predictions = float(nats) * batch.weight, batch.weight
-        if weights is not None:
-            answers.maps["alignment"] = list(weights)
+        answers.maps |= {name: list(found) for name, found in maps.items()}
         return answers
 
     def sample(self, batch: Any, *, beam: int = 1, length_penalty: float = 0.0) -> Answers:
