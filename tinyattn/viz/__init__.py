@@ -7,8 +7,9 @@ in one picture.
 Everything up to DOT is plain Python and works anywhere; only the last arrow needs Graphviz's program ``dot``.
 """
 
+from tinyattn.viz.attention import attention_maps
 from tinyattn.viz.drawing import draw, make_dot
 from tinyattn.viz.heat import Heatmap, heatmap
 from tinyattn.viz.view import GraphView
 
-__all__ = ["GraphView", "Heatmap", "draw", "heatmap", "make_dot"]
+__all__ = ["GraphView", "Heatmap", "attention_maps", "draw", "heatmap", "make_dot"]

@@ -74,14 +74,29 @@ def _dropped(weights: Tensor, state, p: float, stream: int) -> Tensor:
 def _definition(query, keys, values, *rest, scale, causal, p, stream):
     """O, m and l."""
     mask, state = _optional(rest, p)
-    scores = _scores(query, keys, mask, _batch(query, keys, values), scale, causal)
+    weights, top, total = _weights(_scores(query, keys, mask, _batch(query, keys, values), scale, causal))
+    out = weighted_sum(_dropped(weights, state, p, stream), values)
+    rows = weights.shape[:-1]
+    return out, broadcast_to(reshape(top, rows), rows), reshape(log(total), rows)
+
+
+def _weights(scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """P, m and Σ_j e^{S_ij − m_i}, these two with an axis of length 1; a row that may attend to nothing has the weights
+    and m 0, and the sum 1.
+    """
     top = largest_score(scores, True)
     weights = exp(scores - top)
     total = reduce.sum(weights, -1, keepdims=True)
-    total = where(equal(total, 0), 1, total)  # a row that may attend to nothing: weights, m and l are 0
-    out = weighted_sum(_dropped(weights / total, state, p, stream), values)
-    rows = scores.shape[:-1]
-    return out, broadcast_to(reshape(top, rows), rows), reshape(log(total), rows)
+    total = where(equal(total, 0), 1, total)
+    return weights / total, top, total
+
+
+def weights_of(node: Tensor) -> Tensor:
+    """P (…, Tq, Tk) of a node of the operation ``attention``, before any dropout."""
+    query, keys, values, *rest = node.inputs
+    mask, _ = _optional(rest, node.attrs["p"])
+    batch = _batch(query, keys, values)
+    return _weights(_scores(query, keys, mask, batch, node.attrs["scale"], node.attrs["causal"]))[0]
 
 
 def _backward_definition(query, keys, values, *rest, scale, causal, p, stream):
