@@ -19,6 +19,8 @@ MODELS = {
     "gpt": "gpt:GPT",
     "dcgan": "dcgan:DCGAN",
     "mlp": "mlp:MLP",
+    "feedforward-attention": "feedforward_attention:FeedForwardAttention",
+    "mean-pooling": "feedforward_attention:MeanPooling",
 }
 """Every model: the name on the command line, and its class."""
 

@@ -32,6 +32,9 @@ TASKS = {
     "digits": "digits:Digits",
     "mirror-shapes": "mirror_shapes:MirrorShapes",
     "mnist": "mnist:MNIST",
+    "addition": "marked_numbers:Addition",
+    "multiplication": "marked_numbers:Multiplication",
+    "subtraction": "marked_numbers:Subtraction",
 }
 """Every task: the name on the command line, and its class."""
 
