@@ -47,9 +47,9 @@ class Ragged:
         return taken
 
     def pad(self, rows: np.ndarray, width: int) -> np.ndarray:
-        """The given rows as one array (n, width), zeros behind each; for rows of numbers, at most `width`."""
+        """The given rows, none longer than `width`, as one array (n, width, …), zeros behind each."""
         columns = np.arange(width)
         present = columns < self.lengths[rows, None]
-        padded = np.zeros(present.shape, self.flat.dtype)
+        padded = np.zeros((*present.shape, *self.flat.shape[1:]), self.flat.dtype)
         padded[present] = self.flat[(self.offsets[rows, None] + columns)[present]]
         return padded
