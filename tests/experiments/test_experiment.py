@@ -1,5 +1,6 @@
 """Experiments from Python: names, settings, and what users bring along: their own models, tasks and files."""
 
+import json
 import sys
 
 import numpy as np
@@ -168,3 +169,33 @@ def test_settings_are_kept_with_the_run(place):
     assert config["training"]["seed"] == 4 and config["model"]["hidden"] == 6
     assert config["run"]["set"] == ["steps=2", "hidden=6", "train_examples=200"]
     assert outcome.seed == 4 and np.isfinite(list(outcome.figures.values())).all()
+
+
+VARIANTS = '''
+class Sharp(Guess):
+    """Guess, with recipes of its own for wide ones."""
+    varies = ("width",)
+    recipes = (
+        Recipe("parallel", {"width": 8}, {"steps": 4, "batch_size": 4}, targets={"bleu": 1.0}),
+        Recipe("parallel", {}, {"steps": 3, "batch_size": 2}, targets={"bleu": 2.0}, variant="16"),
+    )
+'''
+
+
+def test_variants_have_recipes_and_records_of_their_own(place):
+    (place / "mine.py").write_text(MODEL + VARIANTS)
+    plain = ta.Experiment("mine.py:Sharp", "parallel", data="pairs")
+    wide = ta.Experiment("mine.py:Sharp", "parallel", data="pairs", width=16)
+    other = ta.Experiment("mine.py:Sharp", "parallel", data="pairs", width="12")
+    found = [run.config["training"] for run in (plain, wide, other)]
+    assert [(values["steps"], values["batch_size"]) for values in found] == [(4, 4), (3, 2), (4, 4)]
+    outcomes = [run.train(record=True) for run in (plain, wide, other)]
+    assert [outcome.folder.name for outcome in outcomes] == [
+        "Sharp-parallel-0", "Sharp-16-parallel-0", "Sharp-12-parallel-0",
+    ]  # fmt: skip
+    assert [dict(outcome.targets) for outcome in outcomes] == [{"bleu": 1.0}, {"bleu": 2.0}, {}]
+    records = {r["metric"]: r["target"] for r in json.loads((place / "results" / "results.json").read_text())}
+    assert (records["bleu"], records["16_bleu"], records["12_bleu"]) == (1.0, 2.0, None)
+    curves = {path.name for path in (place / "results").glob("*.jsonl")}
+    assert curves == {f"Sharp-{name}parallel-0.jsonl" for name in ("", "16-", "12-")}
+    assert "Sharp 16" in str(outcomes[1]) and "Sharp 16" in outcomes[1].report.read_text()

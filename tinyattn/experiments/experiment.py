@@ -73,6 +73,11 @@ class Experiment:
         """The model's name."""
         return settings.short(self.config["model"]["name"])
 
+    @property
+    def seed(self) -> int:
+        """What its random numbers come from."""
+        return int(self.config["training"]["seed"])
+
     @cached_property
     def task(self) -> Task:
         """The task, loaded or made when it is first needed."""

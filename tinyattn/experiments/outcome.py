@@ -23,6 +23,7 @@ class Trained:
     """A model at the end of its run."""
 
     name: str
+    variant: str
     model: Model
     answers: Answers
     scores: Scores
@@ -33,7 +34,8 @@ class Trained:
     @property
     def heading(self) -> str:
         """Its name, with what it is compared for."""
-        return f"{self.name} ({self.model.remark})" if self.model.remark else self.name
+        name = f"{self.name} {self.variant}".strip()
+        return f"{name} ({self.model.remark})" if self.model.remark else name
 
     def summary(self) -> dict[str, Any]:
         """All about it, for JSON."""

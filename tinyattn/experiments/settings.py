@@ -58,9 +58,12 @@ def resolve(
         raise UsageError(
             f"[train] the task {task_name} reads files, so they must be named, but got none: add --data PATH."
         )
-    recipe = model_class.recipe(task_name)
+    sizes = settings_of(model_class.Config)
+    asked_for = {key.removeprefix("model."): value for key, value in (settings or {}).items()}
+    chosen = {key: parse(key, asked_for[key], sizes[key]) for key in model_class.varies if key in asked_for}
+    recipe = model_class.recipe(task_name, model_class.variant(sizes | chosen))
     config: Config = {
-        "model": settings_of(model_class.Config) | dict(recipe.sizes),
+        "model": sizes | dict(recipe.sizes),
         "task": tasks.options(task_class),
         "training": asdict(TrainingConfig()) | dict(recipe.training),
     }
@@ -212,6 +215,11 @@ def make_task(config: Config) -> Task:
 def make_model(config: Config, task: Task) -> Model:
     """The model of a configuration, with initial values."""
     return find_model(config["model"]["name"])[1].for_task(task, **sizes_of(config))
+
+
+def variant(config: Config) -> str:
+    """Which variant of its model a configuration is of: "" for that of the defaults."""
+    return find_model(config["model"]["name"])[1].variant(sizes_of(config))
 
 
 def short(name: str) -> str:

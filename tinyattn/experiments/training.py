@@ -40,7 +40,9 @@ def train(
         experiment.config,
         experiment.task,
     )  # first: when its files are missing, no folder is left behind
-    name = f"{experiment.name}-{task.name}-{config['training']['seed']}"
+    name = "-".join(
+        filter(None, [experiment.name, settings.variant(config), task.name, str(experiment.seed)])
+    )
     if resume:
         if experiment.run is None:
             if folder is None:
@@ -67,7 +69,7 @@ def train(
 def _train(run: Run, task: Task) -> Outcome:
     config = run.config
     trained = [_one(run, config, task)]
-    recipe = type(trained[0].model).recipe(config["task"]["name"])
+    recipe = type(trained[0].model).recipe(config["task"]["name"], trained[0].variant)
     if recipe.baseline and config.get("run", {}).get("baseline", True):
         folder = run.folder / BASELINE
         beside = _baseline_config(config, recipe.baseline, trained[0].model)
@@ -106,7 +108,9 @@ def _one(run: Run, config: Config, task: Task) -> Trained:
     scores = task.score(answers, "test")
     took = time.monotonic() - started
     print(f"{name}: measured on {task.count('test'):,} held-out examples in {took:.1f} s", file=sys.stderr)
-    return Trained(name, model, answers, scores, standing, chosen.steps, run.metrics())
+    return Trained(
+        name, settings.variant(config), model, answers, scores, standing, chosen.steps, run.metrics()
+    )
 
 
 def _baseline_config(config: Config, name: str, model: Model) -> Config:
@@ -122,9 +126,13 @@ def _record(trained: Trained, config: Config) -> None:
     words = ["tinyattn train", settings.short(config["model"]["name"]), "--task", task]
     words += ["--data DIR"] if config["task"].get("data") else []
     words += [f"--set {text}" for text in config.get("run", {}).get("set", [])]
+    figures, targets = trained.scores.figures, model.recipe(task, trained.variant).targets
+    before = f"{trained.variant}_" if trained.variant else ""
     results.record(
-        RESULTS, trained.name, task, trained.scores.figures, training["seed"], training["steps"],
-        trained.standing.seconds, " ".join([*words, "--record"]), model.paper, model.recipe(task).targets,
+        RESULTS, trained.name, task, {before + key: value for key, value in figures.items()}, training["seed"],
+        training["steps"], trained.standing.seconds, " ".join([*words, "--record"]), model.paper,
+        {before + key: value for key, value in targets.items()},
     )  # fmt: skip
-    curve = RESULTS.parent / f"{trained.name}-{task}-{training['seed']}.jsonl"
-    files.replace(curve, [f"{files.to_json(record)}\n".encode() for record in trained.metrics])
+    name = "-".join(filter(None, [trained.name, trained.variant, task, str(training["seed"])]))
+    lines = [f"{files.to_json(record)}\n".encode() for record in trained.metrics]
+    files.replace(RESULTS.parent / f"{name}.jsonl", lines)

@@ -11,7 +11,7 @@ reach the figures of its paper.
 import contextlib
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import Any, ClassVar
 
 from tinyattn.errors import TinyattnError
@@ -57,13 +57,14 @@ class Objective:
 @dataclass(frozen=True)
 class Recipe:
     """Settings with which a model reaches its figures on a task. baseline: the model trained beside it, sized by
-    its `Config.like`."""
+    its `Config.like`. variant: which variant of the model it is for (see Model.variant)."""
 
     task: str
     sizes: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
     baseline: str | None = None
     targets: Mapping[str, float] = field(default_factory=dict)
+    variant: str = ""
 
 
 class Model(Module):
@@ -78,6 +79,8 @@ class Model(Module):
     families: ClassVar[tuple[str, ...]] = ()
     recipes: ClassVar[tuple[Recipe, ...]] = ()
     """The first is the default."""
+    varies: ClassVar[tuple[str, ...]] = ()
+    """The fields of its Config that make variants, which have recipes and figures of their own."""
     remark: ClassVar[str] = ""
     """What tells it apart from the model that it is a baseline of."""
     keeps: ClassVar[str] = "best"
@@ -100,12 +103,28 @@ class Model(Module):
         return make(cls.Config(**decided | sizes))
 
     @classmethod
-    def recipe(cls, task: str) -> Recipe:
-        """The settings for a task; where none have been found yet, defaults and the usual baseline."""
+    def variant(cls, sizes: Mapping[str, Any]) -> str:
+        """The name of the variant of these sizes: its values in the fields `varies` that aren't the defaults, such as
+        "local-p"; "" if all are."""
+        defaults = settings_of(cls.Config)
+        names = []
+        for key in cls.varies:
+            if key in sizes and sizes[key] != defaults[key]:
+                switch = key.replace("_", "-")
+                names.append({True: switch, False: f"no-{switch}"}.get(sizes[key], str(sizes[key])))
+        return "-".join(names)
+
+    @classmethod
+    def recipe(cls, task: str, variant: str = "") -> Recipe:
+        """The settings of a variant for a task; where none have been found yet, those for the task or defaults, the
+        usual baseline, and no targets."""
+        known = {recipe.variant: recipe for recipe in cls.recipes if recipe.task == task}
+        if variant in known:
+            return known[variant]
         baseline = cls.recipes[0].baseline if cls.recipes else None
-        return next(
-            (recipe for recipe in cls.recipes if recipe.task == task), Recipe(task, baseline=baseline)
-        )
+        usual = known.get("", Recipe(task, baseline=baseline))
+        same = cls.variant(settings_of(cls.Config) | dict(usual.sizes)) == variant
+        return usual if same else replace(usual, targets={}, variant=variant)
 
     @classmethod
     def search(cls) -> dict[str, Any]:
