@@ -262,9 +262,9 @@ class TranslationTask(Task):
             figures["aer"] = metrics.alignment_error_rate(*self._links(weights, examples))
         places = answers.maps.get("position", [])
         if examples.alignment is not None and places:
+            links = (examples.alignment[row] for row in range(len(places)))
             errors = [
-                np.asarray(p)[link[:, 0], 0] - link[:, 1]
-                for p, link in zip(places, examples.alignment, strict=True)
+                np.asarray(p)[link[:, 0], 0] - link[:, 1] for p, link in zip(places, links, strict=True)
             ]
             figures["position_error"] = float(np.abs(np.concatenate(errors)).mean())
         by_length = metrics.mean_by_bucket(exact, lengths, length_buckets(lengths))
