@@ -114,6 +114,22 @@ def parser() -> Parser:
     )
     train.add_argument("--record", action="store_true", help="add the figures to results/results.json")
 
+    again = command("reproduce", "reproduce.reproduce", "train every recipe again, and compare the figures")
+    again.add_argument("models", nargs="*", metavar="MODEL", help="see `tinyattn models` (default: all)")
+    again.add_argument("--seeds", type=_positive, default=3, metavar="N", help="0 to N − 1 (default: 3)")
+    again.add_argument(
+        "--data",
+        action="append",
+        default=[],
+        metavar="TASK=PATH",
+        help="where the files of a task are; may be repeated",
+    )
+    again.add_argument(
+        "--out", default="runs/reproduce", metavar="DIR",
+        help="the folder of the runs, which go on where they were stopped (default: runs/reproduce)",
+    )  # fmt: skip
+    threads(again)
+
     command("models", "listing.models", "list the models")
     command("tasks", "listing.tasks", "list the tasks")
 
@@ -182,11 +198,13 @@ def parser() -> Parser:
 
 
 def _parsed(top: Parser, argv: Sequence[str] | None) -> argparse.Namespace:
-    """Like `parse_args`, but words of a list (texts, operations) may also come behind options: argparse ends
+    """Like `parse_args`, but words of a list (texts, operations, models) may also come behind options: argparse ends
     the list at the first option.
     """
     arguments, rest = top.parse_known_args(argv)
-    words = next((getattr(arguments, name) for name in ("text", "ops") if hasattr(arguments, name)), None)
+    words = next(
+        (getattr(arguments, name) for name in ("text", "ops", "models") if hasattr(arguments, name)), None
+    )
     if words is not None and not any(word.startswith("-") for word in rest):
         words.extend(rest)
     elif rest:

@@ -1,0 +1,114 @@
+"""Every figure again: each recipe of each model, with several seeds, beside its target and what has been recorded.
+
+A run that was stopped goes on, and one that is finished isn't trained again, so that a reproduction of days can be
+stopped and started as one likes.
+"""
+
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tinyattn import files, models, tasks
+from tinyattn.errors import CheckpointError, UsageError
+from tinyattn.experiments import settings
+from tinyattn.experiments.experiment import Experiment
+from tinyattn.experiments.training import RESULTS
+from tinyattn.models.model import Model, Recipe, settings_of
+from tinyattn.sections import Figure
+from tinyattn.train import results
+from tinyattn.train.run import CONFIG
+
+FINISHED = "results.json"
+"""What a finished run has in its folder."""
+
+
+@dataclass
+class Row:
+    """A recipe of a model, and its figures by seed: metric → seed → value. given: how the model is found, such as
+    file.py:Class; why: for what reason it isn't run.
+    """
+
+    given: str
+    model: str
+    recipe: Recipe
+    known: Mapping[str, Figure]
+    why: str = ""
+    figures: dict[str, dict[int, float]] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Model and variant."""
+        return f"{self.model} {self.recipe.variant}".strip()
+
+    def lines(self, recorded: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+        """What there is to say of each figure; recorded: see train/results.py."""
+        before = f"{self.recipe.variant}_" if self.recipe.variant else ""
+        for metric, found in self.figures.items():
+            key = {"model": self.model, "task": self.recipe.task, "metric": before + metric}
+            old = next((r for r in recorded if all(r[k] == v for k, v in key.items())), None)
+            value, target = statistics.median(found.values()), self.recipe.targets.get(metric)
+            figure = self.known.get(metric, Figure(metric, metric))
+            better = 1 if figure.better == "higher" else -1
+            yield key | {
+                "value": value, "seeds": {str(seed): number for seed, number in found.items()}, "target": target,
+                "reached": None if target is None else better * value >= better * target,
+                "recorded": None if old is None else old["value"],
+            }  # fmt: skip
+
+
+def rows(names: Sequence[str] = (), data: Mapping[str, str] | None = None) -> list[Row]:
+    """The recipes of these models, or of all. data: where the files of tasks are, by the names of the tasks; recipes
+    for tasks whose files aren't known aren't run. Raises UsageError for a name that is none.
+    """
+    for given in data or {}:
+        if not tasks.takes_data(settings.find_task(given)[1]):
+            raise UsageError(f"[reproduce] --data must name a task that reads files, but {given} reads none.")
+    found = []
+    for name in names or models.MODELS:
+        name, model = settings.find_model(name)
+        for recipe in model.recipes:
+            task = settings.find_task(recipe.task)[1]
+            lacks = tasks.needs_data(task) and recipe.task not in (data or {})
+            why = f"it reads files: add --data {recipe.task}=PATH" if lacks else ""
+            found.append(Row(name, settings.short(name), recipe, {}, why))
+    return found
+
+
+def run(row: Row, seed: int, folder: Path, data: str | None = None) -> None:
+    """Train a recipe with one seed, or go on with it, and add its figures to the row."""
+    recipe = row.recipe
+    name = "-".join(filter(None, [row.model, recipe.variant, recipe.task, str(seed)]))
+    place = folder / name
+    if (place / CONFIG).exists():
+        experiment = Experiment.open(place, data)
+        if experiment.config["training"]["seed"] != seed:
+            got = f"its seed is {experiment.config['training']['seed']}"
+            raise CheckpointError(f"[reproduce] {place} must be the run of seed {seed}, but {got}.")
+    else:
+        asked = _variant(settings.find_model(row.given)[1], recipe)
+        experiment = Experiment(row.given, recipe.task, seed=seed, data=data, **asked)
+    row.known = {figure.key: figure for figure in experiment.task.figures}
+    finished = place / FINISHED
+    if not finished.exists():
+        again = (place / CONFIG).exists()
+        if again:
+            experiment = Experiment.open(place, data, lock=True)
+        experiment.train(None if again else place, resume=again)
+    source = files.Source(finished, "reproduce", CheckpointError)
+    found = source.json(source.content())["models"][row.model]
+    for metric in row.known:
+        if isinstance(found.get(metric), (int, float)):
+            row.figures.setdefault(metric, {})[seed] = float(found[metric])
+
+
+def _variant(model: type[Model], recipe: Recipe) -> dict[str, Any]:
+    """The settings by which a recipe's variant is asked for."""
+    defaults, sizes = settings_of(model.Config), dict(recipe.sizes)
+    return {key: sizes[key] for key in model.varies if sizes.get(key, defaults[key]) != defaults[key]}
+
+
+def recorded() -> list[dict[str, Any]]:
+    """What results/results.json of this folder holds, if there is one."""
+    return results.read(RESULTS)
