@@ -16,6 +16,7 @@ import tinyattn as ta
 from tinyattn import nn
 from tinyattn.models.bahdanau import BahdanauConfig
 from tinyattn.models.model import Recipe
+from tinyattn.models.parts.decoding import repeat
 from tinyattn.models.parts.encoder_decoder import (
     MULTI30K,
     MULTI30K_SIZES,
@@ -23,7 +24,6 @@ from tinyattn.models.parts.encoder_decoder import (
     EncoderDecoder,
     EncoderDecoderConfig,
     Source,
-    repeat,
 )  # fmt: skip
 
 

@@ -9,13 +9,14 @@ from tinyattn.graph.tensor import Tensor
 from tinyattn.train import optim, schedules
 
 OPTIMIZERS = {"adam": optim.Adam, "adamw": optim.AdamW, "sgd": optim.SGD, "adadelta": optim.Adadelta}
-SCHEDULES = ("constant", "linear", "cosine")
+SCHEDULES = ("constant", "linear", "cosine", "noam")
 
 
 @dataclass(frozen=True)
 class TrainingConfig:
     """How to train. The schedule brings the learning rate to `minimum_rate` of it at the last step, or keeps
-    it ("constant")."""
+    it ("constant"), or lets it fall with the root of the step from `warmup_steps` on, where it is greatest ("noam",
+    Vaswani et al. 2017, eq. 3: their rate there is 1/√(d_model · warmup_steps))."""
 
     steps: int = 2000
     batch_size: int = 64
@@ -69,13 +70,14 @@ class TrainingConfig:
 
     def make_optimizer(self, parameters: list[Tensor]) -> optim.Optimizer:
         """The optimizer, with its schedule, for the given parameters."""
-        floor = self.minimum_rate * self.learning_rate
+        floor, warmup = self.minimum_rate * self.learning_rate, max(1, self.warmup_steps)
         rates = {
             "constant": lambda: schedules.constant(self.learning_rate),
             "linear": lambda: schedules.linear_warmup(
                 self.learning_rate, self.warmup_steps, self.steps, floor
             ),
             "cosine": lambda: schedules.cosine(self.learning_rate, self.steps, self.warmup_steps, floor),
+            "noam": lambda: schedules.noam(1, warmup, self.learning_rate * warmup**0.5),
         }
         options: dict[str, Any] = {"lr": rates[self.schedule](), "clip_norm": self.clip_norm or None}
         if self.optimizer in ("adam", "adamw"):

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import tinyattn as ta
+from tinyattn.graph.scan import flatten, unflatten
 from tinyattn.tasks.parts.vocabulary import BOS, EOS, PAD
 
 DEAD = -1e30
@@ -69,7 +70,9 @@ def beam_search(
         parent = (first_row + choice // words).reshape(rows)
         new_tokens = (choice % words).reshape(rows).astype(np.int32)
         going_on = ta.logical_not(ended).astype(length.dtype).reshape(rows)
-        state, length = _rows(state, parent), ta.take(length + going_on, parent)
+        length = length + going_on
+        if beam > 1:  # (else each row goes on with itself)
+            state, length = _rows((state, length), parent)
         seen = {"tokens": new_tokens, "parent": parent}
         if attention is not None:
             seen["attention"] = attention
@@ -78,7 +81,7 @@ def beam_search(
     # At first the k beams of a sentence are the same: one lives, the others are not there yet.
     alone = np.full((batch, beam), DEAD)
     alone[:, 0] = 0.0
-    dtype = _tree_dtype(state)
+    dtype = next(part.dtype for part in flatten(state) if part.dtype.kind == "f")
     start = np.full(rows, BOS, np.int32)
     carry = (state, ta.tensor(start), ta.tensor(alone.astype(dtype)), ta.tensor(np.zeros(rows, dtype)))
     (_, _, score, length), seen = ta.scan(extend, carry, length=max_length)
@@ -92,6 +95,14 @@ def beam_search(
         attention=None if attention is None else attention.transpose(1, 0, 2),
         score=ta.take(score.reshape(rows), best),
     )
+
+
+def repeat(tree: Any, times: int) -> Any:
+    """Each row of every Tensor of a tree `times` times, one copy behind the other: (B, …) → (B · times, …)."""
+    if isinstance(tree, tuple):
+        return tuple(repeat(part, times) for part in tree)
+    rows, *rest = tree.shape
+    return ta.broadcast_to(tree.reshape(rows, 1, *rest), (rows, times, *rest)).reshape(rows * times, *rest)
 
 
 def _previous(row, seen):
@@ -119,15 +130,4 @@ def _largest(values: ta.Tensor, count: int) -> tuple[ta.Tensor, ta.Tensor]:
 
 def _rows(tree: State, rows: ta.Tensor) -> State:
     """The given rows of every Tensor of a tree."""
-    if isinstance(tree, dict):
-        return {key: _rows(part, rows) for key, part in tree.items()}
-    if isinstance(tree, tuple | list):
-        return type(tree)(_rows(part, rows) for part in tree)
-    return ta.take(tree, rows)
-
-
-def _tree_dtype(tree: State) -> np.dtype:
-    """The element type of the first floating-point Tensor of a tree."""
-    if isinstance(tree, ta.Tensor):
-        return tree.dtype
-    return _tree_dtype(next(iter(tree.values() if isinstance(tree, dict) else tree)))
+    return unflatten(tree, [ta.take(part, rows) for part in flatten(tree)])

@@ -24,7 +24,7 @@ from tinyattn.errors import TinyattnError
 from tinyattn.graph.leaf import as_tensor
 from tinyattn.graph.scope import scope
 from tinyattn.models.model import from_task
-from tinyattn.models.parts.decoding import State, Step
+from tinyattn.models.parts.decoding import State, Step, repeat
 from tinyattn.models.parts.translation import TranslationModel
 from tinyattn.ops.layers.cells import gru_gates_before
 from tinyattn.tasks.parts.vocabulary import PAD
@@ -225,11 +225,3 @@ class EncoderDecoder(TranslationModel):
             return new, ta.log_softmax(logits), weights
 
         return step, repeat(state, beam)
-
-
-def repeat(tree: Any, times: int) -> Any:
-    """Each row of every Tensor of a tree `times` times, one copy behind the other: (B, …) → (B · times, …)."""
-    if isinstance(tree, tuple):
-        return tuple(repeat(part, times) for part in tree)
-    rows, *rest = tree.shape
-    return ta.broadcast_to(tree.reshape(rows, 1, *rest), (rows, times, *rest)).reshape(rows * times, *rest)
