@@ -21,6 +21,8 @@ MODELS = {
     "dcgan": "dcgan:DCGAN",
     "mlp": "mlp:MLP",
     "feedforward-attention": "feedforward_attention:FeedForwardAttention",
+    "lstmn": "lstmn:LSTMN",
+    "lstm-lm": "lstm_lm:LSTMLanguageModel",
     "mean-pooling": "feedforward_attention:MeanPooling",
 }
 """Every model: the name on the command line, and its class."""

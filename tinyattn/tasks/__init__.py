@@ -38,6 +38,7 @@ TASKS = {
     "digits": "digits:Digits",
     "mirror-shapes": "mirror_shapes:MirrorShapes",
     "mnist": "mnist:MNIST",
+    "agreement": "agreement:Agreement",
     "addition": "marked_numbers:Addition",
     "multiplication": "marked_numbers:Multiplication",
     "subtraction": "marked_numbers:Subtraction",
