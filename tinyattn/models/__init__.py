@@ -16,6 +16,7 @@ from tinyattn.errors import TinyattnError
 MODELS = {
     "bahdanau": "bahdanau:Bahdanau",
     "seq2seq": "seq2seq:Seq2Seq",
+    "luong": "luong:Luong",
     "transformer": "transformer:Transformer",
     "gpt": "gpt:GPT",
     "dcgan": "dcgan:DCGAN",
