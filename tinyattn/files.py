@@ -66,13 +66,15 @@ def replace(path: str | os.PathLike, parts: Iterable[bytes | memoryview], durabl
         raise OSError(error.errno, error.strerror, str(path)) from None
 
 
-def append(path: str | os.PathLike, data: bytes) -> None:
-    """Add ``data`` at the end of a file, all or nothing of it. Raises OSError that names ``path``."""
+def append(path: str | os.PathLike, data: bytes, lines: bool = True) -> None:
+    """Add ``data`` at the end of a file, all or nothing of it; lines: on a line of its own. Raises OSError that names
+    ``path``.
+    """
     mode = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
     try:
         with open(os.open(path, mode, 0o666), "r+b", buffering=0) as file:
             size = file.seek(0, os.SEEK_END)
-            if size and (file.seek(size - 1), file.read(1))[1] != b"\n":
+            if lines and size and (file.seek(size - 1), file.read(1))[1] != b"\n":
                 data = b"\n" + data  # what a crash left of a last line is no part of this one
             try:
                 if file.write(data) != len(data):

@@ -130,6 +130,12 @@ def parser() -> Parser:
     )  # fmt: skip
     threads(again)
 
+    data = command("data", "data.data", "fetch public data sets from where they are published")
+    data.add_argument("action", choices=("fetch",), metavar="fetch", help="bring the files of a set here")
+    data.add_argument("name", nargs="?", metavar="NAME", help="which (default: list what there is)")
+    data.add_argument("--out", metavar="DIR", help="where they go (default: data/NAME)")
+    data.add_argument("--from", dest="address", metavar="URL", help="another address that has the same files")
+
     command("models", "listing.models", "list the models")
     command("tasks", "listing.tasks", "list the tasks")
 
