@@ -23,6 +23,7 @@ MODELS = {
     "mlp": "mlp:MLP",
     "feedforward-attention": "feedforward_attention:FeedForwardAttention",
     "lstmn": "lstmn:LSTMN",
+    "lstmn-fusion": "lstmn_fusion:LSTMNFusion",
     "lstm-lm": "lstm_lm:LSTMLanguageModel",
     "mean-pooling": "feedforward_attention:MeanPooling",
 }

@@ -3,15 +3,15 @@
 An LSTM squeezes all that it has read into one h and one c. This one keeps those of every word, on two tapes, and
 at each word looks back at all of them (intra-attention):
 
-    a_i      = vᵀ tanh(W_h h_i + W_x x_t + W_h̃ h̃_{t−1})       for each i < t                     (eq. 4)
-    s        = softmax(a)                                                                       (eq. 5)
-    [h̃; c̃]  = Σ_{i<t} s_i [h_i; c_i]                           an adaptive summary               (eq. 6)
-    i, f, o  = σ(W [h̃, x_t] + b);   ĉ = tanh(W [h̃, x_t] + b)                                     (eq. 7, 8)
-    c_t      = f ⊙ c̃ + i ⊙ ĉ;       h_t = o ⊙ tanh c_t                                           (eq. 9, 10)
+    a_i      = vᵀ tanh(W_h h_i + W_x x_t + W_h̃ h̃_{t−1})       for each i < t              (eq. 4)
+    s        = softmax(a)                                                                   (eq. 5)
+    [h̃; c̃]  = Σ_{i<t} s_i [h_i; c_i]                           an adaptive summary        (eq. 6)
+    i, f, o  = σ(W [h̃, x_t] + b);   ĉ = tanh(W [h̃, x_t] + b)                              (eq. 7)
+    c_t      = f ⊙ c̃ + i ⊙ ĉ;       h_t = o ⊙ tanh c_t                                     (eq. 8, 9)
 
-At the first word the tapes are empty, and h̃ = c̃ = 0. In layer k + 1, h_t of layer k stands in the place of x_t. An
-LSTM is this with a tape of the last word alone (tape=1): h̃ = h_{t−1}, c̃ = c_{t−1}. Gates are in torch's order
-i, f, ĉ, o, and parameters have the names of torch's LSTM.
+At the first word the tapes are empty, and h̃ = c̃ = 0. In layer k + 1, h_t of layer k stands in the place of x_t
+(eq. 10). An LSTM is this with a tape of the last word alone (tape=1): h̃ = h_{t−1}, c̃ = c_{t−1}. Gates are in torch's
+order i, f, ĉ, o, and the parameters of the LSTM have torch's names.
 
 Each tape is an array (B, T, H) with a place for each word, and a mask says which are written. W_h h_i is computed
 once, when h_i is written.
@@ -111,31 +111,42 @@ class LSTMNLayer(nn.Module):
             written = ta.logical_and(written, slots >= word.place - self.tape)
         return ta.softmax(scores, mask=written)
 
-    def read(self, tapes: Tapes, word: Given) -> tuple[ta.Tensor, ta.Tensor, ta.Tensor, ta.Tensor]:
-        """h_t, c_t and h̃_t (B, H), and the weights (B, T): eq. 6 to 10."""
+    def read(
+        self, tapes: Tapes, word: Given, added: ta.Tensor | None = None
+    ) -> tuple[ta.Tensor, ta.Tensor, ta.Tensor, ta.Tensor]:
+        """h_t, c_t and h̃_t (B, H), and the weights (B, T): eq. 6 to 9. added: what else c_t is the sum of (B, H)."""
         weights = self.look(tapes, word)
         rows, width = tapes.summary.shape
         summary = (weights @ tapes.hidden).reshape(rows, width)
         cell = (weights @ tapes.memory).reshape(rows, width)
-        hidden, memory = lstm_gates(word.gates + summary @ self.weight_hh.T, summary, cell)
+        gates = word.gates + summary @ self.weight_hh.T
+        hidden, memory = lstm_gates(gates, summary, cell)
+        if added is not None:
+            memory = memory + added
+            hidden = ta.sigmoid(gates[:, 3 * width :]) * ta.tanh(memory)
         return hidden, memory, summary, weights.reshape(rows, -1)
+
+    def write(
+        self, tapes: Tapes, word: Given, hidden: ta.Tensor, memory: ta.Tensor, summary: ta.Tensor
+    ) -> Tapes:
+        """The tapes with h_t and c_t at place t, and h̃_t."""
+        here = (ta.arange(tapes.keys.shape[1], dtype=np.int32) == word.place).reshape(1, -1, 1)
+        pairs = (tapes.hidden, hidden), (tapes.memory, memory), (tapes.keys, self.key(hidden))
+        new = (ta.where(here, value.reshape(value.shape[0], 1, -1), tape) for tape, value in pairs)
+        return Tapes._make([*new, summary])
 
     def step(self, tapes: Tapes, word: Given) -> tuple[Tapes, tuple[ta.Tensor, ta.Tensor]]:
         """Read a word and write it down: the new tapes, h_t (B, H) and the weights (B, T)."""
         hidden, memory, summary, weights = self.read(tapes, word)
-        here = (ta.arange(tapes.keys.shape[1], dtype=np.int32) == word.place).reshape(1, -1, 1)
+        return self.write(tapes, word, hidden, memory, summary), (hidden, weights)
 
-        def write(tape: ta.Tensor, new: ta.Tensor) -> ta.Tensor:
-            return ta.where(here, new.reshape(new.shape[0], 1, -1), tape)
-
-        written = Tapes(
-            write(tapes.hidden, hidden), write(tapes.memory, memory), write(tapes.keys, self.key(hidden)), summary
-        )  # fmt: skip
-        return written, (hidden, weights)
+    def run(self, inputs: ta.Tensor) -> tuple[Tapes, tuple[ta.Tensor, ta.Tensor]]:
+        """Inputs (T, B, I) → the tapes when all is read, h_t (T, B, H) and the weights (T, B, T)."""
+        length, batch, _ = inputs.shape
+        return ta.scan(self.step, self.empty(batch, length, inputs.dtype), self.given(inputs))
 
     def forward(self, inputs: ta.Tensor) -> tuple[ta.Tensor, ta.Tensor]:
-        length, batch, _ = inputs.shape
-        return ta.scan(self.step, self.empty(batch, length, inputs.dtype), self.given(inputs))[1]
+        return self.run(inputs)[1]
 
 
 class LSTMN(RecurrentLanguageModel):
