@@ -4,20 +4,34 @@ import argparse
 import json
 import textwrap
 from dataclasses import asdict
+from pathlib import Path
 
 from tinyattn import models as model_table
 from tinyattn import tasks as task_table
+from tinyattn.experiments.training import RESULTS
+from tinyattn.train.results import read
 
 
 def models(arguments: argparse.Namespace) -> None:
-    """All models with their default task and their paper; in JSON also the source documents and the baseline."""
+    """All models with their default task, the documents that describe them, what they reached, and their paper; in JSON
+    also the baseline."""
     entries = model_table.list()
     if arguments.json:
         print(json.dumps([asdict(entry) for entry in entries], ensure_ascii=False))
         return
     for entry in entries:
-        print(f"{entry.name:<18} {entry.task}")
+        print(f"{entry.name:<22}{entry.task:<15}{entry.seed:<10}{_best(entry)}".rstrip())
         print(textwrap.fill(entry.paper, 80, initial_indent="    ", subsequent_indent="    "))
+
+
+def _best(entry: model_table.Entry) -> str:
+    """The first figure with a target that has been recorded on the model's own task, where records are at hand."""
+    here = Path(__file__).parents[2]  # a checkout, whatever the working folder is
+    places = (path for path in (RESULTS, here / RESULTS) if path.exists())
+    for one in read(next(places, RESULTS)):
+        if (one["model"], one["task"]) == (entry.name, entry.task) and one["target"] is not None:
+            return f"{one['metric']} {one['value']:.4g}, target {one['target']:.4g}"
+    return ""
 
 
 def tasks(arguments: argparse.Namespace) -> None:

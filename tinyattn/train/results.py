@@ -15,7 +15,7 @@ record. `seconds` are those of the run recorded last.
 import os
 import statistics
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -66,7 +66,36 @@ def record(
         changed.append(new)
     path.parent.mkdir(parents=True, exist_ok=True)
     files.replace(path, [f"{files.to_json(records, indent=1, ensure_ascii=False)}\n".encode()])
+    files.replace(path.with_name(TABLE), [f"# Results\n\n{table(records)}".encode()])
     return changed
+
+
+TABLE = "README.md"
+"""The records as a table, beside their file."""
+
+
+def table(records: Iterable[Mapping[str, Any]]) -> str:
+    """The figures that have targets as a table in Markdown; of a model on a task without any, the first figure."""
+    groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for record in records:
+        groups.setdefault((record["model"], record["task"]), []).append(record)
+    lines = [
+        "| model | task | figure | median | target | seeds | steps | time | command | date |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for (model, task), found in sorted(groups.items()):
+        for one in [one for one in found if one["target"] is not None] or found[:1]:
+            each = ", ".join(_short(value) for value in one["seeds"].values())
+            cells = (
+                model, task, one["metric"], _short(one["value"]), _short(one["target"]), each, f"{one['steps']:,}",
+                f"{one['seconds']:.0f} s", f"`{one['command']}`", one["date"],
+            )  # fmt: skip
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _short(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"
 
 
 def check(path: str | Path) -> None:
