@@ -222,6 +222,13 @@ def variant(config: Config) -> str:
     return find_model(config["model"]["name"])[1].variant(sizes_of(config))
 
 
+def numbers(config: Config) -> str:
+    """The numbers among the options of a task that aren't the defaults, such as "length-1000", for names of files."""
+    known = tasks.options(find_task(config["task"]["name"])[1])
+    changed = {key: config["task"][key] for key, value in known.items() if config["task"][key] != value}
+    return "-".join(f"{key}-{value}" for key, value in changed.items() if isinstance(value, int))
+
+
 def short(name: str) -> str:
     """A model's or task's name as people say it: MyModel for my_models.py:MyModel."""
     return name.rpartition(":")[2]

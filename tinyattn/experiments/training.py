@@ -40,9 +40,8 @@ def train(
         experiment.config,
         experiment.task,
     )  # first: when its files are missing, no folder is left behind
-    name = "-".join(
-        filter(None, [experiment.name, settings.variant(config), task.name, str(experiment.seed)])
-    )
+    kind = [experiment.name, settings.variant(config), task.name, settings.numbers(config)]
+    name = "-".join(filter(None, [*kind, str(experiment.seed)]))
     if resume:
         if experiment.run is None:
             if folder is None:
@@ -133,6 +132,7 @@ def _record(trained: Trained, config: Config) -> None:
         training["steps"], trained.standing.seconds, " ".join([*words, "--record"]), model.paper,
         {before + key: value for key, value in targets.items()},
     )  # fmt: skip
-    name = "-".join(filter(None, [trained.name, trained.variant, task, str(training["seed"])]))
+    kind = [trained.name, trained.variant, task, settings.numbers(config)]
+    name = "-".join(filter(None, [*kind, str(training["seed"])]))
     lines = [f"{files.to_json(record)}\n".encode() for record in trained.metrics]
     files.replace(RESULTS.parent / f"{name}.jsonl", lines)

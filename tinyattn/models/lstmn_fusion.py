@@ -97,7 +97,11 @@ class LSTMNFusion(TranslationModel):
     name = "lstmn-fusion"
     paper = "Cheng, Dong & Lapata 2016, Long short-term memory-networks for machine reading"
     documents = "S0"
-    recipes = (Recipe("tiny-mt", training=TINY_MT),)
+    varies = ("fusion",)
+    recipes = (
+        Recipe("tiny-mt", training=TINY_MT),
+        Recipe("tiny-mt", {"fusion": "shallow"}, TINY_MT, variant="shallow"),
+    )
     config: LSTMNFusionConfig
 
     def __init__(self, config: LSTMNFusionConfig):
