@@ -13,6 +13,7 @@ from tinyattn.cli import main, tools
 from tinyattn.errors import UsageError
 from tinyattn.experiments import settings
 from tinyattn.graph.point import at, fixed
+from tinyattn.train.run import toml
 
 SMALL = [
     "hidden=6",
@@ -441,3 +442,13 @@ def test_bench_says_how_far_the_peak_is(capsys, tmp_path, monkeypatch):
     found = json.loads(out)
     assert code == 0 and found["picture"] == "x.svg" and found["kernels"] and found["machine"]["threads"] >= 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["profile-seq2seq.svg", "x.svg"]
+
+
+def test_a_run_that_cannot_begin_leaves_no_folder(capsys, tmp_path):
+    code, _, err = run(capsys, "train", "mlp", "--set", "hidden=999999999", "--out", tmp_path / "big")
+    assert code == 1 and "must fit into the memory" in err and not (tmp_path / "big").exists()
+    config = tmp_path / "kept" / "config.toml"
+    config.parent.mkdir()
+    config.write_text(toml(settings.resolve("mlp", settings={"hidden": 999999999})))
+    code, _, err = run(capsys, "train", "--resume", config.parent)
+    assert code == 1 and "fits into the memory" in err and config.exists()

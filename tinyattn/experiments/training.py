@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import tinyattn as ta
 from tinyattn import files
-from tinyattn.errors import UsageError
+from tinyattn.errors import TinyattnError, UsageError
 from tinyattn.experiments import settings
 from tinyattn.experiments.evaluation import answers_of, load_best
 from tinyattn.experiments.outcome import Outcome, Trained, write_report
@@ -56,6 +56,10 @@ def train(
     print(f"run folder: {run.folder}", file=sys.stderr)
     try:
         outcome = _train(run, task)
+    except (TinyattnError, MemoryError):
+        if not resume:
+            run.discard()
+        raise
     finally:
         run.close()
     vars(experiment).pop("model", None)  # the best parameters are read when they are asked for

@@ -96,6 +96,15 @@ class Run:
             os.close(self._lock)
             self._lock = None
 
+    def discard(self) -> None:
+        """Remove the folder, if nothing has been measured or saved in it: a run that couldn't begin."""
+        self.close()
+        names = {path.name for path in self.folder.iterdir()}
+        if names <= {CONFIG, METRICS, LOCK} and not self.metrics():
+            for name in names:
+                (self.folder / name).unlink()
+            self.folder.rmdir()
+
     def save_config(self) -> None:
         """Write `config` again, after a change."""
         files.replace(self.folder / CONFIG, [toml(self.config).encode()])
