@@ -51,6 +51,12 @@ NANOGPT: dict[str, Any] = {
 """nanoGPT's settings for a processor: the smallest of its models, trained as there but for the learning rate. Its own,
 1e-3, ends at a loss of 1.91 on all of the held-out text (its README has 1.88, of a part of it); 3e-3 ends below.
 """
+NANO_SIZES: dict[str, Any] = {"n_layer": 3, "n_head": 3, "n_embd": 48}
+NANO: dict[str, Any] = {
+    "steps": 2000, "batch_size": 64, "optimizer": "adamw", "learning_rate": 3e-3, "schedule": "cosine",
+    "warmup_steps": 100, "minimum_rate": 0.1, "beta2": 0.95, "weight_decay": 0.1, "clip_norm": 1.0,
+}  # fmt: skip
+"""minGPT's "gpt-nano", which answers its questions, without dropout and with a rate of its own."""
 SHOWN, WRITTEN = 24, 500
 """Tokens of an attention map and of a text in a report."""
 VISIBLE = {" ": "␣", "\n": "⏎"}
@@ -101,6 +107,13 @@ class GPTConfig:
     def gpt2(cls, **changes: Any) -> "GPTConfig":
         """Radford et al. 2019, the smallest: pre-norm, 1024 positions; dropout 0.1 in training."""
         return cls(**changes)
+
+
+def question_length(batch: Any) -> int:
+    """How many tokens of a batch are a question, of which nothing is predicted; 0 of a text that runs on."""
+    asked = (np.asarray(batch.targets) != NOTHING).any(axis=0)
+    first = int(asked.argmax())
+    return first + 1 if first else 0
 
 
 class CausalSelfAttention(nn.Module):
@@ -226,6 +239,8 @@ class GPT(Model):
     recipes = (
         Recipe("tinyshakespeare", NANOGPT_SIZES, NANOGPT, targets={"val_loss": 1.88}),
         Recipe("text", NANOGPT_SIZES, NANOGPT),
+        Recipe("sort-6", NANO_SIZES, NANO, targets={"exact_match": 1.0}),
+        Recipe("adder", NANO_SIZES, NANO, targets={"exact_match": 0.99}),
     )
     config: GPTConfig
     _generation: Generation | None = None
@@ -269,16 +284,19 @@ class GPT(Model):
         return Answers(list(found), nats=float(loss) * batch.weight, predictions=batch.weight)
 
     def sample(self, batch: Any, *, tokens: int = 300, temperature: float = 0.8, top_k: int = 0) -> Answers:
-        """How the model goes on, `tokens` further ones a row: see ``generate``; a top_k of 0 leaves out none."""
-        written = self.generate(batch.tokens, tokens, temperature, top_k or None)
-        return Answers(list(written[:, batch.tokens.shape[1] :]))
+        """How the model goes on, `tokens` further ones a row: see ``generate``; a top_k of 0 leaves out none. Where
+        nothing is to be predicted at first, that is a question; its answer is written greedily.
+        """
+        given, length = batch.tokens, question_length(batch)
+        if length:
+            tokens, temperature, given = given.shape[1] - length + 1, 0.0, given[:, :length]
+        written = self.generate(given, tokens, temperature, top_k or None)
+        return Answers(list(written[:, given.shape[1] :]))
 
     def sections(self, batch: Any, task: Any) -> list[Section]:
-        """A text of its own, and where it looks: in each block the head that looks at one place the most. The task
-        has decode(ids) → text, as language tasks do.
+        """A text of its own, unless it answers questions, and where it looks: in each block the head that looks at
+        one place the most. The task has decode(ids) → text, as language tasks do.
         """
-        beginning = task.read("")
-        written = task.show(beginning, self.sample(beginning, tokens=WRITTEN), 0)["output"]
         tokens = batch.tokens[:1, :SHOWN]
         words = [VISIBLE.get(word, word) for word in (task.decode([i]) for i in tokens[0])]
         with self.evaluating():
@@ -291,14 +309,14 @@ class GPT(Model):
         rows = (
             f"Rows are the places that look, columns what they see, in {len(words)} tokens of held-out text."
         )
-        return [
-            Text(
-                "A text of its own",
-                written,
-                f"{WRITTEN} tokens, drawn at temperature 0.8 from an empty beginning.",
-            ),
-            Heat("Where it looks", maps, f"{rows} Of each block the head that looks at one place the most."),
-        ]
+        caption = f"{rows} Of each block the head that looks at one place the most."
+        where = Heat("Where it looks", maps, caption)
+        if question_length(batch):
+            return [where]
+        beginning = task.read("")
+        written = task.show(beginning, self.sample(beginning, tokens=WRITTEN), 0)["output"]
+        how = f"{WRITTEN} tokens, drawn at temperature 0.8 from an empty beginning."
+        return [Text("A text of its own", written, how), where]
 
     def step(self, tokens: ta.Tensor, caches: Caches, position: Position) -> tuple[ta.Tensor, Caches]:
         """Continue a text: (B, T) new tokens from ``position`` on → logits (B, T, V), and the caches with

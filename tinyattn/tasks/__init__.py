@@ -31,6 +31,8 @@ TASKS = {
     "sort": "symbols:Sort",
     "text": "text:TextTask",
     "tinyshakespeare": "tinyshakespeare:TinyShakespeare",
+    "sort-6": "sort6:Sort6",
+    "adder": "adder:Adder",
     "labels": "labels:Labels",
     "pos-grammar": "pos_grammar:POSGrammar",
     "conllu": "conllu:Conllu",
