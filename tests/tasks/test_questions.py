@@ -9,7 +9,6 @@ from data_errors import message
 import tinyattn as ta
 from tinyattn import tasks
 from tinyattn.models import GPT
-from tinyattn.models.gpt import question_length
 from tinyattn.tasks.adder import Adder
 from tinyattn.tasks.task import SPLITS, Answers
 from tinyattn.tasks.text import NOTHING
@@ -64,7 +63,7 @@ def test_only_the_answer_is_predicted(name):
     expected = np.where(batch.valid[:, None], rows[:, task.question :], NOTHING)
     assert np.array_equal(batch.targets[:, task.question - 1 :], expected)
     assert (batch.targets[:, : task.question - 1] == NOTHING).all()
-    assert batch.weight == batch.valid.sum() * task.answer and question_length(batch) == task.question
+    assert batch.weight == batch.valid.sum() * task.answer and batch.question == task.question
 
 
 @pytest.mark.parametrize("name", ["sort-6", "adder"])

@@ -3,6 +3,7 @@
 models.list()               every model, with its paper, the source documents that describe it, and its default task
 models.get("bahdanau")      its class; "my_models.py:MyModel" is that of a user
 models.Bahdanau(config)     the class itself
+models.tokenizer(folder)    how a text becomes tokens, of the folder of a trained model
 """
 
 import builtins
@@ -64,9 +65,11 @@ def get(name: str) -> Any:
 
 
 def __getattr__(name: str) -> Any:
-    """The classes, imported when they are asked for: models, their configs (GPTConfig), and Model itself."""
+    """What is imported when it is asked for: models, their configs (GPTConfig), Model itself, tokenizer."""
     if name in ("Model", "Objective", "Recipe", "from_task"):
         return getattr(import_module("tinyattn.models.model"), name)
+    if name == "tokenizer":
+        return import_module("tinyattn.models.parts.pretrained").tokenizer
     for entry in MODELS.values():
         module, _, attribute = entry.partition(":")
         if name in (attribute, f"{attribute}Config"):
@@ -76,4 +79,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> builtins.list[str]:
-    return sorted([*globals(), "Model", *(entry.partition(":")[2] for entry in MODELS.values())])
+    return sorted([*globals(), "Model", "tokenizer", *(entry.partition(":")[2] for entry in MODELS.values())])

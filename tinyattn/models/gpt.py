@@ -26,6 +26,7 @@ from tinyattn.errors import ShapeError, TinyattnError
 from tinyattn.graph.leaf import as_tensor
 from tinyattn.graph.types import as_integer, fail
 from tinyattn.models.model import Model, Recipe, from_task
+from tinyattn.models.parts import gpt_folder
 from tinyattn.models.parts.checks import checked_count, checked_ids
 from tinyattn.models.parts.generation import Generation, choose
 from tinyattn.nn.cache import KVCache, Position, as_position
@@ -70,7 +71,7 @@ class GPTConfig:
     """Sizes and choices; without arguments those of GPT-2 (124 million parameters).
 
     activation: "gelu", "gelu_tanh" (the papers') or "relu". norm_first: pre-norm as GPT-2, else post-norm as
-    GPT-1. bias: of the linear layers and norms; nanoGPT trains without.
+    GPT-1. bias: of the linear layers and norms; nanoGPT trains without. norm_epsilon: ε of the norms.
     """
 
     vocab_size: int = from_task(50257)
@@ -82,6 +83,7 @@ class GPTConfig:
     bias: bool = True
     activation: str = "gelu_tanh"
     norm_first: bool = True
+    norm_epsilon: float = 1e-5
 
     def __post_init__(self):
         """Raise TinyattnError, with one sentence, for a value that makes no sense."""
@@ -94,6 +96,8 @@ class GPTConfig:
             fail(ShapeError, "GPT", must, f"got {self.n_embd}")
         if not 0 <= self.dropout < 1:
             fail(TinyattnError, "GPT", "dropout must lie in [0, 1)", f"got {self.dropout!r}")
+        if not 0 < self.norm_epsilon < 1:
+            fail(TinyattnError, "GPT", "norm_epsilon must lie in (0, 1)", f"got {self.norm_epsilon!r}")
         if self.activation not in ACTIVATIONS:
             must = f"activation must be one of {', '.join(ACTIVATIONS)}"
             fail(TinyattnError, "GPT", must, f"got {self.activation!r}")
@@ -107,13 +111,6 @@ class GPTConfig:
     def gpt2(cls, **changes: Any) -> "GPTConfig":
         """Radford et al. 2019, the smallest: pre-norm, 1024 positions; dropout 0.1 in training."""
         return cls(**changes)
-
-
-def question_length(batch: Any) -> int:
-    """How many tokens of a batch are a question, of which nothing is predicted; 0 of a text that runs on."""
-    asked = (np.asarray(batch.targets) != NOTHING).any(axis=0)
-    first = int(asked.argmax())
-    return first + 1 if first else 0
 
 
 class CausalSelfAttention(nn.Module):
@@ -163,9 +160,9 @@ class Block(nn.Module):
 
     def __init__(self, config: GPTConfig):
         self.norm_first = config.norm_first
-        self.ln_1 = nn.LayerNorm(config.n_embd, bias=config.bias)
+        self.ln_1 = nn.LayerNorm(config.n_embd, config.norm_epsilon, bias=config.bias)
         self.attn = CausalSelfAttention(config)
-        self.ln_2 = nn.LayerNorm(config.n_embd, bias=config.bias)
+        self.ln_2 = nn.LayerNorm(config.n_embd, config.norm_epsilon, bias=config.bias)
         self.mlp = MLP(config)
 
     def forward(self, x: ta.Tensor, cache: KVCache | None, position: Position) -> Any:
@@ -189,7 +186,7 @@ class Blocks(nn.Module):
         self.drop = nn.Dropout(config.dropout)
         self.h = nn.ModuleList(Block(config) for _ in range(config.n_layer))
         if config.norm_first:
-            self.ln_f = nn.LayerNorm(config.n_embd, bias=config.bias)
+            self.ln_f = nn.LayerNorm(config.n_embd, config.norm_epsilon, bias=config.bias)
 
     def forward(self, tokens: ta.Tensor, caches: Caches, position: Position) -> tuple[ta.Tensor, Caches]:
         """Integers (B, T), the positions from ``position`` on → h_L (B, T, E) and the caches."""
@@ -259,6 +256,22 @@ class GPT(Model):
             elif name.endswith(("c_attn.bias", "c_fc.bias", "c_proj.bias")):
                 weight.assign(np.zeros(weight.shape))
 
+    @classmethod
+    def from_pretrained(cls, folder: Any) -> "GPT":
+        """The model of a folder in Hugging Face's layout, of GPT-2 or GPT-1, or with nanoGPT's names: config.json and
+        model.safetensors. It is in evaluation mode; weights become float32. Raises CheckpointError, one sentence,
+        for a folder that is none, is damaged, or holds what this model is not.
+        """
+        sizes, weights = gpt_folder.read(folder)
+        model = cls(GPTConfig(**sizes))
+        model.load_state_dict(weights)
+        model.eval()
+        return model
+
+    def save_pretrained(self, folder: Any) -> None:
+        """Write such a folder, which the library transformers reads: GPT-2's, or GPT-1's of a post-norm model."""
+        gpt_folder.save(folder, vars(self.config), self.state_dict())
+
     def forward(self, tokens: ta.Tensor) -> ta.Tensor:
         """Integers (B, T), T ≤ block_size → logits (B, T, V) of the token after each."""
         return self.lm_head(self.transformer(self._checked(tokens), None, 0)[0])
@@ -287,7 +300,7 @@ class GPT(Model):
         """How the model goes on, `tokens` further ones a row: see ``generate``; a top_k of 0 leaves out none. Where
         nothing is to be predicted at first, that is a question; its answer is written greedily.
         """
-        given, length = batch.tokens, question_length(batch)
+        given, length = batch.tokens, batch.question
         if length:
             tokens, temperature, given = given.shape[1] - length + 1, 0.0, given[:, :length]
         written = self.generate(given, tokens, temperature, top_k or None)
@@ -311,7 +324,7 @@ class GPT(Model):
         )
         caption = f"{rows} Of each block the head that looks at one place the most."
         where = Heat("Where it looks", maps, caption)
-        if question_length(batch):
+        if batch.question:
             return [where]
         beginning = task.read("")
         written = task.show(beginning, self.sample(beginning, tokens=WRITTEN), 0)["output"]

@@ -51,6 +51,14 @@ class TextBatch:
         """How many characters are predicted."""
         return int((np.asarray(self.targets) != NOTHING).sum())
 
+    @property
+    def question(self) -> int:
+        """How many tokens come before the first that is predicted, where there are some: they are given, and what is
+        predicted is the answer. 0 of a text that runs on.
+        """
+        first = int((self.targets != NOTHING).any(axis=0).argmax())
+        return first + 1 if first else 0
+
 
 class TextTask(Task):
     """The characters of the file `data`, in windows of `block_size`. Raises DataError for a file that is missing,
