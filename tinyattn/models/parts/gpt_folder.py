@@ -37,15 +37,15 @@ ACTIVATIONS = {
 
 def read(folder: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """The fields of a GPTConfig, and the state of a GPT. Raises CheckpointError for what is none."""
-    config = Config(folder)
+    config, sizes = Config(folder), dict[str, Any]()
     if "block_size" in config.values:  # nanoGPT's model_args
-        sizes: dict[str, Any] = config.counts({**SIZES, "block_size": "block_size"})
+        sizes |= config.counts({**SIZES, "block_size": "block_size"})
         named = config.choice("activation_function", "gelu", ACTIVATIONS["gpt2"][2])
         sizes |= {"bias": config.get("bias", True, FLAG), "activation": named}
         sizes["dropout"] = float(config.get("dropout", 0.0))
     else:
         kind = config.choice("model_type", "gpt2", {name: name for name in ACTIVATIONS})
-        sizes = config.counts({**SIZES, "n_positions": "block_size"})
+        sizes |= config.counts({**SIZES, "n_positions": "block_size"})
         config.require(
             n_inner=4 * sizes["n_embd"], scale_attn_weights=True, scale_attn_by_inverse_layer_idx=False,
             add_cross_attention=False,
