@@ -451,4 +451,4 @@ def test_a_run_that_cannot_begin_leaves_no_folder(capsys, tmp_path):
     config.parent.mkdir()
     config.write_text(toml(settings.resolve("mlp", settings={"hidden": 999999999})))
     code, _, err = run(capsys, "train", "--resume", config.parent)
-    assert code == 1 and "fits into the memory" in err and config.exists()
+    assert code == 1 and "must fit into the memory" in err and config.exists()
