@@ -82,7 +82,7 @@ def torch_loss(torch, kind, p, batch):
             total, count = total - torch.log_softmax(logits, 0)[said], count + 1
             # The context is one more input of the decoder's GRU.
             w = torch.cat([p["word.weight"], p["context.weight"]], dim=1)
-            s = gru(torch.cat([y, context]), s, w, p["recurrent"], p["word.bias"])
+            s = gru(torch.cat([y, context]), s, w, p["recurrent.weight"], p["word.bias"])
     return total / count
 
 
@@ -243,7 +243,7 @@ def test_the_papers_initial_values():
     model = made(Bahdanau, init="paper", hidden=30, embedding=40, attention=30)
     state = model.state_dict()
     assert (state["alignment.v"] == 0).all() and (state["word.bias"] == 0).all()
-    for name in ("recurrent", "encoder.weight_hh_l0"):
+    for name in ("recurrent.weight", "encoder.weight_hh_l0"):
         for block in state[name].reshape(3, 30, 30):
             np.testing.assert_allclose(block @ block.T, np.eye(30), atol=1e-6)
     assert 0.0009 < state["alignment.key.weight"].std() < 0.0011

@@ -12,7 +12,6 @@ target words, R = B · beam rows when searching. Sequences are time-major inside
 at once, outside the loop.
 """
 
-import math
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, NamedTuple
 
@@ -24,9 +23,9 @@ from tinyattn.errors import TinyattnError
 from tinyattn.graph.leaf import as_tensor
 from tinyattn.graph.scope import scope
 from tinyattn.models.model import from_task
+from tinyattn.models.parts import recurrent
 from tinyattn.models.parts.decoding import State, Step, repeat
 from tinyattn.models.parts.translation import TranslationModel
-from tinyattn.ops.layers.cells import gru_gates_before
 from tinyattn.tasks.parts.vocabulary import PAD
 
 INITS = ("standard", "paper")
@@ -80,7 +79,8 @@ class Source(NamedTuple):
     annotations: ta.Tensor  # (B, S, 2n): h_j = [→h_j; ←h_j], word j and what surrounds it
     mask: ta.Tensor  # (B, 1, S) bool: which positions are words
     last: ta.Tensor  # (B, n): →h_S, which has read the whole sentence
-    first: ta.Tensor  # (B, n): ←h_1, which has read it from the end
+    first: ta.Tensor  # (B, n): ←h_1, which has read it from the end; of one direction →h_S, too
+    final: Any  # all last states of the encoder
 
 
 class DeepOutput(nn.Module):
@@ -107,24 +107,28 @@ class DeepOutput(nn.Module):
 class EncoderDecoder(TranslationModel):
     """The common part. A model adds three methods: `memory`, `attend` and `decode`.
 
-    config: sizes; context: the width of c_i; summary: that of what the first decoder state is made from.
+    config: sizes; context: the width of c_i; summary: that of what the first decoder state is made from; unit: the
+    kind of the recurrent units, "gru" as in both papers, "lstm" or "rnn".
     """
 
     Config: ClassVar[type[EncoderDecoderConfig]]
     config: EncoderDecoderConfig
 
-    def __init__(self, config: EncoderDecoderConfig, context: int, summary: int):
+    def __init__(
+        self, config: EncoderDecoderConfig, context: int, summary: int,
+        unit: str = "gru", bidirectional: bool = True, reset_after: bool = False,
+    ):  # fmt: skip
         super().__init__()
         self.config = config
         m, n = config.embedding, config.hidden
+        rows = recurrent.GATES[unit] * n
         self.source_embedding = nn.Embedding(config.source_vocabulary, m)
-        self.encoder = nn.GRU(m, n, bidirectional=True, reset_after=False)
+        self.encoder = recurrent.encoder(unit, m, n, bidirectional=bidirectional, reset_after=reset_after)
         self.start = nn.Linear(summary, n)  # W_s
         self.target_embedding = nn.Embedding(config.target_vocabulary, m)  # E
-        self.word = nn.Linear(m, 3 * n)  # W_r, W_z, W, and the biases
-        self.context = nn.Linear(context, 3 * n, bias=False)  # C_r, C_z, C
-        bound = 1 / math.sqrt(n)
-        self.recurrent = ta.parameter(nn.init.uniform((3 * n, n), -bound, bound), np.float32)  # U_r, U_z, U
+        self.word = nn.Linear(m, rows)  # W_r, W_z, W, and the biases
+        self.context = nn.Linear(context, rows, bias=False)  # C_r, C_z, C
+        self.recurrent: Any = recurrent.Cell(unit, n, reset_after)  # U_r, U_z, U
         self.output = DeepOutput(config, context)
         self.dropout = nn.Dropout(config.dropout)
 
@@ -140,9 +144,9 @@ class EncoderDecoder(TranslationModel):
         for name, parameter in self.named_parameters():
             if parameter.ndim == 1:
                 value = nn.init.zeros(parameter.shape)
-            elif name == "recurrent" or ".weight_hh" in name:
-                width = self.config.hidden
-                value = np.concatenate([nn.init.orthogonal((width, width)) for _ in range(3)])
+            elif name.startswith("recurrent") and ".input." not in name or ".weight_hh" in name:
+                gates, width = len(parameter) // parameter.shape[1], parameter.shape[1]
+                value = np.concatenate([nn.init.orthogonal((width, width)) for _ in range(gates)])
             else:
                 value = nn.init.normal(parameter.shape, std=0.001 if name.startswith("alignment") else 0.01)
             parameter.assign(value)
@@ -152,14 +156,15 @@ class EncoderDecoder(TranslationModel):
     def encode(self, source: ta.Tensor, lengths: ta.Tensor) -> Source:
         """Annotations of the source words (Bahdanau et al. 2015, section 3.2; appendix A.2.1).
 
-        source: (B, S) ids, 0 where there is no word; lengths: (B,) integers. Each direction is a GRU with
-        the reset gate in front of the product; padding leaves its state as it is.
+        source: (B, S) ids, 0 where there is no word; lengths: (B,) integers. In the papers each direction is a
+        GRU with the reset gate in front of the product; padding leaves its state as it is.
         """
         words = self.dropout(self.source_embedding(source.T))  # (S, B, m)
         states, final = self.encoder(words, lengths=lengths)  # (S, B, 2n), (2, B, n)
         positions = ta.arange(source.shape[1], dtype=lengths.dtype)
         mask = positions.reshape(1, 1, -1) < lengths.reshape(-1, 1, 1)
-        return Source(states.transpose(1, 0, 2), mask, last=final[0], first=final[1])
+        ends = final[0] if isinstance(final, tuple) else final  # without the cells of an LSTM
+        return Source(states.transpose(1, 0, 2), mask, last=ends[0], first=ends[-1], final=final)
 
     # What makes a model.
 
@@ -179,13 +184,19 @@ class EncoderDecoder(TranslationModel):
         """
         raise NotImplementedError
 
-    def recur(self, state: ta.Tensor, word: ta.Tensor, context: ta.Tensor) -> ta.Tensor:
+    def recur(self, state: Any, word: ta.Tensor, context: ta.Tensor | float) -> Any:
         """The next state from s_{i-1} (R, n), the previous word's part (R, 3n) and the context's (R, 3n);
         appendix A.2.2.
 
         r, z = σ(W E y + U s + C c);   s̃ = tanh(W E y + U (r ⊙ s) + C c);   s_i = (1 − z) ⊙ s_{i-1} + z ⊙ s̃
         """
-        return gru_gates_before(word + context, state, self.recurrent)
+        return self.recurrent(word + context, state)
+
+    def advance(self, memory: Any, state: Any, word: ta.Tensor) -> tuple[Any, ta.Tensor, ta.Tensor | None]:
+        """From s_{i-1} and E y_{i-1} (R, m) to s_i, logits (R, K) and weights (R, S), if there are any."""
+        context, weights = self.attend(memory, state)
+        logits = self.output(state, word, context)
+        return self.recur(state, self.word(word), self.context(context)), logits, weights
 
     # Training.
 
@@ -218,10 +229,7 @@ class EncoderDecoder(TranslationModel):
         memory, state = self.memory(self.encode(source, lengths))
 
         def step(state, tokens):
-            word = self.target_embedding(tokens)  # (R, m)
-            context, weights = self.attend(memory, state)
-            logits = self.output(state, word, context)
-            new = self.recur(state, self.word(word), self.context(context))
+            new, logits, weights = self.advance(memory, state, self.target_embedding(tokens))
             return new, ta.log_softmax(logits), weights
 
         return step, repeat(state, beam)

@@ -17,7 +17,7 @@ import tinyattn as ta
 from tinyattn import nn
 from tinyattn.ops.layers.cells import gru_gates, gru_gates_before, lstm_gates
 
-CELLS = ("gru", "lstm", "rnn")
+UNITS = ("gru", "lstm", "rnn")
 GATES = {"gru": 3, "lstm": 4, "rnn": 1}
 
 State = tuple[Any, ...]
