@@ -229,7 +229,7 @@ def test_damaged_treebanks(folder, content, expected):
 
 def test_a_file_that_was_cut_is_refused_or_holds_whole_sentences(folder):
     whole, path = read_conllu("conllu", folder / "x-train.conllu"), folder / "x-dev.conllu"
-    content = (folder / "x-train.conllu").read_bytes()
+    content = (ONE + TWO).encode()
     for length in range(len(content)):
         path.write_bytes(content[:length])
         if content[:length].endswith(b"\n\n"):

@@ -22,6 +22,7 @@ MODELS = {
     "gpt": "gpt:GPT",
     "dcgan": "dcgan:DCGAN",
     "mlp": "mlp:MLP",
+    "pos-tagger": "pos_tagger:POSTagger",
     "feedforward-attention": "feedforward_attention:FeedForwardAttention",
     "lstmn": "lstmn:LSTMN",
     "lstmn-fusion": "lstmn_fusion:LSTMNFusion",
