@@ -130,6 +130,31 @@ def parser() -> Parser:
     )  # fmt: skip
     threads(again)
 
+    sweep = command("sweep", "sweep.sweep", "train a model with each of several settings, and compare them")
+    sweep.add_argument("model", metavar="MODEL", help="see `tinyattn models`, or your own file.py:Class")
+    sweep.add_argument(
+        "--grid", action="append", required=True, metavar="KEY=VALUE,VALUE",
+        help="a setting and its values, e.g. --grid score=dot,general; with several, all combinations are run",
+    )  # fmt: skip
+    sweep.add_argument(
+        "--one-at-a-time",
+        action="store_true",
+        help="let only one setting of the grid differ from its default",
+    )
+    sweep.add_argument("--task", metavar="T", help="see `tinyattn tasks` (default: the model's first)")
+    sweep.add_argument("--data", metavar="PATH", help="the task's file or folder, for tasks that read some")
+    sweep.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", dest="assignments",
+        help="a setting that all runs share; may be repeated",
+    )  # fmt: skip
+    sweep.add_argument("--steps", type=_positive, metavar="N", help="how many training steps")
+    sweep.add_argument("--seeds", type=_positive, default=1, metavar="N", help="0 to N − 1 (default: 1)")
+    sweep.add_argument(
+        "--out", metavar="DIR",
+        help="the folder of the runs, which go on where they were stopped (default: runs/sweep/MODEL-TASK)",
+    )  # fmt: skip
+    threads(sweep)
+
     data = command("data", "data.data", "fetch public data sets from where they are published")
     data.add_argument("action", choices=("fetch",), metavar="fetch", help="bring the files of a set here")
     data.add_argument("name", nargs="?", metavar="NAME", help="which (default: list what there is)")

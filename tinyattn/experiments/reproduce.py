@@ -90,6 +90,14 @@ def run(row: Row, seed: int, folder: Path, data: str | None = None) -> None:
         asked = _variant(settings.find_model(row.given)[1], recipe)
         experiment = Experiment(row.given, recipe.task, seed=seed, data=data, **asked)
     row.known = {figure.key: figure for figure in experiment.task.figures}
+    found = finish(experiment, place, data)[row.model]
+    for metric in row.known:
+        if isinstance(found.get(metric), (int, float)):
+            row.figures.setdefault(metric, {})[seed] = float(found[metric])
+
+
+def finish(experiment: Experiment, place: Path, data: str | None = None) -> dict[str, Any]:
+    """What is said of each model of the run in this folder, which is begun, gone on with, or read if finished."""
     finished = place / FINISHED
     if not finished.exists():
         again = (place / CONFIG).exists()
@@ -97,10 +105,7 @@ def run(row: Row, seed: int, folder: Path, data: str | None = None) -> None:
             experiment = Experiment.open(place, data, lock=True)
         experiment.train(None if again else place, resume=again)
     source = files.Source(finished, "reproduce", CheckpointError)
-    found = source.json(source.content())["models"][row.model]
-    for metric in row.known:
-        if isinstance(found.get(metric), (int, float)):
-            row.figures.setdefault(metric, {})[seed] = float(found[metric])
+    return source.json(source.content())["models"]
 
 
 def _variant(model: type[Model], recipe: Recipe) -> dict[str, Any]:
