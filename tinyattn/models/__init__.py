@@ -23,6 +23,7 @@ MODELS = {
     "dcgan": "dcgan:DCGAN",
     "mlp": "mlp:MLP",
     "pos-tagger": "pos_tagger:POSTagger",
+    "sentiment": "sentiment:SentimentClassifier",
     "feedforward-attention": "feedforward_attention:FeedForwardAttention",
     "lstmn": "lstmn:LSTMN",
     "lstmn-fusion": "lstmn_fusion:LSTMNFusion",

@@ -28,7 +28,7 @@ class MLPConfig:
 
 
 class MLP(Model):
-    """Numbers to a class: images, as rows of pixels."""
+    """Numbers to a class: points, or images as rows of pixels."""
 
     Config = MLPConfig
     name = "mlp"
@@ -40,6 +40,12 @@ class MLP(Model):
             "digits",
             training={"steps": 3000, "batch_size": 64, "learning_rate": 2e-3},
             targets={"accuracy": 0.97},
+        ),
+        Recipe(
+            "spirals",
+            sizes={"dropout": 0.0},
+            training={"steps": 3000, "batch_size": 64, "learning_rate": 5e-3},
+            targets={"accuracy": 0.99},
         ),
         Recipe(
             "mnist",
@@ -65,12 +71,12 @@ class MLP(Model):
 
     def loss(self, batch: Any) -> ta.Tensor:
         """Mean −log p(label) of the rows that have one."""
-        return ta.cross_entropy(self(batch.images), batch.label, ignore_index=-1)
+        return ta.cross_entropy(self(batch.inputs), batch.label, ignore_index=-1)
 
     def answer(self, batch: Any) -> Answers:
         """The most probable class of each row."""
         with self.evaluating():
-            log_p = self._answer(batch.images)
+            log_p = self._answer(batch.inputs)
         known = np.flatnonzero(batch.label >= 0)
         nats = -float(log_p[known, batch.label[known]].sum())
         return Answers([*log_p.argmax(1)], scores=[*log_p.max(1)], nats=nats, predictions=len(known))

@@ -44,6 +44,11 @@ class ImageBatch:
     valid: np.ndarray  # (B,) bool
 
     @property
+    def inputs(self) -> np.ndarray:
+        """What a classifier looks at."""
+        return self.images
+
+    @property
     def weight(self) -> int:
         """How many images count."""
         return int(self.valid.sum())

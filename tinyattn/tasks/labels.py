@@ -16,6 +16,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from tinyattn.errors import DataError
 from tinyattn.sections import Bars, Figure, Samples, Section, Table
 from tinyattn.tasks.parallel import detokenize, tokenize
 from tinyattn.tasks.parts import metrics
+from tinyattn.tasks.parts.bag import BagOfWords
 from tinyattn.tasks.parts.batching import OrderedBatches, ShapedBatcher, ShuffledBatches
 from tinyattn.tasks.parts.checks import check_positive
 from tinyattn.tasks.parts.ragged import Ragged
@@ -63,44 +65,22 @@ class LabelBatch:
         return int((np.asarray(self.label) != NOTHING).sum())
 
 
-class Labels(Task):
-    """Texts with labels from the file or folder `data`; see table.py for separator and the names of columns. Raises
-    DataError for files that are missing, damaged or without sense, with the line.
+class LabelledTexts(Task):
+    """Texts with labels. Subclasses give the rows of each split, the labels, and how often a word must occur in
+    training to be known; those whose words aren't found by `tokenize` override `split_text`.
     """
 
-    name = "labels"
-    title = "the label of a text of yours (--data FILE or DIR)"
     unit = "text"
     families = ("classification",)
-    figures = (
+    figures: Sequence[Figure] = (
         Figure("accuracy", "accuracy"),
         Figure("macro_f1", "F1, mean over labels"),
         Figure("val_loss", "loss, nats per text", "{:.4f}", "lower"),
-    )
+    )  # type: ignore[assignment]  # (a constant will do for the property)
+    longest = 256
 
-    def __init__(
-        self,
-        data: str | Path,
-        separator: str = "auto",
-        label_column: str = "",
-        text_column: str = "",
-        minimum_frequency: int = 2,
-        longest: int = 256,
-    ):
-        self.longest = check_positive(self.name, "longest", longest)
-        minimum_frequency = check_positive(self.name, "minimum_frequency", minimum_frequency)
-
-        def rows(path: Path) -> list[Row]:
-            return read_rows(self.name, path, separator, label_column, text_column)
-
-        path = Path(data)
-        if path.is_dir():
-            self.rows = {split: rows(self._file(path, split)) for split in SPLITS}
-        else:
-            self.rows = self._split(path, rows(path))
-        self.title = f"the labels of texts in {path.name or path}"
-        self.classes = sorted({row.label for row in self.rows["train"]})
-        self._check(path)
+    def __init__(self, rows: dict[str, list[Row]], classes: Sequence[str], minimum_frequency: int):
+        self.rows, self.classes = rows, list(classes)
         words = {split: [self._words(row) for row in self.rows[split]] for split in SPLITS}
         self.vocabulary = Vocabulary.build(words["train"], minimum_frequency)
         known = {label: number for number, label in enumerate(self.classes)}
@@ -111,59 +91,12 @@ class Labels(Task):
         self.shapes = np.array([*(n for n in LENGTHS if n < last), last])
         self.usual = int(np.bincount(self.labels["train"]).argmax())
 
-    def _file(self, folder: Path, split: str) -> Path:
-        """The file of a split in a folder."""
-        names = FILES[split]
-        found = sorted(
-            p for p in folder.iterdir() if p.is_file() and set(p.name.lower().split(".")) & {*names}
-        )
-        if len(found) != 1:
-            got = f"there are {' and '.join(p.name for p in found)}" if found else "there is none"
-            refuse(self.name, folder, f"hold one file with {' or '.join(names)} in its name", got)
-        return found[0]
-
-    def _split(self, path: Path, rows: list[Row]) -> dict[str, list[Row]]:
-        """A tenth of each label's texts for the test, a tenth for validation, and all else for training."""
-        texts: dict[str, list[Row]] = {}
-        for row in rows:
-            texts.setdefault(" ".join(self._words(row)), []).append(row)
-        order = sorted(texts, key=lambda text: hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest())
-        split: dict[str, list[Row]] = {name: [] for name in SPLITS}
-        for label in sorted({row.label for row in rows}):
-            own = [text for text in order if texts[text][0].label == label]
-            tenth = (len(own) + 5) // 10
-            for name, part in (
-                ("test", own[:tenth]),
-                ("validation", own[tenth : 2 * tenth]),
-                ("train", own[2 * tenth :]),
-            ):
-                split[name] += [row for text in part for row in texts[text]]
-        if not split["test"]:
-            refuse(
-                self.name, path, "hold at least 5 different texts of a label", f"it holds {len(texts)} in all"
-            )
-        return split
-
-    def _check(self, path: Path) -> None:
-        """Raise DataError for labels that can't be meant so."""
-        train = self.rows["train"]
-        counts = Counter(row.label for row in train)
-        if len(counts) < 2:
-            refuse(self.name, path, "hold two labels or more", f"got only {train[0].label!r}")
-        every = [row for split in SPLITS for row in self.rows[split]]
-        if len({row.label for row in every}) > max(2, len(every) // 2):
-            got = f"{len(counts):,} of {len(train):,} differ: a head must name the columns, or labels stand in front"
-            refuse(self.name, path, "hold labels that occur more than once", got)
-        for row in every:
-            if row.place.endswith(", line 1") and sum(other.label == row.label for other in every) == 1:
-                got = f"{row.label!r} in line 1 does not: name a head's columns with label_column and text_column"
-                refuse(self.name, path, "hold labels that occur more than once", got)
-            if row.label not in counts:
-                got = f"got {row.label!r} in {row.place}"
-                raise DataError(f"[{self.name}] every label must occur in training, but {got}.")
+    def split_text(self, text: str) -> list[str]:
+        """The words of a text."""
+        return tokenize(text, "")
 
     def _words(self, row: Row) -> list[str]:
-        words = tokenize(row.text, "")[: self.longest]
+        words = self.split_text(row.text)[: self.longest]
         if not words:
             raise DataError(
                 f"[{self.name}] every text must hold a word, but got {row.text!r} in {row.place}."
@@ -226,6 +159,16 @@ class Labels(Task):
         """The figures of who always says the label that is most frequent in training."""
         return self._figures(np.full(self.count(split), self.usual), split)
 
+    @cached_property
+    def bag(self) -> BagOfWords:
+        """Who counts words, and doesn't know their order."""
+        tokens, labels = self.tokens["train"], self.labels["train"]
+        return BagOfWords(tokens, labels, len(self.vocabulary), len(self.classes))
+
+    def bag_of_words(self, split: str) -> dict[str, float]:
+        """The figures of who counts words."""
+        return self._figures(self.bag.classify(self.tokens[self.check_split(split)]), split)
+
     # For people.
 
     def read(self, text: str) -> LabelBatch:
@@ -246,7 +189,7 @@ class Labels(Task):
 
     def remarks(self, text: str) -> list[str]:
         """Which words are not in the vocabulary, and whether the text is cut."""
-        words = tokenize(text, "")
+        words = self.split_text(text)
         unknown = dict.fromkeys(word for word in words if word not in self.vocabulary)
         cut = [f"only the first {self.longest} of its {len(words)} words are read."]
         return [f"{word!r} is not in the vocabulary of {self.name}." for word in unknown] + cut * (
@@ -256,7 +199,13 @@ class Labels(Task):
     def sections(self, answers: Mapping[str, tuple[Answers, Scores]], split: str) -> list[Section]:
         """Figures beside the most frequent label's, accuracy by length, confusions and examples of the first model."""
         usual = self.classes[self.usual]
-        floors = [(MOST_FREQUENT, repr(usual), *(f"{value:.1%}" for value in self.floor(split).values()))]
+        floors = [
+            (name, says, *(f"{value:.1%}" for value in figures.values()))
+            for name, says, figures in (
+                (MOST_FREQUENT, repr(usual), self.floor(split)),
+                ("naive Bayes", "by the words, in no order", self.bag_of_words(split)),
+            )
+        ]
         rows = [
             (
                 name,
@@ -268,7 +217,7 @@ class Labels(Task):
         groups = {name: next(iter(scores.groups.values())) for name, (_, scores) in answers.items()}
         said = np.asarray(next(iter(answers.values()))[0].outputs, np.int64)
         return [
-            Table("Beside a constant answer", ("", "says", "accuracy", "F1"), floors + rows),
+            Table("Beside what needs no order", ("", "says", "accuracy", "F1"), floors + rows),
             self._confusions(said, split),
             Bars("Short and long texts", groups, "words in the text", "accuracy"),
             self._samples(said, split),
@@ -303,10 +252,95 @@ class Labels(Task):
         sizes = ", ".join(f"{self.count(split):,} {split}" for split in SPLITS)
         counts = np.bincount(self.labels["train"], minlength=len(self.classes))
         labels = ", ".join(f"{label} {count:,}" for label, count in zip(self.classes, counts, strict=True))
-        floor = self.floor("test")["accuracy"]
+        floor, bag = self.floor("test")["accuracy"], self.bag_of_words("test")["accuracy"]
         return (
             f"{self.name}: {self.title}\n  texts       {sizes}\n  labels      {labels}\n"
             f"  vocabulary  {len(self.vocabulary):,} words\n"
             f"  lengths     {', '.join(map(str, self.shapes))} words (padded)\n"
-            f"  to beat     {floor:.1%} of the test by always saying {self.classes[self.usual]!r}"
+            f"  to beat     {floor:.1%} of the test by always saying {self.classes[self.usual]!r},\n"
+            f"              {bag:.1%} by counting words (naive Bayes)"
         )
+
+
+class Labels(LabelledTexts):
+    """Texts with labels from the file or folder `data`; see table.py for separator and the names of columns. Raises
+    DataError for files that are missing, damaged or without sense, with the line.
+    """
+
+    name = "labels"
+    title = "the label of a text of yours (--data FILE or DIR)"
+
+    def __init__(
+        self,
+        data: str | Path,
+        separator: str = "auto",
+        label_column: str = "",
+        text_column: str = "",
+        minimum_frequency: int = 2,
+        longest: int = 256,
+    ):
+        self.longest = check_positive(self.name, "longest", longest)
+        minimum_frequency = check_positive(self.name, "minimum_frequency", minimum_frequency)
+
+        def rows(path: Path) -> list[Row]:
+            return read_rows(self.name, path, separator, label_column, text_column)
+
+        path = Path(data)
+        if path.is_dir():
+            found = {split: rows(self._file(path, split)) for split in SPLITS}
+        else:
+            found = self._split(path, rows(path))
+        self.title = f"the labels of texts in {path.name or path}"
+        self._check(path, found)
+        super().__init__(found, sorted({row.label for row in found["train"]}), minimum_frequency)
+
+    def _file(self, folder: Path, split: str) -> Path:
+        """The file of a split in a folder."""
+        names = FILES[split]
+        found = sorted(
+            p for p in folder.iterdir() if p.is_file() and set(p.name.lower().split(".")) & {*names}
+        )
+        if len(found) != 1:
+            got = f"there are {' and '.join(p.name for p in found)}" if found else "there is none"
+            refuse(self.name, folder, f"hold one file with {' or '.join(names)} in its name", got)
+        return found[0]
+
+    def _split(self, path: Path, rows: list[Row]) -> dict[str, list[Row]]:
+        """A tenth of each label's texts for the test, a tenth for validation, and all else for training."""
+        texts: dict[str, list[Row]] = {}
+        for row in rows:
+            texts.setdefault(" ".join(self._words(row)), []).append(row)
+        order = sorted(texts, key=lambda text: hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest())
+        split: dict[str, list[Row]] = {name: [] for name in SPLITS}
+        for label in sorted({row.label for row in rows}):
+            own = [text for text in order if texts[text][0].label == label]
+            tenth = (len(own) + 5) // 10
+            for name, part in (
+                ("test", own[:tenth]),
+                ("validation", own[tenth : 2 * tenth]),
+                ("train", own[2 * tenth :]),
+            ):
+                split[name] += [row for text in part for row in texts[text]]
+        if not split["test"]:
+            refuse(
+                self.name, path, "hold at least 5 different texts of a label", f"it holds {len(texts)} in all"
+            )
+        return split
+
+    def _check(self, path: Path, rows: Mapping[str, list[Row]]) -> None:
+        """Raise DataError for labels that can't be meant so."""
+        train = rows["train"]
+        counts = Counter(row.label for row in train)
+        if len(counts) < 2:
+            refuse(self.name, path, "hold two labels or more", f"got only {train[0].label!r}")
+        every = [row for split in SPLITS for row in rows[split]]
+        if len({row.label for row in every}) > max(2, len(every) // 2):
+            got = f"{len(counts):,} of {len(train):,} differ: a head must name the columns, or labels stand in front"
+            refuse(self.name, path, "hold labels that occur more than once", got)
+        for row in every:
+            if row.place.endswith(", line 1") and sum(other.label == row.label for other in every) == 1:
+                got = f"{row.label!r} in line 1 does not: name a head's columns with label_column and text_column"
+                refuse(self.name, path, "hold labels that occur more than once", got)
+            if row.label not in counts:
+                got = f"got {row.label!r} in {row.place}"
+                raise DataError(f"[{self.name}] every label must occur in training, but {got}.")
