@@ -2,7 +2,7 @@
 
 Half of the texts are sentences, with k = 0 … 8 distractors between subject and verb, each k equally often:
 
-    the dogs near the cat by the trees often sing .         noun (preposition noun)* adverb verb
+    dogs near cat by trees often sing .         noun (preposition noun)* adverb verb
 
 The verb has the number of the first noun, whatever the others are. The other half are brackets of two kinds, nested
 at most four deep:
@@ -12,9 +12,9 @@ at most four deep:
 where a closing bracket is of the kind of the last one that is still open. Every word is drawn from a process that is
 known (its probabilities are the `floor` of the task): no model can have a lower perplexity but by chance.
 
-    sentence    half of the texts; another noun phrase behind the j-th with probability (8 − j) / (9 − j); all words
-                of a kind equally likely, the number of a noun too
-    brackets    of 12 to 28; below depth 4, and while there is room to close all, the next one opens with probability
+    sentence    half of the texts; another noun behind j distractors with probability (8 − j) / (9 − j); all words of a
+                kind equally likely, the number of a noun too
+    brackets    of 12 to 20; below depth 4, and while there is room to close all, the next one opens with probability
                 1/2; at depth 0 the text ends with probability 1/4 where it may
 
 The gold position of a verb is its subject, that of a closing bracket the one it closes; a model's attention can be
@@ -40,26 +40,25 @@ from tinyattn.tasks.parts.vocabulary import BOS, EOS, PAD, Vocabulary
 from tinyattn.tasks.task import Answers, Scores, Task
 from tinyattn.tasks.text import NOTHING, TextBatch
 
-NOUNS = "dog cat bird horse girl boy teacher farmer tree river house boat".split()
-VERBS = "sing sleep run wait fall shine turn burn move grow rest hide".split()
-PREPOSITIONS = "near by behind under with beside".split()
-ADVERBS = "often never now always soon rarely".split()
+NOUNS = "dog cat bird horse girl boy tree boat".split()
+VERBS = "sing sleep run wait fall shine turn move".split()
+PREPOSITIONS = "near by behind with".split()
+ADVERBS = "often never now always".split()
 BRACKETS = ("(", "[", ")", "]")
 """The kind of a bracket is its place modulo 2."""
 VOCABULARY = Vocabulary(
-    ["the", *PREPOSITIONS, *ADVERBS, *NOUNS, *(f"{noun}s" for noun in NOUNS), *(f"{verb}s" for verb in VERBS),
+    [*PREPOSITIONS, *ADVERBS, *NOUNS, *(f"{noun}s" for noun in NOUNS), *(f"{verb}s" for verb in VERBS),
      *VERBS, *BRACKETS]
 )  # fmt: skip
-THE = VOCABULARY.encode(["the"])[0]
 PREPOSITION, ADVERB, NOUN, VERB, BRACKET = (
     int(VOCABULARY.encode([words[0]])[0])
     for words in (PREPOSITIONS, ADVERBS, NOUNS, [f"{VERBS[0]}s"], BRACKETS)
 )
 """Where each kind of word begins; singular nouns and verbs first, then as many plural ones."""
 MOST = 8  # distractors
-DEEPEST, FEWEST, MOST_BRACKETS = 4, 12, 28
+DEEPEST, FEWEST, MOST_BRACKETS = 4, 12, 20
 LENGTH = 1 + MOST_BRACKETS  # words of the longest text with its end, of both kinds
-VALIDATION, TEST = 40, 150
+VALIDATION, TEST = 20, 112
 """Held-out sentences with each number of distractors; there are as many brackets in all."""
 
 
@@ -214,7 +213,7 @@ class Agreement(Task):
         """Sentences of the test split as far as their adverbs, from the most distractors to the fewest."""
         texts = self.held_out["test"]
         rows = np.argsort(-texts.distractors, kind="stable")[:: TEST // 2][:count]
-        return [self.decode(texts.words[row, : 3 * texts.distractors[row] + 3]) for row in rows]
+        return [self.decode(texts.words[row, : 2 * texts.distractors[row] + 2]) for row in rows]
 
     def sections(self, answers: Mapping[str, tuple[Answers, Scores]], split: str) -> list[Section]:
         """The perplexity beside that of the process, and agreement by the number of distractors."""
@@ -243,17 +242,17 @@ def sentences(distractors: np.ndarray, stream: Stream) -> Texts:
     words, gold = np.zeros((count, LENGTH), np.int32), np.full((count, LENGTH), NOTHING, np.int32)
     nouns = NOUN + stream.integers(2 * len(NOUNS), count, MOST + 1)
     links = PREPOSITION + stream.integers(len(PREPOSITIONS), count, MOST)
-    for j in range(MOST + 1):  # the noun phrases, at 3 j
+    for j in range(MOST + 1):  # noun j stands at 2 j, behind its preposition
         here = np.flatnonzero(distractors >= j)
+        words[here, 2 * j] = nouns[here, j]
         if j:
-            words[here, 3 * j - 1] = links[here, j - 1]
-        words[here, 3 * j], words[here, 3 * j + 1] = THE, nouns[here, j]
-    end = 3 * distractors + 2
+            words[here, 2 * j - 1] = links[here, j - 1]
+    end = 2 * distractors + 1
     plural = nouns[:, 0] >= NOUN + len(NOUNS)
     words[every, end] = ADVERB + stream.integers(len(ADVERBS), count)
     words[every, end + 1] = VERB + len(VERBS) * plural + stream.integers(len(VERBS), count)
     words[every, end + 2] = EOS
-    gold[every, end + 1] = 1
+    gold[every, end + 1] = 0
     once = math.log(2 * (MOST + 1) * len(ADVERBS) * len(VERBS))
     nats = once + (distractors + 1) * math.log(2 * len(NOUNS)) + distractors * math.log(len(PREPOSITIONS))
     return Texts(words, gold, nats, np.asarray(distractors, np.int64))
