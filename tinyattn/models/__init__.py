@@ -20,6 +20,7 @@ MODELS = {
     "luong": "luong:Luong",
     "transformer": "transformer:Transformer",
     "gpt": "gpt:GPT",
+    "bert": "bert:BERT",
     "dcgan": "dcgan:DCGAN",
     "mlp": "mlp:MLP",
     "pos-tagger": "pos_tagger:POSTagger",

@@ -33,6 +33,7 @@ TASKS = {
     "tinyshakespeare": "tinyshakespeare:TinyShakespeare",
     "sort-6": "sort6:Sort6",
     "adder": "adder:Adder",
+    "documents": "documents:Documents",
     "labels": "labels:Labels",
     "reviews": "reviews:Reviews",
     "sst": "sst:SST",
