@@ -4,26 +4,15 @@ import json
 import shutil
 from dataclasses import replace
 
-import make_fixtures
 import make_pretrained_fixtures as fixtures
 import numpy as np
 import pytest
+from pairs import FOLDER, batch, seen
 
 import tinyattn as ta
 from tinyattn.errors import CheckpointError, TinyattnError
 from tinyattn.models import BERT, BERTConfig
-from tinyattn.tasks.documents import PairBatch
 from tinyattn.train import safetensors
-
-FOLDER = make_fixtures.FIXTURES / "bert"
-
-
-def batch() -> PairBatch:
-    return PairBatch(**fixtures.bert_inputs(), index=np.arange(3), valid=np.ones(3, bool))
-
-
-def seen(given: PairBatch) -> tuple[np.ndarray, ...]:
-    return given.tokens, given.segments, given.length
 
 
 def compare(folder, expected) -> None:
