@@ -28,10 +28,10 @@ class _Tuned(nn.Module):
         self.dropout = nn.Dropout(model.config.dropout)
 
     def _new(self, outputs: int) -> nn.Linear:
-        layer = nn.Linear(self.bert.config.hidden_size, outputs)
-        layer.weight.assign(nn.init.normal(layer.weight.shape, std=0.02))
-        layer.bias.assign(np.zeros(outputs))
-        return layer.to(self.bert.pooler.dense.weight.dtype)
+        layer = nn.Linear(self.bert.config.hidden_size, outputs, dtype=self.bert.pooler.dense.weight.dtype)
+        for weight in layer.parameters():
+            weight.assign(nn.init.normal(weight.shape, std=0.02) if weight.ndim > 1 else np.zeros(outputs))
+        return layer
 
 
 class BERTSentence(_Tuned):
