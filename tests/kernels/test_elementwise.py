@@ -234,6 +234,21 @@ def test_nothing_beyond_the_outputs_is_written():
         assert (frame[:32] == 7).all() and (frame[32 : 32 + n] == -1).all() and (frame[32 + n :] == 7).all()
 
 
+@pytest.mark.parametrize("kind", ["f32", "f64", "i32", "bool"])
+def test_rows_of_outputs_may_lie_apart(kind):
+    """In a slice of a longer array, in another order of the outer axes; the rest of that isn't touched."""
+    source = np.arange(2 * 3 * 21).reshape(2, 3, 21) % 7
+    source = source.astype({"f32": "f4", "f64": "f8", "i32": "i4", "bool": "?"}[kind])
+    whole = np.full((3, 2, 50), 1, source.dtype)
+    target = whole.transpose(1, 0, 2)[:, :, 9:30]
+    steps = [("copy", kind if kind in ("i32", "bool") else "real", 0)]
+    real = kind if kind in ("f32", "f64") else "f32"
+    elementwise_call.run(real, source.shape, [source], [(target, 1)], steps)
+    expected = np.ones_like(whole)
+    expected.transpose(1, 0, 2)[:, :, 9:30] = source
+    np.testing.assert_array_equal(whole, expected)
+
+
 def test_no_elements():
     elementwise_call.run(
         "f32", (0,), [np.ones(0, np.float32)], [(np.ones(0, np.float32), 1)], [("neg", "real", 0)]

@@ -22,8 +22,9 @@ def run(dtype, shape, inputs, outputs, steps, order=None):
     """
     extents = list(shape) or [1]
     spread = [np.broadcast_to(a, shape) if isinstance(a, np.ndarray) else None for a in inputs]
-    strides = [[] if a is None else [s // a.itemsize for s in a.strides] or [1] for a in spread]
-    ways = [NUMBER if a is None else way(extents, s) for a, s in zip(spread, strides, strict=True)]
+    targets = [a for a, _ in outputs]
+    strides = [[] if a is None else [s // a.itemsize for s in a.strides] or [1] for a in (*spread, *targets)]
+    ways = [NUMBER if a is None else way(extents, s) for a, s in zip(spread, strides, strict=False)]
     kinds = [dtype if a is None else KIND[a.dtype] for a in spread]
     chain = Chain(
         dtype,
@@ -35,9 +36,9 @@ def run(dtype, shape, inputs, outputs, steps, order=None):
     sources = [
         real_bits(x, dtype) if a is None else a.ctypes.data for x, a in zip(inputs, spread, strict=True)
     ]
-    targets = [a.ctypes.data for a, _ in outputs]
+    places = [a.ctypes.data for a in targets]
     columns = extents[-1]
-    words = np.array(chain.arguments(extents, block_of_chain(columns), sources, strides, targets), np.int64)
+    words = np.array(chain.arguments(extents, block_of_chain(columns), sources, strides, places), np.int64)
     tiles = tiles_of_chain(math.prod(extents[:-1]), columns)
     if config.DISABLE_JIT:
         kernel = generate.pure(chain)

@@ -83,6 +83,8 @@ class Op:
     """
     view: Callable[..., Any] | None = None
     """``(reference to the input, node) -> reference to the same memory seen differently, or None``."""
+    pieces: Callable[..., Any] | None = None
+    """Of an op whose result is its inputs side by side: ``(node) -> where each begins in it``, as starts of a slice."""
     impure: bool = False
     mixed: bool = False
     """Whether its floating-point operands may be of several widths (a loop, a chain of casts)."""

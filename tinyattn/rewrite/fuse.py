@@ -4,7 +4,8 @@ going through memory.
 One walk in topological order keeps *open* groups: sets of elementwise nodes of one shape whose values nobody
 else has needed yet. A node joins the open groups of its inputs (merging them: open groups never depend on
 each other), and a group is closed, that is, put into the schedule, as soon as something outside needs one of
-its values. The result has no cycles by construction, and the walk is linear. (The ``fused`` op itself, and how
+its values. A concatenation waits, with its views, until something needs it, so that all its parts can come
+from one group. The result has no cycles by construction, and the walk is linear. (The ``fused`` op itself, and how
 it is carried out, is in ``tinyattn/runtime/elementwise.py``.)
 """
 
@@ -54,16 +55,33 @@ def fuse(
     groups: dict[Tensor, _Group] = {}
     schedule: list[Tensor | _Group] = []
 
+    waiting: dict[Tensor, None] = {}
+
     def close(group: _Group) -> None:
         schedule.append(group)
         group.open = False
 
+    def close_before(node: Tensor) -> None:
+        for source in node.inputs:
+            group = groups.get(source)
+            if group is not None and group.open:
+                close(group)
+
+    def end_waiting() -> None:
+        for node in waiting:
+            close_before(node)
+        schedule.extend(waiting)
+        waiting.clear()
+
     for node in order:
+        waits = any(source in waiting for source in node.inputs)
+        if node.op.pieces is not None or (waits and node.op.view is not None):
+            waiting[node] = None
+            continue
+        if waits:
+            end_waiting()
         if not node.op.elementwise:
-            for source in node.inputs:
-                group = groups.get(source)
-                if group is not None and group.open:
-                    close(group)
+            close_before(node)
             schedule.append(node)
             continue
         real, single = _real(frozenset([node.dtype, *[source.dtype for source in node.inputs]]))
@@ -93,6 +111,7 @@ def fuse(
         groups[node] = group
         if single:
             close(group)
+    end_waiting()
     for group in groups.values():
         if group.open:
             close(group)

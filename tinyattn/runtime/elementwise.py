@@ -109,8 +109,8 @@ def emit_chain(
     if size == 0:
         return
     seen = [source.broadcast(shape) for source in sources]
-    extents, strides = coalesce(shape, *(ref.strides for ref in seen))
-    ways = [CONTIGUOUS if size == 1 else way(extents, s) for s in strides]
+    extents, strides = coalesce(shape, *(ref.strides for ref in (*seen, *targets)))
+    ways = [CONTIGUOUS if size == 1 else way(extents, s) for s in strides[: len(seen)]]
     numbers = [constant_value(c) for c in steps.constants]
     kinds = [SHORT[ref.dtype] for ref in sources], [SHORT[value.dtype] for value in numbers]
     chain = Chain(
@@ -122,7 +122,7 @@ def emit_chain(
     )
     block = block_of_chain(extents[-1])
     given = [*sources, *(_bits(value) for value in numbers)]
-    strides += [[]] * len(numbers)
+    strides[len(seen) : len(seen)] = [[]] * len(numbers)
     # An input may be overwritten that is read element by element, and whose memory is read in no other way.
     ways_into: dict[Buffer, set[Ref]] = {}
     for source in sources:

@@ -22,6 +22,7 @@ from tinyattn.kernels.calls.words import WORDS
 from tinyattn.kernels.language.chains import Chain
 from tinyattn.runtime.copies import emit_copy, emit_fill
 from tinyattn.runtime.elementwise import may_overwrite
+from tinyattn.runtime.joining import place_parts
 from tinyattn.runtime.kinds import check_kinds
 from tinyattn.runtime.memory import Buffer, Moving, Ref, Region, full_ref
 from tinyattn.runtime.schedule import schedule
@@ -225,6 +226,7 @@ class Emitter:
         outer = self._values, self._placed, self._asked
         self._values, self._placed = values, placed
         order = schedule(roots, values, updates)
+        place_parts(self, order, {*roots, *(updates or {}).values()}, values, placed)
         self._asked = {}
         for node in order:
             if node.op.name == "output":

@@ -15,6 +15,7 @@ large arrays a third, and compiling all chains of a model takes no longer than c
 
 import ctypes
 import functools
+import itertools
 
 import llvmlite.binding as llvm
 import numpy as np
@@ -51,7 +52,7 @@ class _Writer:
         rows, columns, tile_rows, tile_columns = (self._next() for _ in range(4))
         extents = [self._next() for _ in range(chain.outer)]
         inputs = [self._operand(kind, mode) for kind, mode in chain.inputs]
-        targets = [self._next() for _ in chain.outputs]
+        outputs = [self._operand(kind, CONTIGUOUS) for kind, _ in chain.outputs]
         same = {
             k: self._load_one(kind, address)
             for k, ((kind, mode), (address, _, _)) in enumerate(zip(chain.inputs, inputs, strict=True))
@@ -64,18 +65,13 @@ class _Writer:
             row_end = self._least(builder.add(row, tile_rows), rows)
             column_end = self._least(builder.add(column, tile_columns), columns)
             with loop(builder, row, row_end) as r:
-                starts = self._starts(r, extents, inputs)
+                starts = self._starts(r, extents, [*inputs, *outputs])
                 values = dict(same)
                 for k, (kind, mode) in enumerate(chain.inputs):
                     if mode == REPEATED:
                         values[k] = self._load_one(kind, starts[k])
-                before = builder.mul(r, columns)
-                outs = [
-                    builder.add(target, builder.mul(before, constant(SIZES[kind])))
-                    for target, (kind, _) in zip(targets, chain.outputs, strict=True)
-                ]
                 steps = [step for _, _, step in inputs]
-                self._row(column, column_end, values, starts, steps, outs)
+                self._row(column, column_end, values, starts, steps)
         builder.ret_void()
 
     def _next(self):
@@ -85,7 +81,7 @@ class _Writer:
         return self.builder.load(self.builder.gep(pointer, [constant(self._words - 1)]), align=8)
 
     def _operand(self, kind: str, mode: int):
-        """An input's address, strides along the outer dimensions, and stride along a row."""
+        """An operand's address, strides along the outer dimensions, and stride along a row."""
         if mode == NUMBER:
             address = self.builder.add(self.block, constant(8 * self._words))
             self._words += 1
@@ -97,29 +93,29 @@ class _Writer:
     def _least(self, a, b):
         return self.builder.select(self.builder.icmp_signed("<", a, b), a, b)
 
-    def _starts(self, r, extents, inputs):
-        """Where row r of each input begins: r as a position in the outer dimensions, times the strides."""
+    def _starts(self, r, extents, operands):
+        """Where row r of each operand begins: r as a position in the outer dimensions, times the strides."""
         builder, places, rest = self.builder, [], r
         for extent in reversed(extents[1:]):
             places.append(builder.srem(rest, extent))
             rest = builder.sdiv(rest, extent)
         places = [rest, *reversed(places)]
         starts = []
-        for address, strides, _ in inputs:
+        for address, strides, _ in operands:
             for place, stride in zip(places, strides, strict=False):
                 address = builder.add(address, builder.mul(place, stride))
             starts.append(address)
         return starts
 
-    def _row(self, start, end, values, starts, steps, outs) -> None:
+    def _row(self, start, end, values, starts, steps) -> None:
         """Columns ``start <= c < end`` of a row."""
 
         def body(c, mask):
-            self._vector(c, mask, values, starts, steps, outs)
+            self._vector(c, mask, values, starts, steps)
 
         self.words.each(self.builder, start, end, body)
 
-    def _vector(self, c, mask, values, starts, steps, outs) -> None:
+    def _vector(self, c, mask, values, starts, steps) -> None:
         """One vector of columns, from ``c``."""
         chain, table = self.chain, _table(self.chain.real)
         values = dict(values)
@@ -141,7 +137,7 @@ class _Writer:
                 values[len(values)] = self._one_by_one(formula, given)
             else:
                 values[len(values)] = formula(*given)
-        for (kind, k), place in zip(chain.outputs, outs, strict=True):
+        for (kind, k), place in zip(chain.outputs, starts[len(chain.inputs) :], strict=True):
             v = self._vectors(kind)
             value = self._as(values[k], kind).value
             v.store(self.builder, value, v.place(self.builder, place, c), mask)
@@ -216,18 +212,17 @@ def pure(chain: Chain):
         return np.frombuffer((ctypes.c_byte * (count * SIZES[kind])).from_address(address), NUMPY[kind])
 
     def kernel(arguments, first, last, scratch):
-        words = iter(view(arguments, 4 + chain.outer + 8 * len(chain.inputs) + 8 * 16, "i64").tolist())
+        words = (int(view(arguments + 8 * k, 1, "i64")[0]) for k in itertools.count())
         rows, columns, tile_rows, tile_columns = (next(words) for _ in range(4))
         extents = [next(words) for _ in range(chain.outer)]
         operands, at = [], 4 + chain.outer
-        for kind, mode in chain.inputs:
+        for kind, mode in (*chain.inputs, *((kind, CONTIGUOUS) for kind, _ in chain.outputs)):
             address = arguments + 8 * at if mode == NUMBER else 0
             count = 1 + (chain.outer + (mode == SPACED) if mode not in (NUMBER, SCALAR) else 0)
             given = [next(words) for _ in range(count)]
             at += count
             spaced = given.pop() if mode == SPACED else SIZES[kind]
             operands.append((address or given[0], given[1:], spaced if mode in (CONTIGUOUS, SPACED) else 0))
-        targets = [next(words) for _ in chain.outputs]
         across = -(-columns // tile_columns)
         for tile in range(first, last):
             row, column = tile // across * tile_rows, tile % across * tile_columns
@@ -235,8 +230,11 @@ def pure(chain: Chain):
                 places = np.unravel_index(r, extents) if extents else ()
                 span = range(column, min(column + tile_columns, columns))
                 values = []
-                for (kind, _), (address, strides, step) in zip(chain.inputs, operands, strict=True):
-                    start = address + sum(int(p) * s for p, s in zip(places, strides, strict=False))
+                starts = [
+                    address + sum(int(p) * s for p, s in zip(places, strides, strict=False))
+                    for address, strides, _ in operands
+                ]
+                for (kind, _), start, (_, _, step) in zip(chain.inputs, starts, operands, strict=False):
                     numbers = [view(start + c * step, 1, kind)[0] for c in span]
                     values.append(np.array(numbers, NUMPY[kind]))
                 for operation, kind, which in chain.steps:
@@ -244,8 +242,7 @@ def pure(chain: Chain):
                     given = [values[k].astype(NUMPY[w]) for k, w in zip(which, wants, strict=True)]
                     with np.errstate(all="ignore"):
                         values.append(np.asarray(table[operation, kind](*given)))
-                for (kind, k), target in zip(chain.outputs, targets, strict=True):
-                    size = SIZES[kind]
-                    view(target + (r * columns + column) * size, len(span), kind)[:] = values[k]
+                for (kind, k), start in zip(chain.outputs, starts[len(chain.inputs) :], strict=True):
+                    view(start + column * SIZES[kind], len(span), kind)[:] = values[k]
 
     return kernel

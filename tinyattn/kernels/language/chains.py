@@ -30,7 +30,7 @@ class Chain(NamedTuple):
     inputs: tuple[tuple[str, int], ...]
     """Kind and way of going along of each input."""
     outputs: tuple[tuple[str, int], ...]
-    """Kind and value number of each output; they are contiguous in the order of the iteration space."""
+    """Kind and value number of each output; in a row its numbers are next to each other."""
     outer: int
     """Dimensions of the iteration space beside the last."""
 
@@ -48,21 +48,22 @@ class Chain(NamedTuple):
         then                  the ``outer`` extents
         for each input        its address, or its bits (NUMBER); then, unless it is one number for all, its
                               ``outer`` strides, and the stride along a row if it is SPACED, in bytes
-        for each output       its address
+        for each output       its address and its ``outer`` strides, in bytes
         ===================== ================================================================================
 
-        ``strides`` are in elements, of the iteration space's dimensions.
+        ``strides`` are in elements, of the iteration space's dimensions: those of the inputs, then of the outputs.
         """
         rows = 1
         for extent in extents[:-1]:
             rows *= extent
         words = [rows, extents[-1], *block, *extents[:-1]]
-        for (kind, mode), source, steps in zip(self.inputs, sources, strides, strict=True):
-            words.append(source)
+        operands = [*self.inputs, *((kind, CONTIGUOUS) for kind, _ in self.outputs)]
+        for (kind, mode), place, steps in zip(operands, [*sources, *targets], strides, strict=True):
+            words.append(place)
             if mode not in (NUMBER, SCALAR):
                 used = steps if mode == SPACED else steps[:-1]
                 words += [step * SIZES[kind] for step in used]
-        return words + list(targets)
+        return words
 
 
 @functools.lru_cache(maxsize=4096)

@@ -259,7 +259,9 @@ def _concat_derivative(g, node):
 def _lower_concat(node, emit):
     whole = emit.result(node)
     for starts, part in zip(_pieces(node), node.inputs, strict=True):
-        emit.copy(emit.value(part), whole.sliced(starts, (1,) * len(starts), part.shape))
+        source, target = emit.value(part), whole.sliced(starts, (1,) * len(starts), part.shape)
+        if source != target:
+            emit.copy(source, target)
 
 
 register(
@@ -269,6 +271,7 @@ register(
         _concat_derivative,
         reference=lambda *parts, axis: np.concatenate(parts, axis),
         lower=_lower_concat,
+        pieces=_pieces,
         formula="[{0}; {1}]",
         vjp_formula="the parts of ḡ",
     )
