@@ -31,11 +31,6 @@ _BESIDE: dict[str, frozenset[np.dtype]] = {
     **dict.fromkeys(("attention.forward", "attention.backward"), frozenset({BOOL, INT64})),
     **dict.fromkeys(("softmax.forward", "softmax.log_forward"), frozenset({BOOL})),
     **dict.fromkeys(("random.uniform", "random.dropout"), frozenset({INT64})),
-    **{
-        f"cells.{cell}_{way}": frozenset({BOOL})
-        for cell in ("lstm", "gru")
-        for way in ("forward", "backward")
-    },
 }
 
 

@@ -17,17 +17,18 @@ The original GRU applies the reset before the product, U(r ⊙ h), and weighs h'
 (Bahdanau et al. 2015); with ``reset_after=False`` it is composed of elementwise operations around its two
 products. A step mask (B, 1) of bools passes the state through unchanged where it is False; that is how
 sequences end early.
+
+Cells have no kernels of their own. Fusion makes one loop of a step, and one of its derivative, which reads the
+gates as slices, computes them again rather than have them kept, and writes their cotangents side by side.
 """
 
 from tinyattn import errors
 from tinyattn.graph.leaf import as_tensor
-from tinyattn.graph.op import OPS
 from tinyattn.graph.operands import real_operands
 from tinyattn.graph.point import at, real
 from tinyattn.graph.public import public
 from tinyattn.graph.tensor import Tensor
-from tinyattn.graph.types import BOOL, Type, fail
-from tinyattn.kernels.calls.cells import tiles_of_cell
+from tinyattn.graph.types import BOOL, fail
 from tinyattn.ops.arrays.elementwise import relu, sigmoid, tanh, where
 from tinyattn.ops.arrays.linalg import matmul
 from tinyattn.ops.arrays.shape import concat, split, transpose
@@ -57,53 +58,13 @@ def _lstm_backward_definition(gates, c, dh, dc, mask=None):
     i, f, g, o = sigmoid(i), sigmoid(f), tanh(g), sigmoid(o)
     t = tanh(f * c + i * g)
     d = dc + dh * o * (1 - t * t)
-    d_gates = concat(
-        [d * g * i * (1 - i), d * c * f * (1 - f), d * i * (1 - g * g), dh * t * o * (1 - o)], axis=1
-    )
-    d_c = d * f
-    return (d_gates, d_c) if mask is None else (where(mask, d_gates, 0), where(mask, d_c, dc))
+    gates = d * g * i * (1 - i), d * c * f * (1 - f), d * i * (1 - g * g), dh * t * o * (1 - o)
+    return _joined(gates, mask), d * f if mask is None else where(mask, d * f, dc)
 
 
-def _lower_cell(kernel: str, gates: int, *names: str):
-    """Kernel rows of a cell; ``names`` are those of the words of every operand and result."""
-
-    def lower(node, emit):
-        *operands, mask = _operands(node)
-        refs = [_unit_rows(emit, emit.value(s)) for s in operands]
-        batch, width = operands[0].shape[0], operands[0].shape[1] // gates
-        held = emit.contiguous(emit.value(mask)) if mask is not None else 0
-        kinds = node.op.infer(*node.inputs)
-        many = not isinstance(kinds, Type)
-        results = [emit.result(node, k) for k in range(len(kinds))] if many else [emit.result(node)]
-        words = {"batch": batch, "hidden": width, "mask": held}
-        for name, ref in zip(names, (*refs, *results), strict=True):
-            words[name] = ref, ref.strides[0]
-        if kernel == "cells.lstm_backward":
-            words["dh_in"] = 0, 0  # the part of dh' that passes a masked step is added by the graph
-        emit.kernel(
-            kernel,
-            words,
-            tiles_of_cell(batch, width),
-            reads=[*refs, *([held] if mask is not None else [])],
-            writes=results,
-            cost=batch * width * gates * 1.0,
-            flops=float(batch * width * gates * (OPS["tanh"].flops + 4)),
-        )
-
-    return lower
-
-
-def _operands(node):
-    """The operands in the kernel's order, and the mask or None."""
-    if node.op.name == "lstm_cell":
-        gates, c, *masking = node.inputs
-        return [gates, c, masking[0] if masking else c, masking[1] if masking else None]
-    count = {"lstm_cell_backward": 4, "gru_cell": 3, "gru_cell_backward": 4}[node.op.name]
-    return [*node.inputs[:count], node.inputs[count] if len(node.inputs) > count else None]
-
-
-def _unit_rows(emit, ref):
-    return ref if ref.strides[1] == 1 or ref.shape[1] == 1 else emit.contiguous(ref)
+def _joined(gates, mask):
+    """The cotangents of the gates side by side: 0 where a step is masked, whatever is in them."""
+    return concat([gate if mask is None else where(mask, gate, 0) for gate in gates], axis=1)
 
 
 hand_derived(
@@ -111,7 +72,6 @@ hand_derived(
     lambda gates, c, *masking: (c.type, c.type),
     _lstm_definition,
     _lstm_derivative,
-    lower=_lower_cell("cells.lstm_forward", 4, "gates", "c", "h", "new_h", "new_c"),
     formula="LSTM({0}, {1})",
     vjp_formula="c̄' f, and c̄' g i(1−i), c̄' c f(1−f), c̄' i(1−g²), h̄' tanh(c') o(1−o) for the gates",
 )
@@ -119,7 +79,6 @@ hand_derived(
     "lstm_cell_backward",
     lambda gates, c, dh, dc, *mask: (gates.type, c.type),
     _lstm_backward_definition,
-    lower=_lower_cell("cells.lstm_backward", 4, "gates", "c", "dh", "dc", "d_gates", "dc_in"),
     formula="the derivative of the LSTM cell",
 )
 
@@ -146,10 +105,9 @@ def _gru_backward_definition(xp, hp, h, g, mask=None):
     d_n = g * (1 - z) * (1 - n * n)
     d_r = d_n * hn * r * (1 - r)
     d_z = g * (h - n) * z * (1 - z)
-    d_xp, d_hp, d_h = concat([d_r, d_z, d_n], axis=1), concat([d_r, d_z, d_n * r], axis=1), g * z
-    if mask is None:
-        return d_xp, d_hp, d_h
-    return where(mask, d_xp, 0), where(mask, d_hp, 0), where(mask, d_h, g)
+    d_xp, d_hn, d_h = _joined((d_r, d_z, d_n), mask), d_n * r, g * z
+    d_hn, d_h = (d_hn, d_h) if mask is None else (where(mask, d_hn, 0), where(mask, d_h, g))
+    return d_xp, concat([d_xp[:, : 2 * h.shape[1]], d_hn], axis=1), d_h
 
 
 hand_derived(
@@ -157,7 +115,6 @@ hand_derived(
     lambda xp, hp, h, *mask: h.type,
     _gru_definition,
     _gru_derivative,
-    lower=_lower_cell("cells.gru_forward", 3, "xp", "hp", "h", "new_h"),
     formula="GRU({0}, {1}, {2})",
     vjp_formula="n̄ = ḡ(1−z)(1−n²), z̄ = ḡ(h−n)z(1−z), r̄ = n̄ h_n r(1−r), h̄ = ḡ z",
 )
@@ -165,7 +122,6 @@ hand_derived(
     "gru_cell_backward",
     lambda xp, hp, h, g, *mask: (xp.type, hp.type, h.type),
     _gru_backward_definition,
-    lower=_lower_cell("cells.gru_backward", 3, "xp", "hp", "h", "dh", "dxp", "dhp", "dh_in"),
     formula="the derivative of the GRU cell",
 )
 

@@ -8,7 +8,7 @@ from tinyattn.graph.point import apart, at
 from tinyattn.graph.public import public
 from tinyattn.graph.tensor import Tensor
 from tinyattn.graph.types import Type, fail
-from tinyattn.kernels.calls.cells import tiles_of_maxout
+from tinyattn.kernels.calls.maxout import tiles_of_maxout
 from tinyattn.ops.arrays.elementwise import greater_equal, where
 from tinyattn.ops.arrays.shape import reshape, stack
 from tinyattn.ops.definition import call, hand_derived
@@ -48,7 +48,7 @@ hand_derived(
     lambda x: Type((*x.shape[:-1], x.shape[-1] // 2), x.dtype),
     _definition,
     lambda g, node: (call("maxout_backward", node.inputs[0], g),),
-    lower=_lower("cells.maxout_forward", "x", "y"),
+    lower=_lower("maxout.forward", "x", "y"),
     formula="max of pairs of {0}",
     vjp_formula="ḡ to the winner",
     kinks=lambda x: x[..., 0::2] - x[..., 1::2],
@@ -57,7 +57,7 @@ hand_derived(
     "maxout_backward",
     lambda x, g: x.type,
     _backward_definition,
-    lower=_lower("cells.maxout_backward", "x", "dy", "dx"),
+    lower=_lower("maxout.backward", "x", "dy", "dx"),
     formula="{1} to the winners of {0}",
 )
 
