@@ -118,6 +118,71 @@ def turn_matrix(real):
     return turn
 
 
+def _turned(real):
+    """``(word, x, row, rows, width, scratch, room, step) -> address, strides of Xᵀ's rows and columns``: X of the
+    given rows as the right operand of a product, laid out in ``room`` unless it is too wide for that.
+    """
+    turn, w = turn_matrix(real), place("attention.forward")
+
+    @inline
+    def turned(word, x, row, rows, width, scratch, room, step):
+        if width > _DEPTH:
+            return x, 1, row
+        turn(word[w.pack], scratch, x, row, 1, rows, width, room, step)
+        return room, step, 1
+
+    return turned
+
+
+def _scores(real):
+    """``(word, described, diagonal, τ, k, q, q_step, q_column, scratch)``: the tile of a tile description, masked."""
+    pointer, size, infinity, product = real.pointer, real.size, real.type(math.inf), _product(real)
+    w, of = place("attention.forward"), place("attention_tile.mask")
+
+    @inline
+    def scores(word, description, diagonal, tau, k, q, q_step, q_column, scratch):
+        described = i64(description)
+        keys, queries = described[of.keys], described[of.queries]
+        tile, stride = described[of.tile], described[of.stride]
+        product(
+            _PAIRS, diagonal, keys, word[w.multiply], scratch, keys, queries, word[w.width], tau,
+            k, word[w.k + 3], 1, q, q_step, q_column, tile, stride // size, False,
+        )  # fmt: skip
+        if word[w.masking] != 0:
+            call(word[w.mask_tile], description, 0, 1, scratch)
+        for r in range(keys):
+            row = pointer(tile + r * stride)
+            for c in range(min(queries, r + diagonal)):
+                row[c] = -infinity
+
+    return scores
+
+
+def _results(real):
+    """Two functions of the rows of a matrix, ``(at, stride, rows, width)``: the first makes them 0, the second tells
+    whether there is a NaN in them (1 or 0).
+    """
+    pointer, size, zero = real.pointer, real.size, real.type(0)
+
+    @inline
+    def clear(at, row, rows, width):
+        for r in range(rows):
+            line = pointer(at + r * row * size)
+            for j in range(width):
+                line[j] = zero
+
+    @inline
+    def rubbish(at, row, rows, width):
+        found = 0
+        for r in range(rows):
+            line = pointer(at + r * row * size)
+            for j in range(width):
+                found |= select(line[j] == line[j], 0, 1)
+        return found
+
+    return clear, rubbish
+
+
 def forward(real):
     """O, and m = max S and l = log Σ e^{S − m}, of blocks of queries. Weight (matrix, i, j) has the random
     number (matrix · Tq + i) · Tk + j of its stream. A tile is a block of queries of one matrix.
@@ -125,7 +190,7 @@ def forward(real):
     w, of = place("attention.forward"), place("attention_tile.mask")
     pointer, size, lanes = real.pointer, real.size, processor.lanes(real.name)
     zero, one, infinity, log = real.type(0), real.type(1), real.type(math.inf), vecmath.log(real)
-    matrix_at, product, turn = _matrix_at(real), _product(real), turn_matrix(real)
+    matrix_at, product, turned, scores = _matrix_at(real), _product(real), _turned(real), _scores(real)
     online_softmax = simd_attention.online_softmax(real)
 
     def kernel(arguments, first, last, scratch):
@@ -138,8 +203,8 @@ def forward(real):
         tops = scratch + _WORDS
         totals, factors, tile = tops + stride, tops + 2 * stride, tops + 3 * stride
         other, spare = tile + _KEYS * stride, tile + 2 * _KEYS * stride
-        turned = tile + 3 * _KEYS * stride
-        below = turned + _DEPTH * stride
+        turned_q = tile + 3 * _KEYS * stride
+        below = turned_q + _DEPTH * stride
         top, total, factor = pointer(tops), pointer(totals), pointer(factors)
         for unit in range(first, last):
             matrix = unit // blocks
@@ -151,10 +216,7 @@ def forward(real):
             k = matrix_at(word, w.k, outer, inner)
             v = matrix_at(word, w.v, outer, inner)
             o = matrix_at(word, w.out, outer, inner) + query * o_row * size
-            q_step, q_column = 1, q_row
-            if word[w.width] <= _DEPTH:
-                turn(word[w.pack], below, q, q_row, 1, queries, word[w.width], turned, step)
-                q, q_step, q_column = turned, step, 1
+            q, q_step, q_column = turned(word, q, q_row, queries, word[w.width], below, turned_q, step)
             past = min(word[w.keys], query + queries) if word[w.causal] != 0 else word[w.keys]
             described[of.arguments], described[of.matrix] = arguments, matrix
             described[of.outer], described[of.inner] = outer, inner
@@ -169,16 +231,8 @@ def forward(real):
                     keys = min(_KEYS, past - key)
                     diagonal = key - query if word[w.causal] != 0 else _ANYWHERE
                     described[of.key], described[of.keys] = key, keys
-                    product(
-                        _PAIRS, diagonal, keys, word[w.multiply], below, keys, queries, word[w.width], tau,
-                        k + key * k_row * size, k_row, 1, q, q_step, q_column, tile, step, False,
-                    )  # fmt: skip
-                    if word[w.masking] != 0:
-                        call(word[w.mask_tile], scratch, 0, 1, below)
-                    for r in range(keys):
-                        row = pointer(tile + r * stride)
-                        for c in range(min(queries, r + diagonal)):
-                            row[c] = -infinity
+                    k_here = k + key * k_row * size
+                    scores(word, scratch, diagonal, tau, k_here, q, q_step, q_column, below)
                     online_softmax(tile, stride, keys, queries, tops, totals, factors)
                     if word[w.random_key] != 0:
                         call(word[w.drop_tile], scratch, 1, 1, below)
@@ -221,8 +275,8 @@ def backward(real):
     """
     w, of = place("attention.backward"), place("attention_tile.mask")
     pointer, size, lanes = real.pointer, real.size, processor.lanes(real.name)
-    zero, one, infinity = real.type(0), real.type(1), real.type(math.inf)
-    matrix_at, product, turn = _matrix_at(real), _product(real), turn_matrix(real)
+    one, (clear, rubbish_in) = real.type(1), _results(real)
+    matrix_at, product, turned, scores = _matrix_at(real), _product(real), _turned(real), _scores(real)
     softmax_backward = simd_attention.softmax_backward(real)
 
     def kernel(arguments, first, last, scratch):
@@ -253,21 +307,15 @@ def backward(real):
             dq = matrix_at(word, w.dq, outer, inner) + part * word[w.share] * size
             dk = matrix_at(word, w.dk, outer, inner)
             dvalues = matrix_at(word, w.dv, outer, inner)
+            dk_here, dv_here = dk + start * dk_row * size, dvalues + start * dv_row * size
             described[of.arguments], described[of.matrix] = arguments, matrix
             described[of.outer], described[of.inner] = outer, inner
             described[of.stride], described[of.factors], described[of.room] = stride, other, spare
             function = word[w.multiply]
             while True:
-                for result in range(3):
-                    to, row, width = dq, dq_row, d
-                    if result > 0:
-                        to, row = dk + start * dk_row * size, dk_row
-                    if result == 2:
-                        to, row, width = dvalues + start * dv_row * size, dv_row, dv
-                    for r in range(count if result == 0 else past - start):
-                        out = pointer(to + r * row * size)
-                        for j in range(width):
-                            out[j] = zero
+                clear(dq, dq_row, count, d)
+                clear(dk_here, dk_row, past - start, d)
+                clear(dv_here, dv_row, past - start, dv)
                 for query in range(
                     start // _QUERIES * _QUERIES if word[w.causal] != 0 else 0, count, _QUERIES
                 ):
@@ -278,14 +326,12 @@ def backward(real):
                         pointer(log_sums)[c] = pointer(word[w.log_sums])[place]
                         pointer(means)[c] = pointer(word[w.means])[place]
                     q_here, g_here = q + query * q_row * size, g + query * g_row * size
-                    q_turned, q_step, q_column = q_here, 1, q_row
-                    if d <= _DEPTH:
-                        turn(word[w.pack], below, q_here, q_row, 1, queries, d, turned_q, step)
-                        q_turned, q_step, q_column = turned_q, step, 1
-                    g_turned, g_step, g_column = g_here, 1, g_row
-                    if dv <= _DEPTH:
-                        turn(word[w.pack], below, g_here, g_row, 1, queries, dv, turned_g, step)
-                        g_turned, g_step, g_column = turned_g, step, 1
+                    q_turned, q_step, q_column = turned(
+                        word, q_here, q_row, queries, d, below, turned_q, step
+                    )
+                    g_turned, g_step, g_column = turned(
+                        word, g_here, g_row, queries, dv, below, turned_g, step
+                    )
                     described[of.query], described[of.queries] = query, queries
                     end = min(past, query + queries) if word[w.causal] != 0 else past
                     for key in range(start, end, _KEYS):
@@ -293,16 +339,7 @@ def backward(real):
                         diagonal = key - query if word[w.causal] != 0 else _ANYWHERE
                         described[of.key], described[of.keys], described[of.tile] = key, keys, tile
                         k_here, v_here = k + key * k_row * size, v + key * v_row * size
-                        product(
-                            _PAIRS, diagonal, keys, word[w.multiply], below, keys, queries, d, tau,
-                            k_here, k_row, 1, q_turned, q_step, q_column, tile, step, False,
-                        )  # fmt: skip
-                        if word[w.masking] != 0:
-                            call(word[w.mask_tile], scratch, 0, 1, below)
-                        for r in range(keys):
-                            row_of_tile = pointer(tile + r * stride)
-                            for c in range(min(queries, r + diagonal)):
-                                row_of_tile[c] = -infinity
+                        scores(word, scratch, diagonal, tau, k_here, q_turned, q_step, q_column, below)
                         product(
                             _PAIRS, diagonal, keys, word[w.multiply], below, keys, queries, dv, one,
                             v_here, v_row, 1, g_turned, g_step, g_column, moved, step, False,
@@ -330,17 +367,9 @@ def backward(real):
                             place = (matrix * count + query + c) * word[w.keys] + key
                             for r in range(keys):
                                 pointer(word[w.d_scores])[place + r] = pointer(moved + r * stride)[c]
-                rubbish = 0
-                for result in range(3):
-                    to, row, width = dq, dq_row, d
-                    if result > 0:
-                        to, row = dk + start * dk_row * size, dk_row
-                    if result == 2:
-                        to, row, width = dvalues + start * dv_row * size, dv_row, dv
-                    for r in range(count if result == 0 else past - start):
-                        out = pointer(to + r * row * size)
-                        for j in range(width):
-                            rubbish |= select(out[j] == out[j], 0, 1)
+                rubbish = rubbish_in(dq, dq_row, count, d)
+                rubbish |= rubbish_in(dk_here, dk_row, past - start, d)
+                rubbish |= rubbish_in(dv_here, dv_row, past - start, dv)
                 if rubbish == 0 or function == word[w.silencing]:
                     break
                 function = word[w.silencing]
