@@ -50,24 +50,24 @@ def _dot_derivative(g, node):
     return make("matmul", g, keys), make("matmul", swap_last(g), query)
 
 
-def _infer_dot(query, keys, *, scale):
-    return Type(
-        (*broadcast("score", query.shape[:-2], keys.shape[:-2]), query.shape[-2], keys.shape[-2]), query.dtype
-    )
+def infer_product(query, keys, **options) -> Type:
+    """The type of scores that are a product of queries and keys."""
+    batch = broadcast("score", query.shape[:-2], keys.shape[:-2])
+    return Type((*batch, query.shape[-2], keys.shape[-2]), query.dtype)
+
+
+def lower_scaled(node, emit) -> None:
+    """Emit ``τ Q Kᵀ`` for a node with these inputs and an attribute ``scale``."""
+    query, keys = (emit.value(source) for source in node.inputs)
+    lower_product(emit, query, keys.swapped(), emit.result(node), scale=node.attrs["scale"])
 
 
 hand_derived(
     "dot_score",
-    _infer_dot,
+    infer_product,
     _dot_definition,
     _dot_derivative,
-    lower=lambda node, emit: lower_product(
-        emit,
-        emit.value(node.inputs[0]),
-        emit.value(node.inputs[1]).swapped(),
-        emit.result(node),
-        scale=node.attrs["scale"],
-    ),
+    lower=lower_scaled,
     formula="{0}·{1}ᵀ·τ",
     vjp_formula="τ·ḡ·{1}, τ·ḡᵀ·{0}",
 )
@@ -129,10 +129,8 @@ def _infer_general(query, keys, weight):
             f"W must be ({query.shape[-1]}, {keys.shape[-1]}), query width by key width",
             f"got {weight.shape}",
         )
-    return Type(
-        (*broadcast("general_score", query.shape[:-2], keys.shape[:-2]), query.shape[-2], keys.shape[-2]),
-        query.dtype,
-    )
+    batch = broadcast("general_score", query.shape[:-2], keys.shape[:-2])
+    return Type((*batch, query.shape[-2], keys.shape[-2]), query.dtype)
 
 
 hand_derived(
@@ -339,10 +337,6 @@ def _cosine_backward_definition(query, keys, cosine, g, *, eps):
     return make("matmul", along, keys) - by_query, make("matmul", swap_last(along), query) - by_key
 
 
-def _infer_cosine(query, keys, *, eps):
-    return _infer_dot(query, keys, scale=1.0)
-
-
 def _infer_cosine_backward(query, keys, cosine, g, *, eps):
     batch = g.shape[:-2]
     return (Type((*batch, *query.shape[-2:]), g.dtype), Type((*batch, *keys.shape[-2:]), g.dtype))
@@ -350,7 +344,7 @@ def _infer_cosine_backward(query, keys, cosine, g, *, eps):
 
 hand_derived(
     "cosine_score",
-    _infer_cosine,
+    infer_product,
     _cosine_definition,
     _cosine_derivative,
     formula="{0}·{1}ᵀ / (|{0}| |{1}| + ε)",

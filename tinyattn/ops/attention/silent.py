@@ -17,6 +17,7 @@ from tinyattn.kernels.calls.silence import tiles_of_silence
 from tinyattn.ops.arrays.elementwise import cast, equal, isfinite, logical_and, logical_not, not_equal, where
 from tinyattn.ops.arrays.linalg import lower_product
 from tinyattn.ops.arrays.shape import swap_last
+from tinyattn.ops.attention.scores import infer_product, lower_scaled
 from tinyattn.ops.definition import hand_derived
 from tinyattn.runtime.copies import coalesce
 
@@ -39,19 +40,10 @@ def _score_derivative(g, node):
 
 hand_derived(
     "attention_score",
-    lambda query, keys, *, scale: Type(
-        (*broadcast("attention", query.shape[:-2], keys.shape[:-2]), query.shape[-2], keys.shape[-2]),
-        query.dtype,
-    ),
+    infer_product,
     lambda query, keys, *, scale: make("dot_score", query, keys, scale=scale),
     _score_derivative,
-    lower=lambda node, emit: lower_product(
-        emit,
-        emit.value(node.inputs[0]),
-        emit.value(node.inputs[1]).swapped(),
-        emit.result(node),
-        scale=node.attrs["scale"],
-    ),
+    lower=lower_scaled,
     formula="τ·{0}·{1}ᵀ",
     vjp_formula="τ·ḡ·{1}, τ·ḡᵀ·{0}",
 )
