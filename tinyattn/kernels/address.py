@@ -160,12 +160,8 @@ def forward(real):
 
     def kernel(arguments, first, last, scratch):
         word = i64(arguments)
-        places, width, heads, shifts = (
-            word[where.places],
-            word[where.width],
-            word[where.heads],
-            word[where.shifts],
-        )
+        places, width, heads = word[where.places], word[where.width], word[where.heads]
+        shifts = word[where.shifts]
         eps, room = pointer(arguments + 8 * where.epsilon)[0], room_of(places, width, shifts) * size
         piece = (places + ROW_ROOM + shifts) * size
         for b in range(first, last):
@@ -225,19 +221,13 @@ def backward(real):
 
     def kernel(arguments, first, last, scratch):
         word = i64(arguments)
-        places, width, heads, shifts = (
-            word[where.places],
-            word[where.width],
-            word[where.heads],
-            word[where.shifts],
-        )
+        places, width, heads = word[where.places], word[where.width], word[where.heads]
+        shifts = word[where.shifts]
         eps, room = pointer(arguments + 8 * where.epsilon)[0], room_of(places, width, shifts) * size
         piece, radius = (places + ROW_ROOM + shifts) * size, shifts // 2
         for b in range(first, last):
-            memory, d_memory = (
-                word[where.memory] + b * places * width * size,
-                word[where.d_memory] + b * places * width * size,
-            )
+            memory = word[where.memory] + b * places * width * size
+            d_memory = word[where.d_memory] + b * places * width * size
             n = word[where.room] + b * room
             content, gated, shifted, terms = n + piece, n + 2 * piece, n + 3 * piece, n + 4 * piece
             d, logarithms, ones = n + 5 * piece, n + 6 * piece, n + 7 * piece
@@ -249,11 +239,8 @@ def backward(real):
                 emission, row = head * (width + shifts + 3) * size, head * places * size
                 key, d_key = word[where.emitted] + emission, word[where.d_emitted] + emission
                 result = pointer(d_key + width * size)
-                previous, w, c = (
-                    word[where.previous] + row,
-                    word[where.weights] + row,
-                    word[where.content] + row,
-                )
+                previous, w = word[where.previous] + row, word[where.weights] + row
+                c = word[where.content] + row
                 g, d_previous = word[where.d_weights] + row, word[where.d_previous] + row
                 strength, gate, gamma = activated(key + width * size, shifts, activations)
                 top = stages(c, strength, gate, s, shifts, previous, places, content, gated, shifted)

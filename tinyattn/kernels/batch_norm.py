@@ -150,11 +150,8 @@ def backward(real):
                         for c in range(channels):
                             filled(run, strips + k * area + c * run * size, pointer(found + k * area)[c])
                     for n in range(count):
-                        x, dy, dx = (
-                            word[w.x] + here + n * step,
-                            word[w.dy] + here + n * step,
-                            word[w.dx] + here + n * step,
-                        )
+                        x, dy = word[w.x] + here + n * step, word[w.dy] + here + n * step
+                        dx = word[w.dx] + here + n * step
                         if phase == 0:
                             summed(strip, x, dy, strips, scratch, over, scratch, over)
                         else:

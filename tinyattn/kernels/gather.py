@@ -35,13 +35,8 @@ def take(real):
 
     def kernel(arguments, first, last, scratch):
         word = i64(arguments)
-        n, inner, indices, kind, count = (
-            word[w.n],
-            word[w.inner],
-            word[w.indices],
-            word[w.wide],
-            word[w.count],
-        )
+        n, inner, count = word[w.n], word[w.inner], word[w.count]
+        indices, kind = word[w.indices], word[w.wide]
         rows, bands = rows_of(inner), (inner + most_columns - 1) // most_columns
         for tile in range(first, last):
             column = tile % bands * most_columns
@@ -69,13 +64,8 @@ def scatter_add(real):
 
     def kernel(arguments, first, last, scratch):
         word = i64(arguments)
-        n, inner, indices, kind, count = (
-            word[w.n],
-            word[w.inner],
-            word[w.indices],
-            word[w.wide],
-            word[w.count],
-        )
+        n, inner, count = word[w.n], word[w.inner], word[w.count]
+        indices, kind = word[w.indices], word[w.wide]
         bands = bands_of(n, inner, count)
         for tile in range(first, last):
             outer, band = tile // bands, tile % bands
@@ -101,14 +91,8 @@ def check(real):
 
     def kernel(arguments, first, last, scratch):
         word = i64(arguments)
-        indices, kind, n, lowest, ignored, fault = (
-            word[w.indices],
-            word[w.wide],
-            word[w.n],
-            word[w.lowest],
-            word[w.ignored],
-            word[w.fault],
-        )
+        indices, kind, n, lowest = word[w.indices], word[w.wide], word[w.n], word[w.lowest]
+        ignored, fault = word[w.ignored], word[w.fault]
         for i in range(first * CHECK_TILE, min(last * CHECK_TILE, word[w.count])):
             index = read_index(indices, kind, i)
             if index != ignored:

@@ -36,10 +36,8 @@ def write_forward(real):
         word = i64(arguments)
         places, width, heads = word[where.places], word[where.width], word[where.heads]
         for b in range(first, last):
-            source, result = (
-                word[where.memory] + b * places * width * size,
-                word[where.written] + b * places * width * size,
-            )
+            source = word[where.memory] + b * places * width * size
+            result = word[where.written] + b * places * width * size
             w, e, a = word[where.weights], word[where.erase], word[where.add]
             last_head = (b + 1) * heads - 1
             for head in range(b * heads, last_head):

@@ -66,11 +66,8 @@ def columns(real):
     """
     w = place("reduce.columns")
     operations = "sum", "prod", "max", "min"
-    pointer, combine_run, fold_rows = (
-        real.pointer,
-        combine(real, *operations),
-        fold_columns(real, *operations),
-    )
+    pointer, combine_run = real.pointer, combine(real, *operations)
+    fold_rows = fold_columns(real, *operations)
 
     def kernel(arguments, first, last, scratch):
         word = i64(arguments)
@@ -169,13 +166,8 @@ def cumsum(real):
 
     def kernel(arguments, first, last, scratch):
         word = i64(arguments)
-        outer, length, inner, code, size = (
-            word[w.outer],
-            word[w.length],
-            word[w.inner],
-            word[w.fold],
-            word[w.size],
-        )
+        outer, length, inner, code = word[w.outer], word[w.length], word[w.inner], word[w.fold]
+        size = word[w.size]
         start, step = (length - 1, -1) if word[w.reverse] != 0 else (0, 1)
         if inner == 1:
             count = rows_in_tile(length)

@@ -42,10 +42,8 @@ def additive_forward(real):
             for s in range(run):
                 score = zero
                 for column in range(0, width, most):
-                    q, k = (
-                        pointer(q_row + column * size),
-                        pointer(k_row + (s * word[w.k_row] + column) * size),
-                    )
+                    q = pointer(q_row + column * size)
+                    k = pointer(k_row + (s * word[w.k_row] + column) * size)
                     columns = min(most, width - column)
                     for a in range(columns):
                         t[a] = tanh(q[a] + k[a])

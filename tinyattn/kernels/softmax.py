@@ -118,18 +118,13 @@ def _bound(real):
     return real.pointer, real.size, _rows_of_softmax, _scores(real), Elementary(real.name).weight
 
 
-def forward(real):
-    """Softmax of each row of ``scale x`` under a mask."""
-    pointer, size, rows_of, scores, weight = _bound(real)
+def _forward(real, fold, finish, write):
+    """The kernel that folds the weights of each row, ``fold(columns, scores, staged, factor, top)``, does something to
+    all sums of a tile at once, ``finish(count, sums, sums)``, and makes y of that, ``write(columns, scores, staged,
+    y, factor, top, finished)``. What ``fold`` leaves in ``staged`` is there for ``write``.
+    """
+    pointer, size, rows_of, scores, _ = _bound(real)
     stage_of, w = _stage(real), place("softmax.forward")
-
-    def weigh(x, factor, highest):
-        weights = weight(x * factor - highest)
-        return weights, weights
-
-    weighed = one_pass(real, 1, 1, 2, weigh, ("sum",))
-    inverted = one_pass(real, 1, 1, 0, lambda s: select(s == 0, 0, 1 / s))
-    scaled = one_pass(real, 1, 1, 1, lambda weights, factor: weights * factor)
 
     def kernel(arguments, first, last, scratch):
         word, tops = i64(arguments), pointer(scratch)
@@ -142,12 +137,31 @@ def forward(real):
             stage, pitch = stage_of(count, columns, scratch, y)
             source, step, factor = scores(arguments, start, count, stage, pitch, scratch)
             for r in range(count):
-                sums[r] = weighed(columns, source + r * step, stage + r * pitch, factor, tops[r])
-            inverted(count, totals, totals)
+                sums[r] = fold(columns, source + r * step, stage + r * pitch, factor, tops[r])
+            finish(count, totals, totals)
             for r in range(count):
-                scaled(columns, stage + r * pitch, y + r * row, sums[r])
+                write(columns, source + r * step, stage + r * pitch, y + r * row, factor, tops[r], sums[r])
 
     return kernel
+
+
+def forward(real):
+    """Softmax of each row of ``scale x`` under a mask."""
+    weight = Elementary(real.name).weight
+
+    def weigh(x, factor, highest):
+        weights = weight(x * factor - highest)
+        return weights, weights
+
+    weighed = one_pass(real, 1, 1, 2, weigh, ("sum",))
+    inverted = one_pass(real, 1, 1, 0, lambda s: select(s == 0, 0, 1 / s))
+    scaled = one_pass(real, 1, 1, 1, lambda weights, factor: weights * factor)
+
+    @inline
+    def write(columns, scores, staged, y, factor, top, inverse):
+        scaled(columns, staged, y, inverse)
+
+    return _forward(real, weighed, inverted, write)
 
 
 def _backward(real, folded, result):
@@ -176,30 +190,20 @@ def backward(real):
 
 def log_forward(real):
     """Logarithm of the softmax; −∞ where the mask is off."""
-    pointer, size, rows_of, scores, weight = _bound(real)
-    stage_of, w = _stage(real), place("softmax.forward")
-    log = Elementary(real.name).log
+    weight, log = Elementary(real.name).weight, Elementary(real.name).log
     summed = one_pass(real, 1, 0, 2, lambda x, factor, highest: weight(x * factor - highest), ("sum",))
     logarithms = one_pass(real, 1, 1, 0, lambda s: select(s == 0, 0, log(s)))
     result = one_pass(real, 1, 1, 3, lambda x, factor, highest, logarithm: (x * factor - highest) - logarithm)
 
-    def kernel(arguments, first, last, scratch):
-        word, tops = i64(arguments), pointer(scratch)
-        sums, totals = pointer(scratch + SOFTMAX_TILE * size), scratch + SOFTMAX_TILE * size
-        columns = word[w.columns]
-        rows, row = rows_of(columns), columns * size
-        for tile in range(first, last):
-            start = tile * rows
-            count, y = min(rows, word[w.rows] - start), word[w.y] + start * row
-            stage, pitch = stage_of(count, columns, scratch, y)
-            source, step, factor = scores(arguments, start, count, stage, pitch, scratch)
-            for r in range(count):
-                sums[r] = summed(columns, source + r * step, factor, tops[r])
-            logarithms(count, totals, totals)
-            for r in range(count):
-                result(columns, source + r * step, y + r * row, factor, tops[r], sums[r])
+    @inline
+    def fold(columns, scores, staged, factor, top):
+        return summed(columns, scores, factor, top)
 
-    return kernel
+    @inline
+    def write(columns, scores, staged, y, factor, top, logarithm):
+        result(columns, scores, y, factor, top, logarithm)
+
+    return _forward(real, fold, logarithms, write)
 
 
 def log_backward(real):
@@ -233,12 +237,8 @@ def cross_entropy_forward(real):
 
     def kernel(arguments, first, last, scratch):
         word, smoothing, sums = i64(arguments), pointer(arguments + 8 * w.smoothing)[0], pointer(scratch)
-        losses, tops, log_sums, columns = (
-            pointer(word[w.losses]),
-            pointer(word[w.tops]),
-            pointer(word[w.log_sums]),
-            word[w.columns],
-        )
+        losses, tops, log_sums = pointer(word[w.losses]), pointer(word[w.tops]), pointer(word[w.log_sums])
+        columns = word[w.columns]
         rows = rows_of(columns)
         for tile in range(first, last):
             start = tile * rows
@@ -283,12 +283,8 @@ def cross_entropy_backward(real):
 
     def kernel(arguments, first, last, scratch):
         word, smoothing = i64(arguments), pointer(arguments + 8 * w.smoothing)[0]
-        tops, log_sums, gradients, columns = (
-            pointer(word[w.tops]),
-            pointer(word[w.log_sums]),
-            pointer(word[w.g]),
-            word[w.columns],
-        )
+        tops, log_sums, gradients = pointer(word[w.tops]), pointer(word[w.log_sums]), pointer(word[w.g])
+        columns = word[w.columns]
         rows = rows_of(columns)
         uniform = smoothing / number(columns)
         for r in range(first * rows, min(last * rows, word[w.rows])):
