@@ -46,8 +46,8 @@ UD_TRAINING: dict[str, Any] = {"steps": 2000, "batch_size": 32, "learning_rate":
 @dataclass(frozen=True)
 class POSTaggerConfig:
     """Sizes and choices. variant: one of VARIANTS. window: words on each side; whole: all of the sentence instead.
-    aligned: the decoder is given h_i beside c_i. layers, heads, score, normaliser and positions: of self-attention
-    (parts/reader.py).
+    aligned: the decoder is given h_i beside c_i. layers, heads, score, normaliser and positions: of self-attention;
+    spread: of the first word vectors (parts/reader.py).
     """
 
     vocabulary: int = from_task()
@@ -66,6 +66,7 @@ class POSTaggerConfig:
     score: str = "dot"
     normaliser: str = "softmax"
     positions: bool = True
+    spread: float = 1.0
 
     def __post_init__(self):
         """Raise TinyattnError, with one sentence, for a value that makes no sense."""
@@ -196,7 +197,10 @@ def _recipes() -> tuple[Recipe, ...]:
         training, targets = TRAINING | {"steps": steps}, {"accuracy": accuracy}
         found.append(Recipe("pos-grammar", sizes, training, targets=targets, variant=variant))
         real = {} if variant == "per-token" else {"accuracy": 0.91}
-        found.append(Recipe("ud-ewt", UD_SIZES | sizes, UD_TRAINING, targets=real, variant=variant))
+        soft = (
+            {} if variant else {"spread": 0.25, "dropout": 0.2}
+        )  # or seven vectors' sum drowns the positions
+        found.append(Recipe("ud-ewt", UD_SIZES | sizes | soft, UD_TRAINING, targets=real, variant=variant))
     for key, choice in (("score", "additive"), *(("normaliser", n) for n in NORMALISERS[1:])):
         targets = {"accuracy": 0.985 if key == "normaliser" else 0.995}
         found.append(Recipe("pos-grammar", {key: choice}, TRAINING, targets=targets, variant=choice))
@@ -217,7 +221,9 @@ class POSTagger(Model):
 
     def __init__(self, config: POSTaggerConfig):
         self.config = config
-        self.words = Words(config.vocabulary, config.spellings, config.embedding, config.dropout)
+        self.words = Words(
+            config.vocabulary, config.spellings, config.embedding, config.dropout, 0.0, config.spread
+        )
         self.look = VARIANTS[config.variant](config)
         self.hidden = nn.Linear(self.look.width, config.hidden)  # W_1
         self.output = nn.Linear(config.hidden, config.classes)  # W_2

@@ -31,7 +31,14 @@ VARIANTS = ("lstm", "lstm-attention", "self-attention")
 SHOWN = 4  # texts in a report
 
 TRAINING: dict[str, Any] = {"steps": 1200, "batch_size": 64, "learning_rate": 2e-3, "schedule": "linear"}
-SST_SIZES: dict[str, Any] = {"embedding": 128, "hidden": 64, "dropout": 0.6, "layers": 1}
+SST_SIZES: dict[str, Any] = {
+    "embedding": 128,
+    "hidden": 64,
+    "dropout": 0.6,
+    "layers": 1,
+    "missing": 0.3,
+    "spread": 0.1,
+}
 SST_TRAINING: dict[str, Any] = {
     "steps": 800, "batch_size": 64, "learning_rate": 1e-3, "schedule": "linear", "validate_every": 50,
 }  # fmt: skip
@@ -39,8 +46,8 @@ SST_TRAINING: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class SentimentClassifierConfig:
-    """Sizes and choices. variant: one of VARIANTS. layers, heads: of self-attention. spread: the deviation of word
-    vectors at first."""
+    """Sizes and choices. variant: one of VARIANTS. layers, heads: of self-attention. missing: the share of words left
+    out in training. spread: the deviation of word vectors at first."""
 
     vocabulary: int = from_task()
     classes: int = from_task()
@@ -50,6 +57,7 @@ class SentimentClassifierConfig:
     dropout: float = 0.0
     layers: int = 2
     heads: int = 4
+    missing: float = 0.0
     spread: float = 1.0
 
     def __post_init__(self):
@@ -58,8 +66,9 @@ class SentimentClassifierConfig:
             value = getattr(self, entry.name)
             if entry.type is int and (found := as_integer(value)) is not None and found < 1:
                 fail(TinyattnError, "model", f"{entry.name} must be at least 1", f"got {value!r}")
-        if not 0 <= self.dropout < 1:
-            fail(TinyattnError, "model", "dropout must lie in [0, 1)", f"got {self.dropout!r}")
+        for name in ("dropout", "missing"):
+            if not 0 <= getattr(self, name) < 1:
+                fail(TinyattnError, "model", f"{name} must lie in [0, 1)", f"got {getattr(self, name)!r}")
         if self.variant not in VARIANTS:
             must = f"variant must be one of {', '.join(VARIANTS)}"
             fail(TinyattnError, "model", must, f"got {self.variant!r}")
@@ -107,8 +116,7 @@ class SentimentClassifier(Model):
     def __init__(self, config: SentimentClassifierConfig):
         self.config = config
         m, n = config.embedding, config.hidden
-        self.words = Words(config.vocabulary, 0, m, config.dropout)
-        self.words.word.weight.assign(config.spread * self.words.word.weight.numpy())
+        self.words = Words(config.vocabulary, 0, m, config.dropout, config.missing, config.spread)
         width = m if config.variant == "self-attention" else 2 * n
         if config.variant == "self-attention":
             self.blocks = nn.ModuleList(
