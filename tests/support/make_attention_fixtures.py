@@ -192,8 +192,13 @@ def text_batches(updates: int = UPDATES, batch: int = TEXTS):
 
 
 def gpt_logits(w: dict, tokens, config: dict):
-    """A GPT in plain torch: ``w`` its state dict, tokens (B, T) → logits (B, T, V). Written from the equations
-    of Radford et al. 2018 and 2019; gelu is the exact one unless ``config["activation"]`` says otherwise.
+    """A GPT in plain torch: ``w`` its state dict, tokens (B, T) → logits (B, T, V)."""
+    return gpt_hidden(w, tokens, config) @ w["transformer.wte.weight"].T
+
+
+def gpt_hidden(w: dict, tokens, config: dict):
+    """Its h_L, (B, T, E), written from the equations of Radford et al. 2018 and 2019; gelu is the exact one unless
+    ``config["activation"]`` says otherwise.
     """
     import torch
     from torch.nn import functional as f
@@ -228,8 +233,7 @@ def gpt_logits(w: dict, tokens, config: dict):
         else:
             x = norm(x + attention(x, f"{name}.attn"), f"{name}.ln_1")
             x = norm(x + network(x, f"{name}.mlp"), f"{name}.ln_2")
-    x = norm(x, "transformer.ln_f") if norm_first else x
-    return x @ w["transformer.wte.weight"].T
+    return norm(x, "transformer.ln_f") if norm_first else x
 
 
 def gpt_losses(weights: dict[str, np.ndarray], batches=None) -> np.ndarray:

@@ -35,13 +35,15 @@ IGNORED = -1
 """The target of places and rows that count for nothing."""
 ACTIVATIONS = {"gelu": ta.gelu, "gelu_tanh": lambda x: ta.gelu(x, "tanh"), "relu": ta.relu}
 SMALL: dict[str, Any] = {
-    "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 256, "dropout": 0.0,
+    "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 256, "dropout": 0.0,
 }  # fmt: skip
 TRAINED: dict[str, Any] = {
-    "steps": 4000, "batch_size": 64, "optimizer": "adamw", "learning_rate": 2e-3, "schedule": "linear",
-    "warmup_steps": 200, "weight_decay": 0.01, "clip_norm": 1.0,
+    "steps": 2000, "batch_size": 64, "optimizer": "adamw", "learning_rate": 4e-3, "schedule": "linear",
+    "warmup_steps": 200, "weight_decay": 0.0, "clip_norm": 1.0,
 }  # fmt: skip
-"""As the paper trains, but for the rate of 1e-4, a million steps and 256 rows of 512 tokens."""
+"""As the paper trains, but for its rate of 1e-4, its decay of 0.01, a million steps and 256 rows of 512 tokens. With
+half the rate, two heads and the decay, hidden nouns were not yet looked up in other sentences after 3,000 steps.
+"""
 
 
 @dataclass(frozen=True)
