@@ -3,7 +3,7 @@
 from tinyattn.kernels.calls.declaration import declare
 from tinyattn.kernels.calls.memory import ROW_ROOM
 
-declare("address.forward", """
+_ADDRESS = """
     batches   B
     places    N, at least 1
     width     W
@@ -16,20 +16,9 @@ declare("address.forward", """
     weights   address of w (B, H, N)
     content   address of c (B, H, N)
     room      address of room for B · room_of_address(N, W, S) numbers
-""")  # fmt: skip
-declare("address.backward", """
-    batches     B
-    places      N, at least 1
-    width       W
-    heads       H
-    shifts      S, odd
-    epsilon     bits of ε
-    emitted     address of what the heads emit (B, H, W + S + 3)
-    memory      address of M (B, N, W)
-    previous    address of the previous weightings (B, H, N)
-    weights     address of w (B, H, N)
-    content     address of c (B, H, N)
-    room        address of room for B · room_of_address(N, W, S) numbers
+"""
+declare("address.forward", _ADDRESS)
+declare("address.backward", _ADDRESS + """
     d_weights   address of dw (B, H, N)
     d_emitted   address of the gradient of what the heads emit (B, H, W + S + 3)
     d_memory    address of dM (B, N, W)

@@ -3,31 +3,25 @@
 from tinyattn.kernels import ceiling
 from tinyattn.kernels.calls.declaration import declare
 
-declare("batch_norm.forward", """
+_BATCH_NORM = """
     x          address of x (N, C, L)
     gain       address of g (C)
-    bias       address of b (C)
-    y          address of y (N, C, L); may be x
     means      address of μ (C)
     variances  address of σ² (C)
     count      N
     channels   C
     length     L
     epsilon    bits of ε
+"""
+declare("batch_norm.forward", _BATCH_NORM + """
+    bias  address of b (C)
+    y     address of y (N, C, L); may be x
 """)  # fmt: skip
-declare("batch_norm.backward", """
-    x          address of x (N, C, L)
-    gain       address of g (C)
-    means      address of μ (C)
-    variances  address of σ² (C)
-    dy         address of dy (N, C, L)
-    dx         address of dx (N, C, L); may be x or dy
-    d_gain     address of dg (C)
-    d_bias     address of db (C)
-    count      N
-    channels   C
-    length     L
-    epsilon    bits of ε
+declare("batch_norm.backward", _BATCH_NORM + """
+    dy      address of dy (N, C, L)
+    dx      address of dx (N, C, L); may be x or dy
+    d_gain  address of dg (C)
+    d_bias  address of db (C)
 """)  # fmt: skip
 
 

@@ -3,26 +3,22 @@
 from tinyattn.kernels import ceiling
 from tinyattn.kernels.calls.declaration import declare
 
-declare("gather.take", """
-    x        address of x (outer, n, inner)
+_TAKEN = """
     outer    outer
     n        n
     inner    inner
     indices  address of the indices (count)
     wide     kind of the indices: 0 for i32, 1 for i64
     count    count
-    y        address of y (outer, count, inner)
+"""
+declare("gather.take", _TAKEN + """
+    x  address of x (outer, n, inner)
+    y  address of y (outer, count, inner)
 """)  # fmt: skip
-declare("gather.scatter_add", """
-    dy       address of dy (outer, count, inner)
-    outer    outer
-    n        n
-    inner    inner
-    indices  address of the indices (count)
-    wide     kind of the indices: 0 for i32, 1 for i64
-    count    count
-    dx       address of dx (outer, n, inner)
-    adding   1: add to what is in dx; 0: to zero
+declare("gather.scatter_add", _TAKEN + """
+    dy      address of dy (outer, count, inner)
+    dx      address of dx (outer, n, inner)
+    adding  1: add to what is in dx; 0: to zero
 """)  # fmt: skip
 declare("gather.check", """
     indices  address of the indices (count)

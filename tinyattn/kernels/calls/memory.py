@@ -2,7 +2,7 @@
 
 from tinyattn.kernels.calls.declaration import declare
 
-declare("memory.write_forward", """
+_WRITE = """
     batches  B
     places   N
     width    W
@@ -11,17 +11,11 @@ declare("memory.write_forward", """
     weights  address of w (B, H, N)
     erase    address of e (B, H, W)
     add      address of a (B, H, W)
+"""
+declare("memory.write_forward", _WRITE + """
     written  address of M′ (B, N, W)
 """)  # fmt: skip
-declare("memory.write_backward", """
-    batches    B
-    places     N
-    width      W
-    heads      H, at least 1
-    memory     address of M (B, N, W)
-    weights    address of w (B, H, N)
-    erase      address of e (B, H, W)
-    add        address of a (B, H, W)
+declare("memory.write_backward", _WRITE + """
     g          address of G (B, N, W)
     d_memory   address of dM (B, N, W)
     d_weights  address of dw (B, H, N)

@@ -3,30 +3,25 @@
 from tinyattn.kernels import ceiling
 from tinyattn.kernels.calls.declaration import declare
 
-declare("norm.forward", """
+_NORM = """
     x        address of x (R, C)
     gain     address of g (C)
-    bias     address of b (C)
-    y        address of y (R, C); may be x
     means    address of μ (R)
     scales   address of ρ (R)
     rows     R
     columns  C
     centred  1 to centre, 0 for μ = 0
+"""
+declare("norm.forward", _NORM + """
+    bias     address of b (C)
+    y        address of y (R, C); may be x
     epsilon  bits of ε
 """)  # fmt: skip
-declare("norm.backward", """
-    x        address of x (R, C)
-    gain     address of g (C)
-    means    address of μ (R)
-    scales   address of ρ (R)
-    dy       address of dy (R, C)
-    dx       address of dx (R, C); may be x or dy
-    along    address of the sums of dy x̂ (tiles, C)
-    over     address of the sums of dy (tiles, C)
-    rows     R
-    columns  C
-    centred  1 if x was centred
+declare("norm.backward", _NORM + """
+    dy     address of dy (R, C)
+    dx     address of dx (R, C); may be x or dy
+    along  address of the sums of dy x̂ (tiles, C)
+    over   address of the sums of dy (tiles, C)
 """)  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from tinyattn.kernels.calls.declaration import declare
 
 # Scores, and the memory of a neural Turing machine.
 
-declare("score.additive_forward", """
+_ADDITIVE = """
     q        address of q
     q_batch  stride of its batch entries, in numbers; 0 repeats
     q_row    stride of its rows, in numbers; 0 repeats
@@ -13,25 +13,16 @@ declare("score.additive_forward", """
     k_batch  stride of its batch entries, in numbers; 0 repeats
     k_row    stride of its rows, in numbers; 0 repeats
     v        address of v (A)
-    scores   address of e (B, Tq, Tk), contiguous
     batches  B
     queries  Tq
     keys     Tk
     width    A
+"""
+declare("score.additive_forward", _ADDITIVE + """
+    scores  address of e (B, Tq, Tk), contiguous
 """)  # fmt: skip
-declare("score.additive_backward", """
-    q          address of q
-    q_batch    stride of its batch entries, in numbers; 0 repeats
-    q_row      stride of its rows, in numbers; 0 repeats
-    k          address of k
-    k_batch    stride of its batch entries, in numbers; 0 repeats
-    k_row      stride of its rows, in numbers; 0 repeats
-    v          address of v (A)
+declare("score.additive_backward", _ADDITIVE + """
     d_scores   address of de (B, Tq, Tk), contiguous
-    batches    B
-    queries    Tq
-    keys       Tk
-    width      A
     dq         address of dq (B, Tq, A), contiguous
     dk         address of dk (B, Tk, A), contiguous
     dk_adding  1: add to what is in dk; 0: to zero

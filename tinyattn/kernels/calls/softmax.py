@@ -24,31 +24,24 @@ declare("softmax.backward softmax.log_backward", """
     columns  C
     scale    bits of the factor of x
 """)  # fmt: skip
-declare("softmax.cross_entropy_forward", """
+_CROSS_ENTROPY = """
     x          address of the logits (R, C)
     targets    address of the targets (R)
     wide       kind of the targets: 0 for i32, 1 for i64
-    losses     address of the losses (R)
     tops       address of m = max x (R)
     log_sums   address of ln Σ e^{x − m} (R)
     rows       R
     columns    C
     ignored    ignore_index
     smoothing  bits of ε, the label smoothing
+"""
+declare("softmax.cross_entropy_forward", _CROSS_ENTROPY + """
+    losses  address of the losses (R)
 """)  # fmt: skip
-declare("softmax.cross_entropy_backward", """
-    x          address of the logits (R, C)
-    targets    address of the targets (R)
-    wide       kind of the targets: 0 for i32, 1 for i64
-    tops       address of m (R), from the forward pass
-    log_sums   address of ln Σ e^{x − m} (R), from the forward pass
-    g          address of the gradients of the losses (R)
-    stride     stride of g in numbers; 0: one number for all rows
-    dx         address of dx (R, C); may be x
-    rows       R
-    columns    C
-    ignored    ignore_index
-    smoothing  bits of ε
+declare("softmax.cross_entropy_backward", _CROSS_ENTROPY + """
+    g       address of the gradients of the losses (R)
+    stride  stride of g in numbers; 0: one number for all rows
+    dx      address of dx (R, C); may be x
 """)  # fmt: skip
 
 
