@@ -66,6 +66,9 @@ def test_padding_is_seen_by_nothing(model):
     padded = replace(some, steps=wider)
     one, other = ours.answer(some), ours.answer(padded)
     np.testing.assert_allclose(one.outputs, other.outputs, rtol=1e-12)
+    if model is FeedForwardAttention:
+        (weights,) = ta.viz.attention_maps(ours, padded)["score"][:, 0].swapaxes(0, 1)
+        np.testing.assert_array_equal(weights, np.concatenate(other.maps["attention"]))
     for row, length in enumerate(some.length):
         weights = other.maps["attention"][row][0]
         assert abs(weights.sum() - 1) < 1e-12 and not weights[length:].any() and (weights[:length] > 0).all()

@@ -68,7 +68,7 @@ def test_with_a_tape_of_one_word_it_is_an_lstm():
     expected = theirs(given)[0]
     (expected * torch.from_numpy(cotangent)).sum().backward()
     inputs = ta.tensor(x)
-    states, weights = layer(inputs)
+    _, (states, weights) = layer(inputs)
     assert np.abs(states.numpy() - expected.detach().numpy()).max() < 1e-14
     own = [getattr(layer, name) for name in names]
     gradients = ta.grad((states * cotangent).sum(), [inputs, *own])
@@ -111,6 +111,13 @@ def test_a_step_depends_on_a_slot_if_and_only_if_its_weight_is_positive(tape):
         assert (positive == (slots < place) & (slots >= (place - tape if tape else 0))).all()
         for gradient in (of_hidden, of_memory):
             assert ((np.abs(gradient.numpy()).max(2) > 0) == positive).all()
+
+
+def test_its_weights_have_the_path_of_their_layer():
+    model, some = small(layers=2), batch()
+    maps = ta.viz.attention_maps(model, some)
+    assert list(maps) == ["layers.0", "layers.1"]
+    np.testing.assert_array_equal(maps["layers.1"][:, 0], model.answer(some).maps["attention"])
 
 
 def test_what_it_writes_is_drawn_from_what_it_has_read():

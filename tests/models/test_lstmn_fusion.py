@@ -39,7 +39,7 @@ def torch_logits(torch, weights, fusion, source, target_in):
     own = {f"layers.0.{key}": value for key, value in part("encoder").items()}
     gamma = torch_states(torch, own, x, 1, 0, memories=tapes)[:, 0]  # (S, H)
     alpha = torch.stack(tapes)[:, 0]
-    keys, w = gamma @ weights["key.weight"].T + weights["key.bias"], part("decoder")
+    keys, w = gamma @ weights["inter.key.weight"].T + weights["inter.key.bias"], part("decoder")
     hs, cs, found = [], [], []
     before = seen = torch.zeros(5, dtype=torch.float64)
     for x_t in weights["target_embedding.weight"][torch.from_numpy(target_in).long()]:
@@ -55,7 +55,7 @@ def torch_logits(torch, weights, fusion, source, target_in):
         c = torch.sigmoid(f) * memory + torch.sigmoid(i) * torch.tanh(g)
         if fusion == "deep":
             query = x_t @ weights["query.weight"].T + seen @ weights["seen.weight"].T
-            p = torch.softmax(torch.tanh(keys + query) @ weights["u"], 0)
+            p = torch.softmax(torch.tanh(keys + query) @ weights["inter.u"], 0)
             seen = p @ gamma
             gate = (
                 x_t @ weights["gate_word.weight"].T
@@ -65,7 +65,7 @@ def torch_logits(torch, weights, fusion, source, target_in):
             c = c + torch.sigmoid(gate) * (p @ alpha)
         h = torch.sigmoid(o) * torch.tanh(c)
         if fusion == "shallow":
-            p = torch.softmax(torch.tanh(keys + h @ weights["query.weight"].T) @ weights["u"], 0)
+            p = torch.softmax(torch.tanh(keys + h @ weights["query.weight"].T) @ weights["inter.u"], 0)
             seen = p @ gamma
         hs.append(h)
         cs.append(c)
@@ -109,7 +109,12 @@ def test_the_search_says_what_teacher_forcing_would(fusion):
     assert np.array_equal(np.where(ended, 0, logits.argmax(2)), found.tokens)
     np.testing.assert_allclose(found.attention, weights, rtol=1e-9, atol=1e-12)
     beams = model.translate(some.source, some.source_length, beam=3, max_length=6)
-    assert (np.asarray(beams.score) >= np.asarray(found.score) - 1e-9).all()
+    for best in (found, beams):
+        said = np.asarray(best.tokens)
+        begun = np.concatenate([np.full((2, 1), 1, np.int32), said[:, :-1]], axis=1)
+        log_p = ta.log_softmax(model(some.source, some.source_length, begun)[0]).numpy()
+        own = np.take_along_axis(log_p, said[..., None].astype(np.int64), 2)[..., 0]
+        np.testing.assert_allclose(best.score, (own * (said != 0)).sum(1), rtol=1e-9)
 
 
 @EVERY
@@ -129,3 +134,13 @@ def test_padding_is_seen_by_nothing(fusion):
 def test_fusions_are_named():
     with pytest.raises(errors.TinyattnError, match="fusion must be one of deep, shallow, but got 'no'"):
         LSTMNFusionConfig(4, 4, fusion="no")
+
+
+@EVERY
+def test_its_weights_have_names_of_their_own(fusion):
+    model, some = small(fusion), batch()
+    maps = ta.viz.attention_maps(model, some)
+    assert {*maps} == {"encoder", "decoder", "inter"}
+    weights = model(some.source, some.source_length, some.target_in)[1].numpy()
+    np.testing.assert_array_equal(maps["inter"][:, 0], weights)
+    assert maps["decoder"].shape[2:] == (some.target_in.shape[1],) * 2

@@ -22,6 +22,7 @@ import numpy as np
 import tinyattn as ta
 from tinyattn import nn
 from tinyattn.errors import TinyattnError
+from tinyattn.graph.scope import scope
 from tinyattn.graph.types import as_integer, fail
 from tinyattn.models.model import Model, Recipe, from_task
 from tinyattn.tasks.task import Answers
@@ -126,7 +127,8 @@ class FeedForwardAttention(Pooling):
     def weights(self, states: ta.Tensor, inside: ta.Tensor) -> ta.Tensor:
         """softmax_t tanh(W_hc h_t + b_hc), 0 at padding."""
         scores = ta.tanh(self.score(states))  # (B, T, 1)
-        return ta.softmax(scores.reshape(inside.shape), mask=inside)
+        with scope("score"):
+            return ta.softmax(scores.reshape(inside.shape), mask=inside)
 
 
 class MeanPooling(Pooling):

@@ -74,7 +74,7 @@ class Given(NamedTuple):
 
 
 class LSTMNLayer(nn.Module):
-    """One layer: inputs (T, B, I) → h_t (T, B, H), and the weights s (T, B, T) with which each looked back."""
+    """One layer: what it has read of each word, and how it looks back."""
 
     def __init__(self, inputs: int, hidden: int, attention: int, tape: int):
         self.hidden, self.tape = hidden, tape
@@ -140,13 +140,10 @@ class LSTMNLayer(nn.Module):
         hidden, memory, summary, weights = self.read(tapes, word)
         return self.write(tapes, word, hidden, memory, summary), (hidden, weights)
 
-    def run(self, inputs: ta.Tensor) -> tuple[Tapes, tuple[ta.Tensor, ta.Tensor]]:
+    def forward(self, inputs: ta.Tensor) -> tuple[Tapes, tuple[ta.Tensor, ta.Tensor]]:
         """Inputs (T, B, I) → the tapes when all is read, h_t (T, B, H) and the weights (T, B, T)."""
         length, batch, _ = inputs.shape
         return ta.scan(self.step, self.empty(batch, length, inputs.dtype), self.given(inputs))
-
-    def forward(self, inputs: ta.Tensor) -> tuple[ta.Tensor, ta.Tensor]:
-        return self.run(inputs)[1]
 
 
 class LSTMN(RecurrentLanguageModel):
@@ -175,7 +172,7 @@ class LSTMN(RecurrentLanguageModel):
 
     def states(self, words: ta.Tensor) -> tuple[ta.Tensor, ta.Tensor]:
         for number, layer in enumerate(self.layers):
-            words, weights = layer(self.dropout(words) if number else words)
+            _, (words, weights) = layer(self.dropout(words) if number else words)
         return words, weights
 
     def sections(self, batch: Any, task: Any) -> list[Section]:

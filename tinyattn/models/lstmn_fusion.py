@@ -25,6 +25,7 @@ import tinyattn as ta
 from tinyattn import nn
 from tinyattn.errors import TinyattnError
 from tinyattn.graph.leaf import as_tensor
+from tinyattn.graph.scope import scope
 from tinyattn.graph.types import fail
 from tinyattn.models.lstmn import Given, LSTMNLayer, Tapes
 from tinyattn.models.model import Recipe, from_task
@@ -90,6 +91,23 @@ class Writing(NamedTuple):
     seen: ta.Tensor  # (R, H): γ̃_{t−1}
 
 
+class InterAttention(nn.Module):
+    """How the decoder looks at the source, in both fusions."""
+
+    def __init__(self, hidden: int, attention: int):
+        self.key = nn.Linear(hidden, attention)  # W_γ, and a bias
+        self.u = ta.parameter(nn.init.uniform(attention, -(attention**-0.5), attention**-0.5), np.float32)
+
+    def forward(self, source: Source, query: ta.Tensor) -> tuple[ta.Tensor, ta.Tensor, ta.Tensor]:
+        """For queries (R, A), R a multiple of B: γ̃ and α̃ (R, H), and the weights p (R, S): eq. 11 to 13."""
+        sentences, length, width = source.hidden.shape
+        rows = query.shape[0]
+        scores = additive_alignment(query.reshape(sentences, -1, query.shape[1]), source.keys, self.u)
+        weights = ta.softmax(scores, mask=source.mask)  # (B, R / B, S)
+        hidden, memory = ((weights @ tape).reshape(rows, width) for tape in source[:2])
+        return hidden, memory, weights.reshape(rows, length)
+
+
 class LSTMNFusion(TranslationModel):
     """The encoder-decoder of two LSTMNs."""
 
@@ -112,12 +130,11 @@ class LSTMNFusion(TranslationModel):
         self.encoder = LSTMNLayer(m, n, a, tape=0)
         self.target_embedding = nn.Embedding(config.target_vocabulary, m)
         self.decoder = LSTMNLayer(m, n, a, tape=0)
-        self.key = nn.Linear(n, a)  # W_γ, and a bias
+        self.inter = InterAttention(n, a)
         self.query = nn.Linear(m if config.fusion == "deep" else n, a, bias=False)  # W_x or W_h
         if config.fusion == "deep":
             self.seen = nn.Linear(n, a, bias=False)  # W_γ̃
             self.gate_word, self.gate_seen = nn.Linear(m, n), nn.Linear(n, n, bias=False)  # W_r
-        self.u = ta.parameter(nn.init.uniform(a, -(a**-0.5), a**-0.5), np.float32)
         self.state, self.context = nn.Linear(n, n), nn.Linear(n, n, bias=False)  # U and b, C
         self.dropout = nn.Dropout(config.dropout)
         self.vocabulary = nn.Linear(n, config.target_vocabulary)  # W
@@ -126,29 +143,23 @@ class LSTMNFusion(TranslationModel):
         """Ids (B, S), 0 where there is no word, and lengths (B,). Padding comes behind all words, so none of them
         sees it.
         """
-        tapes, _ = self.encoder.run(self.dropout(self.source_embedding(source.T)))
+        tapes, _ = self.encoder(self.dropout(self.source_embedding(source.T)))
         positions = ta.arange(source.shape[1], dtype=lengths.dtype)
         mask = positions.reshape(1, 1, -1) < lengths.reshape(-1, 1, 1)
-        return Source(tapes.hidden, tapes.memory, self.key(tapes.hidden), mask)
-
-    def look(self, source: Source, query: ta.Tensor) -> tuple[ta.Tensor, ta.Tensor, ta.Tensor]:
-        """For queries (R, A), R a multiple of B: γ̃ and α̃ (R, H), and the weights p (R, S): eq. 11 to 13."""
-        sentences, length, width = source.hidden.shape
-        rows = query.shape[0]
-        scores = additive_alignment(query.reshape(sentences, -1, query.shape[1]), source.keys, self.u)
-        weights = ta.softmax(scores, mask=source.mask)  # (B, R / B, S)
-        hidden, memory = ((weights @ tape).reshape(rows, width) for tape in (source.hidden, source.memory))
-        return hidden, memory, weights.reshape(rows, length)
+        return Source(tapes.hidden, tapes.memory, self.inter.key(tapes.hidden), mask)
 
     def say(self, source: Source, writing: Writing, word: Word) -> tuple[Writing, Any]:
         """One step: where the decoder is then, h_t and γ̃_t (R, H), and the weights (R, S)."""
         if self.config.fusion == "deep":
-            seen, memory, weights = self.look(source, word.query + self.seen(writing.seen))
+            seen, memory, weights = self.inter(source, word.query + self.seen(writing.seen))
             gate = ta.sigmoid(word.gate + self.gate_seen(seen))  # r
-            hidden, cell, summary, _ = self.decoder.read(writing.tapes, word.given, gate * memory)
+            added = gate * memory
         else:
-            hidden, cell, summary, _ = self.decoder.read(writing.tapes, word.given)
-            seen, _, weights = self.look(source, self.query(hidden))
+            added = None
+        with scope("decoder"):
+            hidden, cell, summary, _ = self.decoder.read(writing.tapes, word.given, added)
+        if self.config.fusion == "shallow":
+            seen, _, weights = self.inter(source, self.query(hidden))
         tapes = self.decoder.write(writing.tapes, word.given, hidden, cell, summary)
         return Writing(tapes, seen), (hidden, seen, weights)
 

@@ -39,12 +39,12 @@ def attention_maps(model: Module, batch: Any) -> dict[str, np.ndarray]:
             results: Any = model.loss(batch)
         else:
             results = model(*batch) if isinstance(batch, tuple) else model(batch)
-        found = list(_weights(topological(flatten(results))))
+        modules = {path for path, _ in model.named_modules()}
+        found = list(_weights(topological(flatten(results)), modules))
         arrays = ta.evaluate([weights for _, weights, _ in found]) if found else []
     finally:
         model.train(was_training)
     maps: dict[str, np.ndarray] = {}
-    modules = {path for path, _ in model.named_modules()}
     for (scope, _, looped), weights in zip(found, arrays, strict=True):
         path = _path(scope, modules)
         times = sum(name == path or name.startswith(f"{path} (") for name in maps)
@@ -52,18 +52,20 @@ def attention_maps(model: Module, batch: Any) -> dict[str, np.ndarray]:
     return maps
 
 
-def _weights(order: list[Tensor]) -> Iterator[tuple[tuple[str, ...], Tensor, bool]]:
+def _weights(order: list[Tensor], modules: set[str]) -> Iterator[tuple[tuple[str, ...], Tensor, bool]]:
     """Scope, weights, and whether their first axis is that of a loop's steps, of the nodes of a graph."""
     seen: set[Tensor] = set()
     for node in order:
         if node.op.name == "attention":
             yield node.scope, weights_of(node), False
         elif node.op.name == "scan":
-            for scope, weights, looped in _weights(node.attrs["body"].nodes()):
+            for scope, weights, looped in _weights(node.attrs["body"].nodes(), modules):
                 stacked = output(node, ("stack", weights))
                 if looped:  # a loop in a loop: its steps follow one another
                     stacked = ta.reshape(stacked, (-1, *stacked.shape[2:]))
-                yield scope, stacked, True
+                # Equal steps are one, and bear the scope of the first loop that took them.
+                foreign = scope[: len(node.scope)] != node.scope and _path(node.scope, modules) in modules
+                yield node.scope if foreign else scope, stacked, True
         elif node.op.name in PRODUCTS:
             for operand in node.inputs[:2]:
                 source = _normaliser(operand)
