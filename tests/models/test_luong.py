@@ -96,7 +96,7 @@ def torch_loss(torch, config, p, batch):
                 x = cells[layer][0]
             place = torch.tensor(float(t))
             if config.attention == "local-p":
-                place = length * torch.sigmoid(p["v.weight"][0] @ torch.tanh(p["place.weight"] @ x))
+                place = length * torch.sigmoid(p["v.weight"][0] @ torch.tanh(p["place.weight"] @ x)) - 1
             inside = [
                 s
                 for s in range(length)
@@ -172,7 +172,7 @@ def test_weights_of_a_predicted_window_are_not_normalised_again():
     model, batch = made(attention="local-p"), batch_of()
     maps = model.eval().maps(batch)
     weights, place = maps["alignment"].numpy(), maps["position"].numpy()[:, :, 0]
-    assert (0 < place).all() and (place < batch.source_length[:, None]).all()
+    assert (-1 < place).all() and (place < batch.source_length[:, None] - 1).all()
     away = np.abs(np.arange(5) - place[:, :, None])
     assert (weights[away > 2] == 0).all() and (weights.sum(axis=2) < 1 - 1e-3).all()
 

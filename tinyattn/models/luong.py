@@ -13,8 +13,9 @@ The decoder moves first, then looks at the source with its *current* state h_t, 
     local-p    those at most D words from p_t = S σ(v_pᵀ tanh(W_p h_t)), with weights        (eqs. 9 and 10)
                a_t(s) exp(−(s − p_t)² / 2σ²), σ = D / 2, which are not normalised again
 
-The scores are those of `parts/scores`. Places are counted from 0. The bounds of the window have no gradient: p_t
-learns through the Gaussian.
+The scores are those of `parts/scores`. The words of the paper are 1 … S, so p_t may lie anywhere from one word in
+front of the sentence to its last word; in the program the first word is 0. The bounds of the window have no
+gradient: p_t learns through the Gaussian.
 
 Beyond the paper, the encoder may read in both directions, each of n / 2 units, so that a state and an annotation
 are of one width.
@@ -31,7 +32,7 @@ from tinyattn.graph.scope import scope
 from tinyattn.models.model import Recipe, from_task
 from tinyattn.models.parts import recurrent, scores
 from tinyattn.models.parts.decoding import Step, repeat
-from tinyattn.models.parts.encoder_decoder import TINY_MT
+from tinyattn.models.parts.encoder_decoder import MULTI30K, TINY_MT
 from tinyattn.models.parts.translation import TranslationModel
 from tinyattn.tasks.parts.vocabulary import PAD
 
@@ -42,7 +43,13 @@ CHOICES = {
 }
 
 TRANSLATES = {"exact_match": 0.97}
-COPY: dict[str, Any] = TINY_MT | {"steps": 1500}
+TRAINING: dict[str, Any] = TINY_MT | {"learning_rate": 4e-3}
+COPY: dict[str, Any] = TINY_MT | {"steps": 1500, "learning_rate": 5e-3}
+REVERSE: dict[str, Any] = TINY_MT | {
+    "steps": 2500, "batch_size": 32, "learning_rate": 3e-3, "beta2": 0.98, "clip_norm": 0.3,
+}  # fmt: skip
+LOCAL_M: dict[str, Any] = {"attention": "local-m", "window": 2}
+"""What the model is trained with: to translate, and for the two tasks of places."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +62,7 @@ class LuongConfig:
     source_vocabulary: int = from_task()
     target_vocabulary: int = from_task()
     embedding: int = 64  # m
-    hidden: int = 128  # n
+    hidden: int = 64  # n
     layers: int = 1
     attention: str = "global"
     score: str = "general"
@@ -97,7 +104,7 @@ class Look(NamedTuple):
 
     attentional: ta.Tensor  # (B, q, n): h̃_t
     weights: ta.Tensor  # (B, q, S): a_t
-    place: ta.Tensor  # (B, q): p_t; of global attention t, which it does not use
+    place: ta.Tensor  # (B, q): p_t, the first word being 0; of global attention t, which it does not use
 
 
 class Luong(TranslationModel):
@@ -109,15 +116,18 @@ class Luong(TranslationModel):
     documents = "S0 S3"
     varies = ("attention", "score", "normaliser", "input_feeding", "bidirectional")
     recipes = (
-        Recipe("tiny-mt", {}, TINY_MT, targets=TRANSLATES),
-        Recipe("tiny-mt", {"score": "dot"}, TINY_MT, targets=TRANSLATES, variant="dot"),
-        Recipe("tiny-mt", {"score": "concat"}, TINY_MT, targets=TRANSLATES, variant="concat"),
-        Recipe("monotone-copy", {"attention": "local-m", "window": 2}, COPY, targets={"exact_match": 0.98}),
+        Recipe("tiny-mt", {}, TRAINING, targets=TRANSLATES),
+        Recipe("tiny-mt", {"score": "dot"}, TRAINING, targets=TRANSLATES, variant="dot"),
+        Recipe("tiny-mt", {"score": "concat"}, TRAINING, targets=TRANSLATES, variant="concat"),
+        Recipe("multi30k", {"embedding": 256, "hidden": 512, "dropout": 0.3}, MULTI30K),
+        Recipe("monotone-copy", {}, COPY),
+        Recipe("monotone-copy", LOCAL_M, COPY, targets={"exact_match": 0.98}, variant="local-m"),
+        Recipe("lexicon-reverse", {}, REVERSE),
+        Recipe("lexicon-reverse", LOCAL_M, REVERSE, variant="local-m"),
         Recipe(
-            "lexicon-reverse", {"attention": "local-p", "window": 2}, COPY,
-            targets={"exact_match": 0.95, "position_error": 1.0},
+            "lexicon-reverse", {"attention": "local-p", "window": 4}, REVERSE,
+            targets={"exact_match": 0.95, "position_error": 1.0}, variant="local-p",
         ),
-        Recipe("lexicon-reverse", {"attention": "local-m", "window": 2}, COPY, variant="local-m"),
     )  # fmt: skip
     config: LuongConfig
 
@@ -158,7 +168,7 @@ class Luong(TranslationModel):
         config, length = self.config, memory.annotations.shape[1]
         place, mask = ta.broadcast_to(t, h.shape[:2]), memory.mask
         if config.attention == "local-p":
-            place = memory.lengths * ta.sigmoid(self.v(ta.tanh(self.place(h)))).reshape(h.shape[:2])
+            place = memory.lengths * ta.sigmoid(self.v(ta.tanh(self.place(h)))).reshape(h.shape[:2]) - 1
         if config.attention != "global":
             mask = ta.logical_and(mask, ta.local_window(place, length, config.window))
         weights = scores.weights_of(self.score(h, memory.keys), mask, config.normaliser)
