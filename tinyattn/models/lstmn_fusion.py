@@ -30,12 +30,14 @@ from tinyattn.graph.types import fail
 from tinyattn.models.lstmn import Given, LSTMNLayer, Tapes
 from tinyattn.models.model import Recipe, from_task
 from tinyattn.models.parts.decoding import State, Step
-from tinyattn.models.parts.encoder_decoder import TINY_MT
 from tinyattn.models.parts.translation import TranslationModel
 from tinyattn.ops.attention.scores import additive_alignment
 from tinyattn.tasks.parts.vocabulary import PAD
 
 FUSIONS = ("deep", "shallow")
+TINY_MT: dict[str, Any] = {"steps": 900, "batch_size": 64, "learning_rate": 4e-3, "schedule": "linear"}
+TRANSLATES = {"exact_match": 0.99, "aer": 0.10}
+"""What attention is asked for on tiny-mt; the papers have no figure of it."""
 
 
 @dataclass(frozen=True)
@@ -117,8 +119,8 @@ class LSTMNFusion(TranslationModel):
     documents = "S0"
     varies = ("fusion",)
     recipes = (
-        Recipe("tiny-mt", training=TINY_MT),
-        Recipe("tiny-mt", {"fusion": "shallow"}, TINY_MT, variant="shallow"),
+        Recipe("tiny-mt", training=TINY_MT, targets=TRANSLATES),
+        Recipe("tiny-mt", {"fusion": "shallow"}, TINY_MT, targets=TRANSLATES, variant="shallow"),
     )
     config: LSTMNFusionConfig
 
