@@ -41,9 +41,7 @@ TRAINED: dict[str, Any] = {
     "steps": 2000, "batch_size": 64, "optimizer": "adamw", "learning_rate": 4e-3, "schedule": "linear",
     "warmup_steps": 200, "weight_decay": 0.0, "clip_norm": 1.0,
 }  # fmt: skip
-"""As the paper trains, but for its rate of 1e-4, its decay of 0.01, a million steps and 256 rows of 512 tokens. With
-half the rate, two heads and the decay, hidden nouns were not yet looked up in other sentences after 3,000 steps.
-"""
+"""As the paper trains, but for its rate of 1e-4, its decay of 0.01, a million steps and 256 rows of 512 tokens."""
 
 
 @dataclass(frozen=True)
