@@ -125,7 +125,7 @@ class Luong(TranslationModel):
         Recipe("lexicon-reverse", {}, REVERSE),
         Recipe("lexicon-reverse", LOCAL_M, REVERSE, variant="local-m"),
         Recipe(
-            "lexicon-reverse", {"attention": "local-p", "window": 4}, REVERSE,
+            "lexicon-reverse", {"attention": "local-p", "window": 3}, REVERSE,
             targets={"exact_match": 0.95, "position_error": 1.0}, variant="local-p",
         ),
     )  # fmt: skip
