@@ -3,6 +3,11 @@
 import re
 from pathlib import Path
 
+from benchmarks import results_table
+
+from tinyattn.train import results
+
+RESULTS = Path(__file__).parents[1] / "results"
 README = Path(__file__).parent.parent / "README.md"
 
 
@@ -27,3 +32,11 @@ def test_the_walk_names_files_that_are_there():
     walk = README.parent / "docs" / "walk.md"
     links = re.findall(r"\]\(([^)]+)\)", walk.read_text("utf-8"))
     assert len(links) > 15 and not [link for link in links if not (walk.parent / link).exists()]
+
+
+def test_the_results_are_those_recorded():
+    table = results.table(results.read(RESULTS / "results.json"))
+    assert table in (RESULTS / "README.md").read_text("utf-8")
+    assert results_table.updated(README.read_text("utf-8")) == README.read_text("utf-8"), (
+        "run python -m benchmarks.results_table"
+    )

