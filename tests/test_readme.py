@@ -4,7 +4,6 @@ import re
 from pathlib import Path
 
 from benchmarks import results_table
-
 from tinyattn.train import results
 
 RESULTS = Path(__file__).parents[1] / "results"
