@@ -102,11 +102,11 @@ def test_the_baseline_is_as_large_but_for_the_scores():
         FeedForwardAttentionConfig(features=2, hidden=0)
 
 
-def test_rows_of_each_length_have_a_run_a_curve_and_figures_of_their_own(tmp_path, monkeypatch):
+def test_rows_of_each_length_have_a_curve_and_figures_of_their_own(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for length in (20, 100):
         run = ta.Experiment("mean-pooling", "addition", length=length, hidden=3, steps=2, batch_size=100)
-        assert run.train(record=True).folder.name == f"mean-pooling-addition-{'length-20-' * (length == 20)}0"
+        assert run.train(record=True).folder.name == f"mean-pooling-addition-0{'-2' * (length == 100)}"
     curves = {path.name for path in (tmp_path / "results").glob("*.jsonl")}
     assert curves == {"mean-pooling-addition-0.jsonl", "mean-pooling-addition-length-20-0.jsonl"}
     metrics = [entry["metric"] for entry in json.loads((tmp_path / "results" / "results.json").read_text())]

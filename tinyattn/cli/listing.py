@@ -20,17 +20,21 @@ def models(arguments: argparse.Namespace) -> None:
         print(json.dumps([asdict(entry) for entry in entries], ensure_ascii=False))
         return
     for entry in entries:
-        print(f"{entry.name:<22}{entry.task:<15}{entry.seed:<10}{_best(entry)}".rstrip())
-        print(textwrap.fill(entry.paper, 80, initial_indent="    ", subsequent_indent="    "))
+        print(f"{entry.name:<22}{entry.task:<15}{entry.seed:<10}".rstrip())
+        for text in filter(None, [_best(entry), entry.paper]):
+            print(textwrap.fill(text, 80, initial_indent="    ", subsequent_indent="    "))
 
 
 def _best(entry: model_table.Entry) -> str:
-    """The first figure with a target that has been recorded on the model's own task, where records are at hand."""
+    """What has been recorded of the first figure that the model's first recipe has a target for, if records are at
+    hand."""
+    recipe = model_table.get(entry.name).recipes[0]
+    wanted = "_".join(filter(None, [recipe.variant, next(iter(recipe.targets), "")]))
     here = Path(__file__).parents[2]  # a checkout, whatever the working folder is
     places = (path for path in (RESULTS, here / RESULTS) if path.exists())
     for one in read(next(places, RESULTS)):
-        if (one["model"], one["task"]) == (entry.name, entry.task) and one["target"] is not None:
-            return f"{one['metric']} {one['value']:.4g}, target {one['target']:.4g}"
+        if (one["model"], one["task"], one["metric"]) == (entry.name, entry.task, wanted):
+            return f"{wanted} {one['value']:.4g}, target {one['target']:.4g}"
     return ""
 
 

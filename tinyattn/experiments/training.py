@@ -40,8 +40,8 @@ def train(
         experiment.config,
         experiment.task,
     )  # first: when its files are missing, no folder is left behind
-    kind = [experiment.name, settings.variant(config), task.name, settings.numbers(config)]
-    name = "-".join(filter(None, [*kind, str(experiment.seed)]))
+    kind = [experiment.name, settings.variant(config), task.name, str(experiment.seed)]
+    name = "-".join(filter(None, kind))
     if resume:
         if experiment.run is None:
             if folder is None:
