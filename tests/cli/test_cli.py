@@ -269,7 +269,7 @@ def test_train_eval_sample(capsys, tmp_path, monkeypatch):
         assert (folder / name).exists()
     records = json.loads((tmp_path / "results" / "results.json").read_text())
     assert {(r["model"], r["metric"]) for r in records} >= {("bahdanau", "aer"), ("seq2seq", "bleu")}
-    assert (tmp_path / "results" / "bahdanau-tiny-mt-3.jsonl").exists()
+    assert (tmp_path / "results" / "bahdanau-tiny-mt-train_examples-200-3.jsonl").exists()
 
     code, out, _ = run(capsys, "eval", folder, "--json")
     assert code == 0 and json.loads(out)["bleu"] == figures["bleu"]
