@@ -38,7 +38,7 @@ SMALL: dict[str, Any] = {
     "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 256, "dropout": 0.0,
 }  # fmt: skip
 TRAINED: dict[str, Any] = {
-    "steps": 2000, "batch_size": 64, "optimizer": "adamw", "learning_rate": 4e-3, "schedule": "linear",
+    "steps": 6000, "batch_size": 64, "optimizer": "adamw", "learning_rate": 4e-3, "schedule": "linear",
     "warmup_steps": 200, "weight_decay": 0.0, "clip_norm": 1.0,
 }  # fmt: skip
 """As the paper trains, but for its rate of 1e-4, its decay of 0.01, a million steps and 256 rows of 512 tokens."""
