@@ -15,7 +15,7 @@ Modules have the names of Hugging Face's BertForPreTraining, so that its weights
 (out, in) in both. Shapes in comments: B rows, T places, E width, h heads, V vocabulary.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,9 +24,10 @@ import tinyattn as ta
 from tinyattn import nn
 from tinyattn.errors import ShapeError, TinyattnError
 from tinyattn.graph.leaf import as_tensor
-from tinyattn.graph.types import as_integer, fail
+from tinyattn.graph.types import fail
 from tinyattn.models.model import Model, Recipe, from_task
 from tinyattn.models.parts import bert_folder
+from tinyattn.models.parts.checks import check_sizes
 from tinyattn.ops.attention.multihead import join_heads, split_heads
 from tinyattn.sections import Heat, Map, Section
 from tinyattn.tasks.task import Answers
@@ -65,20 +66,10 @@ class BERTConfig:
 
     def __post_init__(self):
         """Raise TinyattnError, with one sentence, for a value that makes no sense."""
-        for entry in fields(self):
-            value = getattr(self, entry.name)
-            if entry.type is int and (as_integer(value) or 0) < 1:
-                fail(TinyattnError, "BERT", f"{entry.name} must be a positive integer", f"got {value!r}")
-        if self.hidden_size % self.num_attention_heads:
-            must = f"hidden_size must be divisible by num_attention_heads = {self.num_attention_heads}"
-            fail(ShapeError, "BERT", must, f"got {self.hidden_size}")
-        if not 0 <= self.dropout < 1:
-            fail(TinyattnError, "BERT", "dropout must lie in [0, 1)", f"got {self.dropout!r}")
+        heads = "hidden_size", "num_attention_heads"
+        check_sizes("BERT", self, heads, choices={"hidden_act": ACTIVATIONS})
         if not 0 < self.layer_norm_eps < 1:
             fail(TinyattnError, "BERT", "layer_norm_eps must lie in (0, 1)", f"got {self.layer_norm_eps!r}")
-        if self.hidden_act not in ACTIVATIONS:
-            must = f"hidden_act must be one of {', '.join(ACTIVATIONS)}"
-            fail(TinyattnError, "BERT", must, f"got {self.hidden_act!r}")
 
 
 def _norm(config: BERTConfig) -> nn.LayerNorm:

@@ -15,7 +15,7 @@ Shapes in comments: B sequences, T positions, E width, h heads, V vocabulary.
 """
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,10 +24,10 @@ import tinyattn as ta
 from tinyattn import nn
 from tinyattn.errors import ShapeError, TinyattnError
 from tinyattn.graph.leaf import as_tensor
-from tinyattn.graph.types import as_integer, fail
+from tinyattn.graph.types import fail
 from tinyattn.models.model import Model, Recipe, from_task
 from tinyattn.models.parts import gpt_folder
-from tinyattn.models.parts.checks import checked_count, checked_ids
+from tinyattn.models.parts.checks import check_sizes, checked_count, checked_ids
 from tinyattn.models.parts.generation import Generation, choose
 from tinyattn.nn.cache import KVCache, Position, as_position
 from tinyattn.ops.attention.multihead import join_heads, split_heads
@@ -87,20 +87,9 @@ class GPTConfig:
 
     def __post_init__(self):
         """Raise TinyattnError, with one sentence, for a value that makes no sense."""
-        for entry in fields(self):
-            value = getattr(self, entry.name)
-            if entry.type is int and (as_integer(value) or 0) < 1:
-                fail(TinyattnError, "GPT", f"{entry.name} must be a positive integer", f"got {value!r}")
-        if self.n_embd % self.n_head:
-            must = f"n_embd must be divisible by n_head = {self.n_head}"
-            fail(ShapeError, "GPT", must, f"got {self.n_embd}")
-        if not 0 <= self.dropout < 1:
-            fail(TinyattnError, "GPT", "dropout must lie in [0, 1)", f"got {self.dropout!r}")
+        check_sizes("GPT", self, ("n_embd", "n_head"), choices={"activation": ACTIVATIONS})
         if not 0 < self.norm_epsilon < 1:
             fail(TinyattnError, "GPT", "norm_epsilon must lie in (0, 1)", f"got {self.norm_epsilon!r}")
-        if self.activation not in ACTIVATIONS:
-            must = f"activation must be one of {', '.join(ACTIVATIONS)}"
-            fail(TinyattnError, "GPT", must, f"got {self.activation!r}")
 
     @classmethod
     def gpt1(cls, **changes: Any) -> "GPTConfig":

@@ -20,18 +20,19 @@ source and target positions, d width, h heads, K words, R = B · beam rows of a 
 """
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 import tinyattn as ta
 from tinyattn import nn
-from tinyattn.errors import ShapeError, TinyattnError
+from tinyattn.errors import TinyattnError
 from tinyattn.graph.leaf import as_tensor
 from tinyattn.graph.traverse import topological
-from tinyattn.graph.types import as_integer, fail
+from tinyattn.graph.types import fail
 from tinyattn.models.model import Recipe, from_task
+from tinyattn.models.parts.checks import check_sizes
 from tinyattn.models.parts.decoding import State, Step, repeat
 from tinyattn.models.parts.translation import TranslationModel
 from tinyattn.nn.transformer import ACTIVATIONS
@@ -73,26 +74,10 @@ class TransformerConfig:
 
     def __post_init__(self):
         """Raise TinyattnError, with one sentence, for a value that makes no sense."""
-        for entry in fields(self):
-            value = getattr(self, entry.name)
-            if entry.type is int and (as_integer(value) or 0) < (0 if entry.default == 0 else 1):
-                fail(
-                    TinyattnError, "transformer", f"{entry.name} must be a positive integer", f"got {value!r}"
-                )
-        if self.d_model % self.heads:
-            must = f"d_model must be divisible by heads = {self.heads}"
-            fail(ShapeError, "transformer", must, f"got {self.d_model}")
-        for name in ("dropout", "label_smoothing"):
-            if not 0 <= getattr(self, name) < 1:
-                fail(
-                    TinyattnError, "transformer", f"{name} must lie in [0, 1)", f"got {getattr(self, name)!r}"
-                )
-        for name, known in (("activation", tuple(ACTIVATIONS)), ("tied", TIED)):
-            if getattr(self, name) not in known:
-                must = f"{name} must be one of {', '.join(known)}"
-                fail(TinyattnError, "transformer", must, f"got {getattr(self, name)!r}")
+        shares, choices = ("dropout", "label_smoothing"), {"activation": tuple(ACTIVATIONS), "tied": TIED}
+        check_sizes("transformer", self, ("d_model", "heads"), shares, choices)
         if self.tied == "all" and self.source_vocabulary != self.target_vocabulary:
-            must, got = "tied = all must have one vocabulary for both sides", "words"
+            must = "tied = all must have one vocabulary for both sides"
             got = f"got {self.source_vocabulary} and {self.target_vocabulary} words"
             fail(TinyattnError, "transformer", must, got)
 

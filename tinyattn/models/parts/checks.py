@@ -1,10 +1,12 @@
-"""What is asked of a trained model: ids, lengths and counts, looked at before anything is computed."""
+"""What is asked of a model, looked at before anything is computed: its sizes, and ids, lengths and counts."""
 
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
 
-from tinyattn.errors import ShapeError
+from tinyattn.errors import ShapeError, TinyattnError
 from tinyattn.graph.types import as_integer, fail
 
 
@@ -31,3 +33,30 @@ def checked_count(op: str, name: str, given: Any, least: int = 1) -> int:
     if count is None or count < least:
         fail(ShapeError, op, f"{name} must be an integer of at least {least}", f"got {given!r}")
     return count
+
+
+def check_sizes(
+    op: str,
+    config: Any,
+    heads: tuple[str, str],
+    shares: Sequence[str] = ("dropout",),
+    choices: Mapping[str, Collection[str]] | None = None,
+) -> None:
+    """The fields of a Config: whole numbers must be positive (a default of 0 stands for "as many as it takes"), the
+    width be divisible by the number of heads (``heads`` names both), ``shares`` lie in [0, 1), and each of ``choices``
+    be one of those given. Raises TinyattnError and ShapeError.
+    """
+    for entry in fields(config):
+        value = getattr(config, entry.name)
+        if entry.type is int and (as_integer(value) or 0) < (0 if entry.default == 0 else 1):
+            fail(TinyattnError, op, f"{entry.name} must be a positive integer", f"got {value!r}")
+    width, count = (getattr(config, name) for name in heads)
+    if width % count:
+        fail(ShapeError, op, f"{heads[0]} must be divisible by {heads[1]} = {count}", f"got {width}")
+    for name in shares:
+        if not 0 <= getattr(config, name) < 1:
+            fail(TinyattnError, op, f"{name} must lie in [0, 1)", f"got {getattr(config, name)!r}")
+    for name, known in (choices or {}).items():
+        if getattr(config, name) not in known:
+            must = f"{name} must be one of {', '.join(known)}"
+            fail(TinyattnError, op, must, f"got {getattr(config, name)!r}")
