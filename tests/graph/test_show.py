@@ -75,7 +75,7 @@ def test_a_name_given_by_hand_goes_before_the_variable():
     assert ta.show(P * P + 1).splitlines() == ["Π² + 1", "  Π = cos(x)"]
     assert "%Π = cos(%x)" in to_text(P)
     picture = ta.viz.draw((P * y).sum(), wrt=[x]).picture
-    assert any(n.title == "Π = cos" for n in picture.nodes.values())
+    assert any(n.equation == "Π = cos(x)" for n in picture.nodes.values())
 
 
 def test_long_expressions_that_are_used_twice_get_a_letter():

@@ -81,7 +81,7 @@ def _by_title(picture, title, phase="forward"):
 
 def test_forward_picture_is_the_graph():
     y = _attention()
-    picture = viz.draw(y, direction="forward").picture
+    picture = viz.draw(y, direction="forward", views=True).picture
     order = topological([y])
     ids = structural_ids([y])
     drawn = [n for n in order if filled(n) is None]
@@ -89,20 +89,20 @@ def test_forward_picture_is_the_graph():
     assert _edges(picture) == {(ids[s], ids[n]) for n in drawn for s in n.inputs if filled(s) is None}
     assert {e.kind for e in picture.edges} == {"data"}
     assert picture.nodes[ids[y]].output and [n.kind for n in picture.nodes.values()].count("input") == 3
-    assert "x / 2" in {n.title for n in picture.nodes.values()}, (
+    assert "Q·Kᵀ / 2" in {n.formula for n in picture.nodes.values()}, (
         "a constant of one element belongs in its user's label"
     )
     assert picture.nodes[ids[y]].types == ["f32 ()"] and picture.nodes[ids[drawn[0]]].types == [
         "f32 (2, 3, 4)"
     ]
     softmax = _by_title(picture, "softmax")
-    assert softmax.formula == "softmax(div)" and "⟨y, ḡ⟩" in softmax.rule
+    assert softmax.formula == "softmax(Q·Kᵀ / 2)" and "⟨y, ḡ⟩" in softmax.rule
     assert softmax.line.startswith("test_draw.py:") or softmax.line.startswith("tests/viz/test_draw.py:")
     assert "ta.softmax(q @ k" in softmax.source
 
 
 def test_gradients_are_in_the_same_picture():
-    picture = viz.draw(_attention()).picture
+    picture = viz.draw(_attention(), views=True).picture
     seed = [n for n in picture.nodes.values() if n.kind == "seed"]
     results = {n.title: n for n in picture.nodes.values() if n.kind == "result"}
     assert len(seed) == 1 and set(results) == {"∂y/∂Q", "∂y/∂K", "∂y/∂V"}
@@ -217,7 +217,7 @@ def test_expand_opens_a_definition():
     y = _attention()
     picture = viz.draw(y, expand=("softmax",)).picture
     opened = [c for c in picture.clusters.values() if c.kind == "definition"]
-    assert [c.label for c in opened] == ["softmax(div)"]
+    assert [c.label for c in opened] == ["softmax(Q·Kᵀ / 2)"]
     inside = {n.op for n in picture.nodes.values() if n.path and n.path[-1] == opened[0].id}
     assert {"max", "exp", "sum", "div"} <= inside and "softmax" not in {n.op for n in picture.nodes.values()}
     closed = viz.draw(y).picture
@@ -364,6 +364,7 @@ def test_svg_holds_the_picture(tmp_path):
     softmax = _by_title(view.picture, "softmax")
     assert [t.text for t in groups[softmax.id].iter() if t.tag.endswith("}text")] == [
         "softmax",
+        "a = softmax(Q·Kᵀ / 2)",
         "f32 (2, 3, 3)",
     ]
     drawn = [
@@ -436,7 +437,7 @@ def test_every_format_is_written(tmp_path):
 def test_text_twin():
     text = str(viz.draw(_recurrent()))
     assert re.search(r"%\d+ = tanh\(%\d+\)  f32 \(4, 6\)  # scan × 20", text)
-    assert re.search(r"carry 0  f32 \(4, 6\)  next: %\d+", text) and "\ngradient\n" in text
+    assert re.search(r"h  f32 \(4, 6\)  next: %\d+", text) and "\ngradient\n" in text
 
 
 # Without dot, and with a slow one.
@@ -692,4 +693,4 @@ def test_heatmap_as_png_and_pdf(tmp_path):
 def test_arrows_say_which_output_of_attention_they_carry():
     q, k, v = (ta.tensor(np.ones((2, 3)), name=name) for name in "qkv")
     picture = viz.draw(ta.attention(q, k, v).sum(), wrt=[q, k, v]).digraph.source
-    assert {"label=<query>", "label=<keys>", "label=<values>"} <= set(re.findall(r"label=<\w+>", picture))
+    assert {"label=<dq>", "label=<dk>", "label=<dv>"} <= set(re.findall(r"label=<\w+>", picture))

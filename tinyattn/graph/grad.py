@@ -76,8 +76,20 @@ def pull_back(seeds: Mapping[Tensor, Tensor], leaves: Sequence[Tensor]) -> list[
         return _pull_back(seeds, leaves)
 
 
+class Pass:
+    """One walk from outputs to leaves. ``order``: 1 if what it differentiates holds no derivative, 2 if it holds a
+    first one, and so on.
+    """
+
+    __slots__ = ("order",)
+
+    def __init__(self) -> None:
+        self.order = 1
+
+
 def _pull_back(seeds: Mapping[Tensor, Tensor], leaves: Sequence[Tensor]) -> list[Tensor | None]:
     order = topological(seeds)
+    walk = Pass()
     wanted = depends_on(seeds, leaves, order)
     cotangents: dict[Tensor, Any] = {}  # of a node of several outputs: a dict, by output
     for node, seed in seeds.items():
@@ -85,7 +97,17 @@ def _pull_back(seeds: Mapping[Tensor, Tensor], leaves: Sequence[Tensor]) -> list
     stop = set(leaves)
     for node in reversed(order):
         cotangent = cotangents.get(node)
-        if cotangent is None or node not in wanted or not node.inputs:
+        if cotangent is None or node not in wanted:
+            continue
+        known = node.cotangent_of
+        if known is not None and known[1].order >= walk.order:
+            walk.order = known[1].order + 1
+        if type(cotangent) is Tensor and cotangent.origin is not None:
+            # It is complete. What passes through a sum unchanged stays the cotangent of the sum.
+            known = cotangent.cotangent_of
+            if known is None or known[1] is not walk:
+                cotangent.cotangent_of = node, walk
+        if not node.inputs:
             continue
         if node in stop and not wanted.intersection(node.inputs):
             continue

@@ -1,14 +1,15 @@
 """What values are called: the user's name, or else the variable that the source line assigns to.
 
-``P = ta.softmax(S)`` makes a value that texts and pictures call P, and ``x.name = "x"`` names any value by hand. Of the
-nodes that one line makes the last one is what its variable holds; nodes of a derivative have no names, as their lines
-are those of the forward nodes.
+``P = ta.softmax(S)`` makes a value that texts and pictures call P, ``h, c = ta.lstm_cell(…)`` names both results, and
+``x.name = "x"`` names any value by hand. Of the nodes that one line makes the last one is what its variable holds;
+nodes of a derivative have no names, as their lines are those of the forward nodes.
 """
 
 import ast
 import functools
 import linecache
 from collections.abc import Sequence
+from typing import Any
 
 from tinyattn.graph.scope import Line
 from tinyattn.graph.tensor import Tensor
@@ -16,6 +17,8 @@ from tinyattn.graph.traverse import topological
 
 _CONTAINERS = (ast.List, ast.Tuple, ast.Dict, ast.Set, ast.ListComp, ast.DictComp, ast.Lambda)
 """What an assigned variable may hold that is no value."""
+_MAKERS = frozenset("draw make_dot show derive grad vjp evaluate numpy item float print str repr".split())
+"""Functions that take a value and return something else."""
 
 
 def names(roots: Sequence[Tensor]) -> dict[Tensor, str]:
@@ -26,12 +29,15 @@ def names(roots: Sequence[Tensor]) -> dict[Tensor, str]:
     for node in order:
         if node.name:
             given[node] = node.name
-        elif node.inputs and node.origin is None and node.line is not None and node.op.name != "output":
+        elif node.inputs and node.origin is None and node.line is not None:
             lines.setdefault(node.line, []).append(node)
     for line, group in lines.items():
         used = {source for node in group for source in node.inputs}
-        last = [node for node in group if node not in used]
-        if len(last) == 1 and last[0].dtype is not None and (variable := _assigned(line)):
+        last = [node for node in group if node not in used and node.dtype is not None]
+        variable = _assigned(line) if last else None
+        if isinstance(variable, list):
+            given |= _of_outputs(last, variable)
+        elif variable and len(last) == 1:
             given[last[0]] = variable
     found: dict[Tensor, str] = {}
     count: dict[str, int] = {}
@@ -39,21 +45,46 @@ def names(roots: Sequence[Tensor]) -> dict[Tensor, str]:
         if node in given:
             name = given[node]
             count[name] = count.get(name, 0) + 1
-            found[node] = name + (_subscript(count[name]) if count[name] > 1 else "")
+            found[node] = name + (subscript(count[name]) if count[name] > 1 else "")
     return found
 
 
-def _subscript(number: int) -> str:
+def subscript(number: int) -> str:
+    """``₂``."""
     return str(number).translate(str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉"))
 
 
-def _assigned(line: Line) -> str | None:
-    """The variable that a line of source assigns to, if it assigns to just one."""
+def _of_outputs(last: Sequence[Tensor], variables: list) -> dict[Tensor, str]:
+    """Names of the outputs of one node that a line takes apart: ``h, c = …``, or ``(h, c), ys = ta.scan(…)``."""
+    outputs = [node for node in last if node.op.name == "output"]
+    if len(outputs) < len(last) or len({node.inputs[0] for node in outputs}) != 1:
+        return {}
+    loop = outputs[0].inputs[0].op.name == "scan"
+    if loop and len(variables) != 2:
+        return {}
+    stacks = [node for node in outputs if loop and node.attrs["key"][0] == "stack"]
+    found = {}
+    for node in outputs:
+        name: Any = variables
+        if loop:
+            kind, k = node.attrs["key"]
+            name, key = (variables[0], k) if kind == "final" else (variables[1], stacks.index(node))
+            alone = len(outputs) - len(stacks) if kind == "final" else len(stacks)
+            name = [name] if isinstance(name, str) and alone == 1 and key == 0 else name
+        else:
+            key = node.attrs["key"]
+        if isinstance(name, list) and isinstance(key, int) and key < len(name) and isinstance(name[key], str):
+            found[node] = name[key]
+    return {node: name for node, name in found.items() if name != "_"}
+
+
+def _assigned(line: Line) -> Any:
+    """The variable that a line of source assigns to, or several of them: a list, None where there is something else."""
     return _assignments(line.file).get(line.number)
 
 
 @functools.lru_cache(maxsize=256)
-def _assignments(file: str) -> dict[int, str]:
+def _assignments(file: str) -> dict[int, Any]:
     try:
         tree = ast.parse("".join(linecache.getlines(file)))
     except SyntaxError:  # (a file that has been edited, a cell with magic commands)
@@ -68,11 +99,27 @@ def _assignments(file: str) -> dict[int, str]:
         if not isinstance(statement, (ast.Assign, ast.AnnAssign, ast.AugAssign)):
             continue
         targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
-        target = targets[0]
         if (
-            isinstance(target, ast.Name)
-            and len(targets) == 1
+            len(targets) == 1
             and not isinstance(statement.value, _CONTAINERS)
+            and not _is_made(statement.value)
         ):
-            found[number] = target.id
+            found[number] = _variables(targets[0])
     return found
+
+
+def _is_made(value: ast.AST | None) -> bool:
+    """Whether an expression is of something that one of ``_MAKERS`` returns: ``ta.viz.draw(…).picture``."""
+    while value is not None:
+        if isinstance(value, ast.Call):
+            value = value.func
+        if getattr(value, "attr", getattr(value, "id", "")) in _MAKERS:
+            return True
+        value = value.value if isinstance(value, (ast.Attribute, ast.Subscript)) else None
+    return False
+
+
+def _variables(target: ast.expr) -> Any:
+    if isinstance(target, (ast.Tuple, ast.List)):
+        return [_variables(part) for part in target.elts]
+    return target.id if isinstance(target, ast.Name) else None

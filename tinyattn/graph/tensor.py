@@ -24,7 +24,8 @@ from tinyattn.graph.types import Shape, Type, as_array, fail
 class Tensor(Values):
     """A node. Attributes: ``op``, ``inputs``, ``attrs``, ``shape``, ``dtype``, ``name``, ``scope`` (module
     path), ``line`` (user's source line) and, in a derivative, ``origin``: the forward node that it belongs
-    to. Make leaves with ``ta.tensor`` and ``ta.parameter``."""
+    to, and ``cotangent_of``: the value that it is the cotangent of, with the pass that found it. Make leaves
+    with ``ta.tensor`` and ``ta.parameter``."""
 
     __slots__ = (
         "op",
@@ -36,6 +37,7 @@ class Tensor(Values):
         "scope",
         "line",
         "origin",
+        "cotangent_of",
         "storage",
         "grad",
         "_memo",
@@ -51,6 +53,7 @@ class Tensor(Values):
     scope: tuple[str, ...]
     line: Any
     origin: "Tensor | None"
+    cotangent_of: "tuple[Tensor, Any] | None"
     storage: Any  # Storage for a leaf with a value, else None
     grad: "Tensor | None"
     _memo: Any
@@ -266,7 +269,7 @@ def fresh(op: Op, inputs, attrs, kind: Type | None, name=None, storage=None) -> 
     node.shape, node.dtype = kind if kind is not None else (None, None)  # type: ignore[assignment]
     node.name, node.storage, node.grad, node._memo, node._verified = name, storage, None, None, kind
     state = scope.state
-    node.scope, node.origin = state.scope, state.origin
+    node.scope, node.origin, node.cotangent_of = state.scope, state.origin, None
     node.line = state.line if state.line is not None else scope.user_line()
     return node
 

@@ -71,7 +71,14 @@ def rebuild(node: Tensor, inputs: Sequence[Tensor], attrs: dict | None = None) -
 
 def substitute(roots: Sequence[Tensor], mapping: dict[Tensor, Tensor]) -> list[Tensor]:
     """``roots`` with every key of ``mapping`` replaced by its value, all at once."""
-    return transform(roots, rebuild, mapping)
+
+    def change(node: Tensor, inputs: list[Tensor]) -> Tensor:
+        new = rebuild(node, inputs)
+        if node.cotangent_of is not None and new.cotangent_of is None:
+            new.cotangent_of = node.cotangent_of
+        return new
+
+    return transform(roots, change, mapping)
 
 
 def transform(

@@ -6,26 +6,30 @@ that holds its body once, with a loop edge from what each carry becomes back to 
 operation named in ``expand`` becomes a cluster holding its definition.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from tinyattn.graph import scope
 from tinyattn.graph.leaf import placeholder
+from tinyattn.graph.names import names as names_of
 from tinyattn.graph.tensor import Tensor
-from tinyattn.graph.text import attrs_text, structural_ids
+from tinyattn.graph.text import structural_ids
 from tinyattn.graph.traverse import topological
-from tinyattn.viz import labels
+from tinyattn.viz import labels, symbols
 from tinyattn.viz.model import Cluster, Edge, Node, Path, Picture, as_id
 from tinyattn.viz.owners import owners
+from tinyattn.viz.symbols import Names, Symbol, Written
 
 LEAVES = {"tensor": "input", "input": "input", "parameter": "parameter", "constant": "constant"}
 
 
 class Source(NamedTuple):
-    """Where an arrow starts: a node of the picture, and which of its outputs."""
+    """Where an arrow starts: a node of the picture, which of its outputs, and how the value is written."""
 
     node: str
     label: str = ""
+    symbol: Symbol = Symbol("")
 
 
 Where = dict[Tensor, Source | str]
@@ -42,6 +46,10 @@ class Room(NamedTuple):
     path: Path
     scope: tuple[str, ...]
     phase: Callable[[Tensor], str]
+    names: Mapping[Tensor, str]
+    """What values are called."""
+    order: Mapping[Tensor, int] = {}
+    """How often each has been differentiated."""
     owner: Mapping[Tensor, Tensor] = {}
     """The nodes that stand for others where it is asked to what a node belongs."""
 
@@ -51,14 +59,12 @@ class Room(NamedTuple):
 
 
 class Builder:
-    """Draws levels into one picture. ``names``: what values are called."""
+    """Draws levels into one picture."""
 
-    def __init__(
-        self, title: str, expand: frozenset[str] = frozenset(), names: Mapping[Tensor, str] | None = None
-    ):
+    def __init__(self, title: str, expand: frozenset[str], taken: Iterable[str]):
         self.picture = Picture(title)
         self.expand = expand
-        self.names = names or {}
+        self.names = Names(taken)
         self.drawn: dict[Tensor, str] = {}
         """The node or cluster of each Tensor of the outermost level."""
         self.seeds: dict[Tensor, Tensor] = {}
@@ -70,7 +76,9 @@ class Builder:
         """Draw everything below ``roots`` but what is ``bound`` already; return where each Tensor is."""
         where = dict(bound)
         order = topological(roots, where)
-        room = room._replace(owner=owners(order))
+        owner = owners(order)
+        room = room._replace(owner=owner, order=symbols.orders(order, owner))
+        users = Counter(source for node in order for source in node.inputs)
         asked: dict[Tensor, list[Tensor]] = {}
         for node in order:
             if node.op.name == "output":
@@ -86,26 +94,26 @@ class Builder:
             elif node.op.name == "within":  # a look at indices, of no interest to who looks at the graph
                 where[node] = where[node.inputs[0]]
             elif node.op.name == "output":
-                where[node] = parts[node.inputs[0]](node.attrs["key"])
+                where[node] = parts[node.inputs[0]](node)
             elif node.op.name == "scan":
-                parts[node] = self._scan(
-                    node, room, where, [part.attrs["key"] for part in asked.get(node, ())]
-                )
+                parts[node] = self._scan(node, room, where, asked.get(node, ()))
             elif (
                 node.op.name in self.expand or node.op.name == "checkpoint"
             ) and node.op.definition is not None:
                 results = self._definition(node, node.op.definition, room, where)
-                parts[node] = results.__getitem__
+                parts[node] = lambda part, results=results: results[part.attrs["key"]]
                 if node.dtype is not None:
                     where[node] = results[0]
             else:
                 used = asked.get(node, ())
-                where[node] = start = self._box(node, room, where, used)
-                parts[node] = lambda key, start=start, used=used, node=node: Source(
-                    start.node, labels.output_name(node, key) if len(used) > 1 else ""
-                )
-            if not room.prefix and isinstance(at := where.get(node), Source):
-                self.drawn[node] = at.node
+                where[node], outputs = self._box(node, room, where, used, users[node] > 1)
+                parts[node] = outputs.__getitem__
+            at = where.get(node)
+            if isinstance(at, Source):
+                if not room.prefix:
+                    self.drawn[node] = at.node
+                if room.order[node] == 0:
+                    self.names.known[node] = at.symbol
         return where
 
     def module_path(self, node: Tensor, room: Room | None = None) -> Path:
@@ -121,17 +129,9 @@ class Builder:
             self.picture.clusters.setdefault(cluster, Cluster(cluster, name, "module", path))
         return path
 
-    def _names_of_inputs(self, node: Tensor, where: Where) -> list[str]:
-        found = []
-        for source in node.inputs:
-            start = where[source]
-            if isinstance(start, str):
-                found.append(start)
-            else:
-                box = self.picture.nodes[start.node]
-                plain = box.kind in ("input", "parameter", "carry", "element")
-                found.append(self.names.get(source) or (box.title if plain else box.op))
-        return found
+    def _operands(self, node: Tensor, where: Where) -> list[Symbol]:
+        starts = [where[source] for source in node.inputs]
+        return [symbols.of_number(s) if isinstance(s, str) else s.symbol for s in starts]
 
     def begin(self, outputs: Sequence[Tensor], where: Where) -> None:
         """Lead from outputs to the derivatives of them that the user took, which begin with a constant 1."""
@@ -159,23 +159,34 @@ class Builder:
             source.saved = True
         self.picture.connect(Edge(start.node, target, kind, start.label, [operand]))
 
-    def _box(self, node: Tensor, room: Room, where: Where, used: Sequence[Tensor]) -> Source:
+    def _box(
+        self, node: Tensor, room: Room, where: Where, used: Sequence[Tensor], shared: bool
+    ) -> tuple[Source, dict[Tensor, Source]]:
+        """Draw one node; return where it is, and where each of its outputs is. ``shared``: it has several users."""
         ident = room.prefix + room.ids[node]
-        names = self._names_of_inputs(node, where)
-        kind = LEAVES.get(node.op.name) or ("view" if node.op.view is not None else "op")
-        if node in self.seeds:
-            title, kind = "ȳ = 1", "seed"
-        elif kind == "op" or kind == "view":
-            title = labels.title(
-                node, [s if isinstance(s := where[source], str) else None for source in node.inputs]
-            )
-            title = f"{self.names[node]} = {title}" if node in self.names else title
-        else:
-            title = self.names.get(node) or node.name or ("numbers" if kind == "constant" else node.op.name)
-        types = [labels.type_text(value.type) for value in ([node] if node.dtype is not None else used)]
         own = room.of(node)
+        kind = LEAVES.get(node.op.name) or ("view" if node.op.view is not None else "op")
+        operands, outputs = self._operands(node, where), {}
+        if node in self.seeds:
+            name = symbols.derivative_of(self.output_symbol(where[self.seeds[node]]), room.order[node] + 1)
+            kind, title, written = "seed", f"{name} = 1", Written("", "", Symbol(name))
+        elif node.inputs:
+            order = room.order[node] if room.phase(own) == "gradient" else 0
+            title, given = labels.title(node), room.names.get(node, "")
+            called = {
+                part: room.names.get(part) or (self.names.cotangent(part) if order else "") for part in used
+            }
+            given = given or ", ".join(name for name in called.values() if name)
+            written = self.names.write(node, operands, given, order, shared)
+            for part, name in called.items():
+                label = (name or labels.output_name(node, part.attrs["key"])) if len(used) > 1 else ""
+                name = name or (written.name if part.attrs["key"] == 0 else f"{written.name}.{label}")
+                outputs[part] = Source(ident, label, Symbol(name))
+        else:
+            title = room.names.get(node) or node.name or ("numbers" if kind == "constant" else node.op.name)
+            written = Written("", "", Symbol(title.rpartition(".")[2] if kind == "parameter" else title))
+        types = [labels.type_text(value.type) for value in ([node] if node.dtype is not None else used)]
         origin = self.drawn.get(own.origin) if own.origin is not None else None
-        attrs = "" if kind == "constant" else attrs_text(node)
         line, text = labels.place(own.line)
         self.picture.nodes[ident] = Node(
             id=ident,
@@ -186,9 +197,12 @@ class Builder:
             types=list(dict.fromkeys(types)),
             path=self.module_path(node, room),
             origin=origin,
-            formula=labels.formula(node, names) if node.inputs else "",
-            rule=labels.gradient_rule(node, names),
-            attrs=attrs,
+            name=written.name,
+            formula=self._formula(own, operands, written),
+            order=room.order[node],
+            arrow=labels.arrow(node, written.name) if kind == "view" else "",
+            rule=labels.gradient_rule(node, [symbol.text for symbol in operands]),
+            attrs="" if kind == "constant" else labels.attributes(node),
             line=line,
             source=text,
         )
@@ -210,7 +224,20 @@ class Builder:
         elif self.picture.nodes[ident].phase == "gradient" and not (starts or self.seeds):
             if own.origin is not None:
                 self.begun.append((ident, own.origin))
-        return Source(ident)
+        return Source(ident, symbol=written.symbol), outputs
+
+    def output_symbol(self, start: Source | str) -> Symbol:
+        """What an output is called: y, if it has no name."""
+        named = isinstance(start, Source) and self.picture.nodes[start.node].name
+        return Symbol(named) if named else Symbol("y")
+
+    def _formula(self, node: Tensor, operands: Sequence[Symbol], written: Written) -> str:
+        """The formula of a node; of a derived operation that has none, the rule of what it was derived from."""
+        origin = node.origin
+        if origin is None:
+            return written.formula
+        result = self.names.known.get(origin, Symbol("y")).text
+        return symbols.rule(node, operands, result, operands[-1].text) or written.formula
 
     def _open(self, node: Tensor, room: Room, label: str, kind: str) -> tuple[Cluster, Path]:
         """A cluster for the inside of ``node``."""
@@ -223,71 +250,83 @@ class Builder:
             self.drawn[node] = ident
         return cluster, path
 
-    def _scan(self, node: Tensor, room: Room, where: Where, keys: Sequence) -> Callable:
+    def _scan(self, node: Tensor, room: Room, where: Where, asked: Sequence[Tensor]) -> Callable:
         attrs = node.attrs
         body, carries, elements = attrs["body"], attrs["carries"], attrs["carries"] + attrs["sequences"]
         label = f"scan × {attrs['length']}" + (", last step first" if attrs["reverse"] else "")
         cluster, path = self._open(node, room, label, "scan")
         prefix, phase = f"{cluster.id}__", cluster.phase
-        roots = [*body.outputs, *(key[1] for key in keys if key[0] == "stack")]
+        roots = [*body.outputs, *(part.attrs["key"][1] for part in asked if part.attrs["key"][0] == "stack")]
         used = set(topological(roots))
+        named = names_of(roots)
         bound: Where = {}
         for k, (argument, given) in enumerate(zip(body.arguments, node.inputs, strict=True)):
             start = where[given]
             if k >= elements:
                 bound[argument] = start
             elif k < carries or argument in used:
-                role, ident = (
-                    ("carry", f"{prefix}carry{k}")
-                    if k < carries
-                    else ("element", f"{prefix}element{k - carries}")
-                )
-                title = (
-                    f"carry {k}"
-                    if role == "carry"
-                    else f"{start if isinstance(start, str) else self._short(start.node)} [t]"
-                )
+                role = "carry" if k < carries else "element"
+                ident = f"{prefix}{role}{k if k < carries else k - carries}"
+                if role == "carry":
+                    after = body.outputs[k]
+                    name = named.get(after) or self._carried(after) or f"carry {k}"
+                    if after.op.name != "argument":
+                        named[after] = f"{name}′"
+                else:
+                    name = start if isinstance(start, str) else start.symbol.text
+                    name += "" if self._is_stack(given) else "[t]"
                 self.picture.nodes[ident] = Node(
                     id=ident,
                     op=role,
                     kind=role,
                     phase=phase,
-                    title=title,
+                    title=name,
                     types=[labels.type_text(argument.type)],
                     path=path,
+                    order=room.order[node],
                     attrs=f"starts at {start}" if role == "carry" and isinstance(start, str) else "",
                 )
                 if role == "element" and phase == "gradient" and isinstance(start, Source):
                     outer = self.picture.nodes[start.node]
                     self.picture.nodes[ident].operand = outer.operand or outer.phase == "forward"
                 self._connect(start, ident, k)
-                bound[argument] = Source(ident)
-        inner = Room(structural_ids(roots), prefix, path, node.scope, lambda _: phase)
+                bound[argument] = Source(ident, symbol=Symbol(self.picture.nodes[ident].title))
+        if room.order[node] == 0:
+            self.names.known |= {a: start.symbol for a, start in bound.items() if isinstance(start, Source)}
+        inner = Room(structural_ids(roots), prefix, path, node.scope, lambda _: phase, named)
         inside = self.level(roots, inner, bound)
         for k, after in enumerate(body.outputs):
             start, carry = inside[after], f"{prefix}carry{k}"
             if isinstance(start, Source) and start.node != carry:
                 self._connect(start, carry, k, "loop")
 
-        def part(key):
-            kind, what = key
+        def output(part):
+            kind, what = part.attrs["key"]
             start = inside[body.outputs[what] if kind == "final" else what]
-            return (
-                start
-                if isinstance(start, str)
-                else Source(start.node, "last" if kind == "final" else "all t")
-            )
+            if isinstance(start, str):
+                return start
+            name = room.names.get(part)
+            symbol = Symbol(name) if name else start.symbol
+            return Source(start.node, "last" if kind == "final" else "all t", symbol)
 
-        return part
+        return output
 
-    def _short(self, ident: str) -> str:
-        box = self.picture.nodes[ident]
-        return box.title if box.kind in ("input", "parameter", "element") else box.op
+    @staticmethod
+    def _is_stack(node: Tensor) -> bool:
+        """Whether a value is what a loop had at each of its steps."""
+        return node.op.name == "output" and node.inputs[0].op.name == "scan"
+
+    def _carried(self, after: Tensor) -> str:
+        """What a carry is called, by the node that it becomes: an output of a cell, or a cotangent."""
+        name = self.names.cotangent(after)
+        if not name and after.op.name == "output" and isinstance(after.attrs["key"], int):
+            name = labels.output_name(after.inputs[0], after.attrs["key"])
+        return "" if name.isdigit() else name
 
     @scope.isolated
     def _definition(self, node: Tensor, definition: Callable, room: Room, where: Where) -> list[Source | str]:
-        names = self._names_of_inputs(node, where)
-        name, formula = node.op.name.replace("_", " "), labels.formula(node, names)
+        operands = self._operands(node, where)
+        name, formula = node.op.name.replace("_", " "), symbols.formula(node, operands)[0]
         cluster, path = self._open(
             node, room, formula if formula.startswith(name) else f"{name} = {formula}", "definition"
         )
@@ -296,6 +335,8 @@ class Builder:
             made = definition(*variables, **node.attrs)
         results = list(made) if isinstance(made, tuple) else [made]
         bound = {variable: where[source] for variable, source in zip(variables, node.inputs, strict=True)}
-        inner = Room(structural_ids(results), f"{cluster.id}__", path, node.scope, lambda _: cluster.phase)
+        inner = Room(
+            structural_ids(results), f"{cluster.id}__", path, node.scope, lambda _: cluster.phase, {}
+        )
         inside = self.level(results, inner, bound)
         return [inside[result] for result in results]

@@ -5,15 +5,18 @@ keep large graphs fast to lay out and free of long detours. Cotangents flow from
 values they belong to.
 """
 
+import textwrap
 from typing import TYPE_CHECKING
 
 from tinyattn import markup
 from tinyattn.viz import layout, style
-from tinyattn.viz.model import Edge, Node, Path, Picture
+from tinyattn.viz.model import Edge, Node, Path, Picture, as_id
 
 if TYPE_CHECKING:
     import graphviz
 
+WIDEST = 48
+"""Letters in a line of a formula."""
 QUICK_NODES, QUICK_SECONDS = 600, 0.5
 """Above this many nodes, or predicted seconds, dot's slow phases are limited."""
 
@@ -49,7 +52,14 @@ def digraph(picture: Picture) -> "graphviz.Digraph":
             "height": "0.2",
             "width": "0.3",
         },
-        edge_attr={"arrowsize": "0.7", "fontname": style.FONT, "fontsize": "8", "fontcolor": style.GREY},
+        edge_attr={
+            "arrowsize": "0.7",
+            "fontname": style.FONT,
+            "fontsize": "9",
+            "fontcolor": style.INK,
+            "labeldistance": "1.6",
+            "labelangle": "-32",
+        },
     )
     _fill(graph, picture, (), _rooms(picture))
     for edge in picture.edges:
@@ -98,7 +108,7 @@ def _fill(graph, picture: Picture, path: Path, rooms) -> None:
             node.id,
             label=label(node),
             id=node.id,
-            tooltip=tip(tooltip(node)),
+            tooltip=tip(tooltip(node, picture)),
             **style.node_style(node),
             **{"class": node.classes},
         )
@@ -125,11 +135,13 @@ def label(node: Node) -> str:
     if node.kind == "view":
         value = f" = {node.value}" if node.value else ""
         return f'<<font point-size="8" color="{style.FADED}">{text(node.title)} {text(_shape(node) + value)}</font>>'
+    equation = [node.equation] if node.equation and node.kind != "view" else []
     small = [*node.types[:2], *(["…"] if len(node.types) > 2 else []), *([node.value] if node.value else [])]
     if node.kind in ("group", "carry", "input", "parameter") and node.attrs:
         small = [node.attrs, *small]
     lines = "".join(f'<br/><font point-size="8" color="{style.FADED}">{text(line)}</font>' for line in small)
-    return f"<<b>{text(node.title)}</b>{lines}>"
+    said = "".join(f"<br/>{text(line)}" for whole in equation for line in textwrap.wrap(whole, WIDEST))
+    return f"<<b>{text(node.title)}</b>{said}{lines}>"
 
 
 def _shape(node: Node) -> str:
@@ -137,15 +149,22 @@ def _shape(node: Node) -> str:
     return "→ " + " ".join(kind.partition(" ")[2] for kind in node.types)
 
 
-def tooltip(node: Node) -> str:
+def _said(picture: Picture, ident: str) -> str:
+    """What a node or cluster is called where only its id is known."""
+    if ident in picture.nodes:
+        return picture.nodes[ident].equation or picture.nodes[ident].title
+    return picture.clusters[ident].label if ident in picture.clusters else "another picture"
+
+
+def tooltip(node: Node, picture: Picture) -> str:
     """What shows when the pointer rests on a node."""
     rows = [
-        f"{node.op}: {node.formula}" if node.formula else node.title,
+        f"{node.op}: {node.equation}" if node.formula else node.title,
         node.attrs,
         ", ".join(node.types),
         f"pulls back: {node.rule}" if node.rule else "",
-        f"gradient of {node.origin}" if node.origin else "",
-        "/".join(node.path),
+        f"by the rule of {_said(picture, node.origin)}" if node.origin else "",
+        "/".join(picture.clusters[ident].label for ident in node.path),
         f"{node.line}  {node.source}".strip(),
     ]
     return "\n".join(row for row in rows if row)
@@ -153,10 +172,11 @@ def tooltip(node: Node) -> str:
 
 def _edge(graph, edge: Edge, picture: Picture) -> None:
     look = style.edge_style(edge, picture.nodes[edge.target])
-    if edge.label and edge.kind in ("data", "gradient"):
-        look["label"] = f"<{text(edge.label)}>"
+    if edge.label:
+        size = ' point-size="14"' if edge.label == "ᵀ" else ""
+        look["headlabel"] = f"<<font{size}>{text(edge.label)}</font>>" if size else f"<{text(edge.label)}>"
     look |= {
-        "id": f"{edge.source}--{edge.target}--{edge.kind}",
+        "id": _edge_id(edge),
         "class": edge.kind,
         "tooltip": tip(_edge_tip(edge, picture)),
     }
@@ -167,6 +187,19 @@ def _edge(graph, edge: Edge, picture: Picture) -> None:
         graph.edge(edge.target, edge.source, style="invis")
     else:
         graph.edge(edge.source, edge.target, **look)
+
+
+def _edge_id(edge: Edge) -> str:
+    """Unique: two arrows between the same nodes differ in their operands, or in what they carry."""
+    return "--".join(
+        [
+            edge.source,
+            edge.target,
+            edge.kind,
+            *map(str, edge.operands),
+            *([as_id(edge.label)] if edge.label else []),
+        ]
+    )
 
 
 def _edge_tip(edge: Edge, picture: Picture) -> str:

@@ -24,6 +24,7 @@ from tinyattn.viz import labels
 from tinyattn.viz.build import Builder, Room, Source, Where
 from tinyattn.viz.model import Edge, Node, Picture
 from tinyattn.viz.owners import owners
+from tinyattn.viz.through import draw_through_views
 from tinyattn.viz.view import GraphView
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ def draw(
     depth: int | None = None,
     expand: str | Iterable[str] = (),
     values: bool = False,
+    *,
+    views: bool = False,
 ) -> GraphView:
     """Draw the graph of ``y``, and of its gradient, in one picture.
 
@@ -50,12 +53,13 @@ def draw(
     derivative and the forward values it reads) or "both". ``depth``: modules nested deeper than this are
     drawn as one node each (0: every module is one node). ``expand``: names of hand-derived operations to
     open into their definitions, for instance ``("softmax",)``. ``values``: write out values of at most 8
-    elements.
+    elements. ``views``: draw transposes, slices, reshapes, broadcasts and casts as nodes, not as words on the arrows
+    that go through them.
 
     Raises DTypeError for a ``wrt`` that isn't a floating-point Tensor, ShapeError for a wrong direction,
     depth or name in ``expand``.
     """
-    return GraphView(_picture(y, wrt, direction, expand, values, {}), _checked_depth(depth))
+    return GraphView(_picture(y, wrt, direction, expand, values, {}, views), _checked_depth(depth))
 
 
 def make_dot(
@@ -74,7 +78,7 @@ def make_dot(
     return GraphView(_picture(var, wrt or None, "both", (), False, names)).digraph
 
 
-def _picture(y, wrt, direction, expand, values, names) -> Picture:
+def _picture(y, wrt, direction, expand, values, names, views=False) -> Picture:
     if direction not in DIRECTIONS:
         fail(
             errors.ShapeError,
@@ -99,15 +103,20 @@ def _picture(y, wrt, direction, expand, values, names) -> Picture:
     roots = [*outputs, *gradients, *updates.values()]
     ids = structural_ids([*roots, *leaves, *updates])
     phases = _phases(outputs, gradients, forward, set(seeds.values()))
-    builder = Builder(_title(outputs, leaves if gradients else []), opened, {**names_of(forward), **names})
+    called = {**names_of(forward), **names}
+    if len(outputs) == 1 and outputs[0].cotangent_of is None and "y" not in called.values():
+        called.setdefault(outputs[0], "y")
+    builder = Builder(_title(outputs, leaves if gradients else []), opened, called.values())
     builder.seeds = {seed: output for output, seed in seeds.items()}
-    where = builder.level(roots, Room(ids, "", (), (), phases), {})
+    where = builder.level(roots, Room(ids, "", (), (), phases, called), {})
     builder.begin([y for y in outputs if phases(y) == "forward"], where)
     _finish(builder, where, ids, outputs, list(zip(leaves, found, strict=False)), updates)
     picture = builder.picture
     picture.notes += notes
     if values:
         _write_values(builder, [n for n in topological(roots) if n in builder.drawn], picture)
+    if not views:
+        picture = draw_through_views(picture)
     return _only_backward(picture) if direction == "backward" else picture
 
 
@@ -238,6 +247,8 @@ def _finish(builder: Builder, where: Where, ids, outputs, gradients, updates) ->
         else:
             nodes[start.node].output = True
     _assign_leaves_to_modules(builder)
+    written = {builder.output_symbol(where[y]).text for y in outputs}
+    output = written.pop() if len(written) == 1 else "y"
     for leaf, gradient in gradients:
         if gradient is None:
             continue  # no path leads from the output to this leaf
@@ -251,10 +262,11 @@ def _finish(builder: Builder, where: Where, ids, outputs, gradients, updates) ->
             "gradient",
             "result",
             "gradient",
-            f"∂y/∂{name}",
+            f"∂{output}/∂{name}",
             [labels.type_text(gradient.type)],
             path=nodes[at.node].path if isinstance(at, Source) else (),
             output=True,
+            order=nodes[start.node].order,
             origin=at.node if isinstance(at, Source) else None,
         )
         builder.picture.connect(Edge(start.node, ident, "gradient", start.label, [0]))

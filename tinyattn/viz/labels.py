@@ -22,6 +22,7 @@ _OUTPUTS = {
     "attention": ("y", "maximum", "log-sum"),
     "attention_backward": ("query", "keys", "values", "mask"),
     "batch_norm": ("y", "mean", "variance"),
+    "lstm_cell": ("h", "c"),
     "memory_write_backward": ("memory", "weights", "erase", "add"),
 }
 """What the outputs of an operation are, or, for a derivative, what they are the cotangents of."""
@@ -53,7 +54,7 @@ def values(array: np.ndarray) -> str:
 
 def type_text(kind: Type) -> str:
     """``f32 (64, 20, 128)``."""
-    return f"{SHORT[kind.dtype]} ({', '.join(map(str, kind.shape))}{',' if len(kind.shape) == 1 else ''})"
+    return f"{SHORT[kind.dtype]} {shape_text(kind.shape)}"
 
 
 def filled(node: Tensor) -> str | None:
@@ -63,6 +64,21 @@ def filled(node: Tensor) -> str | None:
     return (
         number(constant_value(node).reshape(-1)[0]) if node.op.name == "constant" and node.size == 1 else None
     )
+
+
+def attributes(node: Tensor) -> str:
+    """What a reader may want to know of a node's attributes; what only machines can read is left out."""
+    known = {key: _plain(value) for key, value in node.attrs.items()}
+    return ", ".join(f"{key}={text}" for key, text in known.items() if text)
+
+
+def _plain(value) -> str:
+    if isinstance(value, (bool, int, float, str)):
+        return str(value)
+    if isinstance(value, tuple):
+        parts = [_plain(part) for part in value]
+        return f"({', '.join(parts)}{',' if len(parts) == 1 else ''})" if all(parts) or not parts else ""
+    return SHORT.get(value, "") if isinstance(value, np.dtype) else ""
 
 
 def slice_text(node: Tensor) -> str:
@@ -80,28 +96,53 @@ def slice_text(node: Tensor) -> str:
     return "[" + ", ".join(parts) + "]"
 
 
+def superscript(number: int) -> str:
+    """``²``."""
+    return str(number).translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"))
+
+
+def swaps(node: Tensor) -> bool:
+    """Whether a transpose exchanges the last two axes, and no others."""
+    rank = node.ndim
+    return rank > 1 and node.attrs["axes"] == (*range(rank - 2), rank - 1, rank - 2)
+
+
+def shape_text(shape: Sequence[int]) -> str:
+    """``(64, 20, 128)``."""
+    return f"({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''})"
+
+
+def arrow(node: Tensor, name: str) -> str:
+    """What a view does, for the arrow that goes through it: ``ᵀ``, ``[:, :64]``, ``→ (2, 4, 8)``; ``name``: what the
+    view is called, or "".
+    """
+    kind = node.op.name
+    if kind == "slice":
+        text = slice_text(node)
+    elif kind == "transpose":
+        text = "ᵀ" if swaps(node) else f"axes {', '.join(map(str, node.attrs['axes']))}"
+    elif kind == "cast":
+        text = f"as {SHORT[node.dtype]}"
+    elif kind == "stop_gradient":
+        text = "as a constant"
+    elif kind in ("reshape", "broadcast_to"):
+        text = f"→ {shape_text(node.shape)}"
+    else:
+        text = title(node)
+    return f"{name}: {text}" if name else text
+
+
 def _axes_text(axes: Sequence[int]) -> str:
     return f"axis {axes[0]}" if len(axes) == 1 else "axes " + ", ".join(map(str, axes))
 
 
-def title(node: Tensor, operands: Sequence[str | None]) -> str:
-    """The name on a node. ``operands``: for each input the text of a folded constant, or None; with
-    constants the formula says more than the name.
-    """
+def title(node: Tensor) -> str:
+    """What the operation of a node is called."""
     name, attrs = node.op.name, node.attrs
-    if any(operands):
-        if name == "broadcast_to":
-            return f"all {operands[0]}"
-        if node.op.elementwise:
-            letters = iter("xyz")
-            return node.op.formula.format(*(text or next(letters) for text in operands))
-        return f"{name} ({', '.join(text or '·' for text in operands)})"
     if name == "slice":
         return f"slice {slice_text(node)}"
     if name == "transpose":
-        rank = node.ndim
-        swapped = rank > 1 and attrs["axes"] == (*range(rank - 2), rank - 1, rank - 2)
-        return name if swapped else f"transpose ({', '.join(map(str, attrs['axes']))})"
+        return name if swaps(node) else f"transpose ({', '.join(map(str, attrs['axes']))})"
     if name == "cast":
         return f"to {SHORT[attrs['dtype']]}"
     axes = (
@@ -114,13 +155,6 @@ def title(node: Tensor, operands: Sequence[str | None]) -> str:
     if axes and len(axes) < node.inputs[0].ndim:
         return f"{name} {_axes_text(axes)}"
     return name.replace("_", " ")
-
-
-def formula(node: Tensor, names: Sequence[str]) -> str:
-    """The formula of a node, with the names of its operands put in."""
-    if node.op.name == "concat":
-        return f"[{'; '.join(names)}]"
-    return node.op.formula.format(*names, *_MISSING)
 
 
 def gradient_rule(node: Tensor, names: Sequence[str]) -> str:

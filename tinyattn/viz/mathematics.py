@@ -8,7 +8,6 @@ several times, stand in lines of their own below:
       P = softmax(S)
 """
 
-import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -21,7 +20,7 @@ from tinyattn.graph.traverse import consumers, topological
 from tinyattn.graph.types import fail
 from tinyattn.rewrite import rules
 from tinyattn.rewrite.rule import RULES, NodeRule, Rewriter
-from tinyattn.viz import labels
+from tinyattn.viz import labels, notation
 
 _SILENT = ("reshape", "broadcast_to", "cast", "stop_gradient", "within")
 """What changes the form of a value, not its numbers."""
@@ -219,78 +218,7 @@ class _Writer:
         if name == "scan":
             return f"scan×{node.attrs['length']}({', '.join(self._operand(s)[0] for s in node.inputs)})", 9
         if name == "slice":
-            return f"{_wrapped(*self._operand(node.inputs[0]), 9)}{labels.slice_text(node)}", 9
-        template = _template(node)
-        level = 4 if name == "matmul" else _level(template)
-        return _fill(template, [self._operand(s) for s in node.inputs]), level
-
-
-def _template(node: Tensor) -> str:
-    name, places = node.op.name, [f"{{{k}}}" for k in range(len(node.inputs))]
-    if name == "concat":
-        return f"[{'; '.join(places)}]"
-    if name == "mul" and rules.number(node.inputs[0]) is not None:
-        return "{0} {1}"
-    if name == "mul" and node.ndim > 1:
-        return "{0} ⊙ {1}"
-    if name == "pow" and (power := rules.number(node.inputs[1])) in (2, 3):
-        return "{0}²" if power == 2 else "{0}³"
-    if name in ("sum", "max", "min", "prod") and len(node.attrs["axes"]) < node.inputs[0].ndim:
-        last = node.attrs["axes"] == (node.inputs[0].ndim - 1,)
-        axes = ",".join(map(str, node.attrs["axes"]))
-        return f"row{name}({{0}})" if last else f"{name}_{axes}({{0}})"
-    if name == "transpose" and node.ndim != 2:
-        rank = node.ndim
-        if node.attrs["axes"] != (*range(rank - 2), rank - 1, rank - 2):
-            return f"transpose({{0}}, {', '.join(map(str, node.attrs['axes']))})"
-    return node.op.formula or f"{name}({', '.join(places)})"
-
-
-def _outer(template: str) -> str:
-    """A template without what stands in brackets."""
-    text = re.sub(r"\{\d\}", "x", template)
-    while (shorter := re.sub(r"[(\[|⌊⌈⟨][^()\[\]|⌊⌋⌈⌉⟨⟩]*[)\]|⌋⌉⟩]", "", text)) != text:
-        text = shorter
-    return text
-
-
-def _level(template: str) -> int:
-    text = _outer(template)
-    if re.search(r" [+−=<>≤≥≠∧∨⊕?] ", text) or text.startswith("−"):
-        return 2
-    if re.search(r"[·/⊙∗]|^Σ | mod |^x x$", text):
-        return 3
-    return 4 if re.search(r"[²³^ᵀ]", text) else 9
-
-
-def _wrapped(text: str, level: int, least: int) -> str:
-    return text if level >= least else f"({text})"
-
-
-def _fill(template: str, operands: Sequence[tuple[str, int]]) -> str:
-    """A formula with its operands put in, in parentheses where they bind less tightly than what is around them."""
-
-    def put(match: re.Match) -> str:
-        k = int(match[1])
-        if k >= len(operands):
-            return "…"
-        before, after = template[: match.start()].rstrip(), template[match.end() :].lstrip()
-        left, right = before[-1:], after[:1]
-        if (not left or left in "([|⌊⌈⟨,;") and (not right or right in ")]|⌋⌉⟩,;"):
-            return operands[k][0]
-        least = 2
-        if template == "{0}·{1}":  # a product of matrices, which binds like a power
-            return _wrapped(*operands[k], 4)
-        if template == "{0} {1}":
-            return _wrapped(*operands[k], 3)
-        if right in ("²", "³", "^", "ᵀ", "[") or left == "^":
-            least = 9
-        elif left in "·/⊙∗√" and left or right and right in "·/⊙∗":
-            least = 9 if left == "/" else 3
-        elif left == "Σ" or left == "x":
-            least = 3
-        elif left == "−":
-            least = 3
-        return _wrapped(*operands[k], least)
-
-    return re.sub(r"\{(\d)\}", put, template)
+            return f"{notation.wrapped(*self._operand(node.inputs[0]), 9)}{labels.slice_text(node)}", 9
+        template = notation.template(node)
+        level = 4 if name == "matmul" else notation.level(template)
+        return notation.fill(template, [self._operand(s) for s in node.inputs]), level

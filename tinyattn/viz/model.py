@@ -51,7 +51,13 @@ class Node:
     derivative.
     """
     origin: str | None = None
+    name: str = ""
+    """What its value is called in the formulas of others; "" if they write its own formula."""
     formula: str = ""
+    order: int = 0
+    """How often it has been differentiated: 1 in a gradient, 2 in the gradient of one."""
+    arrow: str = ""
+    """Of a view: what stands on an arrow that is drawn through it."""
     rule: str = ""
     """Its vector-Jacobian product, ḡ being the cotangent of its result y."""
     attrs: str = ""
@@ -62,8 +68,14 @@ class Node:
 
     def __post_init__(self) -> None:
         self.title = markup.label(self.title)
+        self.name, self.arrow = markup.label(self.name), markup.label(self.arrow)
         for what in ("formula", "rule", "attrs", "line", "source"):
             setattr(self, what, markup.label(getattr(self, what), markup.PASSAGE))
+
+    @property
+    def equation(self) -> str:
+        """``P = E / Z``, or the formula alone."""
+        return f"{self.name} = {self.formula}" if self.name and self.formula else self.formula
 
     @property
     def classes(self) -> str:
@@ -73,6 +85,7 @@ class Node:
             + ["output"] * self.output
             + ["saved"] * self.saved
             + ["operand"] * self.operand
+            + [f"order{self.order}"] * (self.order > 1)
         )
 
 
@@ -91,6 +104,10 @@ class Edge:
 
     def __post_init__(self) -> None:
         self.label = markup.label(self.label)
+
+
+def _key(edge: Edge) -> tuple:
+    return edge.source, edge.target, edge.kind, edge.label, *edge.operands
 
 
 @dataclass
@@ -129,15 +146,13 @@ class Picture:
         return tuple(ident for ident in node.path if self.clusters[ident].kind == "module")
 
     def connect(self, edge: Edge) -> None:
-        """Add an edge; a second one of the same kind between the same two nodes is merged into the first."""
-        known = self._edge_index.setdefault((edge.source, edge.target, edge.kind, edge.label), edge)
+        """Add an edge, unless there is the same one already: for the same operands, with the same label."""
+        known = self._edge_index.setdefault(_key(edge), edge)
         if known is edge:
             self.edges.append(edge)
-        else:
-            known.operands = sorted({*known.operands, *edge.operands})
 
     def __post_init__(self) -> None:
-        self._edge_index = {(e.source, e.target, e.kind, e.label): e for e in self.edges}
+        self._edge_index = {_key(edge): edge for edge in self.edges}
 
     def part(self, nodes: dict[str, Node], edges: list[Edge]) -> "Picture":
         """A picture of these nodes and edges only, with the clusters that still hold something."""

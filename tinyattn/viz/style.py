@@ -33,9 +33,8 @@ def node_style(node: Node) -> dict[str, str]:
     }
     if node.phase == "gradient":
         look |= {
-            "shape": "octagon",
+            "shape": "box",
             "style": "filled",
-            "margin": "0",
             "fillcolor": "#FBE6D9",
             "color": VERMILLION,
         }

@@ -1,0 +1,89 @@
+"""Formulas of operations with their operands put in, and parentheses only where they are needed."""
+
+import re
+from collections.abc import Mapping, Sequence
+
+from tinyattn.graph.tensor import Tensor
+from tinyattn.rewrite import rules
+
+
+def template(node: Tensor) -> str:
+    """The formula of a node, with ``{0}``, ``{1}`` … in the places of its operands."""
+    name, places = node.op.name, [f"{{{k}}}" for k in range(len(node.inputs))]
+    if name == "concat":
+        return f"[{'; '.join(places)}]"
+    if name == "mul" and rules.number(node.inputs[0]) is not None:
+        return "{0} {1}"
+    if name == "mul" and node.ndim > 1:
+        return "{0} ⊙ {1}"
+    if name == "pow" and (power := rules.number(node.inputs[1])) in (2, 3):
+        return "{0}²" if power == 2 else "{0}³"
+    if name in ("sum", "max", "min", "prod") and len(node.attrs["axes"]) < node.inputs[0].ndim:
+        last = node.attrs["axes"] == (node.inputs[0].ndim - 1,)
+        axes = ",".join(map(str, node.attrs["axes"]))
+        return f"row{name}({{0}})" if last else f"{name}_{axes}({{0}})"
+    if name == "softmax_backward":
+        return "{0} ⊙ ({1} − rowsum({0} ⊙ {1}))"
+    if name == "transpose" and node.ndim != 2:
+        rank = node.ndim
+        if node.attrs["axes"] != (*range(rank - 2), rank - 1, rank - 2):
+            return f"transpose({{0}}, {', '.join(map(str, node.attrs['axes']))})"
+    return node.op.formula or f"{name}({', '.join(places)})"
+
+
+def _outer(template: str) -> str:
+    """A template without what stands in brackets."""
+    text = re.sub(r"\{\d\}", "x", template)
+    while (shorter := re.sub(r"[(\[|⌊⌈⟨][^()\[\]|⌊⌋⌈⌉⟨⟩]*[)\]|⌋⌉⟩]", "", text)) != text:
+        text = shorter
+    return text
+
+
+def level(template: str) -> int:
+    """How tightly a formula binds: 9 a name or call, 4 a power, 3 a product, 2 a sum."""
+    text = _outer(template)
+    if re.search(r" [+−=<>≤≥≠∧∨⊕?] ", text) or text.startswith("−"):
+        return 2
+    if re.search(r"[·/⊙∗]|^Σ | mod |^x x$", text):
+        return 3
+    return 4 if re.search(r"[²³^ᵀ]", text) else 9
+
+
+def wrapped(text: str, level: int, least: int) -> str:
+    """``text``, in parentheses if it binds less tightly than ``least``."""
+    return text if level >= least else f"({text})"
+
+
+def fill(template: str, operands: Sequence[tuple[str, int]]) -> str:
+    """A formula with its operands put in, in parentheses where they bind less tightly than what is around them."""
+
+    def put(match: re.Match) -> str:
+        k = int(match[1])
+        if k >= len(operands):
+            return "…"
+        before, after = template[: match.start()].rstrip(), template[match.end() :].lstrip()
+        left, right = before[-1:], after[:1]
+        if (not left or left in "([|⌊⌈⟨,;") and (not right or right in ")]|⌋⌉⟩,;"):
+            return operands[k][0]
+        least = 2
+        if template == "{0}·{1}":  # a product of matrices, which binds like a power
+            return wrapped(*operands[k], 4)
+        if template == "{0} {1}":
+            return wrapped(*operands[k], 3)
+        if right in ("²", "³", "^", "ᵀ", "[") or left == "^":
+            least = 9
+        elif left in "·/⊙∗√" and left or right and right in "·/⊙∗":
+            least = 9 if left == "/" else 3
+        elif left == "Σ" or left == "x":
+            least = 3
+        elif left == "−":
+            least = 3
+        return wrapped(*operands[k], least)
+
+    return re.sub(r"\{(\d)\}", put, template)
+
+
+def with_words(text: str, words: Mapping[str, str]) -> str:
+    """A text with whole words in it replaced."""
+    pattern = "|".join(rf"(?<!\w){re.escape(word)}(?!\w)" for word in words)
+    return re.sub(pattern, lambda match: words[match[0]], text)

@@ -1,0 +1,143 @@
+"""What values are called in the formulas of a picture.
+
+A value has the user's name, or the variable of its source line; a cotangent is called after the value it belongs to, dS
+for that of S, and ∂²S when it is found by differentiating a derivative. A value without a name stands in the formulas
+of others as its own formula, ``S = Q·Kᵀ / 8``, as long as that is short; else it is called after its module or its
+operation.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from tinyattn.graph.names import subscript
+from tinyattn.graph.op import OPS
+from tinyattn.graph.tensor import Tensor
+from tinyattn.viz import labels, notation
+
+SHORT, SHORT_SHARED, SHORT_GRADIENT = 20, 12, 30
+"""Letters of a formula that may stand inside of others: in the forward part, there in several others, and in the
+derivative.
+"""
+_LETTERS = "abcefghijklmnopqrstuvw"  # (d is the sign of a derivative)
+ATOM = 9
+"""How tightly a name binds (see ``notation.level``)."""
+_NOTHING = "the derivative of"
+
+
+class Symbol(NamedTuple):
+    """How a value is written as an operand."""
+
+    text: str
+    level: int = ATOM
+
+
+class Written(NamedTuple):
+    """A node's own text: its name, or "", its formula, and how others write it."""
+
+    name: str
+    formula: str
+    symbol: Symbol
+
+
+def of_number(text: str) -> Symbol:
+    """A constant, written into the formulas of its users."""
+    return Symbol(text, 2 if text.startswith("−") else ATOM)
+
+
+def orders(order: Sequence[Tensor], owner) -> dict[Tensor, int]:
+    """How often each node of a topological order has been differentiated: 0 in the forward part."""
+    found: dict[Tensor, int] = {}
+    for node in order:
+        rank = max((found[source] for source in node.inputs), default=0)
+        if rank == 0 and node.inputs and owner.get(node, node).origin is not None:
+            rank = 1
+        if node.inputs and node.cotangent_of is not None:
+            rank = max(rank, node.cotangent_of[1].order)
+        found[node] = rank
+    return found
+
+
+def derivative_sign(order: int) -> str:
+    """``d`` of a first derivative, ``∂²`` of a second one."""
+    return "d" if order <= 1 else f"∂{labels.superscript(order)}"
+
+
+def derivative_of(symbol: Symbol, order: int) -> str:
+    """What the cotangent of a value is called."""
+    atom = symbol.level == ATOM and " " not in symbol.text
+    return derivative_sign(order) + (symbol.text if atom else f"({symbol.text})")
+
+
+def view(node: Tensor, seen: Symbol) -> Symbol:
+    """How a view of a value is written: transposed and sliced values say so, others look like the value itself."""
+    if node.op.name == "slice":
+        return Symbol(f"{notation.wrapped(*seen, 9)}{labels.slice_text(node)}")
+    if node.op.name == "transpose" and labels.swaps(node):
+        if seen.text.endswith("ᵀ") and seen.level >= 4:
+            return Symbol(seen.text[:-1])
+        return Symbol(f"{notation.wrapped(*seen, 9)}ᵀ", 4 if seen.level < ATOM else ATOM)
+    return seen
+
+
+def formula(node: Tensor, operands: Sequence[Symbol]) -> tuple[str, int]:
+    """The formula of a node and how tightly it binds."""
+    template = notation.template(node)
+    level = 4 if node.op.name == "matmul" else notation.level(template)
+    return notation.fill(template, operands), level
+
+
+def rule(node: Tensor, operands: Sequence[Symbol], result: str, cotangent: str) -> str:
+    """What a derived operation computes, in the words of the operation that it derives: its vector-Jacobian product,
+    with the names of the operands, of the result and of its cotangent. "" for an operation that has its own formula.
+    """
+    name = node.op.name.removesuffix("_backward")
+    if not node.op.formula.startswith(_NOTHING) or name == node.op.name or name not in OPS:
+        return ""
+    text = notation.fill(OPS[name].vjp_formula, operands)
+    text = re.sub("(\\w)\u0304", r"d\1", text).replace("'", "′")
+    return notation.with_words(text, {"ḡ": cotangent, "y": result})
+
+
+class Names:
+    """Gives each value of one picture its name."""
+
+    def __init__(self, taken: Iterable[str]) -> None:
+        taken = set(taken)
+        self.letters = [letter for letter in _LETTERS if letter not in taken]
+        self.count: dict[str, int] = {}
+        self.known: dict[Tensor, Symbol] = {}
+        """Of all forward values that are drawn, those inside of loops, too."""
+
+    def write(
+        self, node: Tensor, operands: Sequence[Symbol], given: str, order: int, shared: bool
+    ) -> Written:
+        """The texts of an operation. ``given``: its name, if it has one; ``order``: see :func:`orders`; ``shared``:
+        whether it has several users.
+        """
+        text, level = formula(node, operands)
+        if not given and node.op.view is not None:
+            return Written("", text, view(node, operands[0]))
+        if not given and order:
+            given = self.cotangent(node)
+        longest = SHORT_GRADIENT if order else SHORT_SHARED if shared else SHORT
+        if not given and (len(text) > longest or node.dtype is None):
+            given = self._invented(node, order)
+        return Written(given, text, Symbol(given) if given else Symbol(text, level))
+
+    def cotangent(self, node: Tensor) -> str:
+        """What a cotangent is called; "" if ``node`` is none, or that of something that isn't drawn."""
+        if node.cotangent_of is None:
+            return ""
+        value, walk = node.cotangent_of
+        return derivative_of(self.known[value], walk.order) if value in self.known else ""
+
+    def _invented(self, node: Tensor, order: int) -> str:
+        module = next((step for step in reversed(node.scope) if not step.isdigit()), "")
+        if not order and not module:  # a, b, c, …, and after the last letter a₂, b₂, …
+            count = self.count["a"] = self.count.get("a", -1) + 1
+            round, place = divmod(count, len(self.letters))
+            return self.letters[place] + (subscript(round + 1) if round else "")
+        key = "t" if order else "/".join(node.scope)
+        count = self.count[key] = self.count.get(key, 0) + 1
+        return ("t" if order else module) + (subscript(count) if count > 1 else "")
