@@ -118,6 +118,25 @@ class Graph:
 
 
 @dataclass
+class Drawing:
+    """Points (n, 2) in the plane, with arrows between them, and in grey those that are right."""
+
+    points: np.ndarray
+    arrows: Sequence[tuple[int, int]]
+    right: Sequence[tuple[int, int]] = ()
+    name: str = ""
+
+
+@dataclass
+class Points:
+    """Drawings of points, side by side."""
+
+    title: str
+    drawings: Sequence[Drawing]
+    caption: str = ""
+
+
+@dataclass
 class Text:
     """Text as it is typed."""
 
@@ -126,4 +145,4 @@ class Text:
     caption: str = ""
 
 
-Section = Curves | Table | Bars | Heat | Samples | Images | Graph | Text
+Section = Curves | Table | Bars | Heat | Samples | Images | Graph | Points | Text

@@ -53,6 +53,9 @@ def test_the_report_is_self_contained_and_escaped(tmp_path):
         ),
         sections.Images(NASTY, np.zeros((3, 4, 4)), 2, NASTY),
         sections.Graph(NASTY, "no dot " + NASTY, "", NASTY),
+        sections.Points(
+            NASTY, [sections.Drawing(np.eye(3)[:, :2], [(0, 1), (1, 1)], [(2, 0)], NASTY)], NASTY
+        ),
         sections.Text(NASTY, NASTY, NASTY),
     ]
     report.write(tmp_path / "report.html", NASTY, NASTY, parts)

@@ -28,6 +28,7 @@ MODELS = {
     "feedforward-attention": "feedforward_attention:FeedForwardAttention",
     "lstmn": "lstmn:LSTMN",
     "lstmn-fusion": "lstmn_fusion:LSTMNFusion",
+    "pointer": "pointer:PointerNetwork",
     "lstm-lm": "lstm_lm:LSTMLanguageModel",
     "mean-pooling": "feedforward_attention:MeanPooling",
 }

@@ -48,6 +48,10 @@ TASKS = {
     "addition": "marked_numbers:Addition",
     "multiplication": "marked_numbers:Multiplication",
     "subtraction": "marked_numbers:Subtraction",
+    "sort-numbers": "sort_numbers:SortNumbers",
+    "hull": "hull:Hull",
+    "tsp": "tsp:TSP",
+    "delaunay": "delaunay:Delaunay",
 }
 """Every task: the name on the command line, and its class."""
 

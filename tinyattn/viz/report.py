@@ -45,6 +45,8 @@ pre { overflow-x: auto; white-space: pre-wrap; border: 1px solid var(--rule); pa
 .line.c0 { stroke: var(--c0); } .line.c1 { stroke: var(--c1); } .line.c2 { stroke: var(--c2); }
 .line.c3 { stroke: var(--c3); } .bar.c0 { fill: var(--c0); } .bar.c1 { fill: var(--c1); } .bar.c2 { fill: var(--c2); }
 .bar.c3 { fill: var(--c3); }
+.known { stroke: var(--rule); stroke-width: 6; } .spot { fill: var(--ink); } svg.small { width: 190px; }
+figure.tile { display: inline-block; margin: .3rem; }
 .legend span { margin-right: 1.2rem; white-space: nowrap; }
 .right { color: var(--c2); } .wrong { color: var(--c1); }
 """
@@ -168,6 +170,10 @@ def _graph(part: sections.Graph) -> str:
     )
 
 
+def _points(part: sections.Points) -> str:
+    return _figure(charts.drawings(part.drawings), part.caption)
+
+
 def _text(part: sections.Text) -> str:
     return _figure(f"<pre>{escape(part.text, None)}</pre>", part.caption)
 
@@ -175,5 +181,6 @@ def _text(part: sections.Text) -> str:
 _VERDICTS = {True: ' <span class="right">✓</span>', False: ' <span class="wrong">✗</span>'}
 _DRAW: dict[type, Callable[[Any], str]] = {
     sections.Curves: _curves, sections.Table: _table, sections.Bars: _bars, sections.Heat: _heat,
-    sections.Samples: _samples, sections.Images: _images, sections.Graph: _graph, sections.Text: _text,
+    sections.Samples: _samples, sections.Images: _images, sections.Graph: _graph, sections.Points: _points,
+    sections.Text: _text,
 }  # fmt: skip

@@ -38,7 +38,7 @@ def checked_count(op: str, name: str, given: Any, least: int = 1) -> int:
 def check_sizes(
     op: str,
     config: Any,
-    heads: tuple[str, str],
+    heads: tuple[str, str] | None = None,
     shares: Sequence[str] = ("dropout",),
     choices: Mapping[str, Collection[str]] | None = None,
 ) -> None:
@@ -50,8 +50,8 @@ def check_sizes(
         value = getattr(config, entry.name)
         if entry.type is int and (as_integer(value) or 0) < (0 if entry.default == 0 else 1):
             fail(TinyattnError, op, f"{entry.name} must be a positive integer", f"got {value!r}")
-    width, count = (getattr(config, name) for name in heads)
-    if width % count:
+    width, count = (getattr(config, name) for name in heads) if heads else (0, 1)
+    if heads and width % count:
         fail(ShapeError, op, f"{heads[0]} must be divisible by {heads[1]} = {count}", f"got {width}")
     for name in shares:
         if not 0 <= getattr(config, name) < 1:
