@@ -95,7 +95,7 @@ def test_a_model_is_saved_and_drawn(name, tmp_path):
 
 @EVERY_MODEL
 def test_a_run_that_was_stopped_goes_on_bit_for_bit_and_is_reported(name, tmp_path, monkeypatch):
-    settings = {"steps": 6, "validate_every": 3, "checkpoint_every": 4, "baseline": False}
+    settings = {"steps": 6, "validate_every": 3, "checkpoint_every": 4, "baseline": False, "start": ""}
     whole = ta.Experiment(name, **settings).train(tmp_path / "whole")
     step = Trainer._one_step
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from lstmn_by_hand import torch_states
 
 import tinyattn as ta
 from tinyattn.errors import TinyattnError
@@ -54,6 +55,13 @@ def theirs(ours: SentimentClassifier, words: np.ndarray, weights):
             states = f.layer_norm(
                 z + linear(f"{name}.back", linear(f"{name}.hidden", z).relu()), (8,), *norms[1]
             )
+    elif c.variant == "lstmn":
+        own = {
+            name.replace("lstmn.", "layers.0."): value
+            for name, value in w.items()
+            if name.startswith("lstmn.")
+        }
+        states = torch_states(torch, own, x[:, None], 1, 0)[:, 0]
     else:
         lstm = torch.nn.LSTM(8, 6, bidirectional=True, dtype=torch.float64)
         given = {name.removeprefix("lstm."): value for name, value in w.items() if name.startswith("lstm.")}
@@ -114,7 +122,10 @@ def test_the_order_of_words_matters(variant):
 @pytest.mark.parametrize(
     "choices, expected",
     [
-        ({"variant": "bag"}, "variant must be one of lstm, lstm-attention, self-attention, but got 'bag'"),
+        (
+            {"variant": "bag"},
+            "variant must be one of lstm, lstm-attention, lstmn, self-attention, but got 'bag'",
+        ),
         ({"hidden": 0}, "hidden must be at least 1, but got 0"),
         ({"dropout": 1.0}, "dropout must lie in [0, 1), but got 1.0"),
     ],

@@ -381,6 +381,6 @@ def test_a_model_that_wants_another_size_is_refused(task):
 
     with pytest.raises(TinyattnError) as error:
         Mine.for_task(task)
-    expected = "[train] Mine must be told features by its task, but labels has vocabulary, classes."
+    expected = "[train] Mine must be told features by its task, but labels has vocabulary, classes, longest."
     assert str(error.value) == expected
     assert isinstance(error.value, TinyattnError) and not isinstance(error.value, DataError)

@@ -16,6 +16,8 @@ from tinyattn.viz import report
 DEPTH = 1
 """Levels of modules opened in the report's graph: more is a wall chart."""
 GRAPH, REPORT = "graph.svg", "report.html"
+FINISHED = "results.json"
+"""What a finished run has in its folder."""
 
 
 @dataclass
@@ -34,8 +36,12 @@ class Trained:
     @property
     def heading(self) -> str:
         """Its name, with what it is compared for."""
-        name = f"{self.name} {self.variant}".strip()
-        return f"{name} ({self.model.remark})" if self.model.remark else name
+        return f"{self.label} ({self.model.remark})" if self.model.remark else self.label
+
+    @property
+    def label(self) -> str:
+        """Its name, and which variant it is."""
+        return f"{self.name} {self.variant}".strip()
 
     def summary(self) -> dict[str, Any]:
         """All about it, for JSON."""
@@ -78,8 +84,12 @@ class Outcome:
         """All of it."""
         return {
             "run": str(self.folder), "report": str(self.report), "seed": self.seed,
-            "models": {one.name: one.summary() for one in self.models},
+            "models": {self._key(one): one.summary() for one in self.models},
         }  # fmt: skip
+
+    def _key(self, one: Trained) -> str:
+        """Its name, and that of the variant if it is beside one of the same name."""
+        return one.label if one is not self.models[0] and one.name == self.models[0].name else one.name
 
     def rows(self) -> list[Row]:
         """The table: one row a figure, one column a model."""
@@ -112,6 +122,8 @@ def write_report(outcome: Outcome, run: Run) -> None:
     task, main = outcome.task, outcome.models[0]
     seconds = sum(one.standing.seconds for one in outcome.models)
     about = f"{task.title}; {main.steps:,} steps, {seconds:.0f} s of training in all; in {run.folder}"
+    if run.config["training"].get("start"):
+        about += f"; begun from {run.config['training']['start']}"
     head = ["", "target", *(one.heading for one in outcome.models)]
     table = Table("Results on held-out data", head, [[what, goal, *v] for what, goal, v in outcome.rows()])
     answers = {one.heading: (one.answers, one.scores) for one in outcome.models}
@@ -135,7 +147,7 @@ def _curves(outcome: Outcome) -> Curves:
                 x, y = zip(*points, strict=True)
                 lines.append(
                     Line(
-                        f"{one.name}, {said}",
+                        f"{one.label}, {said}",
                         x,
                         y,
                         (style + number * (len(names) > 1)) % 4,

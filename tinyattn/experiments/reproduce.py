@@ -14,14 +14,12 @@ from tinyattn import files, models, tasks
 from tinyattn.errors import CheckpointError, UsageError
 from tinyattn.experiments import settings
 from tinyattn.experiments.experiment import Experiment
+from tinyattn.experiments.outcome import FINISHED
 from tinyattn.experiments.training import RESULTS
 from tinyattn.models.model import Model, Recipe, settings_of
 from tinyattn.sections import Figure
 from tinyattn.train import results
 from tinyattn.train.run import CONFIG
-
-FINISHED = "results.json"
-"""What a finished run has in its folder."""
 
 
 @dataclass

@@ -62,13 +62,18 @@ def resolve(
     asked_for = {key.removeprefix("model."): value for key, value in (settings or {}).items()}
     chosen = {key: parse(key, asked_for[key], sizes[key]) for key in model_class.varies if key in asked_for}
     recipe = model_class.recipe(task_name, model_class.variant(sizes | chosen))
+    training_settings = asdict(TrainingConfig()) | dict(recipe.training)
+    for key in {"start", "training.start"} & (settings or {}).keys():
+        training_settings["start"] = _found_start((settings or {})[key])
+    as_there = _sizes_there(model_class, training_settings["start"])
     config: Config = {
-        "model": sizes | dict(recipe.sizes),
+        "model": sizes | dict(recipe.sizes) | {key: as_there[key] for key in sizes.keys() & as_there.keys()},
         "task": tasks.options(task_class),
-        "training": asdict(TrainingConfig()) | dict(recipe.training),
+        "training": training_settings,
     }
     for key, value in (settings or {}).items():
-        _assign(config, key, value)
+        if key.removeprefix("training.") != "start":
+            _assign(config, key, value)
     _scale_warmup(config["training"], settings or {})
     for table, values in config.items():
         for key, value in values.items():
@@ -81,6 +86,37 @@ def resolve(
         move_data(config, data)
     asked = [f"{key}={value}" for key, value in (settings or {}).items() if key != "seed"]
     return config | {"run": {"baseline": baseline, "set": asked}}
+
+
+def recipe_in(start: str) -> tuple[str, str] | None:
+    """The model and the task of a start such as "gpt on topic-texts"; None for a folder."""
+    model, on, task = start.partition(" on ")
+    return (model, task) if on and not os.path.exists(start) else None
+
+
+def _found_start(start: Any) -> str:
+    """A start as runs keep it: a folder by its absolute path, so that it is found from anywhere."""
+    text = str(start)
+    return text if not text or recipe_in(text) else os.path.realpath(os.path.expanduser(text))
+
+
+def _sizes_there(model: type[Model], start: str) -> dict[str, Any]:
+    """The sizes of what a run begins from. Raises UsageError for a model that this one can't begin from."""
+    if not start:
+        return {}
+    recipe = recipe_in(start)
+    if recipe:
+        config = resolve(*recipe)
+    else:
+        run = Run.open(start, lock=False)
+        check_run(run)
+        config = run.config
+    name, other = find_model(config["model"]["name"])
+    known = model.begins_from or (model.name,)
+    if other is not model and other.name not in known:
+        must = f"start must name a run of {' or '.join(known)}"
+        raise UsageError(f"[train] {must}, but {start} is one of {name}.")
+    return config["model"]
 
 
 def _scale_warmup(values: dict[str, Any], given: Mapping[str, Any]) -> None:
@@ -219,7 +255,9 @@ def make_model(config: Config, task: Task) -> Model:
 
 def variant(config: Config) -> str:
     """Which variant of its model a configuration is of: "" for that of the defaults."""
-    return find_model(config["model"]["name"])[1].variant(sizes_of(config))
+    model = find_model(config["model"]["name"])[1]
+    scratch = model.begins_from and not config["training"]["start"]
+    return "-".join(filter(None, [model.variant(sizes_of(config)), "scratch" if scratch else ""]))
 
 
 def numbers(config: Config) -> str:

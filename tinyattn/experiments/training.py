@@ -1,7 +1,7 @@
 """A run from its first step to its report: the model, the baseline beside it, the figures.
 
-The baseline is a run of its own, in the folder `baseline` of the run it belongs to. A run that was stopped
-anywhere, even in the middle of the baseline, goes on from there.
+The baseline is a run of its own, in the folder `baseline` of the run it belongs to; so is what a run begins from, in
+`start`, when it isn't there already. A run that was stopped anywhere, even in the middle of these, goes on from there.
 """
 
 import sys
@@ -14,19 +14,20 @@ from tinyattn import files
 from tinyattn.errors import TinyattnError, UsageError
 from tinyattn.experiments import settings
 from tinyattn.experiments.evaluation import answers_of, load_best
-from tinyattn.experiments.outcome import Outcome, Trained, write_report
+from tinyattn.experiments.outcome import FINISHED, Outcome, Trained, write_report
 from tinyattn.experiments.settings import Config
 from tinyattn.models.model import Model, settings_of
 from tinyattn.tasks.task import Task
 from tinyattn.train import checkpoint, results
 from tinyattn.train.loop import Trainer
 from tinyattn.train.progress import Progress
-from tinyattn.train.run import Run
+from tinyattn.train.run import CONFIG, Run
 
 if TYPE_CHECKING:
     from tinyattn.experiments.experiment import Experiment
 
-BASELINE = "baseline"
+BASELINE, START = "baseline", "start"
+"""Folders in that of a run: what it is compared with, and what it begins from."""
 RESULTS = Path("results") / "results.json"
 
 
@@ -73,10 +74,10 @@ def _train(run: Run, task: Task) -> Outcome:
     config = run.config
     trained = [_one(run, config, task)]
     recipe = type(trained[0].model).recipe(config["task"]["name"], trained[0].variant)
-    if recipe.baseline and config.get("run", {}).get("baseline", True):
+    beside = _beside(config, recipe.baseline, trained[0].model)
+    if beside and config.get("run", {}).get("baseline", True):
         folder = run.folder / BASELINE
-        beside = _baseline_config(config, recipe.baseline, trained[0].model)
-        other = Run.open(folder) if (folder / "config.toml").exists() else Run.create(folder, beside, "")
+        other = Run.open(folder) if (folder / CONFIG).exists() else Run.create(folder, beside, "")
         other.config = beside  # the steps may have changed
         try:
             trained.append(_one(other, beside, task))
@@ -84,7 +85,7 @@ def _train(run: Run, task: Task) -> Outcome:
             other.close()
     outcome = Outcome(run.folder, task, trained, dict(recipe.targets), config["training"]["seed"])
     write_report(outcome, run)
-    files.replace(run.folder / "results.json", [f"{files.to_json(outcome.to_json(), indent=1)}\n".encode()])
+    files.replace(run.folder / FINISHED, [f"{files.to_json(outcome.to_json(), indent=1)}\n".encode()])
     return outcome
 
 
@@ -102,6 +103,7 @@ def _one(run: Run, config: Config, task: Task) -> Trained:
         if trainer.standing.step < chosen.steps:
             print(f"{name}: going on after step {trainer.standing.step:,}", file=sys.stderr)
     else:
+        _start(model, task, run, config)
         run.truncate_metrics(0)
     print(f"{name}: {model.num_parameters():,} parameters", file=sys.stderr)
     standing = trainer.fit()
@@ -116,8 +118,43 @@ def _one(run: Run, config: Config, task: Task) -> Trained:
     )
 
 
-def _baseline_config(config: Config, name: str, model: Model) -> Config:
-    """The same run with the baseline in the model's place, of the same number of parameters."""
+def _start(model: Model, task: Task, run: Run, config: Config) -> None:
+    """Give a new model what its run begins from, if anything: a run of the user's, or a recipe, which is trained first.
+    Raises UsageError when it doesn't fit."""
+    named, name = config["training"]["start"], settings.short(config["model"]["name"])
+    if not named:
+        return
+    recipe = settings.recipe_in(named)
+    if recipe is None:
+        there = Run.open(named, lock=False)
+        settings.check_run(there)
+        other = settings.make_task(there.config)
+        learned = settings.make_model(there.config, other)
+        load_best(there, learned)
+    else:
+        folder, seed = run.folder / START, config["training"]["seed"]
+        first = settings.resolve(*recipe, settings={"seed": seed}, baseline=False)
+        there = Run.open(folder) if (folder / CONFIG).exists() else Run.create(folder, first, "")
+        try:
+            other = settings.make_task(there.config)
+            learned = _one(there, there.config, other).model
+        finally:
+            there.close()
+    try:
+        model.start_from(learned, task.words, other.words)
+    except TinyattnError as error:
+        must = f"start must name a run whose parameters fit into {name}"
+        raise UsageError(f"[train] {must}, but {named} does not: {str(error).splitlines()[0]}") from None
+    ta.manual_seed(config["training"]["seed"])
+    print(f"{name}: starts from {named}", file=sys.stderr)
+
+
+def _beside(config: Config, name: str | None, model: Model) -> Config | None:
+    """The same run with the baseline in the model's place, of the same number of parameters; with a model that begins
+    from another, the same from scratch. None where there is nothing to compare with."""
+    if name is None:
+        there = config["training"]["start"]
+        return config | {"training": config["training"] | {"start": ""}} if there else None
     _, baseline = settings.find_model(name)
     like: Any = baseline.Config
     sizes = vars(like.like(model.config))

@@ -20,6 +20,7 @@ MODELS = {
     "luong": "luong:Luong",
     "transformer": "transformer:Transformer",
     "gpt": "gpt:GPT",
+    "gpt-classifier": "gpt_classifier:GPTForLabels",
     "bert": "bert:BERT",
     "dcgan": "dcgan:DCGAN",
     "mlp": "mlp:MLP",

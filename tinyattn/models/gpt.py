@@ -58,6 +58,12 @@ NANO: dict[str, Any] = {
     "warmup_steps": 100, "minimum_rate": 0.1, "beta2": 0.95, "weight_decay": 0.1, "clip_norm": 1.0,
 }  # fmt: skip
 """minGPT's "gpt-nano", which answers its questions, without dropout and with a rate of its own."""
+GPT1_SIZES: dict[str, Any] = {"n_layer": 2, "n_head": 4, "n_embd": 64, "norm_first": False, "dropout": 0.1}
+GPT1: dict[str, Any] = {
+    "steps": 2000, "batch_size": 64, "optimizer": "adamw", "learning_rate": 3e-3, "schedule": "cosine",
+    "warmup_steps": 100, "weight_decay": 0.01, "clip_norm": 1.0,
+}  # fmt: skip
+"""A small GPT-1, post-norm and with its dropout, that other models begin from."""
 SHOWN, WRITTEN = 24, 500
 """Tokens of an attention map and of a text in a report."""
 VISIBLE = {" ": "␣", "\n": "⏎"}
@@ -227,6 +233,7 @@ class GPT(Model):
         Recipe("text", NANOGPT_SIZES, NANOGPT),
         Recipe("sort-6", NANO_SIZES, NANO, targets={"exact_match": 1.0}),
         Recipe("adder", NANO_SIZES, NANO, targets={"exact_match": 0.99}),
+        Recipe("topic-texts", GPT1_SIZES, GPT1),
     )
     config: GPTConfig
     _generation: Generation | None = None

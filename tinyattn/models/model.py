@@ -10,7 +10,7 @@ reach the figures of its paper.
 
 import contextlib
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import Any, ClassVar
 
@@ -83,6 +83,8 @@ class Model(Module):
     """The fields of its Config that make variants, which have recipes and figures of their own."""
     remark: ClassVar[str] = ""
     """What tells it apart from the model that it is a baseline of."""
+    begins_from: ClassVar[tuple[str, ...]] = ()
+    """The models whose parameters it is made to begin with; without, it is its own variant "scratch"."""
     keeps: ClassVar[str] = "best"
     """Which parameters a run ends with: those of the "best" validation loss, or the "last" ones, of models
     whose loss says nothing of how good they are."""
@@ -161,6 +163,11 @@ class Model(Module):
     def objectives(self) -> list[Objective]:
         """What training minimises, in the order of a step."""
         return [Objective("loss", self.parameters(), self.loss)]
+
+    def start_from(self, other: "Model", here: Sequence[str], there: Sequence[str]) -> None:
+        """Take over what a trained model, of this kind or of one in `begins_from`, has learned. here, there: the words
+        of the own task and of the other's, by their numbers. Raises TinyattnError when it doesn't fit."""
+        self.load_state_dict(other.state_dict())
 
     def sections(self, batch: Batch, task: Task) -> list[Section]:
         """What a report shows of the model itself; batch: a few held-out examples."""

@@ -1,7 +1,8 @@
-"""Sentiment: one label for a text, three ways to come from many words to one vector.
+"""Sentiment: one label for a text, four ways to come from many words to one vector.
 
     lstm             c = [→h_T; ←h_1]                        what both directions of an LSTM hold when all is read
     lstm-attention   c = Σ_t α_t h_t,  α = softmax_t w_aᵀ tanh(W_a h_t + b_a)    over the states of both directions
+    lstmn            the same weighted mean of the h_t of an LSTMN (lstmn.py), which reads from left to right
     self-attention   h = L blocks of self-attention over x + PE (parts/reader.py), and the same weighted mean of h
 
 and y = W_2 relu(W_1 c + b_1) + b_2, softmax(y) the probability of each label. The weighted mean is that of Yang et al.
@@ -20,6 +21,7 @@ import tinyattn as ta
 from tinyattn import nn
 from tinyattn.errors import TinyattnError
 from tinyattn.graph.types import as_integer, fail
+from tinyattn.models.lstmn import LSTMNLayer
 from tinyattn.models.model import Model, Recipe, from_task
 from tinyattn.models.parts.reader import Block, Words, inside
 from tinyattn.nn.transformer import sinusoidal_positions
@@ -27,7 +29,7 @@ from tinyattn.sections import Heat, Map, Section
 from tinyattn.tasks.labels import NOTHING
 from tinyattn.tasks.task import Answers
 
-VARIANTS = ("lstm", "lstm-attention", "self-attention")
+VARIANTS = ("lstm", "lstm-attention", "lstmn", "self-attention")
 SHOWN = 4  # texts in a report
 
 TRAINING: dict[str, Any] = {"steps": 1200, "batch_size": 64, "learning_rate": 2e-3, "schedule": "linear"}
@@ -53,7 +55,7 @@ class SentimentClassifierConfig:
     classes: int = from_task()
     variant: str = "lstm-attention"
     embedding: int = 64  # m
-    hidden: int = 64  # n, of each direction
+    hidden: int = 64  # n, of each direction; of an LSTMN its attention's width, too
     dropout: float = 0.0
     layers: int = 2
     heads: int = 4
@@ -100,7 +102,7 @@ class SentimentClassifier(Model):
     varies = ("variant",)
     recipes = tuple(
         Recipe(task, {"variant": variant} | sizes, training, targets=targets, variant=name)
-        for variant, name in (("lstm-attention", ""), ("lstm", "lstm"), ("self-attention", "self-attention"))
+        for variant, name in (("lstm-attention", ""), *((v, v) for v in ("lstm", "lstmn", "self-attention")))
         for task, sizes, training, targets in (
             (
                 "reviews",
@@ -117,11 +119,13 @@ class SentimentClassifier(Model):
         self.config = config
         m, n = config.embedding, config.hidden
         self.words = Words(config.vocabulary, 0, m, config.dropout, config.missing, config.spread)
-        width = m if config.variant == "self-attention" else 2 * n
+        width = {"self-attention": m, "lstmn": n}.get(config.variant, 2 * n)
         if config.variant == "self-attention":
             self.blocks = nn.ModuleList(
                 Block(m, config.heads, "dot", "softmax", config.dropout) for _ in range(config.layers)
             )
+        elif config.variant == "lstmn":
+            self.lstmn = LSTMNLayer(m, n, n, tape=0)
         else:
             self.lstm = nn.LSTM(m, n, bidirectional=True, batch_first=True)
         if config.variant != "lstm":
@@ -139,6 +143,8 @@ class SentimentClassifier(Model):
             states = x + ta.tensor(sinusoidal_positions(steps, x.shape[2], x.dtype))
             for block in self.blocks:
                 states, _ = block(states, words)
+        elif self.config.variant == "lstmn":  # no word sees those behind it, so none sees padding
+            states = self.lstmn(x.transpose(1, 0, 2))[1][0].transpose(1, 0, 2)  # (B, T, n)
         else:
             states, (last, _) = self.lstm(x, lengths=length)  # (B, T, 2n), (2, B, n)
         if self.config.variant == "lstm":

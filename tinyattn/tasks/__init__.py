@@ -37,6 +37,8 @@ TASKS = {
     "labels": "labels:Labels",
     "reviews": "reviews:Reviews",
     "sst": "sst:SST",
+    "topics": "topics:Topics",
+    "topic-texts": "topic_texts:TopicTexts",
     "pos-grammar": "pos_grammar:POSGrammar",
     "conllu": "conllu:Conllu",
     "ud-ewt": "ud_ewt:UDEWT",

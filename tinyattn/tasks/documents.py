@@ -15,7 +15,7 @@ Held-out pairs are the same whatever the seed, with the same words hidden; no pa
 Training hides other words each time.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -160,6 +160,10 @@ class Documents(Task):
     def sizes(self) -> dict[str, Any]:
         """How many words there are, and how long rows are."""
         return {"vocab_size": len(grammar.WORDS), "max_position_embeddings": WIDTH}
+
+    @property
+    def words(self) -> Sequence[str]:
+        return grammar.WORDS
 
     def count(self, split: str) -> int:
         """How many pairs a split has."""

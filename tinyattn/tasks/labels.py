@@ -67,7 +67,7 @@ class LabelBatch:
 
 class LabelledTexts(Task):
     """Texts with labels. Subclasses give the rows of each split, the labels, and how often a word must occur in
-    training to be known; those whose words aren't found by `tokenize` override `split_text`.
+    training to be known, or all words there are; those whose words aren't found by `tokenize` override `split_text`.
     """
 
     unit = "text"
@@ -79,10 +79,16 @@ class LabelledTexts(Task):
     )  # type: ignore[assignment]  # (a constant will do for the property)
     longest = 256
 
-    def __init__(self, rows: dict[str, list[Row]], classes: Sequence[str], minimum_frequency: int):
+    def __init__(
+        self,
+        rows: dict[str, list[Row]],
+        classes: Sequence[str],
+        minimum_frequency: int,
+        vocabulary: Vocabulary | None = None,
+    ):
         self.rows, self.classes = rows, list(classes)
         words = {split: [self._words(row) for row in self.rows[split]] for split in SPLITS}
-        self.vocabulary = Vocabulary.build(words["train"], minimum_frequency)
+        self.vocabulary = vocabulary or Vocabulary.build(words["train"], minimum_frequency)
         known = {label: number for number, label in enumerate(self.classes)}
         self.tokens = {split: Ragged.from_rows(map(self.vocabulary.encode, words[split])) for split in SPLITS}
         self.labels = {s: np.array([known[row.label] for row in self.rows[s]], np.int32) for s in SPLITS}
@@ -106,8 +112,13 @@ class LabelledTexts(Task):
     # Batches.
 
     def sizes(self) -> dict[str, Any]:
-        """The sizes of the vocabulary and of the set of labels."""
-        return {"vocabulary": len(self.vocabulary), "classes": len(self.classes)}
+        """The sizes of the vocabulary and of the set of labels, and the padded length of the longest texts."""
+        sizes = {"vocabulary": len(self.vocabulary), "classes": len(self.classes)}
+        return sizes | {"longest": int(self.shapes[-1])}
+
+    @property
+    def words(self) -> Sequence[str]:
+        return self.vocabulary.words
 
     def count(self, split: str) -> int:
         """How many texts a split has."""

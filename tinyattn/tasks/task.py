@@ -101,6 +101,12 @@ class Task(ABC):
     def sizes(self) -> dict[str, Any]:
         """What a model's Config takes from the data: sizes of vocabularies, numbers of classes, …"""
 
+    @property
+    def words(self) -> Sequence[str]:
+        """What each token stands for, by its number, where the task is one of texts; so that a model that has learned
+        another task with some of these words can begin with what it knows of them."""
+        return ()
+
     @abstractmethod
     def count(self, split: str) -> int:
         """How many examples a split has. Raises DataError for a split that there is none of."""

@@ -34,6 +34,7 @@ class TrainingConfig:
     checkpoint_every: int = 300
     log_every: int = 20
     keep: int = 2  # numbered checkpoints
+    start: str = ""  # what the parameters begin from: the folder of a run, "MODEL on TASK", or initial values
 
     def check(self) -> "TrainingConfig":
         """Raise TinyattnError, with one sentence, for a value that makes no sense."""

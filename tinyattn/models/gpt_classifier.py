@@ -1,0 +1,111 @@
+"""GPT's second stage as a model to train: a label for each text, by a body that has learned to say texts before
+(Radford et al. 2018, section 3.2; equations 3 to 5 are those of gpt_heads.py).
+
+    tinyattn train gpt-classifier                                       the recipe: first gpt on topic-texts, then this
+    tinyattn train gpt-classifier --set start=RUN                       begin from a trained gpt of yours
+    tinyattn train gpt-classifier --set start=                          from initial values
+
+What it begins from are all parameters of the body. The vectors of words go by the words: a word that the other run
+knows, too, has its vector, wherever its number is there, and others begin with initial values.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+
+import tinyattn as ta
+from tinyattn.errors import TinyattnError
+from tinyattn.graph.leaf import as_tensor
+from tinyattn.graph.types import fail
+from tinyattn.models.gpt import GPT, GPTConfig
+from tinyattn.models.gpt_heads import GPTClassifier
+from tinyattn.models.model import Model, Recipe, from_task
+from tinyattn.models.parts.beginning import by_words, copied
+from tinyattn.tasks.task import Answers
+
+TUNING: dict[str, Any] = {
+    "start": "gpt on topic-texts", "steps": 600, "batch_size": 32, "optimizer": "adamw", "learning_rate": 1e-3,
+    "schedule": "linear", "warmup_steps": 30, "weight_decay": 0.01, "validate_every": 50,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class GPTClassifierConfig(GPTConfig):
+    """Sizes as GPT's, by default those of its recipe for `topic-texts`. auxiliary: λ, the share of the language model's
+    loss in training."""
+
+    n_layer: int = 2
+    n_head: int = 4
+    n_embd: int = 64
+    dropout: float = 0.1
+    norm_first: bool = False
+    vocabulary: int = from_task(0)
+    classes: int = from_task(0)
+    longest: int = from_task(0)
+    auxiliary: float = 0.5
+
+    def __post_init__(self):
+        """Raise TinyattnError, with one sentence, for a value that makes no sense."""
+        super().__post_init__()
+        if not self.auxiliary >= 0:
+            fail(TinyattnError, "GPT", "auxiliary must be at least 0", f"got {self.auxiliary!r}")
+
+    @property
+    def body(self) -> GPTConfig:
+        """The sizes of the model below, which has a place for each word, and for start and extract around them."""
+        sizes = {entry.name: getattr(self, entry.name) for entry in fields(GPTConfig)}
+        return GPTConfig(**sizes | {"vocab_size": self.vocabulary, "block_size": self.longest + 2})
+
+
+class GPTForLabels(Model):
+    """A label for each text."""
+
+    Config = GPTClassifierConfig
+    name = "gpt-classifier"
+    paper = "Radford et al. 2018, Improving language understanding by generative pre-training"
+    documents = "S3"
+    families = ("classification",)
+    begins_from = ("gpt",)
+    recipes = (Recipe("topics", {}, TUNING),)
+    config: GPTClassifierConfig
+
+    def __init__(self, config: GPTClassifierConfig):
+        self.config = config
+        self.tuned = GPTClassifier(GPT(config.body), config.classes)
+        self._answer = ta.function(lambda tokens, length: ta.log_softmax(self(tokens, length)))
+
+    def start_from(self, other: Model, here: Sequence[str], there: Sequence[str]) -> None:
+        """Take over a GPT's body. The last three vectors, of start, delimiter and extract, stay new."""
+        given, own = other.state_dict(), self.tuned.gpt.state_dict()
+        table = "transformer.wte.weight"
+        vectors = by_words(own[table], given[table], here, there)
+        positions = copied(own["transformer.wpe.weight"], given["transformer.wpe.weight"])
+        new = dict.fromkeys((table, "lm_head.weight"), vectors) | {"transformer.wpe.weight": positions}
+        self.tuned.gpt.load_state_dict(given | new)
+
+    def rows(self, tokens: ta.Tensor, length: ta.Tensor) -> tuple[ta.Tensor, ta.Tensor]:
+        """Texts (B, T) and their lengths → start x extract (B, T + 2), 0 behind the end, and the lengths of that."""
+        column = ta.zeros((tokens.shape[0], 1), tokens.dtype)
+        whole = ta.concat([column + self.tuned.start, tokens, column], axis=1)
+        places = ta.arange(whole.shape[1], dtype=length.dtype).reshape(1, -1)
+        end = (length + 1).reshape(-1, 1)
+        return ta.where(places == end, self.tuned.extract, ta.where(places < end, whole, 0)), length + 2
+
+    def forward(self, tokens: Any, length: Any) -> ta.Tensor:
+        """Texts (B, T) and their lengths (B,) → logits (B, K)."""
+        return self.tuned(*self.rows(as_tensor(tokens), as_tensor(length)))
+
+    def loss(self, batch: Any) -> ta.Tensor:
+        """Mean −log P(label); in training, λ times the language model's loss of the same texts is added."""
+        auxiliary = self.config.auxiliary if self.training else 0.0
+        return self.tuned.loss(*self.rows(batch.tokens, batch.length), batch.label, auxiliary)
+
+    def answer(self, batch: Any) -> Answers:
+        """The most probable label of each text."""
+        with self.evaluating():
+            log_p = self._answer(batch.tokens, batch.length)
+        known = np.flatnonzero(batch.label >= 0)
+        nats = -float(log_p[known, batch.label[known]].sum())
+        return Answers([*log_p.argmax(1)], {}, [*log_p.max(1)], nats, len(known))
