@@ -29,8 +29,10 @@ MODELS = {
     "feedforward-attention": "feedforward_attention:FeedForwardAttention",
     "lstmn": "lstmn:LSTMN",
     "lstmn-fusion": "lstmn_fusion:LSTMNFusion",
+    "ntm": "ntm:NTM",
     "pointer": "pointer:PointerNetwork",
     "lstm-lm": "lstm_lm:LSTMLanguageModel",
+    "lstm-bits": "lstm_bits:LSTMBits",
     "mean-pooling": "feedforward_attention:MeanPooling",
 }
 """Every model: the name on the command line, and its class."""

@@ -54,6 +54,11 @@ TASKS = {
     "hull": "hull:Hull",
     "tsp": "tsp:TSP",
     "delaunay": "delaunay:Delaunay",
+    "copy-bits": "copy_bits:CopyBits",
+    "repeat-copy": "copy_bits:RepeatCopy",
+    "recall": "recall:Recall",
+    "ngrams": "ngrams:NGrams",
+    "priority-sort": "priority_sort:PrioritySort",
 }
 """Every task: the name on the command line, and its class."""
 
