@@ -185,7 +185,7 @@ def test_constants_without_one_value_are_drawn():
 
 
 def test_scan_is_rolled():
-    small, large = viz.draw(_recurrent(3)).picture, viz.draw(_recurrent(20)).picture
+    small, large = (viz.draw(_recurrent(length), parameters=True).picture for length in (3, 20))
     assert len(small.nodes) == len(large.nodes)
     scans = {c.label: c for c in large.clusters.values() if c.kind == "scan"}
     assert set(scans) == {"scan × 20", "scan × 20, last step first"}

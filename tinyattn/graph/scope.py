@@ -31,6 +31,26 @@ class Line(NamedTuple):
         )
 
 
+class Call(str):
+    """The name of a module in a module path, by which one call of it is told from another; ``kind`` is its class."""
+
+    __slots__ = ("kind",)
+    kind: str
+
+
+class Holder(str):
+    """The name of what holds the module that comes next in a module path, a list of layers, and isn't called itself."""
+
+    __slots__ = ()
+
+
+def call(path: tuple[str, ...], kind: str) -> tuple[str, ...]:
+    """The part of a module path that a call of the module at its end adds."""
+    last = Call(path[-1])
+    last.kind = kind
+    return (*map(Holder, path[:-1]), last) if len(path) > 1 else (last,)
+
+
 class _State(threading.local):
     def __init__(self) -> None:  # (once for each thread)
         self.scope: tuple[str, ...] = ()

@@ -55,7 +55,9 @@ class Module:
     @scope.isolated
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         before = scope.state.scope
-        scope.state.scope = (*before, *self._path[_overlap(before, self._path) :])
+        rest = self._path[_overlap(before, self._path) :] if self._path else ()
+        if rest:
+            scope.state.scope = before + scope.call(rest, type(self).__name__)
         return self.forward(*args, **kwargs)
 
     # Parts and leaves.

@@ -6,7 +6,6 @@ that holds its body once, with a loop edge from what each carry becomes back to 
 operation named in ``expand`` becomes a cluster holding its definition.
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -17,8 +16,9 @@ from tinyattn.graph.tensor import Tensor
 from tinyattn.graph.text import structural_ids
 from tinyattn.graph.traverse import topological
 from tinyattn.viz import labels, symbols
-from tinyattn.viz.model import Cluster, Edge, Node, Path, Picture, as_id
+from tinyattn.viz.model import Cluster, Edge, Node, Path, Picture
 from tinyattn.viz.owners import owners
+from tinyattn.viz.places import Places
 from tinyattn.viz.symbols import Names, Symbol, Written
 
 LEAVES = {"tensor": "input", "input": "input", "parameter": "parameter", "constant": "constant"}
@@ -50,6 +50,8 @@ class Room(NamedTuple):
     """What values are called."""
     order: Mapping[Tensor, int] = {}
     """How often each has been differentiated."""
+    longest: Mapping[Tensor, int] = {}
+    """Letters of a formula that may stand inside of those of the users."""
     owner: Mapping[Tensor, Tensor] = {}
     """The nodes that stand for others where it is asked to what a node belongs."""
 
@@ -61,8 +63,9 @@ class Room(NamedTuple):
 class Builder:
     """Draws levels into one picture."""
 
-    def __init__(self, title: str, expand: frozenset[str], taken: Iterable[str]):
+    def __init__(self, title: str, expand: frozenset[str], taken: Iterable[str], order: Iterable[Tensor]):
         self.picture = Picture(title)
+        self.places = Places(self.picture, order)
         self.expand = expand
         self.names = Names(taken)
         self.drawn: dict[Tensor, str] = {}
@@ -77,8 +80,10 @@ class Builder:
         where = dict(bound)
         order = topological(roots, where)
         owner = owners(order)
-        room = room._replace(owner=owner, order=symbols.orders(order, owner))
-        users = Counter(source for node in order for source in node.inputs)
+        differentiated = symbols.orders(order, owner)
+        room = room._replace(
+            owner=owner, order=differentiated, longest=symbols.longest(order, differentiated)
+        )
         asked: dict[Tensor, list[Tensor]] = {}
         for node in order:
             if node.op.name == "output":
@@ -106,7 +111,7 @@ class Builder:
                     where[node] = results[0]
             else:
                 used = asked.get(node, ())
-                where[node], outputs = self._box(node, room, where, used, users[node] > 1)
+                where[node], outputs = self._box(node, room, where, used)
                 parts[node] = outputs.__getitem__
             at = where.get(node)
             if isinstance(at, Source):
@@ -121,13 +126,7 @@ class Builder:
         node = node if room is None else room.of(node)
         base = len(room.scope) if room is not None else 0
         inner = node.scope[base:] if room is None or node.scope[:base] == room.scope else ()
-        path = room.path if room is not None else ()
-        for name in inner:
-            own = as_id(name)
-            cluster = f"{path[-1]}/{own}" if path else own
-            path = (*path, cluster)
-            self.picture.clusters.setdefault(cluster, Cluster(cluster, name, "module", path))
-        return path
+        return self.places.path(inner, room.path if room is not None else ())
 
     def _operands(self, node: Tensor, where: Where) -> list[Symbol]:
         starts = [where[source] for source in node.inputs]
@@ -160,12 +159,12 @@ class Builder:
         self.picture.connect(Edge(start.node, target, kind, start.label, [operand]))
 
     def _box(
-        self, node: Tensor, room: Room, where: Where, used: Sequence[Tensor], shared: bool
+        self, node: Tensor, room: Room, where: Where, used: Sequence[Tensor]
     ) -> tuple[Source, dict[Tensor, Source]]:
-        """Draw one node; return where it is, and where each of its outputs is. ``shared``: it has several users."""
+        """Draw one node; return where it is, and where each of its outputs is."""
         ident = room.prefix + room.ids[node]
         own = room.of(node)
-        kind = LEAVES.get(node.op.name) or ("view" if node.op.view is not None else "op")
+        kind = LEAVES.get(node.op.name) or ("view" if labels.is_view(node) else "op")
         operands, outputs = self._operands(node, where), {}
         if node in self.seeds:
             name = symbols.derivative_of(self.output_symbol(where[self.seeds[node]]), room.order[node] + 1)
@@ -173,19 +172,26 @@ class Builder:
         elif node.inputs:
             order = room.order[node] if room.phase(own) == "gradient" else 0
             title, given = labels.title(node), room.names.get(node, "")
-            called = {
-                part: room.names.get(part) or (self.names.cotangent(part) if order else "") for part in used
-            }
+            used = sorted(used, key=lambda part: str(part.attrs["key"]))
+            called = {part: room.names.get(part, "") for part in used}
+            if order:
+                for part in used:
+                    called[part] = (
+                        called[part] or self.names.cotangent(part) or self.names.invented(part, order)
+                    )
             given = given or ", ".join(name for name in called.values() if name)
-            written = self.names.write(node, operands, given, order, shared)
+            written = self.names.write(node, operands, given, order, room.longest[node])
             for part, name in called.items():
                 label = (name or labels.output_name(node, part.attrs["key"])) if len(used) > 1 else ""
                 name = name or (written.name if part.attrs["key"] == 0 else f"{written.name}.{label}")
                 outputs[part] = Source(ident, label, Symbol(name))
         else:
             title = room.names.get(node) or node.name or ("numbers" if kind == "constant" else node.op.name)
-            written = Written("", "", Symbol(title.rpartition(".")[2] if kind == "parameter" else title))
-        types = [labels.type_text(value.type) for value in ([node] if node.dtype is not None else used)]
+            written = Written(
+                "", "", Symbol(symbols.cleaned(title.rpartition(".")[2] if kind == "parameter" else title))
+            )
+        values = [node] if node.dtype is not None else used
+        types = [labels.type_text(value.type) for value in values]
         origin = self.drawn.get(own.origin) if own.origin is not None else None
         line, text = labels.place(own.line)
         self.picture.nodes[ident] = Node(
@@ -197,6 +203,7 @@ class Builder:
             types=list(dict.fromkeys(types)),
             path=self.module_path(node, room),
             origin=origin,
+            bytes=sum(value.size * value.dtype.itemsize for value in values) if node.inputs else 0,
             name=written.name,
             formula=self._formula(own, operands, written),
             order=room.order[node],

@@ -5,11 +5,13 @@ to gradient stays readable. Arrows between the same two nodes are merged; an arr
 collapsed module (a residual connection) joins two other nodes and survives.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
 from tinyattn.viz import layout
+from tinyattn.viz.labels import superscript
 from tinyattn.viz.model import Edge, Node, Picture, as_id
 
 LARGEST, SLOWEST = 1500, 20.0
@@ -79,13 +81,12 @@ def _merge(picture: Picture, group: Callable[[Node], str | None]) -> Picture:
     """Nodes of one group and phase become one node. ``group`` names a node's group, or None to keep it as it
     is.
     """
-    sizes: dict[tuple, int] = {}
+    sizes: Counter[tuple] = Counter()
     keys: dict[str, tuple | None] = {}
     for node in picture.nodes.values():
         name = group(node)
-        keys[node.id] = None if name is None else (name, node.phase)
-        if name is not None:
-            sizes[name, node.phase] = sizes.get((name, node.phase), 0) + 1
+        keys[node.id] = key = None if name is None else (name, node.phase, _level(node))
+        sizes[key or ()] += 1
     new: dict[str, str] = {}
     nodes: dict[str, Node] = {}
     members: dict[str, list[Node]] = {}
@@ -94,7 +95,8 @@ def _merge(picture: Picture, group: Callable[[Node], str | None]) -> Picture:
         if key is None or (sizes[key] == 1 and key[0] not in picture.clusters):
             new[node.id], nodes[node.id] = node.id, replace(node)
             continue
-        new[node.id] = ident = key[0] + ("" if node.phase == "forward" else f"__{node.phase}")
+        again = str(key[2]) if key[2] > 1 else ""
+        new[node.id] = ident = key[0] + ("" if node.phase == "forward" else f"__{node.phase}{again}")
         if ident not in members:
             members[ident] = []
             nodes[ident] = _group_node(picture, ident, key[0], node)
@@ -136,13 +138,20 @@ def _group_node(picture: Picture, ident: str, name: str, first: Node) -> Node:
         "group",
         "group",
         first.phase,
-        _ROLE[first.phase] + title,
+        _ROLE[first.phase].replace("∂", f"∂{superscript(_level(first))}" if _level(first) > 1 else "∂")
+        + title,
         [],
         path=path,
         line=first.line if cluster is None else "",
         source=first.source if cluster is None else "",
         origin=first.origin,
+        order=_level(first),
     )
+
+
+def _level(node: Node) -> int:
+    """Derivatives of different orders stay apart."""
+    return max(node.order, 1) if node.phase == "gradient" else 0
 
 
 def _shortened(text: str, width: int = 48) -> str:
@@ -154,8 +163,10 @@ def _summarise(node: Node, inside: list[Node]) -> None:
     node.output = any(member.output for member in inside) and node.phase == "forward"
     node.saved = any(member.saved for member in inside)
     count = sum(member.members for member in inside if member.kind in ("op", "view", "group"))
-    parameters = sum(member.kind == "parameter" for member in inside)
-    results = sum(member.kind == "result" for member in inside)
+    node.parameters = sum(member.parameters + (member.kind == "parameter") for member in inside)
+    node.results = sum(member.results + (member.kind == "result") for member in inside)
+    parameters, results = node.parameters, node.results
+    node.bytes = sum(member.bytes for member in inside)
     parts = [f"{count} op{'s' * (count != 1)}"] if count else []
     parts += [f"{parameters} parameter{'s' * (parameters != 1)}"] if parameters else []
     parts += [f"{results} gradient{'s' * (results != 1)}"] if results and node.phase == "gradient" else []
@@ -163,8 +174,13 @@ def _summarise(node: Node, inside: list[Node]) -> None:
 
 
 def _types_that_leave(picture: Picture, new: dict[str, str], groups: dict[str, Node]) -> None:
-    """Write on each collapsed node the types of what it hands to others."""
+    """Write on each collapsed node the types of what it takes from others, and of what it hands to them."""
     for edge in picture.edges:
-        node = groups.get(new[edge.source])
-        if node is not None and new[edge.target] != node.id and edge.kind in ("data", "gradient"):
-            node.types = list(dict.fromkeys([*node.types, *picture.nodes[edge.source].types]))
+        source, target = new[edge.source], new[edge.target]
+        if source == target or edge.kind not in ("data", "gradient"):
+            continue
+        kinds = picture.nodes[edge.source].types
+        if source in groups:
+            groups[source].types = list(dict.fromkeys([*groups[source].types, *kinds]))
+        if target in groups and picture.nodes[edge.source].kind != "parameter":
+            groups[target].takes = list(dict.fromkeys([*groups[target].takes, *kinds]))

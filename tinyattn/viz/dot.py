@@ -9,14 +9,16 @@ import textwrap
 from typing import TYPE_CHECKING
 
 from tinyattn import markup
-from tinyattn.viz import layout, style
+from tinyattn.viz import labels, layout, style
 from tinyattn.viz.model import Edge, Node, Path, Picture, as_id
 
 if TYPE_CHECKING:
     import graphviz
 
-WIDEST = 48
-"""Letters in a line of a formula."""
+WIDEST, LONGEST = 48, 240
+"""Letters in a line of a formula, and in all of it."""
+DETAILED = 40
+"""Pictures of more nodes don't write on arrows that only the shape changes; it is in their tooltips."""
 QUICK_NODES, QUICK_SECONDS = 600, 0.5
 """Above this many nodes, or predicted seconds, dot's slow phases are limited."""
 
@@ -136,12 +138,33 @@ def label(node: Node) -> str:
         value = f" = {node.value}" if node.value else ""
         return f'<<font point-size="8" color="{style.FADED}">{text(node.title)} {text(_shape(node) + value)}</font>>'
     equation = [node.equation] if node.equation and node.kind != "view" else []
-    small = [*node.types[:2], *(["…"] if len(node.types) > 2 else []), *([node.value] if node.value else [])]
+    small = [*_types(node), *([node.value] if node.value else [])]
     if node.kind in ("group", "carry", "input", "parameter") and node.attrs:
         small = [node.attrs, *small]
     lines = "".join(f'<br/><font point-size="8" color="{style.FADED}">{text(line)}</font>' for line in small)
-    said = "".join(f"<br/>{text(line)}" for whole in equation for line in textwrap.wrap(whole, WIDEST))
+    lines = (
+        "".join(f'<br/><font point-size="8" color="{style.BLUE}">{text(row)}</font>' for row in node.held)
+        + lines
+    )
+    said = "".join(f"<br/>{text(line)}" for whole in equation for line in _wrapped(whole))
     return f"<<b>{text(node.title)}</b>{said}{lines}>"
+
+
+def _types(node: Node) -> list[str]:
+    """Shapes of what comes out, of a group those of what comes in, too; and how much memory it takes."""
+    rows = [*node.types[:2], *(["…"] if len(node.types) > 2 else [])]
+    if node.takes:
+        rows = [f"{', '.join(node.takes[:2])}{', …' if len(node.takes) > 2 else ''} → {', '.join(rows)}"]
+    if rows and node.bytes >= 1024:
+        rows[-1] += f" · {labels.size(node.bytes)}"
+    return rows
+
+
+def _wrapped(whole: str) -> list[str]:
+    """A formula in lines of about the same length."""
+    whole = markup.label(whole, LONGEST)
+    lines = -(-len(whole) // WIDEST) or 1
+    return textwrap.wrap(whole, len(whole) // lines + WIDEST // 6, break_long_words=False)
 
 
 def _shape(node: Node) -> str:
@@ -172,7 +195,7 @@ def tooltip(node: Node, picture: Picture) -> str:
 
 def _edge(graph, edge: Edge, picture: Picture) -> None:
     look = style.edge_style(edge, picture.nodes[edge.target])
-    if edge.label:
+    if edge.label and (len(picture.nodes) <= DETAILED or not edge.label.startswith("→ ")):
         size = ' point-size="14"' if edge.label == "ᵀ" else ""
         look["headlabel"] = f"<<font{size}>{text(edge.label)}</font>>" if size else f"<{text(edge.label)}>"
     look |= {

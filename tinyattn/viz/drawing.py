@@ -20,10 +20,11 @@ from tinyattn.graph.traverse import depends_on, topological
 from tinyattn.graph.types import as_integer, fail, is_float
 from tinyattn.runtime.function import Function
 from tinyattn.runtime.program import Program
-from tinyattn.viz import labels
+from tinyattn.viz import labels, symbols
 from tinyattn.viz.build import Builder, Room, Source, Where
 from tinyattn.viz.model import Edge, Node, Picture
 from tinyattn.viz.owners import owners
+from tinyattn.viz.parameters import draw_in_layers
 from tinyattn.viz.through import draw_through_views
 from tinyattn.viz.view import GraphView
 
@@ -42,6 +43,7 @@ def draw(
     values: bool = False,
     *,
     views: bool = False,
+    parameters: bool = False,
 ) -> GraphView:
     """Draw the graph of ``y``, and of its gradient, in one picture.
 
@@ -54,12 +56,14 @@ def draw(
     drawn as one node each (0: every module is one node). ``expand``: names of hand-derived operations to
     open into their definitions, for instance ``("softmax",)``. ``values``: write out values of at most 8
     elements. ``views``: draw transposes, slices, reshapes, broadcasts and casts as nodes, not as words on the arrows
-    that go through them.
+    that go through them. ``parameters``: draw parameters of modules as nodes, not as lines of their layers' nodes; those
+    in ``wrt`` always are nodes.
 
     Raises DTypeError for a ``wrt`` that isn't a floating-point Tensor, ShapeError for a wrong direction,
     depth or name in ``expand``.
     """
-    return GraphView(_picture(y, wrt, direction, expand, values, {}, views), _checked_depth(depth))
+    picture = _picture(y, wrt, direction, expand, values, {}, views, parameters)
+    return GraphView(picture, _checked_depth(depth))
 
 
 def make_dot(
@@ -78,7 +82,7 @@ def make_dot(
     return GraphView(_picture(var, wrt or None, "both", (), False, names)).digraph
 
 
-def _picture(y, wrt, direction, expand, values, names, views=False) -> Picture:
+def _picture(y, wrt, direction, expand, values, names, views=False, parameters=False) -> Picture:
     if direction not in DIRECTIONS:
         fail(
             errors.ShapeError,
@@ -103,10 +107,12 @@ def _picture(y, wrt, direction, expand, values, names, views=False) -> Picture:
     roots = [*outputs, *gradients, *updates.values()]
     ids = structural_ids([*roots, *leaves, *updates])
     phases = _phases(outputs, gradients, forward, set(seeds.values()))
-    called = {**names_of(forward), **names}
+    called = {node: symbols.cleaned(name) for node, name in {**names_of(forward), **names}.items()}
     if len(outputs) == 1 and outputs[0].cotangent_of is None and "y" not in called.values():
         called.setdefault(outputs[0], "y")
-    builder = Builder(_title(outputs, leaves if gradients else []), opened, called.values())
+    builder = Builder(
+        _title(outputs, leaves if gradients else []), opened, called.values(), topological(roots)
+    )
     builder.seeds = {seed: output for output, seed in seeds.items()}
     where = builder.level(roots, Room(ids, "", (), (), phases, called), {})
     builder.begin([y for y in outputs if phases(y) == "forward"], where)
@@ -117,6 +123,11 @@ def _picture(y, wrt, direction, expand, values, names, views=False) -> Picture:
         _write_values(builder, [n for n in topological(roots) if n in builder.drawn], picture)
     if not views:
         picture = draw_through_views(picture)
+    if not parameters and direction != "backward":
+        asked = leaves if wrt is not None else []
+        picture = draw_in_layers(
+            picture, [at.node for leaf in asked if isinstance(at := where.get(leaf), Source)]
+        )
     return _only_backward(picture) if direction == "backward" else picture
 
 
@@ -282,22 +293,25 @@ def _assign_leaves_to_modules(builder: Builder) -> None:
     """
     picture = builder.picture
     users: dict[str, list[tuple[str, ...]]] = {}
+    seen: dict[str, str] = {}  # a view of a leaf → the leaf
     for edge in picture.edges:
-        target = picture.nodes[edge.target]
-        if (
-            target.phase == "forward"
-            and picture.nodes[edge.source].kind in ("parameter", "constant")
-            and edge.kind == "data"
-        ):
-            users.setdefault(edge.source, []).append(target.path)
+        target, source = picture.nodes[edge.target], seen.get(edge.source, edge.source)
+        if edge.kind == "data" and picture.nodes[source].kind in ("parameter", "constant"):
+            if target.kind == "view":
+                seen[target.id] = source
+            else:
+                users.setdefault(source, []).append(target.path)
     for ident, paths in users.items():
         shared = []
         for steps in zip(*paths, strict=False):
             if len(set(steps)) > 1 or picture.clusters[steps[0]].kind != "module":
                 break
             shared.append(steps[0])
-        if not picture.nodes[ident].path:
-            picture.nodes[ident].path = tuple(shared)
+        node = picture.nodes[ident]
+        if not node.path:
+            node.path = tuple(shared)
+        if node.path:  # (what a parameter's name shares with that of its module goes without saying)
+            node.title = node.title.removeprefix(f"{picture.clusters[node.path[-1]].dotted}.")
 
 
 def _write_values(builder: Builder, order: Sequence[Tensor], picture: Picture) -> None:

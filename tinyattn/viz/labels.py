@@ -19,9 +19,12 @@ _MISSING = ["…"] * 8
 """Stands for optional operands (a mask) that a formula names and a node doesn't have."""
 
 _OUTPUTS = {
-    "attention": ("y", "maximum", "log-sum"),
+    "attention": ("", "maximum", "log-sum"),
+    "cross_entropy": ("", "maximum", "log-sum"),
+    "linear_cross_entropy": ("", "maximum", "log-sum"),
+    "layer_norm": ("", "mean", "ρ"),
     "attention_backward": ("query", "keys", "values", "mask"),
-    "batch_norm": ("y", "mean", "variance"),
+    "batch_norm": ("", "mean", "variance"),
     "lstm_cell": ("h", "c"),
     "memory_write_backward": ("memory", "weights", "erase", "add"),
 }
@@ -30,7 +33,7 @@ _OUTPUTS = {
 
 def output_name(node: Tensor, key) -> str:
     """What one of several outputs is called; its number where there is no name."""
-    names = _OUTPUTS.get(node.op.name, ())
+    names = _OUTPUTS.get(node.op.name, ("",))
     return names[key] if isinstance(key, int) and key < len(names) else str(key)
 
 
@@ -57,9 +60,17 @@ def type_text(kind: Type) -> str:
     return f"{SHORT[kind.dtype]} {shape_text(kind.shape)}"
 
 
+_FORMS = ("broadcast_to", "reshape")
+
+
 def filled(node: Tensor) -> str | None:
     """The number that a constant holds everywhere, as text; None for anything else."""
-    while node.op.name == "broadcast_to" and node.inputs[0].size == 1:
+    while (
+        node.op.name == "broadcast_to"
+        and node.inputs[0].size == 1
+        or node.op.name in _FORMS
+        and node.origin is None
+    ):
         node = node.inputs[0]
     return (
         number(constant_value(node).reshape(-1)[0]) if node.op.name == "constant" and node.size == 1 else None
@@ -101,10 +112,23 @@ def superscript(number: int) -> str:
     return str(number).translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"))
 
 
+def is_view(node: Tensor) -> bool:
+    """Whether a node computes nothing that a reader would call arithmetic."""
+    return node.op.view is not None or node.op.name == "cast"
+
+
 def swaps(node: Tensor) -> bool:
     """Whether a transpose exchanges the last two axes, and no others."""
     rank = node.ndim
     return rank > 1 and node.attrs["axes"] == (*range(rank - 2), rank - 1, rank - 2)
+
+
+def size(bytes: int) -> str:
+    """``2 KB``: bytes in a word."""
+    units = ["B", "KB", "MB", "GB"]
+    while bytes >= 1024 and len(units) > 1:
+        bytes, units = bytes / 1024, units[1:]
+    return f"{bytes:.3g} {units[0]}"
 
 
 def shape_text(shape: Sequence[int]) -> str:

@@ -65,9 +65,19 @@ class Node:
     source: str = ""
     """The user's source line: where, and its text."""
     members: int = 1
+    held: list[str] = field(default_factory=list)
+    """Parameters of a layer, and gradients of parameters, that are drawn inside of it."""
+    takes: list[str] = field(default_factory=list)
+    """Of a group: the types that come in; ``types`` are those that go out."""
+    bytes: int = 0
+    """Of its results, or of all results inside of a group."""
+    parameters: int = 0
+    results: int = 0
+    """How many of these there are."""
 
     def __post_init__(self) -> None:
         self.title = markup.label(self.title)
+        self.held = [markup.label(row) for row in self.held]
         self.name, self.arrow = markup.label(self.name), markup.label(self.arrow)
         for what in ("formula", "rule", "attrs", "line", "source"):
             setattr(self, what, markup.label(getattr(self, what), markup.PASSAGE))
@@ -121,9 +131,12 @@ class Cluster:
     """Its own place: the clusters around it, then itself."""
     note: str = ""
     phase: str = "forward"
+    dotted: str = ""
+    """Of a module: its name in those of its parameters, ``transformer.h.0``."""
 
     def __post_init__(self) -> None:
-        self.label, self.note = markup.label(self.label), markup.label(self.note, markup.PASSAGE)
+        self.label, self.dotted = markup.label(self.label), markup.label(self.dotted)
+        self.note = markup.label(self.note, markup.PASSAGE)
 
 
 @dataclass

@@ -7,9 +7,10 @@ operation.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from tinyattn import markup
 from tinyattn.graph.names import subscript
 from tinyattn.graph.op import OPS
 from tinyattn.graph.tensor import Tensor
@@ -19,6 +20,8 @@ SHORT, SHORT_SHARED, SHORT_GRADIENT = 20, 12, 30
 """Letters of a formula that may stand inside of others: in the forward part, there in several others, and in the
 derivative.
 """
+LONGEST = 40
+"""Letters of a name in a formula."""
 _LETTERS = "abcefghijklmnopqrstuvw"  # (d is the sign of a derivative)
 ATOM = 9
 """How tightly a name binds (see ``notation.level``)."""
@@ -58,6 +61,31 @@ def orders(order: Sequence[Tensor], owner) -> dict[Tensor, int]:
     return found
 
 
+def longest(order: Sequence[Tensor], differentiated: Mapping[Tensor, int]) -> dict[Tensor, int]:
+    """For each node of a topological order, how long its formula may be to stand inside of others. What leaves a module
+    has a name.
+    """
+    users: dict[Tensor, list[Tensor]] = {node: [] for node in order}
+    for node in order:
+        for source in node.inputs:
+            users[source].append(node)
+    found: dict[Tensor, int] = {}
+    for node in reversed(order):
+        forward = [user for user in users[node] if not differentiated[user]]
+        leaves = any(user.scope[: len(node.scope)] != node.scope for user in forward)
+        leaves |= any(labels.is_view(user) and found[user] == 0 for user in forward)
+        if differentiated[node]:
+            found[node] = SHORT_GRADIENT
+        else:
+            found[node] = 0 if leaves else SHORT_SHARED if len(users[node]) > 1 else SHORT
+    return found
+
+
+def cleaned(name: str) -> str:
+    """A user's name as part of a formula."""
+    return markup.label(name, LONGEST)
+
+
 def derivative_sign(order: int) -> str:
     """``d`` of a first derivative, ``∂²`` of a second one."""
     return "d" if order <= 1 else f"∂{labels.superscript(order)}"
@@ -83,6 +111,8 @@ def view(node: Tensor, seen: Symbol) -> Symbol:
 def formula(node: Tensor, operands: Sequence[Symbol]) -> tuple[str, int]:
     """The formula of a node and how tightly it binds."""
     template = notation.template(node)
+    if template == "{0}":
+        return operands[0]
     level = 4 if node.op.name == "matmul" else notation.level(template)
     return notation.fill(template, operands), level
 
@@ -110,19 +140,18 @@ class Names:
         """Of all forward values that are drawn, those inside of loops, too."""
 
     def write(
-        self, node: Tensor, operands: Sequence[Symbol], given: str, order: int, shared: bool
+        self, node: Tensor, operands: Sequence[Symbol], given: str, order: int, longest: int
     ) -> Written:
-        """The texts of an operation. ``given``: its name, if it has one; ``order``: see :func:`orders`; ``shared``:
-        whether it has several users.
+        """The texts of an operation. ``given``: its name, if it has one; ``order``: see :func:`orders`; ``longest``:
+        letters of a formula that may stand inside of those of its users.
         """
         text, level = formula(node, operands)
-        if not given and node.op.view is not None:
+        if not given and labels.is_view(node):
             return Written("", text, view(node, operands[0]))
         if not given and order:
             given = self.cotangent(node)
-        longest = SHORT_GRADIENT if order else SHORT_SHARED if shared else SHORT
         if not given and (len(text) > longest or node.dtype is None):
-            given = self._invented(node, order)
+            given = self.invented(node, order)
         return Written(given, text, Symbol(given) if given else Symbol(text, level))
 
     def cotangent(self, node: Tensor) -> str:
@@ -132,7 +161,8 @@ class Names:
         value, walk = node.cotangent_of
         return derivative_of(self.known[value], walk.order) if value in self.known else ""
 
-    def _invented(self, node: Tensor, order: int) -> str:
+    def invented(self, node: Tensor, order: int) -> str:
+        """A name for a value that has none."""
         module = next((step for step in reversed(node.scope) if not step.isdigit()), "")
         if not order and not module:  # a, b, c, …, and after the last letter a₂, b₂, …
             count = self.count["a"] = self.count.get("a", -1) + 1
@@ -140,4 +170,4 @@ class Names:
             return self.letters[place] + (subscript(round + 1) if round else "")
         key = "t" if order else "/".join(node.scope)
         count = self.count[key] = self.count.get(key, 0) + 1
-        return ("t" if order else module) + (subscript(count) if count > 1 else "")
+        return ("t" if order else cleaned(module)) + (subscript(count) if count > 1 else "")

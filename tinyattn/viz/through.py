@@ -55,6 +55,10 @@ def _kind(edge: Edge, source: Node, target: Node) -> str:
     return edge.kind
 
 
+_FORMS = ("→ ", "axes ", "as ")
+"""Beginnings of what changes no number's place in the eyes of a reader."""
+
+
 def _joined(done: tuple[str, ...], shapes: bool) -> tuple[str, ...]:
     """What is left of a chain of views: two transposes are none, and the last one of several shapes says what becomes of
     the axes before. Without ``shapes``, where arrows are many, only what else there is.
@@ -68,4 +72,4 @@ def _joined(done: tuple[str, ...], shapes: bool) -> tuple[str, ...]:
             while words and words[-1].startswith(("→ ", "axes ")):
                 words.pop()
         words.append(word)
-    return tuple(word for word in words if shapes or not word.startswith(("→ ", "axes ")))
+    return tuple(word for word in words if shapes or not word.startswith(_FORMS))

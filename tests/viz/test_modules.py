@@ -1,0 +1,122 @@
+"""Modules in pictures: frames with class and path, passes, depth, and parameters inside of their layers."""
+
+import numpy as np
+
+import tinyattn as ta
+from tinyattn import nn, viz
+
+rng = np.random.default_rng(0)
+
+
+def leaf(name, *shape):
+    return ta.tensor(rng.standard_normal(shape).astype(np.float32), name=name)
+
+
+def frames(picture):
+    return [c.label for c in picture.clusters.values() if c.kind == "module"]
+
+
+def groups(view):
+    return [n.title for n in view.picture.nodes.values() if n.kind == "group"]
+
+
+class Layer(nn.Module):
+    def __init__(self):
+        self.inner = nn.Linear(4, 4)
+
+    def forward(self, x):
+        return x + ta.tanh(self.inner(x))
+
+
+class Net(nn.Module):
+    def __init__(self, count=3, passes=1):
+        self.layers = nn.ModuleList(Layer() for _ in range(count))
+        self.out = nn.Linear(4, 4)
+        self.passes = passes
+
+    def forward(self, x):
+        for layer in self.layers:
+            x = layer(x)
+        for _ in range(self.passes):
+            x = self.out(x)
+        return x
+
+
+def test_frames_say_path_and_class():
+    picture = viz.draw(Net(2)(leaf("x", 2, 4)).sum()).picture
+    assert frames(picture) == [
+        "layers.0 ⟨Layer⟩", "inner ⟨Linear⟩", "layers.1 ⟨Layer⟩", "inner ⟨Linear⟩", "out ⟨Linear⟩",
+    ]  # fmt: skip
+    assert list(picture.clusters) == ["layers.0", "layers.0/inner", "layers.1", "layers.1/inner", "out"]
+
+
+def test_a_list_of_layers_is_no_level_of_depth():
+    view = viz.draw(Net(2)(leaf("x", 2, 4)).sum(), depth=1, direction="forward")
+    assert view.picture.depth == 1 and frames(view.picture)[0] == "layers.0 ⟨Layer⟩"
+    assert groups(view) == ["inner ⟨Linear⟩", "inner ⟨Linear⟩"]
+    adds = [n for n in view.picture.nodes.values() if n.op == "add"]
+    assert [n.equation for n in adds][:1] == ["layers = x + tanh(inner)"], (
+        "the residual arrow is there to be seen"
+    )
+
+
+def test_a_module_called_three_times_is_three_passes():
+    net = Net(0, passes=3)
+    y = net(leaf("x", 2, 4)).sum()
+    view = viz.draw(y, depth=0)
+    picture = view.picture
+    assert groups(view)[:3] == [f"out ⟨Linear⟩, pass {k}" for k in (1, 2, 3)]
+    arrows = {
+        (picture.nodes[e.source].title, picture.nodes[e.target].title)
+        for e in picture.edges
+        if e.kind == "data"
+    }
+    assert ("out ⟨Linear⟩, pass 1", "out ⟨Linear⟩, pass 2") in arrows
+    assert not [pair for pair in arrows if pair[::-1] in arrows], "no cycle"
+    shared = [n.title for n in picture.nodes.values() if n.kind == "parameter"]
+    assert shared == ["out.weight", "out.bias"], "what all passes share is drawn once, outside of them"
+
+
+def test_a_picture_has_the_passes_of_its_own_graph_alone():
+    """What another graph has made of the same leaves before has the other graph's calls in its path."""
+    x = leaf("x", 2, 4)
+    first, second = Net(1), nn.Sequential(Layer(), nn.Linear(4, 4))
+
+    def labels():
+        picture = viz.draw(second(x).sum(), depth=0).picture
+        return [(n.title, n.attrs, n.formula) for n in picture.nodes.values()]
+
+    alone = labels()
+    kept = [second[0](x).sum() for _ in range(2)], first(x).sum(), ta.tanh(second[0](x))
+    assert labels() == alone and kept
+
+
+def test_parameters_lie_in_their_layers():
+    x = leaf("x", 2, 4)
+    y = Net(1)(x).sum()
+    view = viz.draw(y)
+    assert not [n for n in view.picture.nodes.values() if n.kind == "parameter"]
+    held = [row for n in view.picture.nodes.values() if n.phase == "forward" for row in n.held]
+    assert held == ["weight (4, 4)", "bias (4,)"] * 2
+    found = [row for n in view.picture.nodes.values() if n.phase == "gradient" for row in n.held]
+    assert sorted(found) == ["∂y/∂bias (4,)", "∂y/∂bias (4,)", "∂y/∂weight (4, 4)", "∂y/∂weight (4, 4)"]
+    apart = viz.draw(y, parameters=True).picture
+    assert [n.title for n in apart.nodes.values() if n.kind == "parameter"] == ["weight", "bias"] * 2
+    saved = [e.label for e in view.picture.edges if e.kind == "saved" and e.label.startswith("weight")]
+    assert len(saved) == 2, "the derivative reads the weights"
+
+
+def test_what_is_differentiated_by_is_a_node_of_its_own():
+    net, x = Net(1), leaf("x", 2, 4)
+    picture = viz.draw(net(x).sum(), wrt=[net.out.weight]).picture
+    assert [n.title for n in picture.nodes.values() if n.kind in ("parameter", "result")] == [
+        "weight",
+        "∂y/∂weight",
+    ]
+
+
+def test_groups_say_what_comes_in_and_out_and_how_much_it_is():
+    view = viz.draw(Net(1)(leaf("x", 64, 4)).sum(), depth=0, direction="forward")
+    layer = next(n for n in view.picture.nodes.values() if n.title == "layers.0 ⟨Layer⟩")
+    assert layer.takes == layer.types == ["f32 (64, 4)"] and layer.attrs == "4 ops, 2 parameters"
+    assert layer.bytes == 4 * 64 * 4 * 4 and "f32 (64, 4) → f32 (64, 4) · 4 KB" in view.source
