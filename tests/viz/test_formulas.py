@@ -191,3 +191,22 @@ def test_a_name_belongs_to_one_value(order):
         loss = ta.square(ta.grad(loss, Q)).sum()
     named = [n.name for n in viz.draw(loss, wrt=[Q]).picture.nodes.values() if n.name]
     assert len(named) == len(set(named)) > 5
+
+
+def test_arguments_of_a_function_have_their_names():
+    w = leaf("w", 3, make=ta.parameter)
+
+    @ta.function
+    def step(x, pair, *, options):
+        loss = (x * w + pair[1] * options["a"]).sum() + pair[0].sum()
+        return loss
+
+    step(np.ones(3, np.float32), (np.ones(2, np.float32), np.ones(3, np.float32)), options={"a": 2.0})
+    picture = viz.draw(step).picture
+    assert [n.title for n in picture.nodes.values() if n.kind == "input"] == [
+        "x",
+        "pair[1]",
+        "options.a",
+        "pair[0]",
+    ]
+    assert [n.name for n in picture.nodes.values() if n.output and n.kind == "op"] == ["loss"]

@@ -2,7 +2,7 @@
 leaves, the updates, values).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from tinyattn.graph.op import OPS
 from tinyattn.graph.tensor import Tensor
 from tinyattn.graph.text import structural_ids
 from tinyattn.graph.traverse import depends_on, topological
-from tinyattn.graph.types import as_integer, fail, is_float
+from tinyattn.graph.types import Type, as_integer, fail, is_float
 from tinyattn.runtime.function import Function
 from tinyattn.runtime.program import Program
 from tinyattn.viz import labels, symbols
@@ -90,7 +90,8 @@ def _picture(y, wrt, direction, expand, values, names, views=False, parameters=F
             f"direction must be one of {', '.join(DIRECTIONS)}",
             f"got {direction!r}",
         )
-    outputs, updates = _roots(y)
+    outputs, updates, arguments = _roots(y)
+    names = {**arguments, **names}
     opened = _checked_expand(expand)
     forward = topological(outputs)
     leaves = (
@@ -131,10 +132,10 @@ def _picture(y, wrt, direction, expand, values, names, views=False, parameters=F
     return _only_backward(picture) if direction == "backward" else picture
 
 
-def _roots(y: Any) -> tuple[list[Tensor], dict[Tensor, Tensor]]:
-    """The outputs and updates that are meant by the first argument of ``draw``."""
+def _roots(y: Any) -> tuple[list[Tensor], dict[Tensor, Tensor], dict[Tensor, str]]:
+    """The outputs and updates that are meant by the first argument of ``draw``, and names of a function's arguments."""
     if isinstance(y, Function):
-        compiled = [entry for entries in y._compiled.values() for entry in entries]
+        compiled = [(key, entry) for key, entries in y._compiled.items() for entry in entries]
         if not compiled:
             fail(
                 errors.TinyattnError,
@@ -143,7 +144,12 @@ def _roots(y: Any) -> tuple[list[Tensor], dict[Tensor, Tensor]]:
                 f"{y.fn.__name__!r} has not",
                 "Call it once, or y.graph(*arguments), so that its shapes are known.",
             )
-        return list(compiled[-1].outputs), dict(compiled[-1].updates)
+        (_, (positional, keywords)), entry = compiled[-1]
+        names = [*y._names, *(f"argument {k}" for k in range(len(y._names), len(positional[1])))]
+        found = [name for one in zip(names, positional[1], strict=False) for name in _places(*one)]
+        found += [name for one in keywords[1] for name in _places(*one)]
+        called = dict(zip(entry.inputs, found, strict=True))
+        return list(entry.outputs), dict(entry.updates), called
     outputs = [y] if isinstance(y, Tensor) else list(y) if isinstance(y, (list, tuple)) else []
     if not outputs or not all(isinstance(value, Tensor) for value in outputs):
         fail(
@@ -152,7 +158,19 @@ def _roots(y: Any) -> tuple[list[Tensor], dict[Tensor, Tensor]]:
             "what is drawn must be a Tensor, a list of Tensors or a function compiled by ta.function",
             f"got {type(y).__name__}",
         )
-    return list(dict.fromkeys(outputs)), {}
+    return list(dict.fromkeys(outputs)), {}, {}
+
+
+def _places(name: str, signature) -> Iterator[str]:
+    """The names of the arrays in one argument of a function: x, or, in a tree, x[0] and x.key."""
+    if isinstance(signature, Type):
+        yield name
+    elif signature[0] == "dict":
+        for key, part in signature[1]:
+            yield from _places(f"{name}.{key}", part)
+    elif signature[0] != "static":
+        for k, part in enumerate(signature[1]):
+            yield from _places(f"{name}[{k}]", part)
 
 
 def _checked_depth(depth: int | None) -> int | None:

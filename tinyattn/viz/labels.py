@@ -125,10 +125,8 @@ def swaps(node: Tensor) -> bool:
 
 def size(bytes: int) -> str:
     """``2 KB``: bytes in a word."""
-    units = ["B", "KB", "MB", "GB"]
-    while bytes >= 1024 and len(units) > 1:
-        bytes, units = bytes / 1024, units[1:]
-    return f"{bytes:.3g} {units[0]}"
+    power = min((max(bytes, 1).bit_length() - 1) // 10, 3)
+    return f"{bytes / 1024**power:.3g} {('B', 'KB', 'MB', 'GB')[power]}"
 
 
 def shape_text(shape: Sequence[int]) -> str:

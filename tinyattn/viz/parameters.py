@@ -28,9 +28,9 @@ def draw_in_layers(picture: Picture, apart: Collection[str]) -> Picture:
             or ident in apart
         ):
             continue
-        [user, *others] = [*users.get(ident, ()), None]
-        if user is not None and others == [None] and nodes[user].path[: len(node.path)] == node.path:
-            home[ident] = user
+        found = list(users.get(ident, {}))
+        if len(found) == 1 and nodes[found[0]].path[: len(node.path)] == node.path:
+            home[ident] = user = found[0]
             nodes[user].held.append(_row(node))
             nodes[user].parameters += 1
     gone = set(home)
