@@ -1,4 +1,4 @@
-"""topics and topic-texts: texts are as the language has them, labels follow the joint, and nothing leaks."""
+"""topics and topic-texts: texts are as the language has them, labels are those of their second clauses, and nothing leaks."""
 
 import math
 
@@ -25,13 +25,13 @@ def kind_of(word: str) -> str:
     return "NOUN" if place < 60 else "VERB" if place < 90 else "ADJECTIVE"
 
 
-def test_texts_are_of_two_topics_and_the_joint_says_which_counts():
-    words, labels = grammar.texts(400, Stream("a test", 0))
+def test_texts_are_of_two_topics_and_the_second_counts():
+    words, labels = grammar.texts(800, Stream("a test", 0))
     seen = set()
     for row, label in zip(words, labels, strict=True):
         text = grammar.VOCABULARY.decode(row)
-        clauses, joint = (text[:6], text[8:]), text[7]
-        assert text[6] == "," and joint in grammar.JOINTS and len(text) == grammar.LENGTH == 14
+        clauses = text[:6], text[8:]
+        assert text[6:8] == [",", "but"] and len(text) == grammar.LENGTH == 14
         topics = []
         for clause in clauses:
             assert clause[0] == clause[4] == "the"
@@ -39,9 +39,9 @@ def test_texts_are_of_two_topics_and_the_joint_says_which_counts():
             assert [kind_of(word) for word in content] == ["ADJECTIVE", "NOUN", "VERB", "NOUN"]
             assert len({topic_of(word) for word in content}) == 1
             topics.append(topic_of(content[0]))
-        assert topics[0] != topics[1] and label == topics[1 if joint == "but" else 0]
-        seen.add((*topics, joint))
-    assert len(seen) == 4 * 3 * 2 and len({*CONTENT}) == 480
+        assert topics[0] != topics[1] and label == topics[1]
+        seen.add((*topics,))
+    assert len(seen) == 8 * 7 and len({*CONTENT}) == 960
 
 
 def test_no_text_leaks_and_the_test_stays():
@@ -67,7 +67,7 @@ def test_what_is_known_is_left_out():
 
 def test_who_counts_words_of_200_texts_knows_little():
     task = tasks.get("topics")
-    assert 0.4 < task.bag_of_words("test")["accuracy"] < 0.5 and task.floor("test")["accuracy"] < 0.3
+    assert 0.3 < task.bag_of_words("test")["accuracy"] < 0.4 and task.floor("test")["accuracy"] < 0.15
 
 
 def test_the_floor_is_the_surprise_of_who_knows_the_language():
@@ -77,11 +77,9 @@ def test_the_floor_is_the_surprise_of_who_knows_the_language():
     np.testing.assert_array_equal(batch.tokens[:, 1:], batch.targets[:, :-1])
     p = 1.0  # of one text, word by word
     for place, word in enumerate(grammar.VOCABULARY.decode(batch.targets[0])):
-        if word in grammar.JOINTS:
-            p /= 2
-        elif word in CONTENT:
+        if word in CONTENT:
             p /= {"NOUN": 60, "VERB": 30, "ADJECTIVE": 30}[kind_of(word)]
-            p /= {1: 4, 9: 3}.get(place, 1)  # the first word of a clause tells its topic
+            p /= {1: 8, 9: 7}.get(place, 1)  # the first word of a clause tells its topic
     assert task.floor() == pytest.approx(-math.log(p) / 15)
     said = [np.append(row, EOS) for row in task.held_out["test"]]
     scores = task.score(Answers(said, nats=15 * 2000 * task.floor(), predictions=15 * 2000), "test")

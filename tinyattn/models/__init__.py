@@ -22,6 +22,7 @@ MODELS = {
     "gpt": "gpt:GPT",
     "gpt-classifier": "gpt_classifier:GPTForLabels",
     "bert": "bert:BERT",
+    "bert-classifier": "bert_classifier:BERTForLabels",
     "dcgan": "dcgan:DCGAN",
     "mlp": "mlp:MLP",
     "pos-tagger": "pos_tagger:POSTagger",

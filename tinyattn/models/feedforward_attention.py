@@ -27,8 +27,9 @@ from tinyattn.graph.types import as_integer, fail
 from tinyattn.models.model import Model, Recipe, from_task
 from tinyattn.tasks.task import Answers
 
-TRAINING: dict[str, Any] = {"steps": 5000, "batch_size": 100, "learning_rate": 3e-3, "schedule": "cosine"}
-"""Adam and 100 rows at a time are the paper's, and 3e-3 is one of the rates it tries."""
+TRAINING: dict[str, Any] = {"steps": 12000, "batch_size": 10, "learning_rate": 1e-2, "schedule": "cosine"}
+"""Adam is the paper's, and 1e-2 is one of the rates it tries. It has 100 rows at a time: there is next to no noise in
+what is asked, so more updates of 10 rows lead further than fewer of 100, for a quarter of the rows."""
 LONG_ROWS = {
     "accuracy_50": 1.0, "accuracy_100": 1.0, "accuracy_500": 0.999, "accuracy_1000": 0.999, "accuracy_5000": 0.99,
 }  # fmt: skip

@@ -13,8 +13,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-import numpy as np
-
 import tinyattn as ta
 from tinyattn.errors import TinyattnError
 from tinyattn.graph.leaf import as_tensor
@@ -22,7 +20,7 @@ from tinyattn.graph.types import fail
 from tinyattn.models.gpt import GPT, GPTConfig
 from tinyattn.models.gpt_heads import GPTClassifier
 from tinyattn.models.model import Model, Recipe, from_task
-from tinyattn.models.parts.beginning import by_words, copied
+from tinyattn.models.parts.beginning import by_words, copied, enclosed, labelled
 from tinyattn.tasks.task import Answers
 
 TUNING: dict[str, Any] = {
@@ -87,11 +85,7 @@ class GPTForLabels(Model):
 
     def rows(self, tokens: ta.Tensor, length: ta.Tensor) -> tuple[ta.Tensor, ta.Tensor]:
         """Texts (B, T) and their lengths → start x extract (B, T + 2), 0 behind the end, and the lengths of that."""
-        column = ta.zeros((tokens.shape[0], 1), tokens.dtype)
-        whole = ta.concat([column + self.tuned.start, tokens, column], axis=1)
-        places = ta.arange(whole.shape[1], dtype=length.dtype).reshape(1, -1)
-        end = (length + 1).reshape(-1, 1)
-        return ta.where(places == end, self.tuned.extract, ta.where(places < end, whole, 0)), length + 2
+        return enclosed(tokens, length, self.tuned.start, self.tuned.extract)
 
     def forward(self, tokens: Any, length: Any) -> ta.Tensor:
         """Texts (B, T) and their lengths (B,) → logits (B, K)."""
@@ -106,6 +100,4 @@ class GPTForLabels(Model):
         """The most probable label of each text."""
         with self.evaluating():
             log_p = self._answer(batch.tokens, batch.length)
-        known = np.flatnonzero(batch.label >= 0)
-        nats = -float(log_p[known, batch.label[known]].sum())
-        return Answers([*log_p.argmax(1)], {}, [*log_p.max(1)], nats, len(known))
+        return labelled(log_p, batch.label)

@@ -38,6 +38,7 @@ TASKS = {
     "reviews": "reviews:Reviews",
     "sst": "sst:SST",
     "topics": "topics:Topics",
+    "slips": "slips:Slips",
     "topic-texts": "topic_texts:TopicTexts",
     "pos-grammar": "pos_grammar:POSGrammar",
     "conllu": "conllu:Conllu",

@@ -98,11 +98,11 @@ class TopicTexts(Task):
         return Scores(figures, {"next word right by its place": by_place})
 
     def floor(self) -> float:
-        """Nats per word of who knows the language: the first adjective tells the topic, the joint is drawn, and the
-        second adjective is one of the three other topics."""
+        """Nats per word of who knows the language: the first adjective tells the topic, and the second one is of
+        one of the other topics."""
         topics, others = len(grammar.TOPICS), len(grammar.TOPICS) - 1
         clause = math.log(grammar.ADJECTIVES * grammar.VERBS) + 2 * math.log(grammar.NOUNS)
-        return (2 * clause + math.log(topics * others * len(grammar.JOINTS))) / WIDTH
+        return (2 * clause + math.log(topics * others)) / WIDTH
 
     def read(self, text: str) -> TextBatch:
         """The words that a text begins with; none for a new one. Raises DataError for others, or too many."""

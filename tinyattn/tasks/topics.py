@@ -1,8 +1,8 @@
 """topics: what is a text about? There are few labels, and many words that no labelled text holds.
 
-The language is that of parts/topics_grammar.py: all words of a clause are of one topic, and the joint says which of the
-two clauses the text is about. Its 480 words have topics that must be known one by one, and 200 labelled texts
-(`train_examples`) show each about four times, half of them where it doesn't count. Texts without labels show which
+The language is that of parts/topics_grammar.py: all words of a clause are of one topic, and of the two clauses of a
+text the second is what it is about. Its 960 words have topics that must be known one by one, and 200 labelled texts
+(`train_examples`) show each less than twice, half of it where it doesn't count. Texts without labels show which
 words stand together: they are the task `topic-texts`. What a model gains by reading those first, as GPT does, is the
 difference of two figures of this task.
 """

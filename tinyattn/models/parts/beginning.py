@@ -1,11 +1,14 @@
-"""What a model takes over from one that has been trained before."""
+"""What models that are fine-tuned share: what they take over from one that has been trained before, a text between two
+tokens of its own, and labels as answers."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
+import tinyattn as ta
 from tinyattn.errors import ShapeError
 from tinyattn.graph.types import fail
+from tinyattn.tasks.task import Answers
 
 
 def by_words(own: np.ndarray, given: np.ndarray, here: Sequence[str], there: Sequence[str]) -> np.ndarray:
@@ -31,3 +34,19 @@ def copied(own: np.ndarray, given: np.ndarray) -> np.ndarray:
 def _check_widths(own: np.ndarray, given: np.ndarray) -> None:
     if own.shape[1] != given.shape[1]:
         fail(ShapeError, "begin", f"vectors must have {own.shape[1]} numbers", f"got {given.shape[1]}")
+
+
+def enclosed(tokens: ta.Tensor, length: ta.Tensor, first: int, last: int) -> tuple[ta.Tensor, ta.Tensor]:
+    """Texts (B, T) and their lengths (B,) → first x last (B, T + 2), 0 behind the end, and the lengths of that."""
+    column = ta.zeros((tokens.shape[0], 1), tokens.dtype)
+    whole = ta.concat([column + first, tokens, column], axis=1)
+    places = ta.arange(whole.shape[1], dtype=length.dtype).reshape(1, -1)
+    end = (length + 1).reshape(-1, 1)
+    return ta.where(places == end, last, ta.where(places < end, whole, 0)), length + 2
+
+
+def labelled(log_p: np.ndarray, label: np.ndarray) -> Answers:
+    """The most probable label of each row of log P (B, K), and the surprise at the labels (B,) that are known."""
+    known = np.flatnonzero(label >= 0)
+    nats = -float(log_p[known, label[known]].sum())
+    return Answers([*log_p.argmax(1)], {}, [*log_p.max(1)], nats, len(known))

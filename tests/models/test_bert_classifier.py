@@ -1,0 +1,62 @@
+"""bert-classifier: it reads [CLS] x [SEP], whatever the padding, and takes over what a BERT has learned."""
+
+import numpy as np
+import pytest
+
+import tinyattn as ta
+from tinyattn.errors import TinyattnError
+from tinyattn.models import BERT, BERTConfig
+from tinyattn.models.bert_classifier import BERTClassifierConfig, BERTForLabels
+from tinyattn.tasks.labels import NOTHING, LabelBatch
+
+SIZES = {
+    "hidden_size": 6, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 8, "dropout": 0.0,
+}  # fmt: skip
+HERE = ["<pad>", "one", "two", "three", "four"]
+THERE = ["[PAD]", "[CLS]", "[SEP]", "three", "one", "nine"]
+
+
+def model() -> BERTForLabels:
+    ta.manual_seed(0)
+    return BERTForLabels(BERTClassifierConfig(vocabulary=5, classes=2, longest=4, **SIZES))
+
+
+def test_a_text_stands_between_two_tokens_of_its_own():
+    ours = model().eval()
+    length, label = np.array([3, 1], np.int32), np.array([1, NOTHING], np.int32)
+    tokens = np.array([[1, 2, 3, 4], [4, 3, 3, 3]], np.int32)  # what is behind the end says nothing
+    batch = LabelBatch(tokens, length, label, np.arange(2), label >= 0)
+    rows = np.array([[5, 1, 2, 3, 6], [5, 4, 6, 0, 0]], np.int32)
+    expected = ours.tuned(rows, np.zeros_like(rows), length + 2).numpy()
+    np.testing.assert_allclose(ours(tokens, length).numpy(), expected, atol=1e-6)
+    log_p = expected - np.log(np.exp(expected).sum(axis=1, keepdims=True))
+    assert float(ours.loss(batch)) == pytest.approx(-log_p[0, 1], rel=1e-5)
+    answers = ours.answer(batch)
+    assert answers.outputs == [*expected.argmax(axis=1)] and answers.predictions == 1
+    assert answers.nats == pytest.approx(-log_p[0, 1], rel=1e-5)
+
+
+def test_what_it_begins_with_goes_by_the_words():
+    ta.manual_seed(1)
+    other = BERT(BERTConfig(vocab_size=6, max_position_embeddings=4, **SIZES))
+    ours = model()
+    before = ours.state_dict()
+    ours.start_from(other, HERE, THERE)
+    after, given = ours.state_dict(), other.state_dict()
+    table = "bert.embeddings.word_embeddings.weight"
+    for row, place in ((1, 4), (3, 3), (5, 1), (6, 2)):  # the last two are [CLS] and [SEP]
+        np.testing.assert_array_equal(after[f"tuned.{table}"][row], given[table][place])
+    rest = [0, 2, 4]
+    np.testing.assert_array_equal(after[f"tuned.{table}"][rest], before[f"tuned.{table}"][rest])
+    places = "bert.embeddings.position_embeddings.weight"
+    np.testing.assert_array_equal(after[f"tuned.{places}"][:4], given[places])
+    for name, value in given.items():
+        if name.startswith("bert.") and name not in (table, places):
+            np.testing.assert_array_equal(after[f"tuned.{name}"], value)
+    np.testing.assert_array_equal(after["tuned.classifier.weight"], before["tuned.classifier.weight"])
+
+
+@pytest.mark.parametrize("key, value", [("hidden_size", 8), ("num_hidden_layers", 1)])
+def test_other_sizes_do_not_fit(key, value):
+    with pytest.raises(TinyattnError):
+        model().start_from(BERT(BERTConfig(vocab_size=6, **SIZES | {key: value})), HERE, THERE)
