@@ -120,3 +120,67 @@ def test_groups_say_what_comes_in_and_out_and_how_much_it_is():
     layer = next(n for n in view.picture.nodes.values() if n.title == "layers.0 ⟨Layer⟩")
     assert layer.takes == layer.types == ["f32 (64, 4)"] and layer.attrs == "4 ops, 2 parameters"
     assert layer.bytes == 4 * 64 * 4 * 4 and "f32 (64, 4) → f32 (64, 4) · 4 KB" in view.source
+
+
+def test_equal_blocks_are_drawn_once():
+    y = Net(12)(leaf("x", 2, 4)).sum()
+    view = viz.draw(y, depth=1)
+    assert frames(view.picture) == ["Layer × 12: layers.0 … layers.11", "out ⟨Linear⟩"]
+    loops = [e for e in view.picture.edges if e.kind == "loop"]
+    nodes = view.picture.nodes
+    forward = [e for e in loops if nodes[e.source].phase == "forward"]
+    assert {(nodes[e.source].op, nodes[e.target].title) for e in forward} == {("add", "inner ⟨Linear⟩")}
+    assert loops[len(forward) :] and all(nodes[e.source].phase == nodes[e.target].phase for e in loops)
+    closed = viz.draw(y, depth=0)
+    block = next(n for n in closed.picture.nodes.values() if n.title == "Layer × 12: layers.0 … layers.11")
+    assert block.attrs == "48 ops, 24 parameters" and block.takes == block.types == ["f32 (2, 4)"]
+    data = {
+        (n, m)
+        for n, m, kind in ((e.source, e.target, e.kind) for e in closed.picture.edges)
+        if kind == "data"
+    }
+    assert {source for source, target in data if target == block.id} == {
+        n.id for n in nodes.values() if n.title == "x"
+    }
+    each = viz.draw(y, depth=0, repeats=True)
+    assert [title for title in groups(each) if title[:1] == "l"] == [f"layers.{k} ⟨Layer⟩" for k in range(12)]
+    assert len(viz.draw(y).picture.nodes) > 100, "without a depth everything is there"
+
+
+def test_blocks_that_differ_are_not_drawn_as_one():
+    class Other(Layer):
+        def forward(self, x):
+            return x + ta.sigmoid(self.inner(x))
+
+    net = Net(6)
+    setattr(net.layers, "2", Other())
+    labels = groups(viz.draw(net(leaf("x", 2, 4)).sum(), depth=0, direction="forward"))
+    assert labels == [
+        "layers.0 ⟨Layer⟩", "layers.1 ⟨Layer⟩", "layers.2 ⟨Other⟩", "Layer × 3: layers.3 … layers.5", "out ⟨Linear⟩",
+    ]  # fmt: skip
+
+
+def test_what_goes_into_all_blocks_and_what_comes_out_of_all():
+    """Heads side by side: nothing goes from one to the next."""
+    heads = nn.Sequential(*(nn.Linear(4, 2) for _ in range(5)))
+    x = leaf("x", 3, 4)
+    view = viz.draw(ta.concat([head(x) for head in heads], -1), depth=0, direction="forward")
+    assert groups(view) == ["Linear × 5: 0 … 4"]
+    edges = [(e.kind, e.operands) for e in view.picture.edges]
+    assert edges == [("data", []), ("data", [0, 1, 2, 3, 4])]
+
+
+def test_a_gpt_of_twelve_layers_shows_one_block_with_its_parts():
+    config = ta.models.GPT.Config(vocab_size=9, block_size=4, n_layer=12, n_head=1, n_embd=4)
+    ids, targets = (ta.tensor(np.zeros((1, 4), np.int64), name=name) for name in ("ids", "targets"))
+    y = ta.models.GPT(config).loss(ids, targets)
+    view = viz.draw(y, depth=2, direction="forward")
+    assert "Block × 12: h.0 … h.11" in frames(view.picture)
+    inside = [n for n in view.picture.nodes.values() if "transformer/h.0" in n.path]
+    assert [n.title for n in inside] == [
+        "ln_1 ⟨LayerNorm⟩", "attn ⟨CausalSelfAttention⟩", "add", "ln_2 ⟨LayerNorm⟩", "mlp ⟨MLP⟩", "add",
+    ]  # fmt: skip
+    ids_ = [n.id for n in inside]
+    arrows = {(e.source, e.target) for e in view.picture.edges if e.kind == "data"}
+    assert (ids_[2], ids_[5]) in arrows and (ids_[2], ids_[3]) in arrows, "both residual arrows"
+    assert len(viz.draw(y, depth=1).picture.nodes) < 30

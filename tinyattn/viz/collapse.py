@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from tinyattn.viz import layout
+from tinyattn.viz import layout, repeats
 from tinyattn.viz.labels import superscript
 from tinyattn.viz.model import Edge, Node, Picture, as_id
 
@@ -56,7 +56,13 @@ def fit(picture: Picture, largest: int = LARGEST) -> Picture:
     """
     if _fits(picture, largest):
         return picture
+    whole = picture
     depths = range(picture.depth - 1, -1, -1)
+    folded = repeats.fold(picture)
+    if len(folded.nodes) < len(picture.nodes):
+        if _fits(folded, largest):
+            return _noted(folded, picture, "equal modules are drawn once")
+        picture = folded
     candidates: list[tuple[str, Callable[[], Picture]]] = [
         *(
             (f"modules nested deeper than {d} are one node each (depth={d})", partial(to_depth, picture, d))
@@ -69,7 +75,11 @@ def fit(picture: Picture, largest: int = LARGEST) -> Picture:
         what, smaller = made[0], made[1]()
         if _fits(smaller, largest):
             break
-    smaller.notes.append(f"{len(picture.nodes):,} nodes are too many for one legible picture: {what}.")
+    return _noted(smaller, whole, what)
+
+
+def _noted(smaller: Picture, whole: Picture, what: str) -> Picture:
+    smaller.notes.append(f"{len(whole.nodes):,} nodes are too many for one legible picture: {what}.")
     return smaller
 
 
@@ -159,14 +169,16 @@ def _shortened(text: str, width: int = 48) -> str:
 
 
 def _summarise(node: Node, inside: list[Node]) -> None:
-    node.members = sum(member.members for member in inside)
+    node.members = sum(member.members * member.times for member in inside)
     node.output = any(member.output for member in inside) and node.phase == "forward"
     node.saved = any(member.saved for member in inside)
-    count = sum(member.members for member in inside if member.kind in ("op", "view", "group"))
-    node.parameters = sum(member.parameters + (member.kind == "parameter") for member in inside)
-    node.results = sum(member.results + (member.kind == "result") for member in inside)
+    count = sum(member.members * member.times for member in inside if member.kind in ("op", "view", "group"))
+    node.parameters = sum(
+        (member.parameters + (member.kind == "parameter")) * member.times for member in inside
+    )
+    node.results = sum((member.results + (member.kind == "result")) * member.times for member in inside)
     parameters, results = node.parameters, node.results
-    node.bytes = sum(member.bytes for member in inside)
+    node.bytes = sum(member.bytes * member.times for member in inside)
     parts = [f"{count} op{'s' * (count != 1)}"] if count else []
     parts += [f"{parameters} parameter{'s' * (parameters != 1)}"] if parameters else []
     parts += [f"{results} gradient{'s' * (results != 1)}"] if results and node.phase == "gradient" else []

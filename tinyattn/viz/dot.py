@@ -196,8 +196,11 @@ def tooltip(node: Node, picture: Picture) -> str:
 def _edge(graph, edge: Edge, picture: Picture) -> None:
     look = style.edge_style(edge, picture.nodes[edge.target])
     if edge.label and (len(picture.nodes) <= DETAILED or not edge.label.startswith("→ ")):
-        size = ' point-size="14"' if edge.label == "ᵀ" else ""
-        look["headlabel"] = f"<<font{size}>{text(edge.label)}</font>>" if size else f"<{text(edge.label)}>"
+        look["headlabel"] = f"<{text(edge.label)}>"
+        if edge.label == "ᵀ":  # (a small sign)
+            look |= {"labelfontsize": "14"}
+        elif edge.label.startswith("→ "):
+            look |= {"labelfontsize": "8", "labelfontcolor": style.GREY}
     look |= {
         "id": _edge_id(edge),
         "class": edge.kind,

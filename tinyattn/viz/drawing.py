@@ -44,6 +44,7 @@ def draw(
     *,
     views: bool = False,
     parameters: bool = False,
+    repeats: bool = False,
 ) -> GraphView:
     """Draw the graph of ``y``, and of its gradient, in one picture.
 
@@ -57,13 +58,14 @@ def draw(
     open into their definitions, for instance ``("softmax",)``. ``values``: write out values of at most 8
     elements. ``views``: draw transposes, slices, reshapes, broadcasts and casts as nodes, not as words on the arrows
     that go through them. ``parameters``: draw parameters of modules as nodes, not as lines of their layers' nodes; those
-    in ``wrt`` always are nodes.
+    in ``wrt`` always are nodes. ``repeats``: with a ``depth``, draw each of several equal modules in a row, not one frame
+    "Block × 12" for all.
 
     Raises DTypeError for a ``wrt`` that isn't a floating-point Tensor, ShapeError for a wrong direction,
     depth or name in ``expand``.
     """
     picture = _picture(y, wrt, direction, expand, values, {}, views, parameters)
-    return GraphView(picture, _checked_depth(depth))
+    return GraphView(picture, _checked_depth(depth), repeats)
 
 
 def make_dot(

@@ -65,6 +65,8 @@ class Node:
     source: str = ""
     """The user's source line: where, and its text."""
     members: int = 1
+    times: int = 1
+    """How many nodes of equal modules it stands for."""
     held: list[str] = field(default_factory=list)
     """Parameters of a layer, and gradients of parameters, that are drawn inside of it."""
     takes: list[str] = field(default_factory=list)
@@ -133,6 +135,8 @@ class Cluster:
     phase: str = "forward"
     dotted: str = ""
     """Of a module: its name in those of its parameters, ``transformer.h.0``."""
+    times: int = 1
+    """How many equal modules it stands for."""
 
     def __post_init__(self) -> None:
         self.label, self.dotted = markup.label(self.label), markup.label(self.dotted)

@@ -33,9 +33,9 @@ def draw_through_views(picture: Picture) -> Picture:
         if edge.source in gone:
             first, done = ends[edge.source]
             source, target = kept[first.source], kept[edge.target]
-            done = _joined(done, shapes=edge.kind != "operand" and first.kind != "saved")
-            label = " ".join(word for word in [first.label, *done, edge.label] if word)
-            edge = Edge(source.id, target.id, _kind(edge, source, target), label, list(edge.operands))
+            kind = _kind(edge, source, target)
+            words = [first.label, *_joined(done, shapes=kind in ("data", "gradient")), edge.label]
+            edge = Edge(source.id, target.id, kind, " ".join(filter(None, words)), list(edge.operands))
         if edge.kind == "saved":
             kept[edge.source].saved = True
         made.connect(edge)

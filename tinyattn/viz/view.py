@@ -5,7 +5,7 @@ from functools import cached_property
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from tinyattn.viz import collapse, dot, layout, output, page
+from tinyattn.viz import collapse, dot, layout, output, page, repeats
 from tinyattn.viz.model import Picture
 
 if TYPE_CHECKING:
@@ -23,8 +23,10 @@ class GraphView:
     ``str(view)`` is the picture as text; in a notebook it shows itself.
     """
 
-    def __init__(self, picture: Picture, depth: int | None = None):
-        self.picture = picture if depth is None else collapse.to_depth(picture, depth)
+    def __init__(self, picture: Picture, depth: int | None = None, repeated: bool = False):
+        if depth is not None:
+            picture = collapse.to_depth(picture if repeated else repeats.fold(picture), depth)
+        self.picture = picture
 
     @cached_property
     def drawn(self) -> Picture:
