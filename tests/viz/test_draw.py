@@ -298,9 +298,9 @@ def test_depth_collapses_modules_and_keeps_what_goes_around_them():
 def test_large_graphs_are_collapsed_and_say_so():
     view = viz.draw(_long(400))
     assert len(view.picture.nodes) > collapse.LARGEST and len(view.drawn.nodes) <= collapse.LARGEST
-    assert len(view.notes) == 1 and re.match(
-        r"[\d,]+ nodes are too many for one legible picture: .*depth=0", view.notes[0]
-    )
+    too_many = r"[\d,]+ nodes are too many for one legible picture: "
+    assert len(view.notes) == 1 and re.match(too_many + "equal modules are drawn once", view.notes[0])
+    assert re.match(too_many + ".*depth=0", collapse.fit(view.picture, 8).notes[0])
     assert "too many for one legible picture" in view.source
     h = _leaf(4, name="h0", make=ta.tensor)
     for k in range(1600):

@@ -64,7 +64,7 @@ def test_attention_reads_like_the_page_of_a_book():
     }
     shown = arrows(view)
     assert ("K", "ᵀ", "") in shown and ("V", "ᵀ", "dP") in shown and ("P", "ᵀ", "dV") in shown
-    assert "P = softmax(S)" in view.source and ">ᵀ<" in view.source
+    assert "P = softmax(S)" in view.source and "headlabel=<ᵀ>" in view.source
 
 
 def test_a_gradient_is_named_after_the_value_it_belongs_to():
