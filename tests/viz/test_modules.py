@@ -4,6 +4,7 @@ import numpy as np
 
 import tinyattn as ta
 from tinyattn import nn, viz
+from tinyattn.viz import collapse
 
 rng = np.random.default_rng(0)
 
@@ -184,3 +185,19 @@ def test_a_gpt_of_twelve_layers_shows_one_block_with_its_parts():
     arrows = {(e.source, e.target) for e in view.picture.edges if e.kind == "data"}
     assert (ids_[2], ids_[5]) in arrows and (ids_[2], ids_[3]) in arrows, "both residual arrows"
     assert len(viz.draw(y, depth=1).picture.nodes) < 30
+
+
+def test_flat_code_folds_by_stretches_of_its_lines():
+    """A program without modules, of more lines than a picture can show, stays a chain of boxes that say which lines."""
+    source = "\n".join(
+        ["def run(ta, x):", *(f"    x = ta.tanh(x * {k + 2}.0)" for k in range(300)), "    return x"]
+    )
+    space: dict = {}
+    exec(compile(source, "/nowhere/flat.py", "exec"), space)
+    picture = collapse.fit(viz.draw(space["run"](ta, leaf("x", 4)).sum()).picture, 100)
+    assert "neighbouring source lines are one node each" in picture.notes[0]
+    titles = [n.title for n in picture.nodes.values() if n.kind == "group" and n.phase == "forward"]
+    assert titles[:2] == ["flat.py:2–14", "flat.py:15–27"] and 20 < len(titles) <= collapse.STRETCHES
+    chain = [n.id for n in picture.nodes.values() if n.kind == "group" and n.phase == "forward"]
+    data = {(e.source, e.target) for e in picture.edges if e.kind == "data"}
+    assert set(zip(chain, chain[1:], strict=False)) <= data

@@ -6,9 +6,10 @@ collapsed module (a residual connection) joins two other nodes and survives.
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
+from types import MappingProxyType
 
 from tinyattn.viz import layout, repeats
 from tinyattn.viz.labels import superscript
@@ -45,6 +46,31 @@ def by_line(picture: Picture) -> Picture:
     return _merge(picture, group)
 
 
+STRETCHES = 24
+"""Nodes that a program of more lines than can be shown is folded into."""
+
+
+def by_stretch(picture: Picture) -> Picture:
+    """Lines that follow each other in the user's program as one node, so that there are STRETCHES of them or fewer."""
+    lines: dict[str, int] = {}
+    for node in picture.nodes.values():
+        if node.kind in ("op", "view") and node.line:
+            lines.setdefault(node.line, len(lines))
+    size = -(-len(lines) // STRETCHES) or 1
+    names = list(lines)
+    titles = {}
+    for k in range(0, len(names), size):
+        first, last = names[k], names[min(k + size, len(names)) - 1]
+        (file, _, start), (other, _, end) = first.rpartition(":"), last.rpartition(":")
+        titles[f"lines{k // size}"] = first if first == last else f"{first}–{end if file == other else last}"
+
+    def group(node: Node) -> str | None:
+        inside = node.kind in ("op", "view") and node.line
+        return f"lines{lines[node.line] // size}" if inside else None
+
+    return _merge(picture, group, titles)
+
+
 def to_one(picture: Picture) -> Picture:
     """All operations as one node for each phase: the last resort."""
     return _merge(picture, lambda node: "everything")
@@ -69,6 +95,7 @@ def fit(picture: Picture, largest: int = LARGEST) -> Picture:
             for d in depths
         ),
         ("operations of one source line are one node each", lambda: by_line(to_depth(picture, 0))),
+        ("neighbouring source lines are one node each", lambda: by_stretch(to_depth(picture, 0))),
         ("all operations are one node", lambda: to_one(picture)),
     ]
     for made in candidates:
@@ -87,9 +114,11 @@ def _fits(picture: Picture, largest: int) -> bool:
     return len(picture.nodes) <= largest and layout.seconds(picture) <= SLOWEST
 
 
-def _merge(picture: Picture, group: Callable[[Node], str | None]) -> Picture:
+def _merge(
+    picture: Picture, group: Callable[[Node], str | None], titles: Mapping[str, str] = MappingProxyType({})
+) -> Picture:
     """Nodes of one group and phase become one node. ``group`` names a node's group, or None to keep it as it
-    is.
+    is; ``titles``: what to write on them.
     """
     sizes: Counter[tuple] = Counter()
     keys: dict[str, tuple | None] = {}
@@ -109,7 +138,7 @@ def _merge(picture: Picture, group: Callable[[Node], str | None]) -> Picture:
         new[node.id] = ident = key[0] + ("" if node.phase == "forward" else f"__{node.phase}{again}")
         if ident not in members:
             members[ident] = []
-            nodes[ident] = _group_node(picture, ident, key[0], node)
+            nodes[ident] = _group_node(picture, ident, key[0], node, titles.get(key[0], ""))
         members[ident].append(node)
     for ident, inside in members.items():
         _summarise(nodes[ident], inside)
@@ -133,16 +162,14 @@ def _merge(picture: Picture, group: Callable[[Node], str | None]) -> Picture:
     return picture.part(nodes, merged.edges)
 
 
-def _group_node(picture: Picture, ident: str, name: str, first: Node) -> Node:
+def _group_node(picture: Picture, ident: str, name: str, first: Node, title: str) -> Node:
     cluster = picture.clusters.get(name)
     if cluster is not None:
         title, path = cluster.label, cluster.path[:-1]
+    elif title or name == "everything":
+        title, path = title or name, ()
     else:
-        title, path = (
-            (_shortened(first.source) or first.line, first.path)
-            if name != "everything"
-            else ("everything", ())
-        )
+        title, path = _shortened(first.source) or first.line, first.path
     return Node(
         ident,
         "group",
