@@ -61,7 +61,7 @@ def by_stretch(picture: Picture) -> Picture:
     titles = {}
     for k in range(0, len(names), size):
         first, last = names[k], names[min(k + size, len(names)) - 1]
-        (file, _, start), (other, _, end) = first.rpartition(":"), last.rpartition(":")
+        file, (other, _, end) = first.rpartition(":")[0], last.rpartition(":")
         titles[f"lines{k // size}"] = first if first == last else f"{first}–{end if file == other else last}"
 
     def group(node: Node) -> str | None:
