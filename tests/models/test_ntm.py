@@ -67,7 +67,7 @@ def test_loss_and_gradients_are_those_of_torch(controller, shift, heads):
         gamma = 1 + F.softplus(last[-1])
         return shifted**gamma / (shifted**gamma).sum()
 
-    losses = []
+    losses, looked = [], ours.addresses(some.inputs)
     for row in range(len(some.asked)):
         h = c = torch.zeros(6, dtype=torch.float64)
         memory = torch.full((places, width), 1e-6, dtype=torch.float64)
@@ -97,6 +97,7 @@ def test_loss_and_gradients_are_those_of_torch(controller, shift, heads):
             if asked:
                 chance = torch.sigmoid(w["output.weight"] @ torch.cat([h, reads]) + w["output.bias"])
                 losses.append(-torch.log(torch.where(target > 0, chance, 1 - chance)))
+        np.testing.assert_allclose(looked[row, :, -1], torch.stack(weights).detach(), atol=1e-10)
     loss = torch.cat(losses).mean()
     loss.backward()
     assert 6 * len(losses) == some.weight and abs(float(ours.loss(some)) - loss.item()) < 1e-10

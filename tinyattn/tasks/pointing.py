@@ -280,8 +280,10 @@ class Pointing(Task):
     def _drawing(self, held: Problems, said: Sequence[Any], row: int) -> Drawing:
         points, right = held.points[row, : held.count[row]].astype(np.float64), held.answer(row)
         answer = [int(j) for j in said[row]]
-        values = self.measure(points, answer, right)
-        told = ", ".join(f"{one.name} {one.say(values[one.key])}" for one in self.measures[:1])
+        first = self.measures[0]
+        value = self.measure(points, answer, right)[first.key]
+        verdict = "right" if value == 1 else "wrong"
+        told = verdict if first.better == "higher" else f"{first.name} {first.say(value)}"
         return Drawing(points, self.arrows(answer), self.arrows(right), f"{len(points)} points: {told}")
 
 
