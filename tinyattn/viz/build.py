@@ -12,10 +12,11 @@ from typing import NamedTuple
 from tinyattn.graph import scope
 from tinyattn.graph.leaf import placeholder
 from tinyattn.graph.names import names as names_of
+from tinyattn.graph.names import subscript
 from tinyattn.graph.tensor import Tensor
 from tinyattn.graph.text import structural_ids
 from tinyattn.graph.traverse import topological
-from tinyattn.viz import labels, symbols
+from tinyattn.viz import labels, symbols, textbook
 from tinyattn.viz.model import Cluster, Edge, Node, Path, Picture
 from tinyattn.viz.owners import owners
 from tinyattn.viz.places import Places
@@ -70,6 +71,9 @@ class Builder:
         self.names = Names(taken)
         self.drawn: dict[Tensor, str] = {}
         """The node or cluster of each Tensor of the outermost level."""
+        self.pages: dict[tuple, textbook.Page] = {}
+        """The attentions that are opened, and the nodes of these."""
+        self.opened: list[Tensor] = []
         self.seeds: dict[Tensor, Tensor] = {}
         """Cotangent of an output → that output."""
         self.begun: list[tuple[str, Tensor]] = []
@@ -102,6 +106,8 @@ class Builder:
                 where[node] = parts[node.inputs[0]](node)
             elif node.op.name == "scan":
                 parts[node] = self._scan(node, room, where, asked.get(node, ()))
+            elif node.op.name in self.expand and node.op.name in (textbook.FORWARD, textbook.BACKWARD):
+                parts[node] = self._textbook(node, room, where, asked.get(node, ()))
             elif (
                 node.op.name in self.expand or node.op.name == "checkpoint"
             ) and node.op.definition is not None:
@@ -330,6 +336,47 @@ class Builder:
             name = labels.output_name(after.inputs[0], after.attrs["key"])
         return "" if name.isdigit() else name
 
+    def _textbook(self, node: Tensor, room: Room, where: Where, asked: Sequence[Tensor]) -> Callable:
+        """Open an attention, or its derivative beside it, as the textbook has it."""
+        operands = self._operands(node, where)
+        name = node.op.name.replace("_", " ")
+        cluster, path = self._open(node, room, f"{name} = {symbols.formula(node, operands)[0]}", "definition")
+        known = textbook.key(node)
+        page = self.pages.get(known)
+        if page is None:
+            page = self.pages[known] = textbook.open_forward(node)
+            count = sum(other.scope == node.scope for other in self.opened)
+            self.opened.append(node)
+            page.names = {
+                value: name + (subscript(count + 1) if count else "") for value, name in page.names.items()
+            }
+        if node.op.name == textbook.FORWARD:
+            results: list = [page.out, None, None]
+            page.names |= {
+                page.out: name for part in asked if part.attrs["key"] == 0 and (name := room.names.get(part))
+            }
+            bound: Where = {}
+        else:
+            cotangent, results = textbook.open_backward(page, node)
+            bound = {**page.drawn, cotangent: where[node.inputs[-1]]}
+        for variable, source in zip(page.variables, node.inputs, strict=False):
+            bound[variable] = start = where[source]
+            if isinstance(start, Source):
+                self.names.known.setdefault(variable, start.symbol)
+        roots = [result for result in results if result is not None]
+        inner = Room(
+            structural_ids(roots), f"{cluster.id}__", path, node.scope, lambda _: cluster.phase, page.names
+        )
+        inside = self.level(roots, inner, bound)
+        page.drawn = {**inside, **page.drawn}
+
+        def output(part):
+            """Where an output is; a number of each row that only the kernels need is nowhere."""
+            result = results[part.attrs["key"]]
+            return labels.output_name(node, part.attrs["key"]) if result is None else inside[result]
+
+        return output
+
     @scope.isolated
     def _definition(self, node: Tensor, definition: Callable, room: Room, where: Where) -> list[Source | str]:
         operands = self._operands(node, where)
@@ -342,8 +389,10 @@ class Builder:
             made = definition(*variables, **node.attrs)
         results = list(made) if isinstance(made, tuple) else [made]
         bound = {variable: where[source] for variable, source in zip(variables, node.inputs, strict=True)}
+        called = room.names.get(node) or (self.names.cotangent(node) if room.order[node] else "")
+        names = {results[0]: called} if called and node.dtype is not None else {}
         inner = Room(
-            structural_ids(results), f"{cluster.id}__", path, node.scope, lambda _: cluster.phase, {}
+            structural_ids(results), f"{cluster.id}__", path, node.scope, lambda _: cluster.phase, names
         )
         inside = self.level(results, inner, bound)
         return [inside[result] for result in results]

@@ -55,7 +55,8 @@ def draw(
     ``y`` isn't a scalar, its cotangent is taken to be ones. ``direction``: "forward", "backward" (the
     derivative and the forward values it reads) or "both". ``depth``: modules nested deeper than this are
     drawn as one node each (0: every module is one node). ``expand``: names of hand-derived operations to
-    open into their definitions, for instance ``("softmax",)``. ``values``: write out values of at most 8
+    open into their definitions, for instance ``("softmax",)``; ``"attention"`` opens as the textbook has it, with its
+    derivative beside it, and ``("attention", "softmax", "softmax_backward")`` down to the numbers. ``values``: write out values of at most 8
     elements. ``views``: draw transposes, slices, reshapes, broadcasts and casts as nodes, not as words on the arrows
     that go through them. ``parameters``: draw parameters of modules as nodes, not as lines of their layers' nodes; those
     in ``wrt`` always are nodes. ``repeats``: with a ``depth``, draw each of several equal modules in a row, not one frame
@@ -120,7 +121,7 @@ def _picture(y, wrt, direction, expand, values, names, views=False, parameters=F
     where = builder.level(roots, Room(ids, "", (), (), phases, called), {})
     builder.begin([y for y in outputs if phases(y) == "forward"], where)
     _finish(builder, where, ids, outputs, list(zip(leaves, found, strict=False)), updates)
-    picture = builder.picture
+    picture = _without_loose_ends(builder.picture) if builder.pages else builder.picture
     picture.notes += notes
     if values:
         _write_values(builder, [n for n in topological(roots) if n in builder.drawn], picture)
@@ -132,6 +133,22 @@ def _picture(y, wrt, direction, expand, values, names, views=False, parameters=F
             picture, [at.node for leaf in asked if isinstance(at := where.get(leaf), Source)]
         )
     return _only_backward(picture) if direction == "backward" else picture
+
+
+def _without_loose_ends(picture: Picture) -> Picture:
+    """What only the kernels of an attention need, when that is opened as the textbook has it, is left out."""
+    nodes, edges = dict(picture.nodes), picture.edges
+    while True:
+        used = {edge.source for edge in edges}
+        loose = {
+            n.id
+            for n in nodes.values()
+            if n.phase == "gradient" and n.kind in ("op", "view") and not n.output and n.id not in used
+        }
+        if not loose:
+            return picture.part(nodes, edges)
+        nodes = {ident: node for ident, node in nodes.items() if ident not in loose}
+        edges = [edge for edge in edges if edge.target not in loose]
 
 
 def _roots(y: Any) -> tuple[list[Tensor], dict[Tensor, Tensor], dict[Tensor, str]]:
@@ -193,7 +210,7 @@ def _checked_expand(expand: str | Iterable[str]) -> frozenset[str]:
                 f"got {name!r}",
                 f"They are: {known}.",
             )
-    return names
+    return names | ({"attention_backward"} if "attention" in names else frozenset())
 
 
 def _leaves(order: Sequence[Tensor], wrt, names: Mapping[Tensor, str]) -> list[Tensor]:

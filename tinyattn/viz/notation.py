@@ -14,6 +14,8 @@ def template(node: Tensor) -> str:
         return f"[{'; '.join(places)}]"
     if name == "mul" and rules.number(node.inputs[0]) is not None:
         return "{0} {1}"
+    if name == "mul" and rules.number(node.inputs[1]) is not None:
+        return "{1} {0}"
     if name == "mul" and node.ndim > 1:
         return "{0} ⊙ {1}"
     if name == "pow" and (power := rules.number(node.inputs[1])) in (2, 3):
@@ -40,9 +42,11 @@ def _outer(template: str) -> str:
 
 
 def level(template: str) -> int:
-    """How tightly a formula binds: 9 a name or call, 4 a power, 3 a product, 2 a sum."""
+    """How tightly a formula binds: 9 a name or call, 4 a power, 3 a product, 2 a sum, 1 a condition."""
     text = _outer(template)
-    if re.search(r" [+−=<>≤≥≠∧∨⊕?] ", text) or text.startswith("−"):
+    if re.search(r" [=<>≤≥≠∧∨⊕?] ", text):
+        return 1
+    if re.search(r" [+−] ", text) or text.startswith("−"):
         return 2
     if re.search(r"[·/⊙∗]|^Σ | mod |^x x$", text):
         return 3
@@ -68,7 +72,7 @@ def fill(template: str, operands: Sequence[tuple[str, int]]) -> str:
         least = 2
         if template == "{0}·{1}":  # a product of matrices, which binds like a power
             return wrapped(*operands[k], 4)
-        if template == "{0} {1}":
+        if template in ("{0} {1}", "{1} {0}"):
             return wrapped(*operands[k], 3)
         if right in ("²", "³", "^", "ᵀ", "[") or left == "^":
             least = 9

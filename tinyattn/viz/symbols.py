@@ -52,7 +52,9 @@ def orders(order: Sequence[Tensor], owner) -> dict[Tensor, int]:
     """How often each node of a topological order has been differentiated: 0 in the forward part."""
     found: dict[Tensor, int] = {}
     for node in order:
-        rank = max((found[source] for source in node.inputs), default=0)
+        rank = max(
+            (found.get(source, 0) for source in node.inputs), default=0
+        )  # (what is drawn elsewhere: 0)
         if rank == 0 and node.inputs and owner.get(node, node).origin is not None:
             rank = 1
         if node.inputs and node.cotangent_of is not None:
@@ -68,7 +70,7 @@ def longest(order: Sequence[Tensor], differentiated: Mapping[Tensor, int]) -> di
     users: dict[Tensor, list[Tensor]] = {node: [] for node in order}
     for node in order:
         for source in node.inputs:
-            users[source].append(node)
+            users.setdefault(source, []).append(node)
     found: dict[Tensor, int] = {}
     for node in reversed(order):
         forward = [user for user in users[node] if not differentiated[user]]
