@@ -352,9 +352,8 @@ class Builder:
             }
         if node.op.name == textbook.FORWARD:
             results: list = [page.out, None, None]
-            page.names |= {
-                page.out: name for part in asked if part.attrs["key"] == 0 and (name := room.names.get(part))
-            }
+            own = [room.names[part] for part in asked if part.attrs["key"] == 0 and part in room.names]
+            page.names[page.out] = own[0] if own else page.names[page.out]
             bound: Where = {}
         else:
             cotangent, results = textbook.open_backward(page, node)
