@@ -1,5 +1,6 @@
 """The graph: nodes, ids and text, the verifier, long chains, scopes and lines."""
 
+import inspect
 import os
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from engine import first_line
 
 import tinyattn as ta
 from tinyattn import errors
+from tinyattn.graph.scope import Line
 from tinyattn.graph.tensor import make
 from tinyattn.graph.text import structural_ids, to_text
 from tinyattn.graph.traverse import depends_on, topological
@@ -261,6 +263,15 @@ def test_scope_and_line_are_kept_through_derivatives_and_rewrites():
     inside = [n for n in topological(graph) if n.scope == ("encoder",)]
     assert {"fused", "matmul"} <= {n.op.name for n in inside}
     assert all(n.line.file == __file__ for n in inside if n in depends_on(graph, [x, w]))
+
+
+def test_generated_code_is_nobodys_line_and_typed_code_is_the_users():
+    text = "\nnode = ta.ones(7) * 0.125"
+    generated, typed = {"ta": ta, "__file__": __file__}, {"ta": ta}  # (`python -c` has no file)
+    here = Line(__file__, inspect.currentframe().f_lineno + 1)
+    exec(text, generated)
+    exec(text.replace("125", "375"), typed)
+    assert generated["node"].line == here and typed["node"].line == Line("<string>", 2)
 
 
 def test_the_repr_of_an_output_says_whose_it_is():

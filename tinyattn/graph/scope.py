@@ -17,6 +17,9 @@ _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _MODELS = _PACKAGE + "models" + os.sep
 _BETWEEN = (functools.__file__, contextlib.__file__)
 """Python's own files that may stand between the user's line and ours."""
+_GENERATED = "<string>"
+"""The file that code made from a text says it is in: the `__init__` of a dataclass, or all that `python -c` runs. The
+names around the latter have no file either."""
 
 
 class Line(NamedTuple):
@@ -132,7 +135,8 @@ def user_line() -> Line | None:
     while frame is not None:
         file = frame.f_code.co_filename
         if not file.startswith(_PACKAGE):
-            if not file.startswith("<frozen") and file not in _BETWEEN:
+            generated = file == _GENERATED and "__file__" in frame.f_globals
+            if not generated and not file.startswith("<frozen") and file not in _BETWEEN:
                 return Line(file, frame.f_lineno)
         elif model is None and file.startswith(_MODELS):
             model = Line(file, frame.f_lineno)
