@@ -10,6 +10,7 @@ processes cannot continue the same run; the lock goes with the process, however 
 """
 
 import os
+import re
 import shlex
 import tempfile
 from collections.abc import Iterator
@@ -106,8 +107,10 @@ class Run:
             self.folder.rmdir()
 
     def save_config(self) -> None:
-        """Write `config` again, after a change."""
-        files.replace(self.folder / CONFIG, [toml(self.config).encode()])
+        """Write `config` after a change: what people wrote beside the values that are as they were stays."""
+        path = self.folder / CONFIG
+        old = path.read_text("utf-8") if path.is_file() and not path.is_symlink() else ""
+        files.replace(path, [revised(old, toml(self.config)).encode()])
 
     # Metrics.
 
@@ -171,3 +174,31 @@ def toml(table: dict[str, Any]) -> str:
         return value
 
     return tomli_w.dumps(stated(table))
+
+
+def revised(old: str, new: str) -> str:
+    """A TOML file that says what ``new`` says, in tables of values: ``old``, with the values that differ changed where
+    they stand; or ``new``, where lines can't be changed one by one.
+    """
+    import tomllib
+
+    wanted, text = tomllib.loads(new), old
+    try:
+        known = tomllib.loads(old)
+        for table, values in wanted.items():
+            for key, value in values.items():
+                if key not in known[table] or known[table][key] != value:
+                    text = _with_line(text, table, key, toml({key: value}).strip())
+        return text if tomllib.loads(text) == wanted else new
+    except (ValueError, KeyError, TypeError):  # (one of TOML is a ValueError)
+        return new
+
+
+def _with_line(text: str, table: str, key: str, line: str) -> str:
+    """A table with one line in place of the one that gives ``key``, or else at its beginning."""
+    head, begin, rest = re.split(rf"(^\[{table}\].*\n)", text, maxsplit=1, flags=re.M)
+    body, *others = re.split(r"(^\[.*)", rest, maxsplit=1, flags=re.M | re.S)
+    changed, found = re.subn(
+        rf"^[ \t]*{key} *=[^#\n]*?( *#.*)?$", lambda m: line + (m[1] or ""), body, flags=re.M
+    )
+    return "".join([head, begin, changed if found else f"{line}\n{body}", *others])
