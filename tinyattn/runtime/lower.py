@@ -2,8 +2,8 @@
 
 Each op's ``lower(node, emit)`` asks the :class:`Emitter` where its inputs are (``emit.value``) and where its
 result goes (``emit.result``), and adds kernels (``emit.kernel``). Views cost nothing. A scan becomes a
-region whose rows are its body once; what doesn't change from step to step (copies, packed matrices) is
-placed before the loop.
+region (``loops.py``); what doesn't change from step to step (copies, packed matrices) is placed before the
+loop.
 """
 
 import math
@@ -16,15 +16,14 @@ import numpy as np
 from tinyattn.graph.leaf import Storage, constant_value
 from tinyattn.graph.tensor import Tensor, output_type
 from tinyattn.graph.trace import refuse_traced
-from tinyattn.graph.traverse import consumers, topological
 from tinyattn.graph.types import FLOAT32, FLOAT64, SHORT
 from tinyattn.kernels.calls.words import WORDS
 from tinyattn.kernels.language.chains import Chain
 from tinyattn.runtime.copies import emit_copy, emit_fill
-from tinyattn.runtime.elementwise import may_overwrite
 from tinyattn.runtime.joining import place_parts
 from tinyattn.runtime.kinds import check_kinds
-from tinyattn.runtime.memory import Buffer, Moving, Ref, Region, full_ref
+from tinyattn.runtime.loops import lower_scan
+from tinyattn.runtime.memory import Buffer, Ref, Region, full_ref
 from tinyattn.runtime.schedule import schedule
 
 
@@ -79,7 +78,6 @@ class Emitter:
         self._values: dict[Tensor, Any] = {}
         self._placed: dict[Tensor, Ref] = {}
         self._asked: dict[Tensor, dict[Any, Tensor]] = {}
-        """The outputs that are used of a node that has several, by their keys."""
         self._leaves: dict[int, Buffer] = {}
         self.leaves: list[tuple[Storage, np.ndarray]] = []
 
@@ -96,13 +94,17 @@ class Emitter:
             target = self._placed.get(node) or self.new(node.shape, node.dtype)
             self._values[node] = target
             return target
-        asked = self._asked.get(node, {}).get(key)
+        asked = self.asked(node).get(key)
         placed = self._placed.get(asked) if asked is not None else None
         if placed is None:
             kind = output_type(node, key)
             placed = self._laid_out(kind.shape, kind.dtype, like)
-        self._values.setdefault(node, {})[key] = placed
+        self.places(node)[key] = placed
         return placed
+
+    def places(self, node: Tensor) -> dict[Any, Ref]:
+        """Where the outputs of a node that has several are, by their keys."""
+        return self._values.setdefault(node, {})
 
     def _laid_out(self, shape, dtype, like: Ref | None) -> Ref:
         """New memory with the axes in the order that they have in ``like``, the last one last."""
@@ -114,7 +116,11 @@ class Emitter:
 
     def is_asked(self, node: Tensor, key: int) -> bool:
         """Whether output ``key`` of a node is used."""
-        return key in self._asked.get(node, ())
+        return key in self.asked(node)
+
+    def asked(self, node: Tensor) -> dict[Any, Tensor]:
+        """The outputs that are used of a node that has several, by their keys."""
+        return self._asked.get(node, {})
 
     def new(self, shape: Sequence[int], dtype, region: Region | None = None) -> Ref:
         """Memory for a value, owned by the current region."""
@@ -246,7 +252,7 @@ class Emitter:
         elif node.op.name == "output":
             values[node] = values[node.inputs[0]][node.attrs["key"]]
         elif node.op.name == "scan":
-            self._lower_scan(node)
+            lower_scan(self, node)
         elif node.op.view is not None:
             seen = node.op.view(values[node.inputs[0]], node)
             if seen is None:  # a reshape that strides cannot express
@@ -258,121 +264,6 @@ class Emitter:
             refuse_traced("function", node)
         else:
             raise NotImplementedError(f"operation {node.op.name} has no kernel")
-
-    # Loops.
-    def _lower_scan(self, node: Tensor) -> None:
-        attrs = node.attrs
-        body, length, reverse = attrs["body"], attrs["length"], attrs["reverse"]
-        n_carries, n_xs = attrs["carries"], attrs["sequences"]
-        keys = self._asked.get(node, {})
-        stacks = dict.fromkeys(
-            key[1] for key in keys if key[0] == "stack"
-        )  # (not a list: == on Tensors makes a Tensor)
-        inputs = [self._values[s] for s in node.inputs]
-        result = self._values[node] = {}
-        region = Region(self.region, length, node=node)
-        if length == 0:
-            result.update({("final", k): ref for k, ref in enumerate(inputs[:n_carries])})
-            result.update({("stack", v): self.new((0, *v.shape), v.dtype) for v in stacks})
-            return
-        arguments = body.arguments
-        known: dict[Tensor, Ref] = dict(
-            zip(arguments[n_carries + n_xs :], inputs[n_carries + n_xs :], strict=True)
-        )
-        for argument, ref in zip(arguments[n_carries : n_carries + n_xs], inputs[n_carries:], strict=False):
-            known[argument] = ref.at(region, reverse, length)
-        placed: dict[Tensor, Ref] = {}
-        late: list[tuple[Tensor, Ref]] = []  # values to copy at the end of each step, not written in place
-
-        def place(value: Tensor, target: Ref) -> None:
-            produced = value.inputs and value.op.view is None and value not in placed and value not in known
-            if value.op.name == "output" and value.inputs[0].op.name == "scan":
-                produced = False
-            if produced:
-                placed[value] = target
-            else:
-                late.append((value, target))
-
-        body_order = topological([*body.outputs, *stacks])
-        users = consumers(body_order)
-        for k in range(n_carries):
-            self._lower_carry(k, node, inputs[k], region, stacks, users, known, place, result)
-        for value in stacks:
-            if ("stack", value) not in result:
-                whole = self.new((length, *value.shape), value.dtype)
-                result["stack", value] = whole
-                if value in known:
-                    late.append((value, whole.at(region, reverse, length)))
-                else:
-                    place(value, whole.at(region, reverse, length))
-        outer = self.region
-        self.region = region
-        roots = [*body.outputs, *stacks]
-        values = dict(known)
-        self.lower(roots, values, placed)
-        for value, target in late:
-            source = values[value]
-            if source != target:
-                self.copy(source, target)
-        self.region = outer
-        outer.items.append(region)
-
-    def _lower_carry(self, k, node, init: Ref, region, stacks, users, known, place, result) -> None:
-        """Decide where carry ``k`` lives: in a stack that is asked for anyway, in one place, or in two
-        places by turns.
-        """
-        body, length, reverse = node.attrs["body"], node.attrs["length"], node.attrs["reverse"]
-        argument, following = body.arguments[k], body.outputs[k]
-        shape, dtype = argument.shape, argument.dtype
-        size = math.prod(shape)
-        fresh = following.inputs and following.op.view is None and following not in known
-        unique = all(following is not other for j, other in enumerate(body.outputs) if j != k)
-        if (argument in stacks or following in stacks) and fresh and unique:
-            # A stack of length + 1: slot t holds the carry before step t, slot t + 1 the one after it
-            # (mirrored when the loop runs backwards).
-            whole = self.new((length + 1, *shape), dtype)
-            before = whole.sliced(
-                (1 if reverse else 0, *(0 for _ in shape)), (1,) * (len(shape) + 1), (length, *shape)
-            )
-            after = whole.sliced(
-                (0 if reverse else 1, *(0 for _ in shape)), (1,) * (len(shape) + 1), (length, *shape)
-            )
-            known[argument] = before.at(region, reverse, length)
-            place(following, after.at(region, reverse, length))
-            if argument in stacks:
-                result["stack", argument] = before
-            if following in stacks:
-                result["stack", following] = after
-            start = length if reverse else 0
-            end = 0 if reverse else length
-            self.copy(init, whole.row(start))
-            result["final", k] = whole.row(end)
-            return
-        readers = users[argument] if argument in users else []
-        maker = following.inputs[0] if following.op.name == "output" else following
-        if following is argument or (
-            fresh
-            and unique
-            and len(readers) == 1
-            and readers[0] is maker
-            and maker.op.name == "fused"
-            and may_overwrite(maker, argument, following.attrs["key"])
-        ):
-            # Read only by the elementwise kernel that writes the next one: one place, updated in place.
-            whole = self.new(shape, dtype)
-            self.copy(init, whole)
-            here = Ref(whole.buffer, 0, whole.shape, whole.strides, dtype, (Moving(region, 0),))
-            known[argument] = here
-            if following is not argument:
-                place(following, here)
-            result["final", k] = whole
-            return
-        whole = self.new((2, *shape), dtype)
-        flat = Ref(whole.buffer, 0, shape, whole.strides[1:], dtype)
-        self.copy(init, flat)
-        known[argument] = Ref(whole.buffer, 0, shape, whole.strides[1:], dtype, (Moving(region, size, 0, 2),))
-        place(following, Ref(whole.buffer, 0, shape, whole.strides[1:], dtype, (Moving(region, size, 1, 2),)))
-        result["final", k] = Ref(whole.buffer, (length % 2) * size, shape, whole.strides[1:], dtype)
 
 
 def lower_graph(
