@@ -175,31 +175,25 @@ def test_a_whole_decoding_can_be_one_loop():
     assert np.array_equal(found.T, tokens[:, 1:])
 
 
-# LayerNorm.
+# Norms.
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"bias": False}, {"elementwise_affine": False}, {"eps": 1e-2}], ids=str
+    "kind, shape, options",
+    [
+        *(
+            ("LayerNorm", shape, options)
+            for shape in (5, (3, 5))
+            for options in ({}, {"bias": False}, {"elementwise_affine": False}, {"eps": 1e-2})
+        ),
+        *(("RMSNorm", 5, options) for options in ({}, {"elementwise_affine": False}, {"eps": 1e-2})),
+    ],
+    ids=str,
 )
-@pytest.mark.parametrize("shape", [5, (3, 5)], ids=str)
-def test_layer_norm_is_that_of_torch(options, shape):
+def test_a_norm_is_that_of_torch(kind, shape, options):
     torch = pytest.importorskip("torch")
-    ours = nn.LayerNorm(shape, **options, dtype=np.float64)
-    theirs = torch.nn.LayerNorm(shape, **options, dtype=torch.float64)
-    with torch.no_grad():
-        for weight in theirs.parameters():
-            weight.copy_(torch.randn_like(weight))
-    assert list(ours.state_dict()) == list(theirs.state_dict())
-    ours.load_state_dict(theirs.state_dict())
-    x = numbers(2, 3, 5)
-    close(ours(x).numpy(), theirs(torch.from_numpy(x)).detach().numpy(), 1e-12)
-
-
-@pytest.mark.parametrize("options", [{}, {"elementwise_affine": False}, {"eps": 1e-2}], ids=str)
-def test_rms_norm_is_that_of_torch(options):
-    torch = pytest.importorskip("torch")
-    ours = nn.RMSNorm(5, **options, dtype=np.float64)
-    theirs = torch.nn.RMSNorm(5, **options, dtype=torch.float64)
+    ours = getattr(nn, kind)(shape, **options, dtype=np.float64)
+    theirs = getattr(torch.nn, kind)(shape, **options, dtype=torch.float64)
     with torch.no_grad():
         for weight in theirs.parameters():
             weight.copy_(torch.randn_like(weight))

@@ -19,6 +19,7 @@ each of the s² classes of pixels is an ordinary convolution of ȳ with every fe
 
 import math
 from collections.abc import Sequence
+from functools import partial
 
 from tinyattn.graph.tensor import Tensor, make
 from tinyattn.graph.types import Type
@@ -110,25 +111,14 @@ def _attrs(node: Tensor, size) -> dict:
     return {**node.attrs, "size": tuple(size)}
 
 
-def _bias_cotangent(g: Tensor, node: Tensor) -> tuple[Tensor, ...]:
-    return (reduce.sum(g, (0, 2, 3)),) if len(node.inputs) == 3 else ()
-
-
 def _derivative(g, node):
-    x, weight = node.inputs[:2]
+    """Of a convolution, which is taken back by a transposed one, and the other way round."""
+    x, weight, *bias = node.inputs
+    back, ends = ("conv_transpose2d", (x, g)) if node.op.name == "conv2d" else ("conv2d", (g, x))
     return (
-        call("conv_transpose2d", g, weight, **_attrs(node, x.shape[2:])),
-        call("conv2d_weight_backward", x, g, **_attrs(node, weight.shape[2:])),
-        *_bias_cotangent(g, node),
-    )
-
-
-def _transpose_derivative(g, node):
-    x, weight = node.inputs[:2]
-    return (
-        call("conv2d", g, weight, **_attrs(node, x.shape[2:])),
-        call("conv2d_weight_backward", g, x, **_attrs(node, weight.shape[2:])),
-        *_bias_cotangent(g, node),
+        call(back, g, weight, **_attrs(node, x.shape[2:])),
+        call("conv2d_weight_backward", *ends, **_attrs(node, weight.shape[2:])),
+        *(reduce.sum(g, (0, 2, 3)) for _ in bias),
     )
 
 
@@ -140,24 +130,16 @@ def _weight_derivative(v, node):
     )
 
 
-hand_derived(
-    "conv2d",
-    lambda x, weight, *bias, size, **attrs: Type((x.shape[0], weight.shape[0], *size), x.dtype),
-    _definition,
-    _derivative,
-    lower=lower_convolution,
-    formula="{1} ∗ {0}",
-    vjp_formula="{1} ∗ᵀ ḡ, Σ ḡ·{0} at each tap, Σ ḡ",
-)
-hand_derived(
-    "conv_transpose2d",
-    lambda x, weight, *bias, size, **attrs: Type((x.shape[0], weight.shape[1], *size), x.dtype),
-    _transpose_definition,
-    _transpose_derivative,
-    lower=lower_transposed,
-    formula="{1} ∗ᵀ {0}",
-    vjp_formula="{1} ∗ ḡ, Σ {0}·ḡ at each tap, Σ ḡ",
-)
+def _type(x, weight, *bias, size, channels, **attrs):
+    return Type((x.shape[0], weight.shape[channels], *size), x.dtype)
+
+
+for _name, _channels, _by, _lower, _formula, _vjp in (
+    ("conv2d", 0, _definition, lower_convolution, "{1} ∗ {0}", "{1} ∗ᵀ ḡ, Σ ḡ·{0} at each tap, Σ ḡ"),
+    ("conv_transpose2d", 1, _transpose_definition, lower_transposed, "{1} ∗ᵀ {0}", "{1} ∗ ḡ, Σ {0}·ḡ at each tap, Σ ḡ"),
+):  # fmt: skip
+    infer = partial(_type, channels=_channels)
+    hand_derived(_name, infer, _by, _derivative, lower=_lower, formula=_formula, vjp_formula=_vjp)
 hand_derived(
     "conv2d_weight_backward",
     lambda x, g, *, size, **attrs: Type((g.shape[1], x.shape[1], *size), x.dtype),
