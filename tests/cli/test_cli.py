@@ -82,7 +82,7 @@ def test_help_and_version(capsys):
         (["train", "--set", "hiden=3"], "did you mean hidden?"),
         (["train", "--set", "hidden"], "must be followed by key=value, but got 'hidden'"),
         (["train", "--set", "hidden=big"], "hidden must be a whole number, but got 'big'"),
-        (["train", "--set", "hidden=0"], "hidden must be positive, but got 0"),
+        (["train", "--set", "hidden=0"], "hidden must be a positive integer, but got 0"),
         (["train", "--set", "learning_rate=fast"], "learning_rate must be a number, but got 'fast'"),
         (["train", "--set", "learning_rate=nan"], "learning_rate must be positive"),
         (["train", "--set", "optimizer=adm"], "optimizer must be one of"),
@@ -280,9 +280,12 @@ def test_train_eval_sample(capsys, tmp_path, monkeypatch):
     assert code == 0 and len(found["attention"][0]) == 6 and "'gnu' is not in the vocabulary" in err
     code, out, _ = run(capsys, "train", "--resume", folder, "--json")  # nothing is left to do
     assert code == 0 and json.loads(out)["models"]["bahdanau"]["bleu"] == figures["bleu"]
+    text = (folder / "config.toml").read_text()
+    (folder / "config.toml").write_text(f"# a remark\n{text}")
     code, out, err = run(capsys, "train", "--resume", folder, "--no-baseline", "--json")
     assert code == 0 and json.loads(out)["models"].keys() == {"bahdanau"}
-    assert "baseline = false" in (folder / "config.toml").read_text()
+    after = (folder / "config.toml").read_text()
+    assert after == f"# a remark\n{text}".replace("baseline = true", "baseline = false") != text
     (folder / "best.safetensors").unlink()
     code, out, err = run(capsys, "sample", folder, "the fox")
     assert code == 0 and "the last checkpoint, of step 6, is used" in err
@@ -295,7 +298,7 @@ def test_an_edited_config_is_one_sentence(capsys, tmp_path):
     assert run(capsys, "train", "seq2seq", "--steps", 2, "--out", folder, *SET[:3], *SET[4:])[0] == 0
     whole = (folder / "config.toml").read_text()
     for old, new, expected in [
-        ("hidden = 6", "hidden = 0", "hidden must be positive, but got 0"),
+        ("hidden = 6", "hidden = 0", "hidden must be a positive integer, but got 0"),
         ("hidden = 6", 'hidden = "6"', "must hold a whole number as model.hidden, but got '6'"),
         ("seed = 0", "seed = 0\nsead = 1", "but got training.sead"),
         ('name = "seq2seq"', 'name = "seq"', "the model must be one of"),

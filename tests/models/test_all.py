@@ -3,7 +3,7 @@
 import importlib
 import inspect
 import pkgutil
-from dataclasses import replace
+from dataclasses import MISSING, fields, replace
 
 import numpy as np
 import pytest
@@ -11,6 +11,7 @@ import pytest
 import tinyattn as ta
 from tinyattn import models, tasks
 from tinyattn.experiments import workload
+from tinyattn.graph.scope import Line
 from tinyattn.models.model import Model
 from tinyattn.tasks.task import SPLITS, Task
 from tinyattn.train import checkpoint
@@ -48,6 +49,33 @@ def test_a_model_says_what_it_is(name):
         assert set(model.families) & set(tasks.find(recipe.task).families)
         if recipe.baseline:
             assert hasattr(models.get(recipe.baseline).Config, "like")
+
+
+@EVERY_MODEL
+def test_sizes_that_make_no_sense_are_one_sentence(name):
+    model = models.get(name)
+    decided = {f.name: 16 for f in fields(model.Config) if f.default is MISSING}
+
+    def least(name, wrong):
+        """How small the number may be, by the sentence that refuses the wrong one."""
+        line = Line(__file__, inspect.currentframe().f_lineno + 2)
+        with pytest.raises(ta.TinyattnError) as error:
+            model.Config(**decided | {name: wrong})
+        sentence, place = str(error.value).splitlines()
+        kinds = ["an integer of at least 0", "a positive integer"]
+        assert place == f"  at {line}" and sentence[0] == "["
+        return [f"{name} must be {kind}, but got {wrong}." for kind in kinds].index(
+            sentence.partition("] ")[2]
+        )
+
+    sizes = [f.name for f in fields(model.Config) if f.type is int]
+    assert model.Config(**decided) and sizes
+    for size in sizes:
+        (smallest,) = {least(size, wrong) for wrong in (-1, 1.5, True)}
+        if smallest:
+            assert least(size, 0)
+        else:
+            assert model(model.Config(**decided | {size: 0}))
 
 
 @EVERY_MODEL

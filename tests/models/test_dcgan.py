@@ -179,7 +179,7 @@ def test_smoothing_rewards_no_certainty_about_real_images_and_leaves_drawn_ones_
     smoothed.judge = lambda x: logit  # D = 0.9 of all images: the best answer to the real ones
     own = smoothed.discriminator_loss(images, z) - ta.softplus(logit)
     assert np.abs(ta.grad(ta.sum(own), logit).numpy()).max() < 1e-12
-    must = "smoothing must be at least 0 and less than 1, but got"
+    must = r"smoothing must lie in \[0, 1\), but got"
     for share in (-0.1, 1.0, float("nan")):
         with pytest.raises(errors.TinyattnError, match=must):
             model(smoothing=share)

@@ -154,7 +154,7 @@ def test_the_baseline_has_as_many_parameters():
 
 def test_sizes_that_make_no_sense_are_refused():
     for wrong, message in (
-        ({"hidden": 0}, "hidden must be an integer of at least 1, but got 0"),
+        ({"hidden": 0}, "hidden must be a positive integer, but got 0"),
         ({"tape": -1}, "tape must be an integer of at least 0, but got -1"),
         ({"dropout": 1.0}, r"dropout must lie in \[0, 1\), but got 1.0"),
     ):

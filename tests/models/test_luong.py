@@ -181,7 +181,7 @@ def test_what_makes_no_sense_is_one_sentence():
     for changes, expected in [
         ({"attention": "local"}, "attention must be one of global, local-m, local-p, but got 'local'"),
         ({"score": "bilinear"}, "score must be one of dot, general"),
-        ({"window": 0}, "window must be positive, but got 0"),
+        ({"window": 0}, "window must be a positive integer, but got 0"),
         ({"hidden": 7}, "hidden must be even"),
     ]:
         with pytest.raises(TinyattnError, match=expected):

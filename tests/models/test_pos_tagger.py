@@ -269,8 +269,8 @@ def test_a_decoder_is_not_told_the_right_tags_when_it_answers():
         ({"score": "cosine"}, "score must be one of dot, additive, but got 'cosine'"),
         ({"normaliser": "max"}, "normaliser must be one of softmax, relu, relu-sum, rela, but got 'max'"),
         ({"heads": 3}, "the width must be divisible by heads = 3, but got 8"),
-        ({"hidden": 0}, "hidden must be at least 1, but got 0"),
-        ({"window": -1}, "window must be at least 0, but got -1"),
+        ({"hidden": 0}, "hidden must be a positive integer, but got 0"),
+        ({"window": -1}, "window must be an integer of at least 0, but got -1"),
         ({"dropout": 1.0}, "dropout must lie in [0, 1), but got 1.0"),
     ],
 )

@@ -126,7 +126,7 @@ def test_the_order_of_words_matters(variant):
             {"variant": "bag"},
             "variant must be one of lstm, lstm-attention, lstmn, self-attention, but got 'bag'",
         ),
-        ({"hidden": 0}, "hidden must be at least 1, but got 0"),
+        ({"hidden": 0}, "hidden must be a positive integer, but got 0"),
         ({"dropout": 1.0}, "dropout must lie in [0, 1), but got 1.0"),
     ],
 )

@@ -252,7 +252,7 @@ def test_the_papers_initial_values():
 
 def test_what_makes_no_sense_is_one_sentence():
     for changes, expected in [
-        ({"hidden": 0}, "hidden must be positive, but got 0"),
+        ({"hidden": 0}, "hidden must be a positive integer, but got 0"),
         ({"dropout": 1.0}, "dropout must lie in"),
         ({"init": "xavier"}, "init must be one of standard, paper, but got 'xavier'"),
     ]:

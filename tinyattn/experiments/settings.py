@@ -228,7 +228,8 @@ def in_file(run: Run | None) -> Iterator[None]:
         source = run.source(CONFIG)
         if isinstance(error, MemoryError):
             source.refuse("be the settings of a run that fits into the memory", f"this one does not: {error}")
-        source.refuse("be the settings of a run", f"something is wrong: {str(error).removesuffix('.')}")
+        sentence = str(error).splitlines()[0]  # (no line of the user's program: the fault is in the file)
+        source.refuse("be the settings of a run", f"something is wrong: {sentence.removesuffix('.')}")
 
 
 def training(config: Config) -> TrainingConfig:

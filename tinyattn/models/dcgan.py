@@ -30,6 +30,7 @@ from tinyattn.errors import ShapeError, TinyattnError
 from tinyattn.graph.leaf import as_tensor
 from tinyattn.graph.types import fail
 from tinyattn.models.model import Model, Objective, Recipe, from_task
+from tinyattn.models.parts.checks import check_sizes
 from tinyattn.sections import Images, Section, Table
 from tinyattn.tasks.parts.randomness import Stream
 from tinyattn.tasks.task import Answers
@@ -58,15 +59,9 @@ class DCGANConfig:
 
     def __post_init__(self):
         """Raise TinyattnError, with one sentence, for a value that makes no sense."""
-        for name in ("image_size", "channels", "latent", "width", "smallest"):
-            if getattr(self, name) < 1:
-                must = f"{name} must be a positive integer"
-                fail(TinyattnError, "DCGAN", must, f"got {getattr(self, name)!r}")
+        check_sizes("DCGAN", self, shares=("smoothing",))
         if not 0 <= self.blur < 10:
             fail(TinyattnError, "DCGAN", "blur must be at least 0 and less than 10", f"got {self.blur!r}")
-        if not 0 <= self.smoothing < 1:
-            must = "smoothing must be at least 0 and less than 1"
-            fail(TinyattnError, "DCGAN", must, f"got {self.smoothing!r}")
 
     def plan(self) -> tuple[int, int]:
         """The size of the smallest images between the layers, and how often they double: 28 = 7 · 2². Raises

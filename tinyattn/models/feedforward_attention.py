@@ -14,17 +14,16 @@ because steps that don't matter all say about the same.
 Shapes in comments: B rows, T steps, D hidden.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 import tinyattn as ta
 from tinyattn import nn
-from tinyattn.errors import TinyattnError
 from tinyattn.graph.scope import scope
-from tinyattn.graph.types import as_integer, fail
 from tinyattn.models.model import Model, Recipe, from_task
+from tinyattn.models.parts.checks import check_sizes
 from tinyattn.tasks.task import Answers
 
 TRAINING: dict[str, Any] = {"steps": 12000, "batch_size": 10, "learning_rate": 1e-2, "schedule": "cosine"}
@@ -44,11 +43,7 @@ class FeedForwardAttentionConfig:
 
     def __post_init__(self):
         """Raise TinyattnError, with one sentence, for a value that makes no sense."""
-        for entry in fields(self):
-            value = getattr(self, entry.name)
-            if (as_integer(value) or 0) < 1:
-                must = f"{entry.name} must be a positive integer"
-                fail(TinyattnError, "FeedForwardAttention", must, f"got {value!r}")
+        check_sizes("FeedForwardAttention", self, shares=())
 
     @classmethod
     def like(cls, other: "FeedForwardAttentionConfig") -> "FeedForwardAttentionConfig":

@@ -16,22 +16,21 @@ Shapes in comments: B sentences, R = B · beam rows, S and T source and target p
 attention, K target words.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
 import tinyattn as ta
 from tinyattn import nn
-from tinyattn.errors import TinyattnError
 from tinyattn.graph.leaf import as_tensor
 from tinyattn.graph.scope import scope
-from tinyattn.graph.types import fail
 from tinyattn.models.lstmn import Given, LSTMNLayer, Tapes
 from tinyattn.models.model import Recipe, from_task
+from tinyattn.models.parts.checks import check_sizes
 from tinyattn.models.parts.decoding import State, Step
 from tinyattn.models.parts.translation import TranslationModel
-from tinyattn.ops.attention.scores import additive_alignment
+from tinyattn.ops.attention.additive import additive_alignment
 from tinyattn.tasks.parts.vocabulary import PAD
 
 FUSIONS = ("deep", "shallow")
@@ -57,16 +56,7 @@ class LSTMNFusionConfig:
 
     def __post_init__(self):
         """Raise TinyattnError, with one sentence, for a value that makes no sense."""
-        for entry in fields(self):
-            value = getattr(self, entry.name)
-            if entry.type is int and value < (0 if entry.default == 0 else 1):
-                fail(TinyattnError, "model", f"{entry.name} must be positive", f"got {value!r}")
-        if not 0 <= self.dropout < 1:
-            fail(TinyattnError, "model", "dropout must lie in [0, 1)", f"got {self.dropout!r}")
-        if self.fusion not in FUSIONS:
-            fail(
-                TinyattnError, "model", f"fusion must be one of {', '.join(FUSIONS)}", f"got {self.fusion!r}"
-            )
+        check_sizes("model", self, choices={"fusion": FUSIONS})
 
 
 class Source(NamedTuple):

@@ -29,8 +29,10 @@ from tinyattn import nn
 from tinyattn.errors import TinyattnError
 from tinyattn.graph.leaf import as_tensor
 from tinyattn.graph.scope import scope
+from tinyattn.graph.types import fail
 from tinyattn.models.model import Recipe, from_task
 from tinyattn.models.parts import recurrent, scores
+from tinyattn.models.parts.checks import check_sizes
 from tinyattn.models.parts.decoding import Step, repeat
 from tinyattn.models.parts.encoder_decoder import MULTI30K, TINY_MT
 from tinyattn.models.parts.translation import TranslationModel
@@ -76,18 +78,10 @@ class LuongConfig:
 
     def __post_init__(self):
         """Raise TinyattnError, with one sentence, for a value that makes no sense."""
-        for name in ("source_vocabulary", "target_vocabulary", "embedding", "hidden", "layers", "window"):
-            if getattr(self, name) < 1:
-                raise TinyattnError(f"[model] {name} must be positive, but got {getattr(self, name)!r}.")
-        if not 0 <= self.dropout < 1:
-            raise TinyattnError(f"[model] dropout must lie in [0, 1), but got {self.dropout!r}.")
-        for name, known in CHOICES.items():
-            value = getattr(self, name)
-            if value not in known:
-                raise TinyattnError(f"[model] {name} must be one of {', '.join(known)}, but got {value!r}.")
+        check_sizes("model", self, choices=CHOICES)
         if self.bidirectional and self.hidden % 2:
             must = "hidden must be even, half of it for each direction of the encoder"
-            raise TinyattnError(f"[model] {must}, but got {self.hidden}.")
+            fail(TinyattnError, "model", must, f"got {self.hidden}")
 
 
 class Memory(NamedTuple):

@@ -13,6 +13,7 @@ import numpy as np
 import tinyattn as ta
 from tinyattn import nn
 from tinyattn.models.model import Model, Recipe, from_task
+from tinyattn.models.parts.checks import check_sizes
 from tinyattn.tasks.task import Answers
 
 
@@ -25,6 +26,10 @@ class MLPConfig:
     hidden: int = 128
     layers: int = 2
     dropout: float = 0.2
+
+    def __post_init__(self):
+        """Raise TinyattnError, with one sentence, for a value that makes no sense."""
+        check_sizes("model", self)
 
 
 class MLP(Model):

@@ -36,6 +36,7 @@ from tinyattn.graph.types import fail
 from tinyattn.models.lstm_bits import TRAINING
 from tinyattn.models.model import Recipe
 from tinyattn.models.parts.bits import BitsConfig, BitsModel
+from tinyattn.models.parts.checks import check_sizes
 from tinyattn.models.parts.recurrent import Cell
 from tinyattn.sections import Heat, Map, Section
 from tinyattn.tasks.task import Answers
@@ -58,11 +59,7 @@ class NTMConfig(BitsConfig):
 
     def __post_init__(self):
         """Raise TinyattnError, with one sentence, for a value that makes no sense."""
-        super().__post_init__()
-        for name, known in (("controller", CONTROLLERS), ("shift", SHIFTS)):
-            if getattr(self, name) not in known:
-                must = f"{name} must be one of {', '.join(known)}"
-                fail(TinyattnError, "NTM", must, f"got {getattr(self, name)!r}")
+        check_sizes("NTM", self, shares=(), choices={"controller": CONTROLLERS, "shift": SHIFTS})
         if self.radius >= self.places:
             must = f"radius must be less than the {self.places} places"
             fail(TinyattnError, "NTM", must, f"got {self.radius}")

@@ -16,17 +16,16 @@ Shapes in comments: B sentences, T words, m word vectors, n states, K tags.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
 import tinyattn as ta
 from tinyattn import nn
-from tinyattn.errors import TinyattnError
-from tinyattn.graph.types import as_integer, fail
 from tinyattn.models.bahdanau import Alignment
 from tinyattn.models.model import Model, Recipe, from_task
+from tinyattn.models.parts.checks import check_sizes
 from tinyattn.models.parts.reader import NORMALISERS, Block, Words, inside
 from tinyattn.nn.transformer import sinusoidal_positions
 from tinyattn.sections import Section, Table
@@ -70,16 +69,7 @@ class POSTaggerConfig:
 
     def __post_init__(self):
         """Raise TinyattnError, with one sentence, for a value that makes no sense."""
-        for entry in fields(self):
-            value = getattr(self, entry.name)
-            least = 0 if entry.name in ("spellings", "window") else 1
-            if entry.type is int and (found := as_integer(value)) is not None and found < least:
-                fail(TinyattnError, "model", f"{entry.name} must be at least {least}", f"got {value!r}")
-        if not 0 <= self.dropout < 1:
-            fail(TinyattnError, "model", "dropout must lie in [0, 1)", f"got {self.dropout!r}")
-        if self.variant not in VARIANTS:
-            must = f"variant must be one of {', '.join(VARIANTS)}"
-            fail(TinyattnError, "model", must, f"got {self.variant!r}")
+        check_sizes("model", self, choices={"variant": VARIANTS}, none=("window",))
 
 
 class PerToken(nn.Module):

@@ -12,17 +12,16 @@ one learned vector, w_a. α can be drawn, and compared with the words that decid
 Shapes in comments: B texts, T words, m word vectors, n states, K labels.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 import tinyattn as ta
 from tinyattn import nn
-from tinyattn.errors import TinyattnError
-from tinyattn.graph.types import as_integer, fail
 from tinyattn.models.lstmn import LSTMNLayer
 from tinyattn.models.model import Model, Recipe, from_task
+from tinyattn.models.parts.checks import check_sizes
 from tinyattn.models.parts.reader import Block, Words, inside
 from tinyattn.nn.transformer import sinusoidal_positions
 from tinyattn.sections import Heat, Map, Section
@@ -64,16 +63,7 @@ class SentimentClassifierConfig:
 
     def __post_init__(self):
         """Raise TinyattnError, with one sentence, for a value that makes no sense."""
-        for entry in fields(self):
-            value = getattr(self, entry.name)
-            if entry.type is int and (found := as_integer(value)) is not None and found < 1:
-                fail(TinyattnError, "model", f"{entry.name} must be at least 1", f"got {value!r}")
-        for name in ("dropout", "missing"):
-            if not 0 <= getattr(self, name) < 1:
-                fail(TinyattnError, "model", f"{name} must lie in [0, 1)", f"got {getattr(self, name)!r}")
-        if self.variant not in VARIANTS:
-            must = f"variant must be one of {', '.join(VARIANTS)}"
-            fail(TinyattnError, "model", must, f"got {self.variant!r}")
+        check_sizes("model", self, shares=("dropout", "missing"), choices={"variant": VARIANTS})
 
 
 class Pooling(nn.Module):

@@ -21,11 +21,14 @@ from typing import Any
 import tinyattn as ta
 from tinyattn import nn
 from tinyattn.errors import TinyattnError
+from tinyattn.graph.types import fail
 from tinyattn.models.bahdanau import BahdanauConfig
 from tinyattn.models.model import Recipe
 from tinyattn.models.parts import recurrent
+from tinyattn.models.parts.checks import check_sizes
 from tinyattn.models.parts.decoding import repeat
 from tinyattn.models.parts.encoder_decoder import (
+    INITS,
     MULTI30K,
     MULTI30K_SIZES,
     TINY_MT,
@@ -55,18 +58,13 @@ class Seq2SeqConfig(EncoderDecoderConfig):
 
     def __post_init__(self):
         """Raise TinyattnError, with one sentence, for a value that makes no sense."""
-        super().__post_init__()
-        for name, known in (("form", FORMS), ("unit", recurrent.UNITS)):
-            if getattr(self, name) not in known:
-                got = f"got {getattr(self, name)!r}"
-                raise TinyattnError(f"[model] {name} must be one of {', '.join(known)}, but {got}.")
+        check_sizes("model", self, choices={"init": INITS, "form": FORMS, "unit": recurrent.UNITS})
         if self.form == "cho" and self.layers != 1:
-            raise TinyattnError(
-                f"[model] layers must be 1 unless the form is sutskever, but got {self.layers}."
-            )
+            must = "layers must be 1 unless the form is sutskever"
+            fail(TinyattnError, "model", must, f"got {self.layers}")
         if self.form == "sutskever" and self.bidirectional and self.hidden % 2:
             must = "hidden must be even, half of it for each direction of the encoder"
-            raise TinyattnError(f"[model] {must}, but got {self.hidden}.")
+            fail(TinyattnError, "model", must, f"got {self.hidden}")
 
     @property
     def read_width(self) -> int:

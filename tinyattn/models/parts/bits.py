@@ -1,15 +1,14 @@
 """What models that say bits share: the loss, answers, and sizes."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 import tinyattn as ta
-from tinyattn.errors import TinyattnError
 from tinyattn.graph.leaf import as_tensor
-from tinyattn.graph.types import as_integer, fail
 from tinyattn.models.model import Model, from_task
+from tinyattn.models.parts.checks import check_sizes
 from tinyattn.tasks.task import Answers
 
 
@@ -23,10 +22,7 @@ class BitsConfig:
 
     def __post_init__(self):
         """Raise TinyattnError, with one sentence, for a value that makes no sense."""
-        for entry in fields(self):
-            value = getattr(self, entry.name)
-            if entry.type is int and (as_integer(value) or 0) < 1:
-                fail(TinyattnError, "model", f"{entry.name} must be a positive integer", f"got {value!r}")
+        check_sizes("model", self, shares=())
 
 
 class BitsModel(Model):

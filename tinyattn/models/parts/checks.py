@@ -41,21 +41,27 @@ def check_sizes(
     heads: tuple[str, str] | None = None,
     shares: Sequence[str] = ("dropout",),
     choices: Mapping[str, Collection[str]] | None = None,
+    none: Collection[str] = (),
 ) -> None:
-    """The fields of a Config: whole numbers must be positive (a default of 0 stands for "as many as it takes"), the
-    width be divisible by the number of heads (``heads`` names both), ``shares`` lie in [0, 1), and each of ``choices``
-    be one of those given. Raises TinyattnError and ShapeError.
+    """The fields of a Config: whole numbers must be positive (those of ``none``, and those whose default is 0, may be
+    0, too), the width be divisible by the number of heads (``heads`` names both), ``shares`` lie in [0, 1), and each of
+    ``choices`` be one of those given. Raises TinyattnError and ShapeError.
     """
     for entry in fields(config):
-        value = getattr(config, entry.name)
-        if entry.type is int and (as_integer(value) or 0) < (0 if entry.default == 0 else 1):
-            fail(TinyattnError, op, f"{entry.name} must be a positive integer", f"got {value!r}")
-    width, count = (getattr(config, name) for name in heads) if heads else (0, 1)
-    if heads and width % count:
-        fail(ShapeError, op, f"{heads[0]} must be divisible by {heads[1]} = {count}", f"got {width}")
+        if entry.type is int:
+            value, may = getattr(config, entry.name), entry.default == 0 or entry.name in none
+            found = as_integer(value)
+            if found is None or found < (0 if may else 1):
+                kind = "an integer of at least 0" if may else "a positive integer"
+                fail(TinyattnError, op, f"{entry.name} must be {kind}", f"got {value!r}")
+    if heads:
+        width, count = (getattr(config, name) for name in heads)
+        if width % count:
+            fail(ShapeError, op, f"{heads[0]} must be divisible by {heads[1]} = {count}", f"got {width}")
     for name in shares:
-        if not 0 <= getattr(config, name) < 1:
-            fail(TinyattnError, op, f"{name} must lie in [0, 1)", f"got {getattr(config, name)!r}")
+        share = getattr(config, name)
+        if not isinstance(share, (int, float, np.number)) or not 0 <= share < 1:
+            fail(TinyattnError, op, f"{name} must lie in [0, 1)", f"got {share!r}")
     for name, known in (choices or {}).items():
         if getattr(config, name) not in known:
             must = f"{name} must be one of {', '.join(known)}"

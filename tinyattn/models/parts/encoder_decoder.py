@@ -12,18 +12,18 @@ target words, R = B · beam rows when searching. Sequences are time-major inside
 at once, outside the loop.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
 import tinyattn as ta
 from tinyattn import nn
-from tinyattn.errors import TinyattnError
 from tinyattn.graph.leaf import as_tensor
 from tinyattn.graph.scope import scope
 from tinyattn.models.model import from_task
 from tinyattn.models.parts import recurrent
+from tinyattn.models.parts.checks import check_sizes
 from tinyattn.models.parts.decoding import State, Step, repeat
 from tinyattn.models.parts.translation import TranslationModel
 from tinyattn.tasks.parts.vocabulary import PAD
@@ -55,14 +55,7 @@ class EncoderDecoderConfig:
 
     def __post_init__(self):
         """Raise TinyattnError, with one sentence, for a value that makes no sense."""
-        for entry in fields(self):
-            value = getattr(self, entry.name)
-            if entry.type is int and value < (0 if entry.default == 0 else 1):
-                raise TinyattnError(f"[model] {entry.name} must be positive, but got {value!r}.")
-        if not 0 <= self.dropout < 1:
-            raise TinyattnError(f"[model] dropout must lie in [0, 1), but got {self.dropout!r}.")
-        if self.init not in INITS:
-            raise TinyattnError(f"[model] init must be one of {', '.join(INITS)}, but got {self.init!r}.")
+        check_sizes("model", self, choices={"init": INITS})
 
     def _parameters(self, context: int, summary: int) -> int:
         """How many numbers the common part has."""

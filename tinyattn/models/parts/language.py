@@ -3,18 +3,16 @@
 A model adds `states`: what it makes of the words so far. Sequences are time-major inside, (T, B, …).
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
 import tinyattn as ta
 from tinyattn import nn
-from tinyattn.errors import TinyattnError
 from tinyattn.graph.leaf import as_tensor
-from tinyattn.graph.types import as_integer, fail
 from tinyattn.models.model import Model, from_task
-from tinyattn.models.parts.checks import checked_count, checked_ids
+from tinyattn.models.parts.checks import check_sizes, checked_count, checked_ids
 from tinyattn.models.parts.generation import choose
 from tinyattn.tasks.task import Answers
 from tinyattn.tasks.text import NOTHING
@@ -34,13 +32,7 @@ class RecurrentConfig:
 
     def __post_init__(self):
         """Raise TinyattnError, with one sentence, for a value that makes no sense."""
-        for entry in fields(self):
-            value, least = getattr(self, entry.name), 0 if entry.default == 0 else 1
-            if entry.type is int and (as_integer(value) is None or value < least):
-                must = f"{entry.name} must be an integer of at least {least}"
-                fail(TinyattnError, "model", must, f"got {value!r}")
-        if not 0 <= self.dropout < 1:
-            fail(TinyattnError, "model", "dropout must lie in [0, 1)", f"got {self.dropout!r}")
+        check_sizes("model", self)
 
 
 class RecurrentLanguageModel(Model):
