@@ -32,7 +32,7 @@ from tinyattn.models.parts.encoder_decoder import (
     EncoderDecoderConfig,
     Source,
 )  # fmt: skip
-from tinyattn.ops.attention.scores import additive_alignment
+from tinyattn.ops.attention.additive import additive_alignment
 
 
 @dataclass(frozen=True)

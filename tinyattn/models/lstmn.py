@@ -30,7 +30,7 @@ from tinyattn import nn
 from tinyattn.models.lstm_lm import AGREEMENT
 from tinyattn.models.model import Recipe
 from tinyattn.models.parts.language import RecurrentConfig, RecurrentLanguageModel
-from tinyattn.ops.attention.scores import additive_alignment
+from tinyattn.ops.attention.additive import additive_alignment
 from tinyattn.ops.layers.cells import lstm_gates
 from tinyattn.sections import Heat, Map, Section
 

@@ -29,10 +29,10 @@ from tinyattn.nn.cache import KVCache, Position
 from tinyattn.nn.layers import Linear, check_probability, check_sizes
 from tinyattn.nn.module import Module
 from tinyattn.ops.arrays import reduce
+from tinyattn.ops.arrays.creation import arange, zeros
 from tinyattn.ops.arrays.elementwise import cast, equal, isfinite, logical_and, logical_not, logical_or, where
 from tinyattn.ops.arrays.linalg import matmul
 from tinyattn.ops.arrays.shape import (
-    arange,
     broadcast_to,
     concat,
     expand_dims,
@@ -41,7 +41,6 @@ from tinyattn.ops.arrays.shape import (
     split,
     squeeze,
     transpose,
-    zeros,
 )
 from tinyattn.ops.attention.attention import attention
 from tinyattn.ops.attention.multihead import join_heads, split_heads

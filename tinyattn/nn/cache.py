@@ -20,9 +20,10 @@ from tinyattn import errors
 from tinyattn.graph.leaf import as_tensor
 from tinyattn.graph.tensor import Tensor
 from tinyattn.graph.types import BOOL, fail
+from tinyattn.ops.arrays.creation import arange, zeros
 from tinyattn.ops.arrays.elementwise import logical_and, where
 from tinyattn.ops.arrays.index import index_update
-from tinyattn.ops.arrays.shape import arange, reshape, zeros
+from tinyattn.ops.arrays.shape import reshape
 from tinyattn.ops.attention.attention import attention
 
 Position = Any

@@ -27,10 +27,11 @@ from tinyattn.nn import init
 from tinyattn.nn.layers import check_probability, check_sizes
 from tinyattn.nn.module import Module
 from tinyattn.ops.arrays.bounds import within
+from tinyattn.ops.arrays.creation import arange, zeros
 from tinyattn.ops.arrays.elementwise import cast, where
 from tinyattn.ops.arrays.linalg import matmul
 from tinyattn.ops.arrays.random import dropout
-from tinyattn.ops.arrays.shape import arange, concat, expand_dims, reshape, squeeze, stack, transpose, zeros
+from tinyattn.ops.arrays.shape import concat, expand_dims, reshape, squeeze, stack, transpose
 from tinyattn.ops.layers.cells import (
     NONLINEARITIES,
     check_nonlinearity,

@@ -9,11 +9,11 @@ from tinyattn.graph.op import OPS
 from tinyattn.graph.public import PUBLIC
 from tinyattn.ops import methods as _methods  # noqa: F401  (binds operators to Tensor)
 from tinyattn.ops.arrays import (  # noqa: F401  (each file declares its operations and functions)
+    creation,
     einsum,
     elementwise,
     functions,
     index,
-    like,
     linalg,
     predicates,
     products,
@@ -26,6 +26,7 @@ from tinyattn.ops.arrays import (  # noqa: F401  (each file declares its operati
     triangles,
 )
 from tinyattn.ops.attention import (  # noqa: F401
+    additive,
     attention,
     hard,
     multihead,

@@ -13,9 +13,9 @@ import tinyattn as ta
 from tinyattn import nn
 from tinyattn.errors import TinyattnError
 from tinyattn.graph.types import fail
+from tinyattn.ops.attention.additive import additive_alignment
 from tinyattn.ops.attention.multihead import join_heads, split_heads
 from tinyattn.ops.attention.normalisers import relu_norm
-from tinyattn.ops.attention.scores import additive_alignment
 
 SCORES = ("dot", "additive")
 NORMALISERS = ("softmax", "relu", "relu-sum", "rela")

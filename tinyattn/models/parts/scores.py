@@ -16,7 +16,7 @@ import numpy as np
 
 import tinyattn as ta
 from tinyattn import nn
-from tinyattn.ops.attention.scores import additive_alignment
+from tinyattn.ops.attention.additive import additive_alignment
 
 SCORES = ("dot", "general", "concat", "location", "scaled-dot", "cosine", "additive")
 NORMALISERS = ("softmax", "relu-length", "relu-sum", "relu")

@@ -347,13 +347,8 @@ def where(condition, x, y) -> Tensor:
     """
     condition = as_tensor(condition)
     if condition.dtype != BOOL:
-        fail(
-            errors.DTypeError,
-            "where",
-            "the condition must be bool",
-            f"got {condition.type}",
-            "Compare first, for instance x > 0.",
-        )
+        hint = "Compare first, for instance x > 0."
+        fail(errors.DTypeError, "where", "the condition must be bool", f"got {condition.type}", hint)
     return make("where", condition, *common_operands(x, y))
 
 

@@ -30,8 +30,9 @@ from tinyattn.graph.types import (
 )
 from tinyattn.kernels.calls.gather import tiles_of_scatter, tiles_of_take
 from tinyattn.ops.arrays.bounds import within
+from tinyattn.ops.arrays.creation import arange
 from tinyattn.ops.arrays.elementwise import cast, equal, logical_and, stop_gradient, where
-from tinyattn.ops.arrays.shape import arange, broadcast_to, reshape, slice_, transpose
+from tinyattn.ops.arrays.shape import broadcast_to, reshape, slice_, transpose
 
 
 @public(at(real(4, 3), fixed([1, 0, 3, 1])))

@@ -7,6 +7,7 @@ from tinyattn.graph.operands import common_operands
 from tinyattn.graph.public import public
 from tinyattn.graph.tensor import Tensor
 from tinyattn.graph.types import BOOL, is_float
+from tinyattn.ops.arrays.creation import zeros_like
 from tinyattn.ops.arrays.elementwise import (
     abs,
     equal,
@@ -16,7 +17,6 @@ from tinyattn.ops.arrays.elementwise import (
     logical_or,
     not_equal,
 )
-from tinyattn.ops.arrays.like import zeros_like
 from tinyattn.ops.arrays.reduce import all
 
 

@@ -12,10 +12,11 @@ from tinyattn.graph.public import public
 from tinyattn.graph.scan import scan
 from tinyattn.graph.tensor import Tensor
 from tinyattn.graph.types import INT64, fail, is_float, normalize_axes, normalize_axis
+from tinyattn.ops.arrays.creation import ones
 from tinyattn.ops.arrays.elementwise import cast
 from tinyattn.ops.arrays.linalg import matmul
 from tinyattn.ops.arrays.rearrange import moveaxis
-from tinyattn.ops.arrays.shape import ones, reshape, transpose
+from tinyattn.ops.arrays.shape import reshape, transpose
 
 
 @public(at(real(3), real(4)))

@@ -15,9 +15,10 @@ from tinyattn.graph.point import apart, at, real
 from tinyattn.graph.public import public
 from tinyattn.graph.tensor import Tensor, make
 from tinyattn.graph.types import BOOL, INT64, Type, fail, is_float, normalize_axes, normalize_axis
+from tinyattn.ops.arrays.creation import full
 from tinyattn.ops.arrays.elementwise import cast, equal, exp, isfinite, log, not_equal, stop_gradient, where
 from tinyattn.ops.arrays.reduce_lowering import lower_cumsum, lower_reduce
-from tinyattn.ops.arrays.shape import broadcast_to, concat, full, pad, reshape, transpose
+from tinyattn.ops.arrays.shape import broadcast_to, concat, pad, reshape, transpose
 
 
 def _reduced_shape(shape, axes, keepdims):

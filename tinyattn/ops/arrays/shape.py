@@ -6,12 +6,11 @@ The first four are *views*: they compile to no kernel, only to other strides ove
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from tinyattn import errors
-from tinyattn.graph.leaf import as_tensor, constant
+from tinyattn.graph.leaf import as_tensor
 from tinyattn.graph.op import Op, register
 from tinyattn.graph.operands import common_operands
 from tinyattn.graph.point import at, real
@@ -20,7 +19,6 @@ from tinyattn.graph.tensor import Tensor, make
 from tinyattn.graph.types import (
     SHORT,
     Type,
-    as_dtype,
     as_integer,
     as_shape,
     broadcast,
@@ -372,47 +370,3 @@ def pad(x, widths, value: float = 0.0) -> Tensor:
         "unslice", broadcast_to(as_tensor(True), x.shape), starts=starts, steps=(1,) * x.ndim, shape=shape
     )
     return where(inside, padded, cast(as_tensor(value, x), x.dtype))
-
-
-@public(constant="no tensor goes in")
-def arange(start: float, stop: float | None = None, step: float = 1, dtype=None) -> Tensor:
-    """``start, start + step, …`` below ``stop``, as in NumPy (one argument: from 0). Element type: int64, float32 if
-    one of the numbers is a float, or ``dtype``.
-    """
-    given: tuple[Any, Any, Any] = (0 if stop is None else start, start if stop is None else stop, step)
-    if step == 0 or any(not math.isfinite(number) for number in given):
-        must = "the step must not be 0" if step == 0 else "start, stop and step must be finite"
-        fail(errors.ShapeError, "arange", must, f"got {step if step == 0 else given!r}")
-    if dtype is None:
-        dtype = np.float32 if any(isinstance(number, (float, np.floating)) for number in given) else np.int64
-    kind = as_dtype(dtype, "arange")
-    values = np.arange(*given, dtype=kind if kind.kind == "i" else None)
-    return constant(values.astype(kind), kind)
-
-
-@public(constant="no tensor goes in")
-def full(shape: int | Sequence[int], value, dtype=np.float32) -> Tensor:
-    """A tensor of one repeated number."""
-    if isinstance(dtype, int):
-        must = "the shape must be one argument, a tuple"
-        fail(errors.ShapeError, "full", must, f"got {shape} and {dtype}", "Write ta.ones((2, 3)).")
-    if not isinstance(value, (bool, int, float, np.number, np.bool_)):
-        fail(errors.DTypeError, "full", "the value must be a number", f"got {value!r}")
-    kind = as_dtype(dtype, "full")
-    try:
-        number = constant(value, kind)
-    except (ValueError, errors.DTypeError):  # NaN as an integer, or too large
-        fail(errors.DTypeError, "full", f"the value must be a number of type {kind}", f"got {value!r}")
-    return broadcast_to(number, as_shape("full", shape))
-
-
-@public(constant="no tensor goes in")
-def zeros(shape: int | Sequence[int], dtype=np.float32) -> Tensor:
-    """Zeros."""
-    return full(shape, 0, dtype)
-
-
-@public(constant="no tensor goes in")
-def ones(shape: int | Sequence[int], dtype=np.float32) -> Tensor:
-    """Ones."""
-    return full(shape, 1, dtype)

@@ -15,10 +15,11 @@ from tinyattn.graph.point import at, real
 from tinyattn.graph.public import public
 from tinyattn.graph.tensor import Tensor, make
 from tinyattn.graph.types import BOOL, as_dtype, as_shape, fail, normalize_axis
+from tinyattn.ops.arrays.creation import arange
 from tinyattn.ops.arrays.elementwise import cast, equal, greater_equal, less_equal, where
 from tinyattn.ops.arrays.rearrange import moveaxis
 from tinyattn.ops.arrays.reduce import sum
-from tinyattn.ops.arrays.shape import arange, reshape, slice_
+from tinyattn.ops.arrays.shape import reshape, slice_
 
 
 def _places(shape: Sequence[int], k: int) -> tuple[Tensor, Tensor]:

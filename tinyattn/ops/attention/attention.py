@@ -35,9 +35,10 @@ from tinyattn.graph.public import public
 from tinyattn.graph.tensor import Tensor, make, output
 from tinyattn.graph.types import Type, broadcast, fail, is_float
 from tinyattn.ops.arrays import reduce
+from tinyattn.ops.arrays.creation import arange
 from tinyattn.ops.arrays.elementwise import equal, exp, log, not_equal, where
 from tinyattn.ops.arrays.random import draw
-from tinyattn.ops.arrays.shape import arange, broadcast_to, expand_dims, reshape, swap_last
+from tinyattn.ops.arrays.shape import broadcast_to, expand_dims, reshape, swap_last
 from tinyattn.ops.attention.attention_lowering import lower_attention, lower_attention_backward
 from tinyattn.ops.attention.silent import attention_score, weighted_sum
 from tinyattn.ops.attention.softmax import check_mask, largest_score, masked_scores, row_statistics

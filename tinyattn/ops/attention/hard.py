@@ -22,6 +22,7 @@ from tinyattn.graph.public import public
 from tinyattn.graph.tensor import Tensor
 from tinyattn.graph.types import Type, fail
 from tinyattn.ops.arrays import reduce
+from tinyattn.ops.arrays.creation import full
 from tinyattn.ops.arrays.elementwise import (
     cast,
     equal,
@@ -34,7 +35,7 @@ from tinyattn.ops.arrays.elementwise import (
 )
 from tinyattn.ops.arrays.random import random_uniform
 from tinyattn.ops.arrays.reduce import cumsum
-from tinyattn.ops.arrays.shape import concat, expand_dims, full, reshape
+from tinyattn.ops.arrays.shape import concat, expand_dims, reshape
 from tinyattn.ops.attention.softmax import check_mask, log_softmax, softmax
 from tinyattn.ops.definition import call, hand_derived
 from tinyattn.ops.memory.addressing import one_for_each

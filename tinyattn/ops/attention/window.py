@@ -18,8 +18,9 @@ from tinyattn.graph.public import public
 from tinyattn.graph.tensor import Tensor
 from tinyattn.graph.types import FLOAT32, Type, fail, is_float
 from tinyattn.ops.arrays import reduce
+from tinyattn.ops.arrays.creation import arange
 from tinyattn.ops.arrays.elementwise import abs, cast, exp, less_equal, where
-from tinyattn.ops.arrays.shape import arange, expand_dims
+from tinyattn.ops.arrays.shape import expand_dims
 from tinyattn.ops.definition import call, hand_derived
 
 

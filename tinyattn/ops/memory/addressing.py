@@ -27,9 +27,10 @@ from tinyattn.graph.public import public
 from tinyattn.graph.tensor import Tensor
 from tinyattn.graph.types import INT64, Type, fail
 from tinyattn.ops.arrays import reduce
+from tinyattn.ops.arrays.creation import arange
 from tinyattn.ops.arrays.elementwise import cast, equal, floor, log, power, stop_gradient, where
 from tinyattn.ops.arrays.index import take_along_axis
-from tinyattn.ops.arrays.shape import arange, broadcast_to, concat, expand_dims, flip, reshape, stack
+from tinyattn.ops.arrays.shape import broadcast_to, concat, expand_dims, flip, reshape, stack
 from tinyattn.ops.attention.scores import cosine_score
 from tinyattn.ops.attention.softmax import softmax
 from tinyattn.ops.definition import call, hand_derived, like_first
