@@ -39,9 +39,9 @@ class GPTClassifierConfig(GPTConfig):
     n_embd: int = 64
     dropout: float = 0.1
     norm_first: bool = False
-    vocabulary: int = from_task(0)
-    classes: int = from_task(0)
-    longest: int = from_task(0)
+    vocabulary: int = from_task(50257)
+    classes: int = from_task(2)
+    longest: int = from_task(510)
     auxiliary: float = 0.5
 
     def __post_init__(self):

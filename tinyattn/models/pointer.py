@@ -24,7 +24,7 @@ from tinyattn.graph.leaf import as_tensor
 from tinyattn.models.model import Model, Recipe, from_task
 from tinyattn.models.parts.checks import check_sizes, checked_count
 from tinyattn.models.parts.decoding import DEAD, beam_search, repeat
-from tinyattn.ops.attention.scores import additive_alignment
+from tinyattn.ops.attention.additive import additive_alignment
 from tinyattn.tasks.parts.vocabulary import EOS
 from tinyattn.tasks.pointing import NOTHING
 from tinyattn.tasks.task import Answers
