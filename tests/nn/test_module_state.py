@@ -1,5 +1,4 @@
-"""What belongs to a module stays with it: under assignment, ``copy`` and ``to``, for every class of ``ta.nn``. Nothing of
-it changes while a function is traced."""
+"""What belongs to a module stays with it: under assignment, ``copy`` and ``to``, for every class of ``ta.nn``."""
 
 import copy
 import gc
@@ -8,6 +7,7 @@ import warnings
 
 import numpy as np
 import pytest
+from modules import equal_states, singles
 
 import tinyattn as ta
 from tinyattn import nn
@@ -122,27 +122,23 @@ def test_a_module_that_raises_leaves_no_scope_behind():
     assert ta.tanh(ta.tensor([1.0])).scope == ()
 
 
-def _numbers(*shape):
-    return np.random.default_rng(0).standard_normal(shape).astype(np.float32)
-
-
 _IMAGES = ("AdaptiveAvgPool2d", "AvgPool2d", "BatchNorm2d", "Conv2d", "ConvTranspose2d", "MaxPool2d")
 _SEQUENCES = ("GRU", "LSTM", "RNN", "TransformerEncoder", "TransformerEncoderLayer")
 _PAIRS = ("Transformer", "TransformerDecoder", "TransformerDecoderLayer")
 _TWO = ("HuberLoss", "KLDivLoss", "L1Loss", "MSELoss", "SmoothL1Loss")
 _GIVEN = {
-    **{name: [_numbers(2, 3, 4, 4)] for name in _IMAGES},
-    **{name: [_numbers(2, 3, 4 if name[0] in "MT" else 3)] for name in _SEQUENCES},
-    **{name: [_numbers(3, 2, 4), _numbers(2, 2, 4)] for name in _PAIRS},
-    **{name: [_numbers(2, 3), np.abs(_numbers(2, 3))] for name in _TWO},
-    "BCEWithLogitsLoss": [_numbers(4, 1), np.float32([[0], [1], [1], [0]])],
-    "Conv1d": [_numbers(2, 3, 4)],
-    "CrossEntropyLoss": [_numbers(3, 2), np.array([0, 1, 1])],
+    **{name: [singles(2, 3, 4, 4)] for name in _IMAGES},
+    **{name: [singles(2, 3, 4 if name[0] in "MT" else 3)] for name in _SEQUENCES},
+    **{name: [singles(3, 2, 4), singles(2, 2, 4)] for name in _PAIRS},
+    **{name: [singles(2, 3), np.abs(singles(2, 3))] for name in _TWO},
+    "BCEWithLogitsLoss": [singles(4, 1), np.float32([[0], [1], [1], [0]])],
+    "Conv1d": [singles(2, 3, 4)],
+    "CrossEntropyLoss": [singles(3, 2), np.array([0, 1, 1])],
     "Embedding": [np.array([[0, 4], [2, 2]])],
     "GPT": [np.array([[0, 4], [2, 2]])],
-    "GroupNorm": [_numbers(2, 4)],
-    "MultiheadAttention": [_numbers(3, 2, 4), _numbers(2, 2, 4), _numbers(2, 2, 4)],
-    "NLLLoss": [_numbers(3, 2), np.array([0, 1, 1])],
+    "GroupNorm": [singles(2, 4)],
+    "MultiheadAttention": [singles(3, 2, 4), singles(2, 2, 4), singles(2, 2, 4)],
+    "NLLLoss": [singles(3, 2), np.array([0, 1, 1])],
 }
 """What each class is called with, if not with an array of shape (4, 3)."""
 
@@ -152,7 +148,7 @@ class _Net(nn.Module):
 
     def __init__(self, name):
         self.module = CLASSES[name]()
-        given = _GIVEN.get(name, [_numbers(4, 3)])
+        given = _GIVEN.get(name, [singles(4, 3)])
         self.count = len(given)
         for k, array in enumerate(given):
             setattr(self, f"given{k}", ta.parameter(array) if array.dtype.kind == "f" else ta.tensor(array))
@@ -221,13 +217,6 @@ def _anew(net, dtype):
     return net
 
 
-def _equal(one, other):
-    assert list(one) == list(other)
-    for name in one:
-        assert one[name].dtype == other[name].dtype, name
-        np.testing.assert_array_equal(one[name], other[name], name)
-
-
 @pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
 @pytest.mark.parametrize("name", CLASSES)
 def test_a_converted_module_trains_as_one_made_in_that_type(name, compiled):
@@ -243,7 +232,7 @@ def test_a_converted_module_trains_as_one_made_in_that_type(name, compiled):
         for _ in range(2):
             one, other = training.step(), fresh.step()
             assert one.dtype == other.dtype == dtype and np.array_equal(one, other)
-            _equal(training.state(), fresh.state())
+            equal_states(training.state(), fresh.state())
 
 
 @pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
@@ -256,25 +245,25 @@ def test_an_optimizer_trains_the_module_that_it_was_made_of_not_a_copy(name, com
     other = _Training(twin, compiled)
     before = twin.state_dict()
     training.step()
-    _equal(before, twin.state_dict())
+    equal_states(before, twin.state_dict())
     with pytest.raises(ta.TinyattnError, match="depends on none"):
         training.optimizer.minimize(twin.loss())
     with pytest.raises(ta.TinyattnError, match="depends on none"):
         training.optimizer.update(ta.grad(twin.loss(), training.optimizer.parameters))
     other.load(training)
     training.step(), other.step()
-    _equal(training.state(), other.state())
+    equal_states(training.state(), other.state())
 
 
 def test_a_model_that_is_converted_before_it_is_first_compiled():
     net = nn.Linear(3, 2).to(np.float64)
-    y = ta.function(net)(_numbers(4, 3).astype(np.float64))
+    y = ta.function(net)(singles(4, 3).astype(np.float64))
     assert y.dtype == np.float64
 
 
 def test_what_was_built_before_a_conversion_says_that_it_must_be_built_again():
     net = nn.Linear(3, 2)
-    x = ta.tensor(_numbers(4, 3))
+    x = ta.tensor(singles(4, 3))
     y = ta.tanh(net(x)).sum()
     y.numpy()
     program, bound = ta.Program([y]), ta.Program([y]).bind()
@@ -312,7 +301,7 @@ def test_what_was_built_before_a_conversion_says_that_it_must_be_built_again():
 
 def test_outputs_of_loops_and_layers_of_before_can_be_named():
     cell = nn.LSTM(3, 2)
-    outputs, (state, _) = cell(ta.tensor(_numbers(2, 4, 3)))
+    outputs, (state, _) = cell(ta.tensor(singles(2, 4, 3)))
     cell.to(np.float64)
     for old in (outputs, state):
         with pytest.raises(ta.TinyattnError, match=r"^\[to\] .* but got <Tensor f32"):
@@ -331,7 +320,7 @@ def test_a_deep_copy_has_memory_of_its_own():
 
 def test_gradients_of_before_are_converted_with_their_values_of_that_moment():
     w = nn.Linear(3, 2)
-    loss = (w(ta.tensor(_numbers(4, 3))) ** 2).sum()
+    loss = (w(ta.tensor(singles(4, 3))) ** 2).sum()
     right = ta.grad(loss, w.weight).numpy()
     loss.backward()
     w.to(np.float64)
@@ -377,7 +366,7 @@ def test_conversions_are_no_reason_to_warn_of_many_traces():
         for _ in range(6):
             for dtype in (np.float64, np.float32):
                 net.to(dtype)
-                assert function(_numbers(4, 3)).dtype == dtype
+                assert function(singles(4, 3)).dtype == dtype
     assert sum(map(len, function._compiled.values())) == 1
 
 
@@ -390,128 +379,3 @@ def test_moments_of_optimizers_that_are_gone_are_gone():
     del optimizer
     gc.collect()
     assert w.storage.followers() == []
-
-
-@pytest.mark.parametrize(
-    "what", ["assign", "seed", "state", "load module", "load optimizer", "lr", "to", "attribute", "part",
-             "del", "append", "eager program", "resume", "new module"],
-)  # fmt: skip
-@pytest.mark.parametrize("where", ["function", "loop"])
-def test_what_lasts_does_not_change_while_something_is_traced(what, where, tmp_path):
-    net = nn.Sequential(nn.Linear(3, 3), nn.ModuleList([nn.Dropout()]), nn.ModuleDict({"a": nn.Identity()}))
-    optimizer = ta.optim.Adam(net.parameters())
-    ta.save(tmp_path / "saved", net, optimizer)
-    weights, moments = net.state_dict(), optimizer.state_dict()
-    updating = ta.Program([], [], {net[0].bias: net[0].bias + 1})
-    net.note = 1
-    change = {
-        "assign": lambda: net[0].bias.assign(np.zeros(3)),
-        "seed": lambda: ta.manual_seed(3),
-        "state": lambda: ta.set_random_state(np.array([1, 2])),
-        "load module": lambda: net.load_state_dict(weights),
-        "load optimizer": lambda: optimizer.load_state_dict(moments),
-        "lr": lambda: setattr(optimizer, "lr", 0.5),
-        "to": lambda: net.to(np.float64),
-        "attribute": lambda: setattr(net, "note", 2),
-        "part": lambda: setattr(net, "0", nn.Identity()),
-        "del": lambda: net[2].__delitem__("a"),
-        "append": lambda: net[1].append(net[0]),
-        "eager program": lambda: updating.run(),
-        "resume": lambda: ta.load(tmp_path / "saved", net, optimizer),
-        "new module": lambda: nn.Linear(2, 2),
-    }[what]
-    if what == "new module" and where == "loop":
-        where = "compiled loop"  # (it may as well be made in a loop, which is once)
-
-    def loop(x):
-        def step(carry, row):
-            change()
-            return carry, row
-
-        return ta.scan(step, ta.zeros(()), x)[1]
-
-    def body(x):
-        change()
-        return x * 2
-
-    before = (net.state_dict(), optimizer.state_dict(), ta.random_state(), repr(net), net.note, net.training)
-    compiled = ta.function(loop)
-    functions = {"function": [ta.function(body)], "loop": [compiled, loop], "compiled loop": [compiled]}
-    for function in functions[where]:
-        with pytest.raises(
-            ta.TinyattnError, match="must (not change what lasts|change nothing but)"
-        ) as caught:
-            function(_numbers(4, 3))
-        assert len(str(caught.value).splitlines()) == 3
-        after = (
-            net.state_dict(),
-            optimizer.state_dict(),
-            ta.random_state(),
-            repr(net),
-            net.note,
-            net.training,
-        )
-        _equal(before[0], after[0])
-        _equal(before[1], after[1])
-        assert np.array_equal(before[2], after[2]) and before[3:] == after[3:]
-    change()  # outside it may
-
-
-def test_what_is_made_in_a_trace_may_change_in_it():
-    @ta.function
-    def normalised(x):
-        layer = nn.LayerNorm(3)
-        layer.note = 1
-        layer.note = 2
-        layer.weight.assign(np.full(3, 2.0))
-        return layer.eval()(x)
-
-    x = _numbers(4, 3)
-    right = nn.LayerNorm(3)(x).numpy() * 2
-    np.testing.assert_allclose(normalised(x), right, rtol=1e-6)
-
-
-def test_a_mode_that_a_function_sets_is_set_at_each_call():
-    net = nn.Sequential(nn.Dropout(0.5))
-    evaluated = ta.function(lambda x: net.eval()(x))
-    trained = ta.function(lambda x: net.train()(x))
-    x = np.ones((40, 3), np.float32)
-    for _ in range(2):
-        assert (evaluated(x) == 1).all() and not net.training
-        assert (trained(x) != 1).all() and net.training
-    asked = ta.function(lambda x: (net.eval(), x)[1])
-    for _ in range(2):
-        net.train()
-        asked(x)
-        assert not net.training
-
-
-def test_an_expression_kept_by_a_module_says_that_it_belongs_to_the_trace():
-    class Attention(nn.Module):
-        def forward(self, x):
-            self.weights = ta.softmax(x)
-            return self.weights.sum(0)
-
-    net = Attention()
-    x = ta.tensor(_numbers(4, 3))
-    ta.function(net)(x)
-    with pytest.raises(ta.TinyattnError, match="a value can be had only outside"):
-        net.weights.numpy()
-    net(x)
-    assert net.weights.numpy().shape == (4, 3)
-
-
-def test_an_assignment_in_a_loop_is_refused_as_it_would_happen_once():
-    count = ta.tensor(np.zeros(()))
-
-    def loop(x):
-        def step(carry, row):
-            ta.assign(count, count + 1)
-            return carry, row
-
-        return ta.scan(step, ta.zeros(()), x)[1]
-
-    for function in (loop, ta.function(loop)):
-        with pytest.raises(ta.TinyattnError, match=r"^\[assign\] the step of a loop must change nothing"):
-            function(_numbers(4, 3))
-    assert float(count) == 0

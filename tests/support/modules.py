@@ -40,3 +40,16 @@ def check(reference, case):
 
 def numbers(*shape, seed=0):
     return np.random.default_rng(seed).standard_normal(shape)
+
+
+def singles(*shape):
+    """Such numbers in float32."""
+    return numbers(*shape).astype(np.float32)
+
+
+def equal_states(one, other):
+    """Assert that two state dicts have the same names in order, element types and bits."""
+    assert list(one) == list(other)
+    for name in one:
+        assert one[name].dtype == other[name].dtype, name
+        np.testing.assert_array_equal(one[name], other[name], name)

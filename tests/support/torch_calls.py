@@ -20,7 +20,7 @@ class Absent(Exception):
     """What a sample asks for is not something that tinyattn has."""
 
 
-def _dtype(dtype):
+def dtype_of(dtype):
     name = str(dtype).removeprefix("torch.")
     if name not in _DTYPES:
         raise Absent(f"the type {name}")
@@ -41,7 +41,7 @@ def same(name, *positions, **renamed):
         keywords = {renamed.get(key, key): value for key, value in keywords.items()}
         dtype = keywords.pop("dtype", None)
         if dtype is not None:
-            x = ta.cast(x, _dtype(dtype))
+            x = ta.cast(x, dtype_of(dtype))
         return getattr(ta, name)(x, *(() if positions else rest), **keywords)
 
     return call
@@ -57,11 +57,11 @@ def _reduction(name):
         if isinstance(axis, (list, tuple)):
             keywords["axis"] = tuple(axis) or None
         if dtype is not None:
-            x = ta.cast(x, _dtype(dtype))
+            x = ta.cast(x, dtype_of(dtype))
         if x.ndim == 0 and axis is not None:  # torch lets a scalar have an axis
             keywords["axis"] = None
         result = getattr(ta, name)(x, **keywords)
-        return result if dtype is None else ta.cast(result, _dtype(dtype))
+        return result if dtype is None else ta.cast(result, dtype_of(dtype))
 
     return call
 
@@ -220,127 +220,6 @@ def _where(x, condition, other):  # (so are torch's samples of it)
     return ta.where(condition, x, other)
 
 
-def _softmax(name):
-    def call(x, dim, dtype=None, **_):
-        if dtype is not None:
-            x = ta.cast(x, _dtype(dtype))
-        return getattr(ta, name)(x, axis=dim)
-
-    return call
-
-
-def _cross_entropy(x, target, weight=None, ignore_index=-100, reduction="mean", label_smoothing=0.0, **_):
-    if x.ndim != 1 and x.ndim > 2:  # torch's classes are on axis 1, ours on the last
-        order = (0, *range(2, x.ndim), 1)
-        x = ta.transpose(x, order)
-        target = ta.transpose(target, order) if target.dtype.kind == "f" else target
-    options = {} if weight is None else {"weight": weight}
-    if reduction != "mean":
-        options["reduction"] = reduction
-    if target.dtype.kind != "f":
-        options["ignore_index"] = ignore_index
-    return ta.cross_entropy(x, target, label_smoothing=label_smoothing, **options)
-
-
-def _nll(x, target, weight=None, ignore_index=-100, reduction="mean", **_):
-    x = ta.moveaxis(x, 1, -1) if x.ndim > 1 else x
-    return ta.nll_loss(x, target, weight, ignore_index, reduction)
-
-
-def _loss(name):
-    def call(x, y, *rest, reduction="mean", size_average=None, reduce=None, **keywords):
-        if size_average is not None or reduce is not None:
-            raise Absent("an argument that torch deprecates")
-        if reduction != "mean":
-            keywords["reduction"] = reduction
-        return getattr(ta, name)(x, y, *rest, **keywords)
-
-    return call
-
-
-def _embedding(table, indices, padding_idx=None, max_norm=None, scale_grad_by_freq=False, sparse=False, **_):
-    if max_norm is not None or scale_grad_by_freq or sparse:
-        raise Absent("rows that are scaled, or sparse gradients")
-    return ta.embedding(table, indices, **({} if padding_idx in (None, -1) else {"padding_idx": padding_idx}))
-
-
-def _layer_norm(x, shape, weight=None, bias=None, eps=1e-5):
-    return ta.layer_norm(x, tuple(shape), weight, bias, eps)
-
-
-def _batch_norm(x, mean, var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5):
-    if training:
-        raise Absent("running state that is overwritten; the modules' samples try it")
-    return ta.batch_norm(x, mean, var, weight, bias, training=False, eps=eps)[0]
-
-
-def _batched(rank, call):
-    """torch's convolutions and pools take a single image, too."""
-
-    def one(x, *rest, **keywords):
-        if x.ndim == rank - 1:
-            return call(x.reshape(1, *x.shape), *rest, **keywords)[0]
-        return call(x, *rest, **keywords)
-
-    return one
-
-
-def _convolution(name):
-    def call(x, weight, bias=None, stride=1, padding=0, *rest, **keywords):
-        names = ("output_padding", "groups", "dilation") if "transpose" in name else ("dilation", "groups")
-        keywords |= dict(zip(names, rest, strict=False))
-        keywords = {
-            key: value
-            for key, value in keywords.items()
-            if value not in (1, (1, 1)) or key == "output_padding"
-        }
-        return getattr(ta, name)(x, weight, bias, stride=stride, padding=padding, **keywords)
-
-    return call
-
-
-def _pool(name):
-    names = ("ceil_mode", "count_include_pad", "divisor_override") if name == "avg_pool2d" else ("dilation",)
-
-    def call(x, kernel_size, stride=None, padding=0, *rest, **keywords):
-        keywords |= dict(zip(names, rest, strict=False))
-        if keywords.pop("return_indices", False):
-            raise Absent("the places of maxima")
-        defaults = {
-            "dilation": (1, (1, 1)),
-            "ceil_mode": (False,),
-            "count_include_pad": (True,),
-            "divisor_override": (None,),
-        }
-        keywords = {key: value for key, value in keywords.items() if value not in defaults[key]}
-        return getattr(ta, name)(x, kernel_size, stride or None, padding, **keywords)
-
-    return call
-
-
-def _attention(
-    query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None, enable_gqa=False
-):
-    if dropout_p:
-        raise Absent("other random numbers")
-    options = {"enable_gqa": True} if enable_gqa else {}
-    return ta.attention(query, key, value, mask=attn_mask, is_causal=is_causal, scale=scale, **options)
-
-
-def _dropout(x, p=0.5, training=True, inplace=False):
-    if training and 0 < p < 1:
-        raise Absent("other random numbers")
-    if training and p == 1:
-        raise Absent("dropping everything")
-    return ta.dropout(x, 0.0)
-
-
-def _softplus(x, beta=1, threshold=20):
-    if threshold != 20:
-        raise Absent("a threshold above which softplus is made linear")
-    return ta.softplus(x * beta) / beta
-
-
 def _sort(x, *rest, descending=False, stable=False, **keywords):
     keywords = dict(zip(("axis", "descending"), rest, strict=False)) | _axes(keywords)
     if not x.ndim:
@@ -367,7 +246,7 @@ def _norm(x, p="fro", dim=None, keepdim=False, dtype=None):
 
 def _vector_norm(x, ord=2, dim=None, keepdim=False, dtype=None):
     if dtype is not None:
-        x = ta.cast(x, _dtype(dtype))
+        x = ta.cast(x, dtype_of(dtype))
     if not x.ndim:
         raise Absent("the axis of a scalar")
     axes = tuple(range(x.ndim)) if dim is None else (dim,) if isinstance(dim, int) else tuple(dim)
@@ -399,7 +278,7 @@ def _full_like(value):
         pin_memory=None,
     ):
         given = rest[0] if rest else value
-        return ta.full(x.shape, given, x.dtype if dtype is None else _dtype(dtype))
+        return ta.full(x.shape, given, x.dtype if dtype is None else dtype_of(dtype))
 
     return call
 
@@ -410,7 +289,7 @@ def _arange(start, *rest, dtype=None, end=None, step=None, **_):
         raise Absent("bools as numbers")
     if dtype is None:
         dtype = np.float32 if builtins.any(isinstance(v, float) for v in values) else np.int64
-    return ta.arange(*values, dtype=_dtype(dtype) if not isinstance(dtype, type) else dtype)
+    return ta.arange(*values, dtype=dtype_of(dtype) if not isinstance(dtype, type) else dtype)
 
 
 def _diff(x, n=1, dim=-1, prepend=None, append=None):
@@ -428,7 +307,7 @@ def _to(x, *rest, **keywords):
     wanted = [v for v in (*rest, keywords.get("dtype")) if str(v).startswith("torch.")]
     if not wanted:
         raise Absent("devices")
-    return ta.cast(x, _dtype(wanted[0]))
+    return ta.cast(x, dtype_of(wanted[0]))
 
 
 def _einsum(operands, equation):
@@ -437,17 +316,6 @@ def _einsum(operands, equation):
 
 def _tensordot(a, b, dims=2):
     return ta.tensordot(a, b, dims)
-
-
-def _linear(x, weight, bias=None):
-    y = ta.matmul(x, ta.transpose(weight))
-    return y if bias is None else y + bias
-
-
-def _one_hot(indices, num_classes=-1):
-    if num_classes == -1:
-        raise Absent("a size that depends on values")
-    return ta.one_hot(indices, num_classes, np.int64)
 
 
 def _topk(x, k, dim=-1, largest=True, sorted=True):
@@ -459,9 +327,9 @@ def _topk(x, k, dim=-1, largest=True, sorted=True):
 def _cumulative(name):
     def call(x, dim, dtype=None, **_):
         if dtype is not None:
-            x = ta.cast(x, _dtype(dtype))
+            x = ta.cast(x, dtype_of(dtype))
         result = getattr(ta, name)(x, axis=dim) if x.ndim else getattr(ta, name)(x.reshape(1)).reshape(())
-        return result if dtype is None else ta.cast(result, _dtype(dtype))
+        return result if dtype is None else ta.cast(result, dtype_of(dtype))
 
     return call
 
@@ -507,7 +375,6 @@ CALLS = {
         for name in "abs neg sign square sqrt exp expm1 log log1p log2 log10 tanh sin cos tan sinh cosh sigmoid erf floor ceil "
         "isfinite isnan isinf logaddexp maximum minimum matmul dot outer tile".split()
     },
-    **{f"nn.functional.{name}": same(name) for name in "relu silu mse_loss".split()},
     **{torch: same(ours) for torch, ours in {"atan": "arctan", "asin": "arcsin", "acos": "arccos", "asinh": "arcsinh", "acosh": "arccosh", "atanh": "arctanh"}.items()},
     **{torch: _operands(ours) for torch, ours in {"eq": "equal", "ne": "not_equal", "lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal", "pow": "power", "remainder": "mod", "floor_divide": "floor_divide", "mul": "mul", "true_divide": "div", "mm": "matmul", "bmm": "matmul", "mv": "matmul"}.items()},
     **{name: _reduction(ours) for name, ours in {"sum": "sum", "mean": "mean", "amax": "max", "amin": "min", "any": "any", "all": "all", "logsumexp": "logsumexp", "prod": "prod", "argmax": "argmax", "argmin": "argmin", "count_nonzero": "count_nonzero"}.items()},
@@ -523,10 +390,6 @@ CALLS = {
     "where": _where, "clamp": _clamp, "clamp_min": lambda x, low: ta.clip(x, low), "clamp_max": lambda x, high: ta.clip(x, None, high),
     "masked_fill": _masked_fill, "clone": lambda x, **_: x, "contiguous": lambda x, **_: x,
     "float": _cast(np.float32), "double": _cast(np.float64), "int": _cast(np.int32), "long": _cast(np.int64), "bool": _cast(np.bool_), "to": _to,
-    "nn.functional.leaky_relu": same("leaky_relu", "slope", negative_slope="slope"),
-    "nn.functional.gelu": same("gelu"), "nn.functional.softplus": _softplus, "nn.functional.elu": same("elu"), "nn.functional.logsigmoid": same("log_sigmoid"),
-    "nn.functional.hardtanh": lambda x, min_val=-1.0, max_val=1.0: ta.clip(x, min_val, max_val),
-    "nn.functional.relu6": lambda x: ta.clip(x, 0, 6),
     "reshape": lambda x, *shape: x.reshape(*_sizes(shape)), "view": lambda x, *shape: x.reshape(*_sizes(shape)),
     "view_as": lambda x, other: x.reshape(*other.shape), "reshape_as": lambda x, other: x.reshape(*other.shape),
     "permute": lambda x, axes: ta.transpose(x, tuple(axes)), "transpose": _swap, "T": _transposed, "t": _transposed,
@@ -545,24 +408,11 @@ CALLS = {
     "nn.functional.pad": _pad, "constant_pad_nd": lambda x, pad, value=0: _pad(x, pad, "constant", value),
     "index_select": _index_select, "take": _take, "gather": _gather, "take_along_dim": _take_along,
     "zeros_like": _full_like(0), "ones_like": _full_like(1), "full_like": _full_like(None),
-    "arange": _arange, "diff": _diff, "einsum": _einsum, "tensordot": _tensordot, "nn.functional.linear": _linear,
+    "arange": _arange, "diff": _diff, "einsum": _einsum, "tensordot": _tensordot,
     "cumsum": _cumulative("cumsum"), "cumprod": _cumulative("cumprod"),
     "sort": _sort, "msort": lambda x: ta.sort(x, axis=0) if x.ndim else x,
     "argsort": lambda x, dim=-1, descending=False, stable=False: _sort(x, dim, descending)[1], "topk": _topk,
     "repeat_interleave": _repeat_interleave, "isclose": same("isclose"), "allclose": same("allclose"),
     "norm": _norm, "linalg.vector_norm": _vector_norm,
-    "softmax": _softmax("softmax"), "log_softmax": _softmax("log_softmax"),
-    "nn.functional.cross_entropy": _cross_entropy, "nn.functional.mse_loss": _loss("mse_loss"),
-    **{f"nn.functional.{name}": _loss(name) for name in ("l1_loss", "smooth_l1_loss", "huber_loss")},
-    "nn.functional.group_norm": same("group_norm"), "nn.functional.nll_loss": _nll,
-    "nn.functional.binary_cross_entropy_with_logits": _loss("bce_with_logits"), "nn.functional.kl_div": _loss("kl_div"),
-    "nn.functional.embedding": _embedding, "nn.functional.one_hot": _one_hot,
-    "nn.functional.layer_norm": _layer_norm, "nn.functional.batch_norm": _batch_norm,
-    "nn.functional.rms_norm": lambda x, shape, weight=None, eps=None: ta.rms_norm(x, tuple(shape), weight, eps),
-    "nn.functional.conv1d": _batched(3, _convolution("conv1d")), "nn.functional.conv2d": _batched(4, _convolution("conv2d")),
-    "nn.functional.conv_transpose2d": _batched(4, _convolution("conv_transpose2d")),
-    "nn.functional.max_pool2d": _batched(4, _pool("max_pool2d")), "nn.functional.avg_pool2d": _batched(4, _pool("avg_pool2d")),
-    "nn.functional.adaptive_avg_pool2d": _batched(4, lambda x, size: ta.adaptive_avg_pool2d(x, size)),
-    "nn.functional.scaled_dot_product_attention": _attention, "nn.functional.dropout": _dropout,
 }  # fmt: skip
 """By torch's name."""

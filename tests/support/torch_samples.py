@@ -10,9 +10,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch_calls
+import torch_layer_calls
 
 import tinyattn as ta
 
+CALLS = torch_calls.CALLS | torch_layer_calls.CALLS
 KINDS = ("float64", "float32", "int64", "int32", "bool")
 MOST = 60
 """Samples of one operation and type; of more (pooling has hundreds), as many are taken evenly."""
@@ -209,7 +211,7 @@ def operations() -> list:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from torch.testing._internal.common_methods_invocations import op_db
-    return [row for row in op_db if row.name in torch_calls.CALLS]
+    return [row for row in op_db if row.name in CALLS]
 
 
 def run(row, kinds=KINDS) -> Tally:
@@ -228,7 +230,5 @@ def run(row, kinds=KINDS) -> Tally:
             samples = list(row.sample_inputs("cpu", dtype, requires_grad=gradients))
             every = -(-len(samples) // MOST)
             for sample in samples[::every]:
-                tally.outcomes.append(
-                    compare(row.name, torch_calls.CALLS[row.name], sample, row.op, kind, gradients)
-                )
+                tally.outcomes.append(compare(row.name, CALLS[row.name], sample, row.op, kind, gradients))
     return tally
