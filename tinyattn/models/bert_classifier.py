@@ -35,9 +35,9 @@ class BERTClassifierConfig(BERTConfig):
     num_hidden_layers: int = 2
     num_attention_heads: int = 4
     intermediate_size: int = 256
-    vocabulary: int = from_task(0)
-    classes: int = from_task(0)
-    longest: int = from_task(0)
+    vocabulary: int = from_task(30522)
+    classes: int = from_task(2)
+    longest: int = from_task(510)
 
     @property
     def body(self) -> BERTConfig:
