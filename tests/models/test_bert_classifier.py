@@ -1,4 +1,4 @@
-"""bert-classifier: it reads [CLS] x [SEP], whatever the padding, and takes over what a BERT has learned."""
+"""bert-classifier and bert-tagger: they read [CLS] x [SEP], whatever the padding, and take over what a BERT has learned."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,9 @@ import tinyattn as ta
 from tinyattn.errors import TinyattnError
 from tinyattn.models import BERT, BERTConfig
 from tinyattn.models.bert_classifier import BERTClassifierConfig, BERTForLabels
+from tinyattn.models.bert_tagger import BERTForTags
 from tinyattn.tasks.labels import NOTHING, LabelBatch
+from tinyattn.tasks.tagging import TagBatch
 
 SIZES = {
     "hidden_size": 6, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 8, "dropout": 0.0,
@@ -34,6 +36,24 @@ def test_a_text_stands_between_two_tokens_of_its_own():
     answers = ours.answer(batch)
     assert answers.outputs == [*expected.argmax(axis=1)] and answers.predictions == 1
     assert answers.nats == pytest.approx(-log_p[0, 1], rel=1e-5)
+
+
+def test_each_word_has_a_tag_of_its_own():
+    ta.manual_seed(0)
+    ours = BERTForTags(BERTClassifierConfig(vocabulary=5, classes=3, longest=4, **SIZES)).eval()
+    length = np.array([3, 1], np.int32)
+    tokens = np.array([[1, 2, 3, 4], [4, 3, 3, 3]], np.int32)
+    tags = np.array([[1, 0, 2, NOTHING], [2, NOTHING, NOTHING, NOTHING]], np.int32)
+    batch = TagBatch(tokens, length, tags, np.arange(2), np.ones(2, bool))
+    rows = np.array([[5, 1, 2, 3, 6], [5, 4, 6, 0, 0]], np.int32)
+    logits = ours.tuned(rows, np.zeros_like(rows), length + 2).numpy()
+    log_p = logits - np.log(np.exp(logits).sum(axis=2, keepdims=True))
+    right = log_p[[0, 0, 0, 1], [1, 2, 3, 1], [1, 0, 2, 2]]  # behind [CLS]
+    assert float(ours.loss(batch)) == pytest.approx(-right.mean(), rel=1e-5)
+    answers = ours.answer(batch)
+    assert answers.nats == pytest.approx(-right.sum(), rel=1e-5) and answers.predictions == 4
+    assert answers.outputs[0][:3].tolist() == logits[0, 1:4].argmax(axis=1).tolist()
+    assert answers.outputs[1][0] == logits[1, 1].argmax()
 
 
 def test_what_it_begins_with_goes_by_the_words():

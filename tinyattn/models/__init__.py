@@ -23,6 +23,7 @@ MODELS = {
     "gpt-classifier": "gpt_classifier:GPTForLabels",
     "bert": "bert:BERT",
     "bert-classifier": "bert_classifier:BERTForLabels",
+    "bert-tagger": "bert_tagger:BERTForTags",
     "dcgan": "dcgan:DCGAN",
     "mlp": "mlp:MLP",
     "pos-tagger": "pos_tagger:POSTagger",

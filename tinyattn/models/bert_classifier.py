@@ -47,22 +47,15 @@ class BERTClassifierConfig(BERTConfig):
         return BERTConfig(**sizes | own)
 
 
-class BERTForLabels(Model):
-    """A label for each text."""
+class FineTuned(Model):
+    """What models share that begin from a BERT: `tuned`, its body with one new layer."""
 
     Config = BERTClassifierConfig
-    name = "bert-classifier"
     paper = BERT.paper
     documents = "S3"
-    families = ("classification",)
     begins_from = ("bert",)
-    recipes = (Recipe("slips", {}, TUNING),)
     config: BERTClassifierConfig
-
-    def __init__(self, config: BERTClassifierConfig):
-        self.config = config
-        self.tuned = BERTSentence(BERT(config.body), config.classes)
-        self._answer = ta.function(lambda tokens, length: ta.log_softmax(self(tokens, length)))
+    tuned: Any
 
     def start_from(self, other: Model, here: Sequence[str], there: Sequence[str]) -> None:
         """Take over a BERT's body."""
@@ -73,11 +66,28 @@ class BERTForLabels(Model):
         new[places] = copied(own[places], new[places])
         self.tuned.bert.load_state_dict(new)
 
-    def forward(self, tokens: Any, length: Any) -> ta.Tensor:
-        """Texts (B, T) and their lengths (B,) → logits (B, K)."""
+    def rows(self, tokens: Any, length: Any) -> tuple[ta.Tensor, ta.Tensor, ta.Tensor]:
+        """Texts (B, T) and their lengths (B,) → [CLS] x [SEP] (B, T + 2), one segment, and the lengths of that."""
         begin, end = self.config.vocabulary, self.config.vocabulary + 1
         rows, lengths = enclosed(as_tensor(tokens), as_tensor(length), begin, end)
-        return self.tuned(rows, ta.zeros(rows.shape, rows.dtype), lengths)
+        return rows, ta.zeros(rows.shape, rows.dtype), lengths
+
+
+class BERTForLabels(FineTuned):
+    """A label for each text."""
+
+    name = "bert-classifier"
+    families = ("classification",)
+    recipes = (Recipe("slips", {}, TUNING),)
+
+    def __init__(self, config: BERTClassifierConfig):
+        self.config = config
+        self.tuned = BERTSentence(BERT(config.body), config.classes)
+        self._answer = ta.function(lambda tokens, length: ta.log_softmax(self(tokens, length)))
+
+    def forward(self, tokens: Any, length: Any) -> ta.Tensor:
+        """Texts (B, T) and their lengths (B,) → logits (B, K)."""
+        return self.tuned(*self.rows(tokens, length))
 
     def loss(self, batch: Any) -> ta.Tensor:
         """Mean −log P(label)."""

@@ -39,6 +39,7 @@ TASKS = {
     "sst": "sst:SST",
     "topics": "topics:Topics",
     "slips": "slips:Slips",
+    "slip-words": "slips:SlipWords",
     "topic-texts": "topic_texts:TopicTexts",
     "pos-grammar": "pos_grammar:POSGrammar",
     "conllu": "conllu:Conllu",

@@ -18,11 +18,13 @@ from tinyattn.tasks.parts.checks import check_positive
 from tinyattn.tasks.parts.randomness import Stream
 from tinyattn.tasks.parts.table import Row
 from tinyattn.tasks.parts.vocabulary import Vocabulary
+from tinyattn.tasks.tagging import TaggingTask
 
 VALIDATION, TEST = 200, 1_000
-CLASSES = ("sound", "slip")
+CLASSES, MARKS = ("sound", "slip"), ("fits", "slip")
 PLACES = (grammar.DETERMINER, grammar.VERB, grammar.ADJECTIVE)
 """Where a slip can be."""
+VOCABULARY = Vocabulary(grammar.WORDS[len(grammar.SPECIALS) :])
 ADJECTIVES = np.unique(grammar.SENTENCES[:, grammar.ADJECTIVE])
 
 
@@ -36,32 +38,58 @@ class Slips(LabelledTexts):
 
     def __init__(self, seed: int = 0, train_examples: int = 200):
         count = check_positive(self.name, "train_examples", train_examples)
-        pool, pool_labels = sentences(4 * (VALIDATION + TEST), Stream("slips held out", 0))
-        kept = np.sort(np.unique(pool, axis=0, return_index=True)[1])[: VALIDATION + TEST]
-        words, labels = sentences(2 * count + 100, Stream("slips train", seed))
-        known = {row.tobytes() for row in pool[kept]}
-        new = np.flatnonzero([row.tobytes() not in known for row in words])
-        new = np.resize(new, count)  # of the few sentences that are left some come again
-        splits = {
-            "train": (words[new], labels[new]),
-            "validation": (pool[kept[:VALIDATION]], pool_labels[kept[:VALIDATION]]),
-            "test": (pool[kept[VALIDATION:]], pool_labels[kept[VALIDATION:]]),
-        }
         rows = {
             split: [
-                Row(CLASSES[label], " ".join(grammar.WORDS[word] for word in text), f"sentence {k}")
-                for k, (text, label) in enumerate(zip(*found, strict=True))
+                Row(CLASSES[int(wrong.any())], " ".join(texts), f"sentence {k}")
+                for k, (texts, wrong) in enumerate(found)
             ]
-            for split, found in splits.items()
+            for split, found in split_up(seed, count).items()
         }
-        super().__init__(rows, CLASSES, 1, Vocabulary(grammar.WORDS[len(grammar.SPECIALS) :]))
+        super().__init__(rows, CLASSES, 1, VOCABULARY)
 
     def split_text(self, text: str) -> list[str]:
         return text.lower().replace(".", " . ").split()
 
 
+class SlipWords(TaggingTask):
+    """The same sentences, where each word is to be marked: it fits, or it is the slip."""
+
+    name = "slip-words"
+    title = "which word of a sentence doesn't fit? From 200 labelled sentences"
+
+    def __init__(self, seed: int = 0, train_examples: int = 200):
+        count = check_positive(self.name, "train_examples", train_examples)
+        splits = {
+            split: [(words, [MARKS[int(mark)] for mark in wrong]) for words, wrong in found]
+            for split, found in split_up(seed, count).items()
+        }
+        super().__init__(splits, MARKS, VOCABULARY, (grammar.LENGTH,))
+
+
+def split_up(seed: int, count: int) -> dict[str, list[tuple[list[str], np.ndarray]]]:
+    """The sentences of each split, `count` of them for training, and which of their words are slips."""
+    pool, pool_wrong = sentences(4 * (VALIDATION + TEST), Stream("slips held out", 0))
+    kept = np.sort(np.unique(pool, axis=0, return_index=True)[1])[: VALIDATION + TEST]
+    words, wrong = sentences(2 * count + 100, Stream("slips train", seed))
+    known = {row.tobytes() for row in pool[kept]}
+    new = np.flatnonzero([row.tobytes() not in known for row in words])
+    new = np.resize(new, count)  # where too few are left, some come again
+
+    def written(words: np.ndarray, wrong: np.ndarray) -> list[tuple[list[str], np.ndarray]]:
+        return [
+            ([grammar.WORDS[word] for word in row], marks) for row, marks in zip(words, wrong, strict=True)
+        ]
+
+    return {
+        "train": written(words[new], wrong[new]),
+        "validation": written(pool[kept[:VALIDATION]], pool_wrong[kept[:VALIDATION]]),
+        "test": written(pool[kept[VALIDATION:]], pool_wrong[kept[VALIDATION:]]),
+    }
+
+
 def sentences(count: int, stream: Stream) -> tuple[np.ndarray, np.ndarray]:
-    """So many sentences (n, LENGTH) int32, as numbers of the grammar, and which of them have a slip (n,) int32."""
+    """So many sentences (n, LENGTH) int32, as numbers of the grammar, and which of their words are slips (n, LENGTH)
+    bool: of half of the sentences one."""
     chosen, slip = stream.integers(len(grammar.SENTENCES), count), stream.integers(2, count)
     place = np.array(PLACES)[stream.integers(len(PLACES), count)]
     words, every = grammar.SENTENCES[chosen].copy(), np.arange(count)
@@ -72,6 +100,8 @@ def sentences(count: int, stream: Stream) -> tuple[np.ndarray, np.ndarray]:
     other = grammar.SENTENCES[chosen - within + (within + half) % grammar.PER_NOUN, place]
     own = np.searchsorted(ADJECTIVES, words[:, grammar.ADJECTIVE])
     foreign = ADJECTIVES[(own + 1 + stream.integers(len(ADJECTIVES) - 1, count)) % len(ADJECTIVES)]
-    wrong = np.where(place == grammar.ADJECTIVE, foreign, other)
-    words[every, place] = np.where(slip == 1, wrong, words[every, place])
-    return words, slip.astype(np.int32)
+    there = slip == 1
+    words[every[there], place[there]] = np.where(place == grammar.ADJECTIVE, foreign, other)[there]
+    wrong = np.zeros(words.shape, bool)
+    wrong[every[there], place[there]] = True
+    return words, wrong

@@ -108,6 +108,10 @@ class TaggingTask(Task):
         """Parts of its spelling, always as many."""
         return []
 
+    @property
+    def words(self) -> Sequence[str]:
+        return self.vocabulary.words
+
     # Batches.
 
     def sizes(self) -> dict[str, Any]:
