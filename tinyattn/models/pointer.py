@@ -63,7 +63,7 @@ class PointerNetwork(Model):
     recipes = (
         Recipe("sort-numbers", training=TRAINING | {"steps": 4000}, targets={"accuracy_5": 0.97}),
         Recipe(
-            "hull", training=TRAINING | {"steps": 24_000, "batch_size": 64},
+            "hull", training=TRAINING,
             targets={"accuracy_5": 0.92, "area_5": 0.995, "accuracy_10": 0.85, "area_20": 0.98},
         ),
         Recipe("tsp", training=TRAINING, targets={"length_5": 2.14, "length_10": 2.95}),
