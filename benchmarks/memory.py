@@ -31,18 +31,18 @@ def resident(field: str) -> int:
     return int(line.split()[1]) * 1024
 
 
-def our_tensors(step) -> int:
-    """Leaves that the program reads or updates, and its arena."""
-    leaves = {id(array): array.nbytes for array in step.program.assembly.keep}
-    return sum(leaves.values()) + step.program.peak_bytes
+def our_tensors(*programs) -> int:
+    """Leaves that the programs read or update, and their arenas."""
+    leaves = {id(array): array.nbytes for program in programs for array in program.assembly.keep}
+    return sum(leaves.values()) + sum(program.peak_bytes for program in programs)
 
 
-def torch_tensors(step) -> int:
+def torch_tensors(step, *optimizers) -> int:
     """What lives between steps, and the peak of the running sum over one step."""
     import torch
     from torch.profiler import ProfilerActivity, profile
 
-    state = [value for entry in step.optimizer.state.values() for value in entry.values()]
+    state = [value for one in optimizers for entry in one.state.values() for value in entry.values()]
     kept = [*step.model.parameters(), *(w.grad for w in step.model.parameters()), *state]
     alive = highest = sum(tensor.nbytes for tensor in kept if isinstance(tensor, torch.Tensor))
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as watched:
@@ -56,7 +56,7 @@ def torch_tensors(step) -> int:
 
 def jax_tensors(step) -> int:
     """Arguments (parameters, moments, batch; results take their place) and temporary memory."""
-    found = step._step.lower(step._parameters, step._state, step._batch).compile().memory_analysis()
+    found = step._step.lower(*step.arguments()).compile().memory_analysis()
     return found.argument_size_in_bytes + found.temp_size_in_bytes
 
 
@@ -74,8 +74,9 @@ def measure(library: str) -> tuple[int, int]:
     for _ in range(STEPS):
         step()
     grown = resident("VmHWM") - before
-    tensors = {"tinyattn": our_tensors, "torch": torch_tensors, "jax": jax_tensors}[library]
-    return tensors(step), grown
+    if library == "tinyattn":
+        return our_tensors(step.program), grown
+    return torch_tensors(step, step.optimizer) if library == "torch" else jax_tensors(step), grown
 
 
 def main() -> None:

@@ -119,8 +119,12 @@ class Step:
         self._batch = jax.tree.map(jnp.asarray, batch)
         self._step = jax.jit(step, donate_argnums=(0, 1))
 
+    def arguments(self) -> tuple[Parameters, State, Parameters]:
+        """What the compiled function is called with."""
+        return self._parameters, self._state, self._batch
+
     def __call__(self) -> float:
-        value, self._parameters, self._state = self._step(self._parameters, self._state, self._batch)
+        value, self._parameters, self._state = self._step(*self.arguments())
         jax.block_until_ready((value, self._parameters, self._state))
         return float(value)
 

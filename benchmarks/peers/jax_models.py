@@ -1,0 +1,264 @@
+"""The models of the registry as a JAX user writes them: functions of a dict of weights with our names, each step one
+`jit`, loops over steps as `lax.scan`, and what needs no state projected for all steps at once.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from . import jax_training
+from .jax_gan import convolve, convolve_transposed, normalize
+from .jax_recurrent import TRANSLATION, inside, linear, lstm_lm, lstmn, masked_mean, pair
+from .jax_training import Parameters
+
+
+def cross_entropy(logits: jax.Array, targets: jax.Array, ignored: int = -1) -> jax.Array:
+    """The mean over the targets that count."""
+    return masked_mean(jax_training.cross_entropy(logits, jnp.maximum(targets, 0)), targets != ignored)
+
+
+def norm(p: Parameters, name: str, x: jax.Array, eps: float = 1e-5) -> jax.Array:
+    """Layer norm, with a bias if there is one."""
+    centred = x - x.mean(-1, keepdims=True)
+    y = centred * jax.lax.rsqrt(jnp.square(centred).mean(-1, keepdims=True) + eps) * p[f"{name}.weight"]
+    return y + p[f"{name}.bias"] if f"{name}.bias" in p else y
+
+
+def attend(q: jax.Array, k: jax.Array, v: jax.Array, heads: int, **masking: Any) -> jax.Array:
+    """Queries (B, T, m), keys and values (B, S, m) → (B, T, m)."""
+    parts = (x.reshape(*x.shape[:2], heads, -1) for x in (q, k, v))
+    return jax.nn.dot_product_attention(*parts, **masking).reshape(q.shape)
+
+
+def sinusoids(length: int, width: int) -> jax.Array:
+    place, k = jnp.arange(length)[:, None], jnp.arange(width)
+    angle = place / 10000.0 ** ((k - k % 2) / width)
+    return jnp.where(k % 2 == 1, jnp.cos(angle), jnp.sin(angle))
+
+
+# Classification and regression.
+
+
+def mlp(c: Any, p: Parameters, batch: Parameters) -> jax.Array:
+    h = batch["images"].reshape(len(batch["images"]), -1)
+    for k in range(c.layers + 1):
+        if k:
+            h = jnp.tanh(h)
+            if c.dropout:
+                kept = jax.random.bernoulli(jax.random.fold_in(batch["key"], k), 1 - c.dropout, h.shape)
+                h = jnp.where(kept, h / (1 - c.dropout), 0.0)
+        h = linear(p, f"layers.{k}", h)
+    return cross_entropy(h, batch["label"])
+
+
+def pooling(c: Any, p: Parameters, batch: Parameters) -> jax.Array:
+    mask = inside(batch["length"], batch["steps"].shape[1])
+    states = jax.nn.leaky_relu(linear(p, "step", batch["steps"]), 0.01)
+    if "score.weight" in p:
+        scores = jnp.tanh(linear(p, "score", states))[..., 0]
+        weights = jax.nn.softmax(jnp.where(mask, scores, -jnp.inf))
+    else:
+        weights = mask / batch["length"][:, None]
+    context = (weights[:, None] @ states)[:, 0]
+    hidden = jax.nn.leaky_relu(linear(p, "hidden", context), 0.01)
+    return jnp.square(jax.nn.leaky_relu(linear(p, "output", hidden), 0.01)[:, 0] - batch["target"]).mean()
+
+
+def sentiment(c: Any, p: Parameters, batch: Parameters) -> jax.Array:
+    tokens = batch["tokens"]
+    mask = inside(batch["length"], tokens.shape[1])
+    states = pair("lstm", p, "lstm", p["words.word.weight"][tokens.T], mask.T)[0].swapaxes(0, 1)
+    scores = linear(p, "pooling.question", jnp.tanh(linear(p, "pooling.project", states)))[..., 0]
+    context = (jax.nn.softmax(jnp.where(mask, scores, -jnp.inf))[:, None] @ states)[:, 0]
+    logits = linear(p, "output", jax.nn.relu(linear(p, "hidden", context)))
+    return cross_entropy(logits, batch["label"])
+
+
+def pos_tagger(c: Any, p: Parameters, batch: Parameters) -> jax.Array:
+    tokens = batch["tokens"]
+    mask = inside(batch["length"], tokens.shape[1])
+    x = jnp.where(mask[..., None], p["words.word.weight"][tokens], 0.0)
+    x = x + sinusoids(tokens.shape[1], x.shape[2])
+    for k in range(c.layers):
+        name = f"look.blocks.{k}"
+        parts = jnp.split(linear(p, f"{name}.attention.project", x), 3, axis=-1)
+        found = attend(*parts, c.heads, mask=mask[:, None, None])
+        z = norm(p, f"{name}.norm_1", x + linear(p, f"{name}.attention.output", found))
+        hidden = jax.nn.relu(linear(p, f"{name}.hidden", z))
+        x = norm(p, f"{name}.norm_2", z + linear(p, f"{name}.back", hidden))
+    logits = linear(p, "output", jax.nn.relu(linear(p, "hidden", x)))
+    return cross_entropy(logits, batch["tags"])
+
+
+# Attention without recurrence.
+
+
+def gpt(c: Any, p: Parameters, batch: Parameters) -> jax.Array:
+    tokens, table = batch["tokens"], p["transformer.wte.weight"]
+    x = table[tokens] + p["transformer.wpe.weight"][: tokens.shape[1]]
+    for k in range(c.n_layer):
+        name = f"transformer.h.{k}"
+        parts = jnp.split(linear(p, f"{name}.attn.c_attn", norm(p, f"{name}.ln_1", x)), 3, axis=-1)
+        x = x + linear(p, f"{name}.attn.c_proj", attend(*parts, c.n_head, is_causal=True))
+        hidden = jax.nn.gelu(linear(p, f"{name}.mlp.c_fc", norm(p, f"{name}.ln_2", x)), approximate=False)
+        x = x + linear(p, f"{name}.mlp.c_proj", hidden)
+    return cross_entropy(norm(p, "transformer.ln_f", x) @ table.T, batch["targets"])
+
+
+def bert(c: Any, p: Parameters, batch: Parameters) -> jax.Array:
+    tokens, name, eps = batch["tokens"], "bert.embeddings", c.layer_norm_eps
+    table = p[f"{name}.word_embeddings.weight"]
+    x = table[tokens] + p[f"{name}.token_type_embeddings.weight"][batch["segments"]]
+    x = norm(p, f"{name}.LayerNorm", x + p[f"{name}.position_embeddings.weight"][: tokens.shape[1]], eps)
+    mask = inside(batch["length"], tokens.shape[1])[:, None, None]
+    for k in range(c.num_hidden_layers):
+        name = f"bert.encoder.layer.{k}"
+        parts = (linear(p, f"{name}.attention.self.{part}", x) for part in ("query", "key", "value"))
+        y = linear(p, f"{name}.attention.output.dense", attend(*parts, c.num_attention_heads, mask=mask))
+        x = norm(p, f"{name}.attention.output.LayerNorm", x + y, eps)
+        y = jax.nn.gelu(linear(p, f"{name}.intermediate.dense", x), approximate=False)
+        x = norm(p, f"{name}.output.LayerNorm", x + linear(p, f"{name}.output.dense", y), eps)
+    name = "cls.predictions.transform"
+    y = jax.nn.gelu(linear(p, f"{name}.dense", x), approximate=False)
+    words = norm(p, f"{name}.LayerNorm", y, eps) @ table.T + p["cls.predictions.bias"]
+    pairs = linear(p, "cls.seq_relationship", jnp.tanh(linear(p, "bert.pooler.dense", x[:, 0])))
+    return cross_entropy(words, batch["targets"]) + cross_entropy(pairs, batch["following"])
+
+
+def transformer(c: Any, p: Parameters, batch: Parameters) -> jax.Array:
+    def embed(side: str, ids: jax.Array) -> jax.Array:
+        return p[f"{side}_embedding.weight"][ids] * c.d_model**0.5 + sinusoids(ids.shape[1], c.d_model)
+
+    def attention(name: str, x: jax.Array, memory: jax.Array, **masking: Any) -> jax.Array:
+        rows = jnp.split(p[f"{name}.in_proj_weight"], 3), jnp.split(p[f"{name}.in_proj_bias"], 3)
+        parts = (y @ w.T + b for y, w, b in zip((x, memory, memory), *rows, strict=True))
+        return linear(p, f"{name}.out_proj", attend(*parts, c.heads, **masking))
+
+    def forward(name: str, x: jax.Array) -> jax.Array:
+        return linear(p, f"{name}.linear2", jax.nn.relu(linear(p, f"{name}.linear1", x)))
+
+    mask = inside(batch["source_length"], batch["source"].shape[1])[:, None, None]
+    memory, x = embed("source", batch["source"]), embed("target", batch["target_in"])
+    for k in range(c.layers):
+        name = f"transformer.encoder.layers.{k}"
+        looked = attention(f"{name}.self_attn", memory, memory, mask=mask)
+        memory = norm(p, f"{name}.norm1", memory + looked)
+        memory = norm(p, f"{name}.norm2", memory + forward(name, memory))
+    for k in range(c.layers):
+        name = f"transformer.decoder.layers.{k}"
+        x = norm(p, f"{name}.norm1", x + attention(f"{name}.self_attn", x, x, is_causal=True))
+        x = norm(p, f"{name}.norm2", x + attention(f"{name}.multihead_attn", x, memory, mask=mask))
+        x = norm(p, f"{name}.norm3", x + forward(name, x))
+    return cross_entropy(x @ p["target_embedding.weight"].T, batch["target_out"], 0)
+
+
+# Images: players who take turns.
+
+
+def generate(c: Any, p: Parameters, z: jax.Array) -> jax.Array:
+    """Noise (B, n) → images."""
+    weight, place = p["generator.0.weight"], 1
+    x = (z @ weight.reshape(len(weight), -1)).reshape(len(z), *weight.shape[1:])
+    for _ in range(c.plan()[1]):
+        x = jax.nn.relu(normalize(p, f"generator.{place}", x, p)[0])
+        x, place = convolve_transposed(x, p[f"generator.{place + 2}.weight"]), place + 3
+    return jnp.tanh(x + p[f"generator.{place - 1}.bias"][:, None, None])
+
+
+def judge(c: Any, p: Parameters, x: jax.Array, key: jax.Array | None) -> jax.Array:
+    """Images → logits (B,)."""
+    if c.blur:
+        x = x + c.blur * jax.random.normal(key, x.shape)
+    x = convolve(x, p["discriminator.0.weight"]) + p["discriminator.0.bias"][:, None, None]
+    place = 2
+    for _ in range(c.plan()[1] - 1):
+        x = convolve(jax.nn.leaky_relu(x, 0.2), p[f"discriminator.{place}.weight"])
+        x = normalize(p, f"discriminator.{place + 1}", x, p)[0]
+        place += 3
+    x = jax.nn.leaky_relu(x, 0.2).reshape(len(x), -1)
+    return x @ p[f"discriminator.{place}.weight"].reshape(-1) + p[f"discriminator.{place}.bias"]
+
+
+def noise(c: Any, batch: Parameters) -> jax.Array:
+    shape = len(batch["images"]), c.latent
+    return batch["noise"] if "noise" in batch else jax.random.uniform(batch["key"], shape, minval=-1)
+
+
+def discriminator(c: Any, p: Parameters, batch: Parameters) -> jax.Array:
+    one, two, three = jax.random.split(batch["key"], 3)
+    real = judge(c, p, batch["images"], one)
+    drawn = judge(c, p, jax.lax.stop_gradient(generate(c, p, noise(c, batch | {"key": two}))), three)
+    return (jax.nn.softplus(-real) + c.smoothing * real + jax.nn.softplus(drawn)).mean()
+
+
+def generator(c: Any, p: Parameters, batch: Parameters) -> jax.Array:
+    one, two = jax.random.split(batch["key"])
+    return jax.nn.softplus(-judge(c, p, generate(c, p, noise(c, batch | {"key": one})), two)).mean()
+
+
+MODELS: dict[str, Callable[[Any, Parameters, Parameters], jax.Array]] = {
+    "transformer": transformer, "gpt": gpt, "bert": bert, "mlp": mlp, "pos-tagger": pos_tagger,
+    "sentiment": sentiment, "feedforward-attention": pooling, "mean-pooling": pooling, "lstmn": lstmn,
+    "lstm-lm": lstm_lm, "dcgan": discriminator, **TRANSLATION,
+}  # fmt: skip
+"""The loss of each; of the players of a game that of the first."""
+
+
+class Step:
+    """One training step on a fixed batch; calling it waits for the end and returns the (first) loss before it.
+
+    All objectives' updates are in one compiled function. Running statistics of norms are not kept.
+    """
+
+    def __init__(self, name: str, config: Any, weights: dict, batch: dict, training: Any) -> None:
+        game = name == "dcgan"
+        losses = {"discriminator": MODELS[name], "generator": generator} if game else {"": MODELS[name]}
+        betas, decay = (training.beta1, training.beta2), training.weight_decay
+
+        def update(loss: Any, prefix: str, p: Parameters, state: Any, batch: Parameters) -> tuple:
+            own = {key: value for key, value in p.items() if key.startswith(prefix)}
+            value, gradients = jax.value_and_grad(lambda own: loss(config, p | own, batch))(own)
+            if training.clip_norm:
+                gradients = jax_training.clip_norm(gradients, training.clip_norm)
+            own, state = jax_training.adam(own, gradients, state, training.learning_rate, betas, decay)
+            return value, p | own, state
+
+        def step(p: Parameters, states: dict, key: jax.Array, batch: Parameters) -> tuple:
+            values = []
+            for prefix, loss in losses.items():
+                key, drawn = jax.random.split(key)
+                given = batch | {"key": drawn}
+                value, p, states[prefix] = update(loss, prefix, p, states[prefix], given)
+                values.append(value)
+            return values[0], p, states, key
+
+        tied = ("lm_head.weight", "output.weight") if name in ("gpt", "transformer") else ()
+        skipped = ("running_", "num_batches")
+        self._parameters = {
+            key: jnp.array(value)
+            for key, value in weights.items()
+            if key not in tied and not any(part in key for part in skipped)
+        }
+        if game:  # (what `normalize` calls the statistics that it brings up to date)
+            for key in [key for key, value in self._parameters.items() if value.ndim == 1]:
+                base = key.rpartition(".")[0]
+                self._parameters |= {f"{base}.mean": jnp.zeros(weights[key].shape)}
+                self._parameters |= {f"{base}.var": jnp.ones(weights[key].shape)}
+        own = {
+            prefix: {key: value for key, value in self._parameters.items() if key.startswith(prefix)}
+            for prefix in losses
+        }
+        self._state = {prefix: jax_training.adam_state(part) for prefix, part in own.items()}
+        self._batch = jax.tree.map(jnp.asarray, batch)
+        self._key, self._step = jax.random.key(0), jax.jit(step, donate_argnums=(0, 1, 2))
+
+    def arguments(self) -> tuple:
+        """What the compiled function is called with."""
+        return self._parameters, self._state, self._key, self._batch
+
+    def __call__(self) -> float:
+        value, self._parameters, self._state, self._key = self._step(*self.arguments())
+        jax.block_until_ready((value, self._parameters, self._state))
+        return float(value)
