@@ -41,6 +41,13 @@ def test_the_registries_name_what_is_in_the_folders():
     assert all(text and "\n" not in text for _, text in tasks.list())
 
 
+def experiment_of(name, **settings):
+    """A model on its first task, with few examples to train with if their number can be chosen."""
+    options = tasks.options(tasks.find(models.get(name).recipes[0].task))
+    few = {"train_examples": 6000} if options.get("train_examples", 0) > 6000 else {}
+    return ta.Experiment(name, **few | settings)
+
+
 @EVERY_MODEL
 def test_a_model_says_what_it_is(name):
     model = models.get(name)
@@ -80,7 +87,7 @@ def test_sizes_that_make_no_sense_are_one_sentence(name):
 
 @EVERY_MODEL
 def test_a_model_learns_what_it_is_shown(name):
-    experiment = ta.Experiment(name, schedule="constant", warmup_steps=0)
+    experiment = experiment_of(name, schedule="constant", warmup_steps=0)
     work = workload.of(experiment, experiment.task.probe())
     arrays = type(work.batch), vars(work.batch)
     first = [float(pursuit.step(*arrays)[0]) for pursuit in work.pursuits]
@@ -93,7 +100,7 @@ def test_a_model_learns_what_it_is_shown(name):
 
 @EVERY_MODEL
 def test_a_models_answers_do_not_depend_on_their_neighbours(name):
-    experiment = ta.Experiment(name)
+    experiment = experiment_of(name)
     task, model = experiment.task, experiment.model
     batch = next(iter(task.batches("test", 4)))
     together = model.answer(batch)
@@ -106,9 +113,9 @@ def test_a_models_answers_do_not_depend_on_their_neighbours(name):
 
 @EVERY_MODEL
 def test_a_model_is_saved_and_drawn(name, tmp_path):
-    experiment = ta.Experiment(name)
+    experiment = experiment_of(name)
     model, batch = experiment.model, experiment.task.probe()
-    other = ta.Experiment(name, seed=1).model
+    other = experiment_of(name, seed=1).model
     other.load_state_dict(model.state_dict())
     for one, again in zip(model.objectives(), other.objectives(), strict=True):
         ta.manual_seed(0)
@@ -124,7 +131,7 @@ def test_a_model_is_saved_and_drawn(name, tmp_path):
 @EVERY_MODEL
 def test_a_run_that_was_stopped_goes_on_bit_for_bit_and_is_reported(name, tmp_path, monkeypatch):
     settings = {"steps": 6, "validate_every": 3, "checkpoint_every": 4, "baseline": False, "start": ""}
-    whole = ta.Experiment(name, **settings).train(tmp_path / "whole")
+    whole = experiment_of(name, **settings).train(tmp_path / "whole")
     step = Trainer._one_step
 
     def stop_after_four(trainer):
@@ -134,7 +141,7 @@ def test_a_run_that_was_stopped_goes_on_bit_for_bit_and_is_reported(name, tmp_pa
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "_one_step", stop_after_four)
         with pytest.raises(Interrupted):
-            ta.Experiment(name, **settings).train(tmp_path / "stopped")
+            experiment_of(name, **settings).train(tmp_path / "stopped")
     outcome = ta.Experiment.open(tmp_path / "stopped", lock=True).train(resume=True)
     one, other = (checkpoint.latest(tmp_path / folder) for folder in ("whole", "stopped"))
     assert one.step == other.step == 6

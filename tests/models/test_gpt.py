@@ -1,5 +1,7 @@
 """GPT: 50 updates beside torch, generation with and without a cache, causality, parameters, errors."""
 
+import functools
+
 import make_attention_fixtures as fixtures
 import make_fixtures
 import numpy as np
@@ -65,6 +67,11 @@ def losses_of_the_recipe(setting) -> np.ndarray:
     return np.array([step(*batch) for batch in fixtures.text_batches()])
 
 
+@functools.cache
+def losses_of_torch() -> np.ndarray:
+    return fixtures.gpt_losses(fixtures.gpt_weights())
+
+
 @pytest.mark.parametrize("setting", [by_hand, by_recipe])
 def test_fifty_updates_are_those_of_torch(setting):
     """The losses before each update: recorded, and where there is torch, computed now."""
@@ -73,7 +80,7 @@ def test_fifty_updates_are_those_of_torch(setting):
         assert np.abs(found - recorded["losses"]).max() < 1e-4
     assert found[-1] < found[0] - 1
     pytest.importorskip("torch")
-    assert np.abs(found - fixtures.gpt_losses(fixtures.gpt_weights())).max() < 1e-4
+    assert np.abs(found - losses_of_torch()).max() < 1e-4
 
 
 @pytest.mark.parametrize("activation", ["gelu", "gelu_tanh"])
