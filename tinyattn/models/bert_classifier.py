@@ -22,8 +22,8 @@ from tinyattn.tasks.labels import NOTHING
 from tinyattn.tasks.task import Answers
 
 TUNING: dict[str, Any] = {
-    "start": "bert on documents", "steps": 600, "batch_size": 32, "optimizer": "adamw", "learning_rate": 3e-4,
-    "schedule": "linear", "warmup_steps": 60, "weight_decay": 0.01, "validate_every": 50,
+    "start": "bert on documents", "steps": 1500, "batch_size": 32, "optimizer": "adamw", "learning_rate": 1e-3,
+    "schedule": "linear", "warmup_steps": 60, "weight_decay": 0.01, "validate_every": 100,
 }  # fmt: skip
 
 
