@@ -15,7 +15,7 @@ from tinyattn.viz import layout, repeats
 from tinyattn.viz.labels import superscript
 from tinyattn.viz.model import Edge, Node, Picture, as_id
 
-LARGEST, SLOWEST = 1500, 20.0
+LARGEST, SLOWEST = 3000, 8.0
 """Pictures of more nodes than this, or that dot will need more seconds for, are collapsed before layout."""
 
 _ROLE = {"forward": "", "gradient": "∂ ", "update": "update of "}

@@ -27,8 +27,7 @@ def digraph(picture: Picture) -> "graphviz.Digraph":
     """The picture as a ``graphviz.Digraph``."""
     import graphviz  # here, because importing it takes longer than everything else in this package
 
-    large = len(picture.nodes) > QUICK_NODES or layout.seconds(picture) > QUICK_SECONDS
-    limits = {"nslimit": "2", "nslimit1": "2", "mclimit": ".5"} if large else {}
+    limits = _limits(picture)
     caption = "<br/>".join(f'<font point-size="9">{text(note)}</font>' for note in picture.notes)
     graph = graphviz.Digraph(
         graph_attr={
@@ -67,6 +66,17 @@ def digraph(picture: Picture) -> "graphviz.Digraph":
     for edge in picture.edges:
         _edge(graph, edge, picture)
     return graph
+
+
+def _limits(picture: Picture) -> dict[str, str]:
+    """How thoroughly dot works on a picture of this size."""
+    if layout.is_entangled(picture):
+        return {"nslimit": ".1", "nslimit1": "2", "mclimit": ".1", "splines": "line"}
+    if len(picture.nodes) > layout.VAST_NODES:
+        return {"nslimit": ".5", "nslimit1": "2", "mclimit": ".1"}
+    if len(picture.nodes) > QUICK_NODES or layout.seconds(picture) > QUICK_SECONDS:
+        return {"nslimit": "2", "nslimit1": "2", "mclimit": ".5"}
+    return {}
 
 
 _BACKSLASH = str.maketrans("\\", "∖")

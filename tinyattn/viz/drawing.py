@@ -112,8 +112,11 @@ def _picture(y, wrt, direction, expand, values, names, views=False, parameters=F
     ids = structural_ids([*roots, *leaves, *updates])
     phases = _phases(outputs, gradients, forward, set(seeds.values()))
     called = {node: symbols.cleaned(name) for node, name in {**names_of(forward), **names}.items()}
-    if len(outputs) == 1 and outputs[0].cotangent_of is None and "y" not in called.values():
-        called.setdefault(outputs[0], "y")
+    if len(outputs) == 1 and outputs[0].cotangent_of is None:
+        taken = set(called.values())
+        called.setdefault(
+            outputs[0], next(name for name in ("y", "loss", "result", "the result") if name not in taken)
+        )
     builder = Builder(
         _title(outputs, leaves if gradients else []), opened, called.values(), topological(roots)
     )

@@ -3,7 +3,8 @@ it isn't there.
 
 dot works on ranks, and an arrow over r ranks costs r points, so the cost of a picture is predicted from the
 number of points, its nodes and arrows counted with their spans. Seconds grow like points^1.6; modules, which
-become clusters, divide them by about four. dot also crashes: on some large pictures its router of curved
+become clusters, divide them by about four. Without modules most of them go into the routing of curves, so that large
+pictures have straight arrows, whose seconds grow like points. dot also crashes: on some large pictures its router of curved
 arrows overflows the stack, and straight arrows (``splines=line``) go another way.
 """
 
@@ -63,10 +64,27 @@ def points(picture: Picture) -> int:
     return len(picture.nodes) + spans
 
 
+VAST_NODES = 1500
+"""Above this many nodes dot's slow phases are limited to a tenth."""
+ENTANGLED = 10_000
+"""Points of a picture without modules from which on its arrows are straight: curves would take a second and more."""
+
+
+def is_entangled(picture: Picture) -> bool:
+    """Whether arrows are too many and too long for curves."""
+    return not _is_framed(picture) and points(picture) > ENTANGLED
+
+
+def _is_framed(picture: Picture) -> bool:
+    return 2 * sum(bool(node.path) for node in picture.nodes.values()) > len(picture.nodes)
+
+
 def seconds(picture: Picture) -> float:
     """About how long dot will take, on one core of 2024: right within a factor of five, for chains too long."""
-    inside = sum(bool(node.path) for node in picture.nodes.values())
-    return (points(picture) / (20_000 if 2 * inside > len(picture.nodes) else 8_000)) ** 1.6
+    count = points(picture)
+    if _is_framed(picture):
+        return (count / 20_000) ** 1.6 / (2 if len(picture.nodes) > VAST_NODES else 1)
+    return count / 15_000 if count > ENTANGLED else (count / 8_000) ** 1.6
 
 
 def available() -> bool:
