@@ -153,6 +153,22 @@ def test_carries_of_a_loop_have_names_forward_and_backward():
     assert "h′ = tanh(xs[t] + h·W)" in found and "dh′ = d(xs[t] + h·W)·Wᵀ" in found
 
 
+def test_carries_have_the_names_that_the_step_returns():
+    def step(state, x):
+        memory, key = state
+        memory, key = memory * x, ta.tanh(key + x)
+        return (memory, key), None
+
+    start = ta.ones(3), ta.ones(3)
+    (memory, key), _ = ta.scan(step, start, leaf("xs", 4, 3))
+    titles = [n.title for n in viz.draw(memory.sum() + key.sum()).picture.nodes.values() if n.kind == "carry"]
+    assert titles[:2] == ["memory", "key"] and {"dmemory", "dkey"} <= set(titles)
+    last, _ = ta.scan(lambda total, x: (total + ta.exp(x), None), ta.zeros(3), leaf("xs", 4, 3))
+    assert [n.title for n in viz.draw(last.sum()).picture.nodes.values() if n.kind == "carry"][:1] == [
+        "total"
+    ]
+
+
 _OPERATIONS = {
     "exp": ta.exp, "tanh": ta.tanh, "T": lambda x: x.T, "rows": lambda x: x[:2], "double": lambda x: x + x,
     "product": lambda x: x @ x.T, "relu": lambda x: ta.where(x > 0, x, 0), "sum": lambda x: x.sum(-1, keepdims=True),

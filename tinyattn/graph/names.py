@@ -83,12 +83,50 @@ def _assigned(line: Line) -> Any:
     return _assignments(line.file).get(line.number)
 
 
+def carries(line: Line, count: int) -> list[str]:
+    """What the ``count`` carries of a loop are called, whose ``ta.scan(step, …)`` stands in a line: by what ``step`` returns
+    first, or else by its first argument; [] where neither says so.
+    """
+    tree = _parsed(line.file)
+    calls = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and node.args
+        and node.lineno <= line.number <= (node.end_lineno or 0)
+        and getattr(node.func, "attr", getattr(node.func, "id", "")) == "scan"
+    ]
+    if len(calls) != 1:
+        return []
+    step = calls[0].args[0]
+    name = getattr(step, "attr", getattr(step, "id", ""))
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name == name]
+    before = [node for node in functions if node.lineno <= line.number] or functions
+    chosen = step if isinstance(step, ast.Lambda) else max(before, key=lambda node: node.lineno, default=None)
+    if chosen is None:
+        return []
+    ends = [node.value for node in ast.walk(chosen) if isinstance(node, ast.Return)]
+    returned = chosen.body if isinstance(chosen, ast.Lambda) else ends[-1] if ends else None
+    first = returned.elts[0] if isinstance(returned, ast.Tuple) and returned.elts else None
+    found = _variables(first) if first is not None else None
+    found = [found] if isinstance(found, str) else found or []
+    arguments = [a.arg for a in chosen.args.args if a.arg != "self"]
+    if count == 1 and not found and arguments:
+        found = arguments[:1]
+    return found if len(found) == count and all(isinstance(name, str) for name in found) else []
+
+
+@functools.lru_cache(maxsize=256)
+def _parsed(file: str) -> ast.Module:
+    try:
+        return ast.parse("".join(linecache.getlines(file)))
+    except SyntaxError:  # (a file that has been edited, a cell with magic commands)
+        return ast.Module([], [])
+
+
 @functools.lru_cache(maxsize=256)
 def _assignments(file: str) -> dict[int, Any]:
-    try:
-        tree = ast.parse("".join(linecache.getlines(file)))
-    except SyntaxError:  # (a file that has been edited, a cell with magic commands)
-        return {}
+    tree = _parsed(file)
     innermost: dict[int, ast.stmt] = {}
     for statement in ast.walk(tree):  # outer statements come before the ones in them
         if isinstance(statement, ast.stmt):

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from tinyattn.graph import scope
 from tinyattn.graph.leaf import placeholder
+from tinyattn.graph.names import carries as carries_of
 from tinyattn.graph.names import names as names_of
 from tinyattn.graph.names import subscript
 from tinyattn.graph.tensor import Tensor
@@ -74,6 +75,8 @@ class Builder:
         self.pages: dict[tuple, textbook.Page] = {}
         """The attentions that are opened, and the nodes of these."""
         self.opened: list[Tensor] = []
+        self.carries: dict[Tensor, list[str]] = {}
+        """Of each loop, what its floating-point carries are called."""
         self.seeds: dict[Tensor, Tensor] = {}
         """Cotangent of an output → that output."""
         self.begun: list[tuple[str, Tensor]] = []
@@ -272,6 +275,7 @@ class Builder:
         roots = [*body.outputs, *(part.attrs["key"][1] for part in asked if part.attrs["key"][0] == "stack")]
         used = set(topological(roots))
         named = names_of(roots)
+        given_names = carries_of(node.line, carries) if node.line is not None and node.origin is None else []
         bound: Where = {}
         for k, (argument, given) in enumerate(zip(body.arguments, node.inputs, strict=True)):
             start = where[given]
@@ -282,12 +286,19 @@ class Builder:
                 ident = f"{prefix}{role}{k if k < carries else k - carries}"
                 if role == "carry":
                     after = body.outputs[k]
-                    name = named.get(after) or self._carried(after) or f"carry {k}"
+                    known = dict(enumerate(self.carries.get(node.origin, ())))  # type: ignore[arg-type]
+                    name = symbols.derivative_of(Symbol(known[k]), room.order[node]) if k in known else ""
+                    name = name or named.get(after) or self.names.carry(after)
+                    name = name or (
+                        given_names[k] if given_names else "carry" + (subscript(k) if carries > 1 else "")
+                    )
+                    if room.order[node] == 0 and argument.dtype.kind == "f":
+                        self.carries.setdefault(node, []).append(name)
                     if after.op.name != "argument":
                         named[after] = f"{name}′"
                 else:
                     name = start if isinstance(start, str) else start.symbol.text
-                    name += "" if self._is_stack(given) else "[t]"
+                    name += "" if labels.is_stack(given) else "[t]"
                 self.picture.nodes[ident] = Node(
                     id=ident,
                     op=role,
@@ -323,18 +334,6 @@ class Builder:
             return Source(start.node, "last" if kind == "final" else "all t", symbol)
 
         return output
-
-    @staticmethod
-    def _is_stack(node: Tensor) -> bool:
-        """Whether a value is what a loop had at each of its steps."""
-        return node.op.name == "output" and node.inputs[0].op.name == "scan"
-
-    def _carried(self, after: Tensor) -> str:
-        """What a carry is called, by the node that it becomes: an output of a cell, or a cotangent."""
-        name = self.names.cotangent(after)
-        if not name and after.op.name == "output" and isinstance(after.attrs["key"], int):
-            name = labels.output_name(after.inputs[0], after.attrs["key"])
-        return "" if name.isdigit() else name
 
     def _textbook(self, node: Tensor, room: Room, where: Where, asked: Sequence[Tensor]) -> Callable:
         """Open an attention, or its derivative beside it, as the textbook has it."""

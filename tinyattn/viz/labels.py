@@ -117,6 +117,11 @@ def is_view(node: Tensor) -> bool:
     return node.op.view is not None or node.op.name == "cast"
 
 
+def is_stack(node: Tensor) -> bool:
+    """Whether a value is what a loop had at each of its steps."""
+    return node.op.name == "output" and node.inputs[0].op.name == "scan"
+
+
 def swaps(node: Tensor) -> bool:
     """Whether a transpose exchanges the last two axes, and no others."""
     rank = node.ndim

@@ -74,7 +74,9 @@ def fill(template: str, operands: Sequence[tuple[str, int]]) -> str:
             return wrapped(*operands[k], 4)
         if template in ("{0} {1}", "{1} {0}"):
             return wrapped(*operands[k], 3)
-        if right in ("²", "³", "^", "ᵀ", "[") or left == "^":
+        if left == "+" and operands[k][0].startswith("−"):
+            least = 3
+        elif right in ("²", "³", "^", "ᵀ", "[") or left == "^":
             least = 9
         elif left in "·/⊙∗√" and left or right and right in "·/⊙∗":
             least = 9 if left == "/" else 3

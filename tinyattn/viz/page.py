@@ -131,6 +131,7 @@ def as_text(picture: Picture) -> str:
             rows.append(
                 f"  {numbers[node.id]} = {node.title}{f'({operands})' if operands else ''}  {', '.join(node.types)}".rstrip()
                 + (f" = {node.value}" if node.value else "")
+                + (f"  {node.equation}" if node.name and node.formula else "")
                 + (f"  next: {', '.join(loops[node.id])}" if node.id in loops else "")
                 + (f"  # {picture.clusters[node.path[-1]].label}" if node.path else "")
             )

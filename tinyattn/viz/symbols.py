@@ -163,6 +163,16 @@ class Names:
         value, walk = node.cotangent_of
         return derivative_of(self.known[value], walk.order) if value in self.known else ""
 
+    def carry(self, after: Tensor) -> str:
+        """What a carry is called, by the node that it becomes: an output of a cell, a cotangent, or a sum of them."""
+        name = self.cotangent(after)
+        if not name and after.op.name == "add" and after.inputs[0].op.name == "argument":
+            total = self.cotangent(after.inputs[1])
+            return f"Σ {total}" if total else ""
+        if not name and after.op.name == "output" and isinstance(after.attrs["key"], int):
+            name = labels.output_name(after.inputs[0], after.attrs["key"])
+        return "" if name.isdigit() else name
+
     def invented(self, node: Tensor, order: int) -> str:
         """A name for a value that has none."""
         module = next((step for step in reversed(node.scope) if not step.isdigit()), "")
