@@ -84,8 +84,8 @@ def _assigned(line: Line) -> Any:
 
 
 def carries(line: Line, count: int) -> list[str]:
-    """What the ``count`` carries of a loop are called, whose ``ta.scan(step, …)`` stands in a line: by what ``step`` returns
-    first, or else by its first argument; [] where neither says so.
+    """What the ``count`` carries of a loop are called, whose ``ta.scan(step, …)`` stands in a line: by what ``step``
+    returns first, or else by its first argument; [] where neither says so.
     """
     tree = _parsed(line.file)
     calls = [
