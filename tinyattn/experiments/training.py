@@ -146,7 +146,8 @@ def _start(model: Model, task: Task, run: Run, config: Config) -> None:
         must = f"start must name a run whose parameters fit into {name}"
         raise UsageError(f"[train] {must}, but {named} does not: {str(error).splitlines()[0]}") from None
     ta.manual_seed(config["training"]["seed"])
-    print(f"{name}: starts from {named}", file=sys.stderr)
+    known = f", which knows {len({*task.words} & {*other.words}):,} of {len(task.words):,} words"
+    print(f"{name}: starts from {named}{known if task.words else ''}", file=sys.stderr)
 
 
 def _beside(config: Config, name: str | None, model: Model) -> Config | None:
