@@ -226,3 +226,13 @@ def test_arguments_of_a_function_have_their_names():
         "pair[0]",
     ]
     assert [n.name for n in picture.nodes.values() if n.output and n.kind == "op"] == ["loss"]
+
+
+def test_the_first_derivative_below_a_second_one_is_a_gradient_not_a_saved_value():
+    x, w = leaf("x", 2, 3), leaf("w", 3, 3, make=ta.parameter)
+    h = ta.tanh(x @ w)
+    slope = ta.grad((h * h).sum(), x)
+    nodes = viz.draw((slope * slope).sum(), wrt=[w]).picture.nodes.values()
+    found = {n.name: n for n in nodes if n.name}
+    assert not found["dh"].operand and not found["dx"].operand and found["dx"].order == 1
+    assert [n.title for n in nodes if n.kind == "seed"] == ["∂²y = 1"]

@@ -176,7 +176,9 @@ class Builder:
         kind = LEAVES.get(node.op.name) or ("view" if labels.is_view(node) else "op")
         operands, outputs = self._operands(node, where), {}
         if node in self.seeds:
-            name = symbols.derivative_of(self.output_symbol(where[self.seeds[node]]), room.order[node] + 1)
+            begun = where[self.seeds[node]]
+            order = self.picture.nodes[begun.node].order + 1 if isinstance(begun, Source) else 1
+            name = symbols.derivative_of(self.output_symbol(begun), order)
             kind, title, written = "seed", f"{name} = 1", Written("", "", Symbol(name))
         elif node.inputs:
             order = room.order[node] if room.phase(own) == "gradient" else 0
@@ -191,7 +193,7 @@ class Builder:
             given = given or ", ".join(name for name in called.values() if name)
             written = self.names.write(node, operands, given, order, room.longest[node])
             for part, name in called.items():
-                label = (name or labels.output_name(node, part.attrs["key"])) if len(used) > 1 else ""
+                label = labels.output_label(node, part.attrs["key"], name) if len(used) > 1 else ""
                 name = name or (written.name if part.attrs["key"] == 0 else f"{written.name}.{label}")
                 outputs[part] = Source(ident, label, Symbol(name))
         else:
@@ -229,6 +231,7 @@ class Builder:
             self.picture.nodes[ident].phase == "gradient"
             and node not in self.seeds
             and (starts or self.seeds)
+            and node.cotangent_of is None
         ):
             self.picture.nodes[ident].operand = all(
                 start.operand or start.phase == "forward" for start in starts

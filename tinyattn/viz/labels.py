@@ -37,6 +37,11 @@ def output_name(node: Tensor, key) -> str:
     return names[key] if isinstance(key, int) and key < len(names) else str(key)
 
 
+def output_label(node: Tensor, key, name: str) -> str:
+    """One of several outputs on an arrow: its name, if that is short."""
+    return name if 0 < len(name) <= _LONGEST_LABEL else output_name(node, key)
+
+
 def number(value) -> str:
     """A number in at most four digits, in a mathematician's signs."""
     if isinstance(value, (bool, np.bool_)):
@@ -60,6 +65,7 @@ def type_text(kind: Type) -> str:
     return f"{SHORT[kind.dtype]} {shape_text(kind.shape)}"
 
 
+_LONGEST_LABEL = 12
 _FORMS = ("broadcast_to", "reshape")
 
 

@@ -38,6 +38,8 @@ def node_style(node: Node) -> dict[str, str]:
             "fillcolor": "#FBE6D9",
             "color": VERMILLION,
         }
+        if node.order > 1:
+            look |= {"fillcolor": "#F7D0C9", "penwidth": "1.8"}
     elif node.phase == "update":
         look |= {"shape": "note", "style": "filled", "fillcolor": "#F6E6EF", "color": PURPLE}
     elif node.kind in _FILLS:
