@@ -30,10 +30,12 @@ def evaluate(
     roots: Sequence[Tensor],
     inputs: Mapping[Tensor, np.ndarray] | None = None,
     watch: Callable[[Tensor, np.ndarray, list[np.ndarray]], None] | None = None,
+    definitions: dict[Tensor, Any] | None = None,
 ) -> list[np.ndarray]:
     """Values of ``roots``; ``inputs`` gives those of traced inputs. ``watch(node, value, input values)`` is
-    called for each node.
+    called for each node. ``definitions`` keeps what nodes are defined by, for who evaluates one graph again and again.
     """
+    definitions = {} if definitions is None else definitions
     values: Values = dict(inputs or {})
     order = topological(roots, values)
     asked = _stacks_asked(order)
@@ -41,7 +43,7 @@ def evaluate(
         for node in order:
             if node in values:
                 continue
-            values[node] = _value(node, values, asked, watch)
+            values[node] = _value(node, values, asked, watch, definitions)
             if watch is not None and isinstance(values[node], np.ndarray):
                 watch(
                     node, values[node], [values[s] for s in node.inputs if isinstance(values[s], np.ndarray)]
@@ -49,7 +51,7 @@ def evaluate(
     return [values[root] for root in roots]
 
 
-def _value(node: Tensor, values: Values, asked, watch):
+def _value(node: Tensor, values: Values, asked, watch, definitions):
     if node.storage is not None:
         return node.storage.array
     if node.op.name == "output":
@@ -58,26 +60,27 @@ def _value(node: Tensor, values: Values, asked, watch):
         raise TinyattnError(f"[numpy] a traced input must be given a value, but {node!r} has none.")
     arrays = [values[s] for s in node.inputs]
     if node.op.name == "scan":
-        return _scan(node, arrays, asked.get(node, []), watch)
+        return _scan(node, arrays, asked.get(node, []), watch, definitions)
     if node.op.reference is not None:
         found = node.op.reference(*arrays, **node.attrs)
     else:
-        found = _by_definition(node, arrays, watch)
+        found = _by_definition(node, arrays, watch, definitions)
     if isinstance(found, tuple):
         return {k: np.asarray(v) for k, v in enumerate(found)}
     return np.asarray(found, node.dtype)
 
 
-def _by_definition(node: Tensor, arrays, watch):
+def _by_definition(node: Tensor, arrays, watch, definitions):
     assert node.op.definition is not None
-    result = node.op.definition(*node.inputs, **node.attrs)
-    known = dict(zip(node.inputs, arrays, strict=True))
+    if node not in definitions:
+        definitions[node] = node.op.definition(*node.inputs, **node.attrs)
+    result, known = definitions[node], dict(zip(node.inputs, arrays, strict=True))
     if isinstance(result, tuple):
-        return tuple(evaluate(result, known, watch))
-    return evaluate([result], known, watch)[0]
+        return tuple(evaluate(result, known, watch, definitions))
+    return evaluate([result], known, watch, definitions)[0]
 
 
-def _scan(node: Tensor, arrays, keys, watch) -> dict:
+def _scan(node: Tensor, arrays, keys, watch, definitions) -> dict:
     body: Body = node.attrs["body"]
     carries, sequences, length = node.attrs["carries"], node.attrs["sequences"], node.attrs["length"]
     state, xs, constants = (
@@ -90,7 +93,7 @@ def _scan(node: Tensor, arrays, keys, watch) -> dict:
     roots = [*body.outputs, *(key[1] for key in stacked)]
     for t in reversed(range(length)) if node.attrs["reverse"] else range(length):
         given = dict(zip(body.arguments, [*state, *(x[t] for x in xs), *constants], strict=True))
-        found = evaluate(roots, given, watch)
+        found = evaluate(roots, given, watch, definitions)
         state = found[:carries]
         for key, value in zip(stacked, found[carries:], strict=True):
             result[key][t] = value
