@@ -43,7 +43,10 @@ def test_a_recipe_is_trained_first_and_scratch_beside_it(place, capsys):
     assert [one.label for one in outcome.models] == ["gpt-classifier", "gpt-classifier scratch"]
     said = json.loads((place / "here" / "results.json").read_text())["models"]
     assert [*said] == ["gpt-classifier", "gpt-classifier scratch"]
-    assert "gpt-classifier: starts from gpt on topic-texts, which knows 967 of 967 words" in capsys.readouterr().err
+    assert (
+        "gpt-classifier: starts from gpt on topic-texts, which knows 967 of 967 words"
+        in capsys.readouterr().err
+    )
     assert "begun from gpt on topic-texts" in outcome.report.read_text()
     metrics = {record["metric"] for record in json.loads((place / "results" / "results.json").read_text())}
     assert {"accuracy", "scratch_accuracy"} <= metrics
