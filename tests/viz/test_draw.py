@@ -303,12 +303,12 @@ def test_large_graphs_are_collapsed_and_say_so():
     assert re.match(too_many + ".*depth=0", collapse.fit(view.picture, 12).notes[0])
     assert "too many for one legible picture" in view.source
     h = _leaf(4, name="h0", make=ta.tensor)
-    for k in range(1600):
+    for k in range(800):
         h = ta.tanh(h * float(k + 2))
     flat = viz.draw(h.sum())  # no modules: the lines of the program are what is left
     assert "one source line" in flat.notes[0]
     assert any(
-        n.title == "h = ta.tanh(h * float(k + 2))" and n.members == 3200 for n in flat.drawn.nodes.values()
+        n.title == "h = ta.tanh(h * float(k + 2))" and n.members == 1600 for n in flat.drawn.nodes.values()
     )
     assert (
         len(collapse.fit(flat.picture, 3).nodes) == 2

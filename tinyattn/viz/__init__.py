@@ -8,8 +8,9 @@ Everything up to DOT is plain Python and works anywhere; only the last arrow nee
 """
 
 from tinyattn.viz.attention import attention_maps
-from tinyattn.viz.drawing import draw, make_dot
+from tinyattn.viz.drawing import draw
+from tinyattn.viz.dropins import make_dot, plot_model
 from tinyattn.viz.heat import Heatmap, heatmap
 from tinyattn.viz.view import GraphView
 
-__all__ = ["GraphView", "Heatmap", "attention_maps", "draw", "heatmap", "make_dot"]
+__all__ = ["GraphView", "Heatmap", "attention_maps", "draw", "heatmap", "make_dot", "plot_model"]

@@ -33,7 +33,7 @@ def digraph(picture: Picture) -> "graphviz.Digraph":
         graph_attr={
             "id": "picture",
             "class": "picture",
-            "rankdir": "TB",
+            "rankdir": picture.rankdir,
             "nodesep": "0.22",
             "ranksep": "0.32",
             "fontname": style.FONT,

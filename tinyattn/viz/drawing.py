@@ -4,7 +4,8 @@ leaves, the updates, values).
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
@@ -27,9 +28,6 @@ from tinyattn.viz.owners import owners
 from tinyattn.viz.parameters import draw_in_layers
 from tinyattn.viz.through import draw_through_views
 from tinyattn.viz.view import GraphView
-
-if TYPE_CHECKING:
-    import graphviz
 
 DIRECTIONS = ("forward", "backward", "both")
 
@@ -65,27 +63,21 @@ def draw(
     Raises DTypeError for a ``wrt`` that isn't a floating-point Tensor, ShapeError for a wrong direction,
     depth or name in ``expand``.
     """
-    picture = _picture(y, wrt, direction, expand, values, {}, views, parameters)
+    picture = picture_of(y, wrt, direction, expand, values, views=views, parameters=parameters)
     return GraphView(picture, _checked_depth(depth), repeats)
 
 
-def make_dot(
-    var: Tensor | Sequence[Tensor], params: Mapping[str, Tensor] | Iterable[tuple[str, Tensor]] | None = None
-) -> "graphviz.Digraph":
-    """The picture of ``draw(var)`` as a ``graphviz.Digraph``. ``params``: names for leaves, which are then
-    also what is differentiated by.
-
-    The signature is that of the torchviz package.
-    """
-    pairs = dict(params) if params is not None else {}
-    names = {leaf: name for name, leaf in pairs.items()}
-    wrt = [
-        leaf for leaf in names if isinstance(leaf, Tensor) and leaf.dtype is not None and is_float(leaf.dtype)
-    ]
-    return GraphView(_picture(var, wrt or None, "both", (), False, names)).digraph
-
-
-def _picture(y, wrt, direction, expand, values, names, views=False, parameters=False) -> Picture:
+def picture_of(
+    y,
+    wrt=None,
+    direction: str = "both",
+    expand: str | Iterable[str] = (),
+    values: bool = False,
+    names: Mapping[Tensor, str] = MappingProxyType({}),
+    views: bool = False,
+    parameters: bool = False,
+) -> Picture:
+    """The picture of :func:`draw`, all of it; ``names``: what leaves are called."""
     if direction not in DIRECTIONS:
         fail(
             errors.ShapeError,

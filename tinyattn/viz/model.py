@@ -152,6 +152,10 @@ class Picture:
     edges: list[Edge] = field(default_factory=list)
     clusters: dict[str, Cluster] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    rankdir: str = "TB"
+    """"TB": from top to bottom; "LR": from left to right."""
+    dpi: int | None = None
+    """Sharpness of a .png; None: as suits its size."""
 
     @property
     def depth(self) -> int:
@@ -175,7 +179,7 @@ class Picture:
         """A picture of these nodes and edges only, with the clusters that still hold something."""
         used = {cluster for node in nodes.values() for cluster in node.path}
         clusters = {ident: cluster for ident, cluster in self.clusters.items() if ident in used}
-        return Picture(self.title, nodes, edges, clusters, list(self.notes))
+        return Picture(self.title, nodes, edges, clusters, list(self.notes), self.rankdir, self.dpi)
 
     def to_json(self) -> str:
         """The picture as JSON text; identical for identical programs."""

@@ -105,6 +105,7 @@ class GraphView:
     def _render(self, kind: str) -> bytes:
         """Run dot; if it can't finish, on a collapsed picture."""
         sharp = max(60, min(120, round(120 * (80 / max(len(self.drawn.nodes), 1)) ** 0.5)))
+        sharp = self.picture.dpi or sharp
         options = {"png": ["-Gbgcolor=white", f"-Gdpi={sharp}"], "pdf": ["-Gbgcolor=white"]}.get(kind, [])
         for largest in _FALLBACKS:
             try:
