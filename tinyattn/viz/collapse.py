@@ -223,3 +223,6 @@ def _types_that_leave(picture: Picture, new: dict[str, str], groups: dict[str, N
             groups[source].types = list(dict.fromkeys([*groups[source].types, *kinds]))
         if target in groups and picture.nodes[edge.source].kind != "parameter":
             groups[target].takes = list(dict.fromkeys([*groups[target].takes, *kinds]))
+    for node in picture.nodes.values():
+        if node.output and node.phase == "forward" and (group := groups.get(new[node.id])) is not None:
+            group.types = list(dict.fromkeys([*group.types, *node.types]))

@@ -69,6 +69,7 @@ def plot_model(
     """
     if rankdir not in ("TB", "LR"):
         fail(errors.ShapeError, "plot_model", "rankdir must be 'TB' or 'LR'", f"got {rankdir!r}")
+    result: Any = model
     if isinstance(model, Module):
         if inputs is None:
             hint = "Write ta.viz.plot_model(model, inputs=x), or plot_model(model(x))."
@@ -85,8 +86,8 @@ def plot_model(
             x if isinstance(x, Tensor) else tensor(x, name=name)
             for x, name in zip(given, names, strict=False)
         )
-        model = model(*leaves)
-    view = draw(model, direction="forward", depth=None if expand_nested else 0)
+        result = model(*leaves)
+    view = draw(result, direction="forward", depth=None if expand_nested else 0)
     picture = view.picture
     picture.rankdir, picture.dpi = rankdir, dpi
     for node in picture.nodes.values():
