@@ -48,7 +48,7 @@ class BitBatch:
 
 @dataclass(frozen=True)
 class Sequences:
-    """k sequences as in a batch; size: (k,) which of the task's sizes each has, for people."""
+    """k sequences, as in a batch."""
 
     inputs: np.ndarray
     targets: np.ndarray

@@ -243,8 +243,9 @@ class Pointing(Task):
 
     def remarks(self, text: str) -> list[str]:
         """Whether there are more points than in training, or fewer."""
-        count = len(text.split())
-        usual = f"models were trained on {self.smallest} to {self.largest} points, and here are {count}."
+        count, sizes = len(text.split()), f"{self.smallest} to {self.largest}"
+        sizes = sizes if self.smallest < self.largest else str(self.largest)
+        usual = f"models were trained on {sizes} points, and here are {count}."
         return [] if self.smallest <= count <= self.largest else [usual]
 
     def sections(self, answers: Mapping[str, tuple[Answers, Scores]], split: str) -> list[Section]:
