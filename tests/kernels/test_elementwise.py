@@ -37,6 +37,7 @@ REFERENCE = {
     "relu": lambda x: np.maximum(x, 0),
     "step": lambda x: (x > 0).astype(x.dtype),
     "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "weight": np.exp,
     "dtanh": lambda a, b: a * (1 - b * b),
     "dsigmoid": lambda a, b: a * b * (1 - b),
     "to_f32": lambda x: x.astype(np.float32),
@@ -103,6 +104,8 @@ def test_every_operation(key, dtype):
     arrays = [_numbers(k, dtype, shape, seed) for seed, k in enumerate(opcode.arguments)]
     if operation in ("to_i32", "to_i64") and kind == "real":
         arrays[0] = np.nan_to_num(arrays[0], posinf=7, neginf=-7)  # elsewhere the result is undefined
+    if operation == "weight":
+        arrays[0] = -np.abs(arrays[0])
     result = TYPES[dtype] if opcode.result == "real" else KINDS[opcode.result]
     out = elementwise_call.apply(dtype, operation, kind, *arrays, result=result)
     with np.errstate(all="ignore"):  # whole numbers wrap around

@@ -157,8 +157,8 @@ def test_a_kernel_is_never_handed_a_type_it_is_not_compiled_for():
     refs = [emit.new((4, 4), dtype) for dtype in (np.float32, np.float64)]
     for reads, writes in ((refs, refs[:1]), (refs, refs[1:]), (refs[:1], refs)):
         with pytest.raises(KernelTypeError, match="this is a mistake of tinyattn"):
-            words = dict.fromkeys(WORDS["norm.forward"].meanings, 0)
-            emit.kernel("norm.forward", words, 1, reads=reads, writes=writes)
+            words = dict.fromkeys(WORDS["batch_norm.forward"].meanings, 0)
+            emit.kernel("batch_norm.forward", words, 1, reads=reads, writes=writes)
     state, words = emit.new((2,), np.int32), dict.fromkeys(WORDS["random.uniform"].meanings, 0)
     with pytest.raises(KernelTypeError, match=r"\[random.uniform\] the kernel for f32 was handed i32\[2\]"):
         emit.kernel("random.uniform", words, 1, reads=[state], writes=refs[:1])

@@ -44,6 +44,20 @@ def hand_derived(name: str, infer: Callable, definition: Callable, derivative=by
     return register(Op(name, infer, derivative, definition=definition, **more))
 
 
+def by_rows(weights: bool = False) -> Callable:
+    """The ``lower`` of an op whose definition goes over rows: elementwise operations, sums and maxima over the last
+    axis, and of results of those over the others. ``weights``: its exponentials are of numbers ≤ 0, and count as 0
+    where they would be subnormal, which beside the largest, 1, is nothing.
+    """
+
+    def lower(node: Tensor, emit) -> None:
+        operands = [emit.value(source) for source in node.inputs]
+        results = {key: emit.result(node, key) for key in sorted(emit.asked(node)) or [None]}
+        emit.rows(node.op.name, operands, results, node.attrs, weights)
+
+    return lower
+
+
 def like_first(*inputs, **attrs) -> Type:
     """The type of the first input."""
     return inputs[0].type

@@ -20,23 +20,23 @@ from tinyattn.runtime import reference
 from tinyattn.runtime.copies import coalesce
 from tinyattn.runtime.memory import Buffer, Ref, Region
 
-_OPERAND_COST = 0.04
+OPERAND_COST = 0.04
 """Rough nanoseconds to read or write an element."""
 
 
-def _kind(node: Tensor) -> str:
+def kind_of(node: Tensor) -> str:
     short = SHORT[node.dtype]
     return "real" if short in ("f32", "f64") else short
 
 
-def _steps(node: Tensor) -> list[tuple[str, str, tuple]]:
+def steps_of_node(node: Tensor) -> list[tuple[str, str, tuple]]:
     """A node as operations: (operation, kind, operands), where operand −1 − k is the result of step k and k is
     input k.
     """
-    name, kind = node.op.name, _kind(node.inputs[-1])
+    name, kind = node.op.name, kind_of(node.inputs[-1])
     arguments = tuple(range(len(node.inputs)))
     if name == "cast":
-        target = _kind(node)
+        target = kind_of(node)
         return [("copy", kind, (0,)) if target == kind else (f"to_{target}", kind, (0,))]
     if name == "softplus":  # max(x, 0) + log1p(exp(−|x|))
         return [
@@ -64,8 +64,8 @@ class Steps:
         for node in nodes:
             first = inputs + len(steps)
             self.cost += node.op.cost
-            self.flops += node.op.flops if _kind(node.inputs[-1]) == "real" else 0
-            for operation, kind, places in _steps(node):
+            self.flops += node.op.flops if kind_of(node.inputs[-1]) == "real" else 0
+            for operation, kind, places in steps_of_node(node):
                 sources = tuple(number[node.inputs[p]] if p >= 0 else first - 1 - p for p in places)
                 steps.append((operation, kind, sources))
             number[node] = inputs + len(steps) - 1
@@ -121,9 +121,27 @@ def emit_chain(
         len(extents) - 1,
     )
     block = block_of_chain(extents[-1])
-    given = [*sources, *(_bits(value) for value in numbers)]
+    given = [*sources, *(bits_of(value) for value in numbers)]
     strides[len(seen) : len(seen)] = [[]] * len(numbers)
-    # An input may be overwritten that is read element by element, and whose memory is read in no other way.
+    emit.kernel(
+        "elementwise.chain",
+        chain.arguments(extents, block, given, strides, targets),
+        tiles_of_chain(size // extents[-1], extents[-1]),
+        reads=list(sources),
+        writes=list(targets),
+        dtype=steps.real,
+        cost=size * (steps.cost + OPERAND_COST * (len(sources) + len(targets))),
+        in_place=alike(sources, seen, ways, targets),
+        region=region,
+        flops=float(size * steps.flops),
+        chain=chain,
+    )
+
+
+def alike(sources: Sequence[Ref], seen: Sequence[Ref], ways: Sequence[int], targets: Sequence[Ref]) -> list:
+    """Which outputs may lie where which inputs are: those that are read element by element (``seen`` and ``ways`` say
+    how), and whose memory is read in no other way.
+    """
     ways_into: dict[Buffer, set[Ref]] = {}
     for source in sources:
         ways_into.setdefault(source.buffer, set()).add(source)
@@ -132,26 +150,14 @@ def emit_chain(
         for k, source in enumerate(sources)
         if ways[k] == CONTIGUOUS and seen[k].contiguous and len(ways_into[source.buffer]) == 1
     ]
-    alike = []
+    found = []
     for size_of_one in dict.fromkeys(source.dtype.itemsize for source in steady):
         same = [[ref for ref in refs if ref.dtype.itemsize == size_of_one] for refs in (targets, steady)]
-        alike.append((same[0], same[1]))
-    emit.kernel(
-        "elementwise.chain",
-        chain.arguments(extents, block, given, strides, targets),
-        tiles_of_chain(size // extents[-1], extents[-1]),
-        reads=list(sources),
-        writes=list(targets),
-        dtype=steps.real,
-        cost=size * (steps.cost + _OPERAND_COST * (len(sources) + len(targets))),
-        in_place=alike,
-        region=region,
-        flops=float(size * steps.flops),
-        chain=chain,
-    )
+        found.append((same[0], same[1]))
+    return found
 
 
-def _bits(value: np.ndarray) -> int:
+def bits_of(value: np.ndarray) -> int:
     """A number as an argument word."""
     return int.from_bytes(value.tobytes().ljust(8, b"\0"), "little", signed=True)
 

@@ -16,8 +16,8 @@ _INDICES: frozenset[np.dtype] = frozenset({INT32, INT64})
 _WHOLE: frozenset[np.dtype] = frozenset({INT32, INT64, BOOL})
 
 _BESIDE: dict[str, frozenset[np.dtype]] = {
-    # What it moves or computes is told apart by the row itself (see emit_copy, emit_fill and emit_chain).
-    **dict.fromkeys(("copy.strided", "copy.fill", "elementwise.chain"), frozenset(DTYPES)),
+    # What it moves or computes is told apart by the row itself (see emit_copy, emit_fill, emit_chain and emit_rows).
+    **dict.fromkeys(("copy.strided", "copy.fill", "elementwise.chain", "rows.chain"), frozenset(DTYPES)),
     # Integers and bools go by the number of the operation, and positions are integers.
     **dict.fromkeys(
         ("reduce.rows", "reduce.columns", "reduce.cumsum", "reduce.argmax", "reduce.argmin"), _WHOLE

@@ -19,11 +19,13 @@ from tinyattn.graph.trace import refuse_traced
 from tinyattn.graph.types import FLOAT32, FLOAT64, SHORT
 from tinyattn.kernels.calls.words import WORDS
 from tinyattn.kernels.language.chains import Chain
+from tinyattn.kernels.language.row_chains import RowChain
 from tinyattn.runtime.copies import emit_copy, emit_fill
 from tinyattn.runtime.joining import place_parts
 from tinyattn.runtime.kinds import check_kinds
 from tinyattn.runtime.loops import lower_scan
 from tinyattn.runtime.memory import Buffer, Ref, Region, full_ref
+from tinyattn.runtime.rows import emit_rows
 from tinyattn.runtime.schedule import schedule
 
 
@@ -46,8 +48,8 @@ class Row:
     """(outputs, inputs): any of these outputs may share memory with any of these inputs."""
     region: Any = None
     flops: float = 0.0
-    chain: Chain | None = None
-    """What the kernel computes, if it is a chain of elementwise operations: its code is generated."""
+    chain: Chain | RowChain | None = None
+    """What the kernel computes, if it is a chain of operations: its code is generated."""
 
 
 SHARE_ABOVE = 4000.0
@@ -157,7 +159,7 @@ class Emitter:
         flops: float = 0.0,
         in_place=(),
         region: Region | None = None,
-        chain: Chain | None = None,
+        chain: Chain | RowChain | None = None,
     ) -> None:
         """Add a kernel. Its argument ``words`` are given by their names; in order only to a product or a chain,
         whose words are made where it is planned. ``dtype`` picks its float32 or float64 variant (default: that
@@ -217,6 +219,10 @@ class Emitter:
     def fill(self, target: Ref, value: float) -> None:
         """Set contiguous memory to one number."""
         emit_fill(self, target, value)
+
+    def rows(self, op: str, operands: Sequence[Ref], results: dict[Any, Ref], attrs, weights: bool) -> None:
+        """Compute the outputs of an op by its definition, which goes over rows, in one kernel."""
+        emit_rows(self, op, operands, results, attrs, weights)
 
     # The walk.
     def lower(

@@ -32,22 +32,22 @@ _ONE_BY_ONE = {("floor_divide", "i64"), ("mod", "i64")}
 """Operations that no machine has vector instructions for."""
 
 
-class _Writer:
+class Writer:
     """Writes the function of a chain into an LLVM module."""
 
-    def __init__(self, chain: Chain, symbol: str):
+    def __init__(self, chain, symbol: str, lanes: int):
         self.chain = chain
-        self.lanes = processor.lanes(chain.real)
+        self.lanes = lanes
         self.words = self._vectors("i64")
         self.module = ir.Module(symbol)
         self.module.triple = llvm.get_default_triple()
         kernel = ir.Function(self.module, ir.FunctionType(ir.VoidType(), [WORD] * 4), symbol)
         self.builder = ir.IRBuilder(kernel.append_basic_block())
-        self.block, first, last, _ = kernel.args
+        self.block, first, last, scratch = kernel.args
         self._words = 0
-        self._write(first, last)
+        self._write(first, last, scratch)
 
-    def _write(self, first, last) -> None:
+    def _write(self, first, last, scratch) -> None:
         chain, builder = self.chain, self.builder
         rows, columns, tile_rows, tile_columns = (self._next() for _ in range(4))
         extents = [self._next() for _ in range(chain.outer)]
@@ -117,8 +117,7 @@ class _Writer:
 
     def _vector(self, c, mask, values, starts, steps) -> None:
         """One vector of columns, from ``c``."""
-        chain, table = self.chain, _table(self.chain.real)
-        values = dict(values)
+        chain, values = self.chain, dict(values)
         for k, (kind, mode) in enumerate(chain.inputs):
             if mode == CONTIGUOUS:
                 v = self._vectors(kind)
@@ -127,20 +126,20 @@ class _Writer:
                 )
             elif mode == SPACED:
                 values[k] = self._gather(kind, starts[k], steps[k], c, mask)
-        for operation, kind, operands in chain.steps:
-            given = [
-                self._as(values[k], want)
-                for k, want in zip(operands, self._wants(operation, kind), strict=True)
-            ]
-            formula = table[operation, kind]
-            if (operation, kind) in _ONE_BY_ONE:
-                values[len(values)] = self._one_by_one(formula, given)
-            else:
-                values[len(values)] = formula(*given)
+        for k in range(len(chain.inputs), len(chain.inputs) + len(chain.steps)):
+            values[k] = self._step(k, values)
         for (kind, k), place in zip(chain.outputs, starts[len(chain.inputs) :], strict=True):
             v = self._vectors(kind)
             value = self._as(values[k], kind).value
             v.store(self.builder, value, v.place(self.builder, place, c), mask)
+
+    def _step(self, k: int, values) -> Value:
+        """Value number k, the result of a step."""
+        operation, kind, operands = self.chain.steps[k - len(self.chain.inputs)]
+        wants = self._wants(operation, kind)
+        given = [self._as(values[o], want) for o, want in zip(operands, wants, strict=True)]
+        formula = _table(self.chain.real)[operation, kind]
+        return self._one_by_one(formula, given) if (operation, kind) in _ONE_BY_ONE else formula(*given)
 
     def _wants(self, operation: str, kind: str) -> list[str]:
         """The kinds of an operation's arguments."""
@@ -194,14 +193,20 @@ def _target():
     )
 
 
+def machine_code(writer: Writer) -> bytes:
+    """What was written, as an object file."""
+    return _target().emit_object(llvm.parse_assembly(str(writer.module)))
+
+
 def assembly(chain: Chain) -> str:
     """The loop's machine code as text."""
-    return _target().emit_assembly(llvm.parse_assembly(str(_Writer(chain, "loop").module)))
+    writer = Writer(chain, "loop", processor.lanes(chain.real))
+    return _target().emit_assembly(llvm.parse_assembly(str(writer.module)))
 
 
 def object_code(chain: Chain, symbol: str) -> bytes:
     """The loop as an object file that defines ``symbol``, a kernel like any other."""
-    return _target().emit_object(llvm.parse_assembly(str(_Writer(chain, symbol).module)))
+    return machine_code(Writer(chain, symbol, processor.lanes(chain.real)))
 
 
 def pure(chain: Chain):

@@ -21,6 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tinyattn.kernels.language.chains import Chain
+from tinyattn.kernels.language.row_chains import RowChain
 
 _MAGIC = b"tinyattn-kernel\n"
 lock = threading.RLock()
@@ -171,14 +172,14 @@ def address(name: str, dtype: str = "f32") -> int:
     return _found(symbol, f"{name}-{dtype}.o", compile)
 
 
-def chain_address(chain: Chain) -> int:
-    """Address of the loop of a chain of elementwise operations."""
+def chain_address(chain: Chain | RowChain) -> int:
+    """Address of the loop of a chain of operations."""
     symbol = _symbol(chain.name.replace("-", "."), chain.real)
 
     def compile() -> bytes:
-        from tinyattn.kernels.build import generate
+        from tinyattn.kernels.build import generate, row_writer
 
-        return generate.object_code(chain, symbol)
+        return (generate if isinstance(chain, Chain) else row_writer).object_code(chain, symbol)
 
     return _found(symbol, f"{chain.name}.o", compile)
 

@@ -16,13 +16,11 @@ from tinyattn.kernels.calls import (  # noqa: F401 (they declare)
     maxout,
     memory,
     microbenchmark,
-    norm,
     pooling,
     random,
     reduce,
     score,
     silence,
-    softmax,
     sort,
 )
 from tinyattn.kernels.calls.declaration import WORDS, Words

@@ -14,9 +14,10 @@ from typing import NamedTuple
 from tinyattn.kernels import ceiling
 from tinyattn.kernels.language.opcodes import SIZES
 
-NUMBER, SCALAR, REPEATED, CONTIGUOUS, SPACED = range(5)
-"""How an input goes along: a number in the argument block itself; one number in memory for all; one for each
-row; next to each other in a row; or any distance apart."""
+NUMBER, SCALAR, REPEATED, CONTIGUOUS, SPACED, SUMMED = range(6)
+"""How an operand goes along: a number in the argument block itself; one number in memory for all; one for each
+row; next to each other in a row; any distance apart; or, of what is written, next to each other and summed over
+rows."""
 
 
 class Chain(NamedTuple):

@@ -22,6 +22,7 @@ from numba import types
 
 from tinyattn.kernels.language.arithmetic import formulas
 from tinyattn.kernels.language.formula import NUMPY, SIZES, Value
+from tinyattn.kernels.language.lanes import larger
 from tinyattn.kernels.language.opcodes import FOLDS
 from tinyattn.kernels.language.simd import PURE, instructions
 from tinyattn.kernels.language.vectors import BYTE, WORD, Vectors, constant
@@ -34,25 +35,28 @@ def _neutral(operation, kind):
     """The number that changes nothing."""
     if kind == "bool":
         return operation == "min"
-    if operation not in ("max", "min"):
+    if operation not in ("max", "min", "largest"):
         return int(operation == "prod")
     if kind in ("f32", "f64"):
-        return -math.inf if operation == "max" else math.inf
+        return math.inf if operation == "min" else -math.inf
     limits = np.iinfo(NUMPY[kind])
     return int(limits.min if operation == "max" else limits.max)
 
 
-class _Fold:
+class Fold:
     """How to fold numbers of one kind."""
 
     def __init__(self, operation, kind, real):
-        self.kind = real.name if kind == "real" else kind
+        self.kind = real if kind == "real" else kind
         self.size = SIZES[self.kind]
         self.lanes = min(32, 128 // self.size)
         self.squares = operation == "sum_squares"
         names = {"sum": "add", "sum_squares": "add", "prod": "mul", "max": "maximum", "min": "minimum"}
-        name = names[operation] if kind != "bool" else {"max": "or", "min": "and"}[operation]
-        self.step = formulas(real.name)[name, kind]
+        if operation == "largest":
+            self.step = larger
+        else:
+            name = names[operation] if kind != "bool" else {"max": "or", "min": "and"}[operation]
+            self.step = formulas(real)[name, kind]
         self.neutral = _neutral(operation, self.kind)
         self.vectors = Vectors(self.kind, self.lanes)
 
@@ -128,7 +132,7 @@ def _switch(real, operations, write, pure, count=3):
     """``(code, source, count, target)``, or another ``count`` of words after the code: a function that does what
     ``write`` writes for the operation and kind of a code.
     """
-    folds = {number: _Fold(*key, real) for key, number in FOLDS.items() if key[0] in operations}
+    folds = {number: Fold(*key, real.name) for key, number in FOLDS.items() if key[0] in operations}
     if PURE:
 
         def compute(code, *words):
@@ -175,16 +179,20 @@ def _view(address, count, kind):
     return np.frombuffer((ctypes.c_byte * (count * SIZES[kind])).from_address(address), NUMPY[kind])
 
 
-def _pure_fold(fold, source, count, target):
-    rows = np.full((-(-count // fold.lanes), fold.lanes), fold.neutral, NUMPY[fold.kind])
-    run = _view(source, count, fold.kind)
-    rows.reshape(-1)[:count] = run * run if fold.squares else run
+def pure_run(fold, run):
+    """An array folded in that order, with NumPy."""
+    rows = np.full((-(-len(run) // fold.lanes), fold.lanes), fold.neutral, NUMPY[fold.kind])
+    rows.reshape(-1)[: len(run)] = run * run if fold.squares else run
     result = np.full(fold.lanes, fold.neutral, NUMPY[fold.kind])
     for row in rows:
         result = fold.step(result, row)
     while len(result) > 1:
         result = fold.step(*np.split(result, 2))
-    _view(target, 1, fold.kind)[:] = result
+    return result[0]
+
+
+def _pure_fold(fold, source, count, target):
+    _view(target, 1, fold.kind)[:] = pure_run(fold, _view(source, count, fold.kind))
 
 
 def _pure_combine(fold, source, count, target):

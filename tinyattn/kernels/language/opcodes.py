@@ -37,7 +37,7 @@ def _opcodes() -> dict[tuple[str, str], Opcode]:
     define("not", ("bool",), 1)
     define("div", real, 2)
     define("sqrt rsqrt reciprocal floor ceil round relu step", real, 1)
-    define("exp expm1 log log1p tanh sigmoid erf sin cos", real, 1)
+    define("exp weight expm1 log log1p tanh sigmoid erf sin cos", real, 1)
     define("log2 log10 tan arcsin arccos arctan sinh cosh arcsinh arccosh arctanh", real, 1)
     define("logaddexp", real, 2)
     define("isfinite", real, 1, "bool")
@@ -54,22 +54,22 @@ def _opcodes() -> dict[tuple[str, str], Opcode]:
 OPCODES = _opcodes()
 """``OPCODES[operation, kind of its last argument]``.
 
-Beyond the plain names: ``square`` x², ``round`` to even, ``relu`` max(x, 0), ``step`` 1 where x > 0 and else
-0, ``dtanh`` a·(1 − b²), ``dsigmoid`` a·b·(1 − b), ``gelu_backward`` and ``gelu_tanh_backward`` b·gelu′(a),
-``where`` b where a and else c, ``to_…`` conversions (reals are cut off), ``to_f32`` rounds to float32's
-precision and stays real. ``maximum``, ``minimum`` and ``relu`` pass NaN on. For whole numbers
-``floor_divide`` rounds down, ``mod`` has the divisor's sign, and both are 0 where the divisor is; a ``pow`` that
-is no whole number is cut off to one.
+Beyond the plain names: ``weight`` eˣ for x ≤ 0 (0 where that would be subnormal), ``square`` x², ``round`` to
+even, ``relu`` max(x, 0), ``step`` 1 where x > 0 and else 0, ``dtanh`` a·(1 − b²), ``dsigmoid`` a·b·(1 − b),
+``gelu_backward`` and ``gelu_tanh_backward`` b·gelu′(a), ``where`` b where a and else c, ``to_…`` conversions (reals
+are cut off), ``to_f32`` rounds to float32's precision and stays real. ``maximum``, ``minimum`` and ``relu`` pass NaN
+on. For whole numbers ``floor_divide`` rounds down, ``mod`` has the divisor's sign, and both are 0 where the divisor
+is; a ``pow`` that is no whole number is cut off to one.
 """
 
 FOLDS = {
     key: number
     for number, key in enumerate(
-        [(operation, "real") for operation in ("sum", "prod", "max", "min", "sum_squares")]
+        [(operation, "real") for operation in ("sum", "prod", "max", "min", "sum_squares", "largest")]
         + [(operation, kind) for kind in ("i32", "i64") for operation in ("sum", "prod", "max", "min")]
         + [("max", "bool"), ("min", "bool")]
     )
 }
 """The word that names a reduction: ``FOLDS[operation, kind]``. Of bools, ``max`` is any and ``min`` is all;
-NaN passes on.
+NaN passes on, but may get lost in ``largest``, which is otherwise ``max``.
 """

@@ -123,6 +123,15 @@ class Vectors:
         number = builder.load(_pointer(builder, place, self._stored_number), align=self.size)
         return self._loaded(builder, self.spread(builder, number))
 
+    def load_one(self, builder, place):
+        """One number from memory."""
+        number = builder.load(_pointer(builder, place, self._stored_number), align=self.size)
+        return builder.trunc(number, self.number) if self.kind == "bool" else number
+
+    def store_one(self, builder, number, place):
+        number = builder.zext(number, BYTE) if self.kind == "bool" else number
+        builder.store(number, _pointer(builder, place, self._stored_number), align=self.size)
+
     def store(self, builder, value, place, mask=None):
         pointer = _pointer(builder, place, self._stored)
         value = builder.zext(value, self._stored) if self.kind == "bool" else value
@@ -206,6 +215,10 @@ class Vectors:
             result.add_incoming(of_part, part)
         return results
 
+    def first(self, builder, vector):
+        """The number in the first lane."""
+        return builder.extract_element(vector, ir.Constant(I32, 0))
+
     def halved(self, builder, vector, step):
         """A vector folded by the formula ``step``, half on half, until one number is left."""
         lanes = self.lanes
@@ -215,7 +228,7 @@ class Vectors:
             vector = step(
                 *(Value(builder, builder.shuffle_vector(vector, vector, half)) for half in halves)
             ).value
-        return builder.extract_element(vector, ir.Constant(I32, 0))
+        return self.first(builder, vector)
 
 
 def _pointer(builder, place, kind):

@@ -16,23 +16,22 @@ import numpy as np
 
 from tinyattn import errors
 from tinyattn.graph.leaf import as_tensor
-from tinyattn.graph.op import OPS
 from tinyattn.graph.point import at, fixed, real
 from tinyattn.graph.public import public
 from tinyattn.graph.tensor import Tensor, output
 from tinyattn.graph.types import BOOL, FLOAT32, Type, fail, is_float, normalize_axis
-from tinyattn.kernels.calls.softmax import tiles_of_softmax
 from tinyattn.ops.arrays import reduce
 from tinyattn.ops.arrays.elementwise import cast, equal, exp, log, stop_gradient, where
 from tinyattn.ops.arrays.quotients import by_terms, of_softmax
-from tinyattn.ops.arrays.shape import broadcast_to, transpose
-from tinyattn.ops.definition import bits, call, hand_derived
+from tinyattn.ops.arrays.shape import broadcast_to, reshape, transpose
+from tinyattn.ops.definition import by_rows, call, hand_derived
 
 
 def masked_scores(scores: Tensor, mask: Tensor | None) -> Tensor:
     """Scores with −∞ wherever the mask forbids attention."""
     if mask is None:
         return scores
+    mask = reshape(mask, ((1,) * (scores.ndim - mask.ndim) + mask.shape))
     if mask.dtype == BOOL:
         return where(mask, scores, -math.inf)
     return where(equal(mask, -math.inf), -math.inf, scores + mask)
@@ -59,7 +58,7 @@ def _softmax_definition(scores, mask=None):
     scores = masked_scores(scores, mask)
     weights = exp(scores - largest_score(scores, mask is not None))
     total = reduce.sum(weights, -1, keepdims=True)
-    return weights / (total if mask is None else where(equal(total, 0), 1, total))
+    return weights * (1 / (total if mask is None else where(equal(total, 0), 1, total)))
 
 
 def _softmax_backward_definition(p, g):
@@ -76,74 +75,12 @@ def _infer(scores, *mask):
     return Type(scores.shape, scores.dtype)
 
 
-COST = 0.8
-"""Rough nanoseconds a number of a softmax row."""
-FLOPS = OPS["exp"].flops + 4
-"""Operations a number: x − max, its exponential, the sum, the scaling."""
-
-
-def _lower_forward(kernel):
-    def lower(node, emit):
-        x, y = emit.contiguous(emit.value(node.inputs[0])), emit.result(node)
-        columns = node.shape[-1]
-        rows = node.size // max(columns, 1)
-        words = {"x": x, "y": y, "rows": rows, "columns": columns, "scale": bits(1.0, node.dtype)}
-        reads = [x]
-        if len(node.inputs) > 1:
-            mask = emit.value(node.inputs[1])  # the kernel wants its rows contiguous
-            if columns > 1 and (mask.shape[-1:], mask.strides[-1:]) != ((columns,), (1,)):
-                mask = emit.contiguous(mask.broadcast((*mask.shape[:-1], columns)))
-            mask = mask.broadcast(node.shape)
-            if node.ndim > 5:
-                mask = emit.contiguous(mask).reshaped((rows, columns))
-            pad = 5 - mask.ndim
-            words |= {"masking": 1 if mask.dtype == BOOL else 2, "mask": mask}
-            words |= {"sizes": [*(1,) * pad, *mask.shape[:-1]], "strides": [*(0,) * pad, *mask.strides[:-1]]}
-            reads.append(mask)
-        else:
-            words |= {"masking": 0, "mask": 0, "sizes": (0,) * 4, "strides": (0,) * 4}
-        emit.kernel(
-            kernel,
-            words,
-            tiles_of_softmax(rows, columns),
-            reads=reads,
-            writes=[y],
-            cost=node.size * COST,
-            flops=float(node.size * FLOPS),
-            in_place=[([y], [x])],
-        )
-
-    return lower
-
-
-def _lower_backward(kernel):
-    def lower(node, emit):
-        p, g = (emit.contiguous(emit.value(v)) for v in node.inputs)
-        dx = emit.result(node)
-        columns = node.shape[-1]
-        rows = node.size // max(columns, 1)
-        scale = bits(1.0, node.dtype)
-        words = {"y": p, "dy": g, "dx": dx, "rows": rows, "columns": columns, "scale": scale}
-        emit.kernel(
-            kernel,
-            words,
-            tiles_of_softmax(rows, columns),
-            reads=[p, g],
-            writes=[dx],
-            cost=node.size * COST,
-            flops=float(node.size * (FLOPS if "log" in kernel else 4)),
-            in_place=[([dx], [g])],
-        )
-
-    return lower
-
-
 hand_derived(
     "softmax",
     _infer,
     _softmax_definition,
     _softmax_derivative,
-    lower=_lower_forward("softmax.forward"),
+    lower=by_rows(weights=True),
     formula="softmax({0})",
     vjp_formula="y ⊙ (ḡ − ⟨y, ḡ⟩)",
 )
@@ -151,7 +88,7 @@ hand_derived(
     "softmax_backward",
     _infer,
     _softmax_backward_definition,
-    lower=_lower_backward("softmax.backward"),
+    lower=by_rows(weights=True),
     formula="{0} ⊙ ({1} − ⟨{0}, {1}⟩)",
 )
 
@@ -181,7 +118,7 @@ hand_derived(
     _infer,
     _log_softmax_definition,
     _log_softmax_derivative,
-    lower=_lower_forward("softmax.log_forward"),
+    lower=by_rows(weights=True),
     formula="log softmax({0})",
     vjp_formula="ḡ − exp(y)·Σḡ",
 )
@@ -189,7 +126,7 @@ hand_derived(
     "log_softmax_backward",
     _infer,
     _log_softmax_backward_definition,
-    lower=_lower_backward("softmax.log_backward"),
+    lower=by_rows(weights=True),
     formula="{1} − exp({0})·Σ{1}",
 )
 

@@ -23,12 +23,10 @@ from tinyattn.graph.point import at, real
 from tinyattn.graph.public import public
 from tinyattn.graph.tensor import Tensor, output
 from tinyattn.graph.types import FLOAT32, Type, as_shape, fail, is_float
-from tinyattn.kernels.calls.norm import tiles_of_norm, tiles_of_norm_backward
 from tinyattn.ops.arrays import reduce
 from tinyattn.ops.arrays.elementwise import sqrt
-from tinyattn.ops.arrays.reduce_lowering import lower_reduce
 from tinyattn.ops.arrays.shape import expand_dims, reshape
-from tinyattn.ops.definition import bits, by_definition, call, hand_derived, row_or_constant
+from tinyattn.ops.definition import by_definition, by_rows, call, hand_derived
 
 
 def _row_mean(x: Tensor) -> Tensor:
@@ -85,61 +83,6 @@ def _infer_backward(x, *rest):
     return x.type, column, column
 
 
-def _lower(centred: bool):
-    def lower(node, emit):
-        x = emit.contiguous(emit.value(node.inputs[0]))
-        columns = x.shape[-1]
-        rows = x.size // columns
-        weight, bias = (row_or_constant(emit, node, *given, columns) for given in ((1, 1.0), (2, 0.0)))
-        y, mean, scale = (emit.result(node, k) for k in range(3))
-        words = {
-            "x": x, "gain": weight, "bias": bias, "y": y, "means": mean, "scales": scale, "rows": rows,
-            "columns": columns, "centred": int(centred), "epsilon": bits(node.attrs["eps"], x.dtype),
-        }  # fmt: skip
-        emit.kernel(
-            "norm.forward",
-            words,
-            tiles_of_norm(rows, columns),
-            reads=[x, weight, bias],
-            writes=[y, mean, scale],
-            cost=x.size * 0.15,
-            flops=8.0 * x.size,
-            in_place=[([y], [x])],
-        )
-
-    return lower
-
-
-def _lower_backward(centred: bool):
-    def lower(node, emit):
-        x, mean, scale, g = (emit.contiguous(emit.value(v)) for v in node.inputs[:4])
-        columns = x.shape[-1]
-        rows = x.size // columns
-        weight = row_or_constant(emit, node, 4, 1.0, columns)
-        dx = emit.result(node, 0)
-        tiles = tiles_of_norm_backward(rows, columns)
-        along, over = (emit.new((tiles, columns), x.dtype) for _ in range(2))
-        words = {
-            "x": x, "gain": weight, "means": mean, "scales": scale, "dy": g, "dx": dx, "along": along, "over": over,
-            "rows": rows, "columns": columns, "centred": int(centred),
-        }  # fmt: skip
-        emit.kernel(
-            "norm.backward",
-            words,
-            tiles,
-            reads=[x, weight, mean, scale, g],
-            writes=[dx, along, over],
-            cost=x.size * 0.3,
-            flops=16.0 * x.size,
-            in_place=[([dx], [x, g])],
-        )
-        for k, sums in ((1, along), (2, over)):
-            if emit.is_asked(node, k):
-                lower_reduce(emit, "sum", sums, (0,), emit.result(node, k))
-
-    return lower
-
-
 for _name, _centred, _formula in (
     ("layer_norm", True, "({0} − mean {0}) / √(var {0} + ε)"),
     ("rms_norm", False, "{0} / √(mean {0}² + ε)"),
@@ -151,7 +94,7 @@ for _name, _centred, _formula in (
         _definition(_centred),
         _derivative(_name),
         recompute=True,  # its kernel costs no more than an elementwise one; the first result is what counts
-        lower=_lower(_centred),
+        lower=by_rows(),
         formula=_formula,
         vjp_formula=f"ρ (ḡ{_mean} − x̂ mean(ḡ x̂)), Σ ḡ x̂" + (", Σ ḡ" if _centred else ""),
     )
@@ -159,7 +102,7 @@ for _name, _centred, _formula in (
         f"{_name}_backward",
         _infer_backward,
         _backward_definition(_centred),
-        lower=_lower_backward(_centred),
+        lower=by_rows(),
         formula=f"ρ ({{3}}{_mean.replace('ḡ', '{3}')} − x̂ mean({{3}} x̂)), Σ {{3}} x̂, Σ {{3}}",
     )
 

@@ -15,15 +15,14 @@ from tinyattn.graph.leaf import as_tensor
 from tinyattn.graph.point import at, fixed, real
 from tinyattn.graph.public import public
 from tinyattn.graph.tensor import Tensor, output
-from tinyattn.graph.types import INT64, Type, fail, is_float
-from tinyattn.kernels.calls.softmax import tiles_of_softmax
+from tinyattn.graph.types import INT32, Type, fail, is_float
 from tinyattn.ops.arrays import reduce
 from tinyattn.ops.arrays.bounds import within
+from tinyattn.ops.arrays.creation import arange
 from tinyattn.ops.arrays.elementwise import cast, equal, exp, log, not_equal, where
-from tinyattn.ops.arrays.index import hot_rows
 from tinyattn.ops.arrays.shape import expand_dims, reshape
-from tinyattn.ops.attention.softmax import COST, FLOPS, largest_score, row_statistics
-from tinyattn.ops.definition import bits, by_definition, call, hand_derived
+from tinyattn.ops.attention.softmax import largest_score, row_statistics
+from tinyattn.ops.definition import by_definition, by_rows, call, hand_derived
 
 
 def classes_hint(logits: Tensor, targets: Tensor) -> str:
@@ -31,15 +30,14 @@ def classes_hint(logits: Tensor, targets: Tensor) -> str:
     return "Of one-hot targets take targets.argmax(-1)." if targets.shape == logits.shape else ""
 
 
-def _target_rows(logits, targets, smoothing):
-    classes = logits.shape[-1]
-    hot = hot_rows(targets, classes, logits.dtype)
-    return hot * (1 - smoothing) + smoothing / classes
-
-
 def counted_rows(x, targets, ignore):
     """x (…, d) with 0 in rows that don't count, so that what stands there reaches no derivative, be it NaN."""
     return x if ignore is None else where(expand_dims(not_equal(targets, ignore), -1), x, 0)
+
+
+def _is_target(logits, targets):
+    """True at each row's target. Targets are known to be classes (or not to count), and int32 holds these."""
+    return equal(expand_dims(cast(targets, INT32), -1), arange(logits.shape[-1], dtype=INT32))
 
 
 def _cross_entropy_definition(logits, targets, *, ignore, smoothing):
@@ -47,17 +45,20 @@ def _cross_entropy_definition(logits, targets, *, ignore, smoothing):
     top = largest_score(logits, False)
     shifted = logits - top
     log_sum = log(reduce.sum(exp(shifted), -1, keepdims=True))
-    q = _target_rows(logits, targets, smoothing)
-    # q·log p only where q > 0, so that a class of probability 0 costs nothing unless it is the target.
-    loss = -reduce.sum(where(equal(q, 0), 0, q * (shifted - log_sum)), -1, keepdims=True)
+    # Chosen, not multiplied by 0 and 1: a class of probability 0 costs nothing unless it is the target.
+    loss = log_sum - reduce.sum(where(_is_target(logits, targets), shifted, 0), -1, keepdims=True)
+    if smoothing:
+        uniform = log_sum - reduce.sum(shifted, -1, keepdims=True) * (1 / logits.shape[-1])
+        loss = (1 - smoothing) * loss + smoothing * uniform
     return tuple(reshape(counted_rows(x, targets, ignore), targets.shape) for x in (loss, top, log_sum))
 
 
 def _cross_entropy_backward_definition(logits, targets, top, log_sum, g, *, ignore, smoothing):
     logits = counted_rows(logits, targets, ignore)
-    q = _target_rows(logits, targets, smoothing)
     weights = exp(logits - expand_dims(top, -1) - expand_dims(log_sum, -1))
-    return counted_rows((weights - q) * expand_dims(g, -1), targets, ignore)
+    rest = weights - smoothing / logits.shape[-1] if smoothing else weights
+    away = where(_is_target(logits, targets), rest - (1 - smoothing), rest)
+    return counted_rows(away * expand_dims(g, -1), targets, ignore)
 
 
 def _infer_cross_entropy(logits, targets, *, ignore, smoothing):
@@ -72,60 +73,12 @@ def _cross_entropy_derivative(cotangents, node):
     return call("cross_entropy_backward", *operands, **node.attrs), None
 
 
-def _common_words(logits, targets, attrs):
-    rows, columns = logits.shape
-    ignored = -(1 << 62) if attrs["ignore"] is None else attrs["ignore"]
-    return {
-        "x": logits, "targets": targets, "wide": int(targets.dtype == INT64), "rows": rows, "columns": columns,
-        "ignored": ignored, "smoothing": bits(attrs["smoothing"], logits.dtype),
-    }  # fmt: skip
-
-
-def emit_cross_entropy(emit, logits, targets, loss, top, log_sum, attrs) -> None:
-    """Emit the losses of contiguous logits (R, C), and their maxima and log-sums."""
-    emit.kernel(
-        "softmax.cross_entropy_forward",
-        _common_words(logits, targets, attrs) | {"losses": loss, "tops": top, "log_sums": log_sum},
-        tiles_of_softmax(*logits.shape),
-        reads=[logits, targets],
-        writes=[loss, top, log_sum],
-        cost=logits.size * COST,
-        flops=float(logits.size * FLOPS),
-    )
-
-
-def emit_cross_entropy_backward(emit, logits, targets, top, log_sum, g, dx, attrs) -> None:
-    """Emit the gradient of the logits, which may be written where they are."""
-    own = {"tops": top, "log_sums": log_sum, "g": g, "stride": g.strides[0], "dx": dx}
-    emit.kernel(
-        "softmax.cross_entropy_backward",
-        _common_words(logits, targets, attrs) | own,
-        tiles_of_softmax(*logits.shape),
-        reads=[logits, targets, top, log_sum, g],
-        writes=[dx],
-        cost=logits.size * COST,
-        flops=float(logits.size * FLOPS),
-        in_place=[] if dx is logits else [([dx], [logits])],
-    )
-
-
-def _lower_cross_entropy(node, emit):
-    logits, targets = (emit.contiguous(emit.value(v)) for v in node.inputs)
-    emit_cross_entropy(emit, logits, targets, *(emit.result(node, k) for k in range(3)), node.attrs)
-
-
-def _lower_cross_entropy_backward(node, emit):
-    logits, targets, *statistics = (emit.contiguous(emit.value(v)) for v in node.inputs[:4])
-    g = emit.value(node.inputs[4])
-    emit_cross_entropy_backward(emit, logits, targets, *statistics, g, emit.result(node), node.attrs)
-
-
 hand_derived(
     "cross_entropy",
     _infer_cross_entropy,
     _cross_entropy_definition,
     _cross_entropy_derivative,
-    lower=_lower_cross_entropy,
+    lower=by_rows(weights=True),
     formula="−log softmax({0})[{1}]",
     vjp_formula="(softmax({0}) − onehot({1}))·ḡ",
 )
@@ -133,7 +86,7 @@ hand_derived(
     "cross_entropy_backward",
     lambda logits, *rest, **attrs: logits.type,
     _cross_entropy_backward_definition,
-    lower=_lower_cross_entropy_backward,
+    lower=by_rows(weights=True),
     formula="(softmax({0}) − onehot({1}))·{4}",
 )
 

@@ -28,8 +28,6 @@ from tinyattn.ops.definition import by_definition, call, hand_derived
 from tinyattn.ops.losses.cross_entropy import (
     counted_rows,
     cross_entropy_rows,
-    emit_cross_entropy,
-    emit_cross_entropy_backward,
     mean_of_rows,
 )
 
@@ -72,6 +70,11 @@ def _infer_backward(hidden, weight, *rest, **attrs):
     return hidden.type, weight.type, Type(weight.shape[:1], weight.dtype)
 
 
+def _rule(node) -> dict:
+    """The attributes of the cross-entropy within."""
+    return {key: value for key, value in node.attrs.items() if key != "chunk"}
+
+
 def _chunks(node, emit, fixed: int):
     """For each chunk: its first row, and hidden states, targets and logits of its rows, just made."""
     hidden, weight = (emit.value(v) for v in node.inputs[:2])
@@ -91,8 +94,8 @@ def _chunks(node, emit, fixed: int):
 def _lower(node, emit):
     results = [emit.result(node, k) for k in range(3)]
     for start, _, targets, logits in _chunks(node, emit, 3):
-        parts = (r.sliced((start,), (1,), targets.shape) for r in results)
-        emit_cross_entropy(emit, logits, targets, *parts, node.attrs)
+        parts = {k: r.sliced((start,), (1,), targets.shape) for k, r in enumerate(results)}
+        emit.rows("cross_entropy", [logits, targets], parts, _rule(node), weights=True)
 
 
 def _lower_backward(node, emit):
@@ -108,7 +111,8 @@ def _lower_backward(node, emit):
     for k, (start, hidden, targets, logits) in enumerate(_chunks(node, emit, 6) if count else ()):
         rows = targets.shape
         parts = (ref.sliced((start,), (1,), rows) for ref in (*statistics, g))
-        emit_cross_entropy_backward(emit, logits, targets, *parts, logits, node.attrs)
+        operands = [logits, targets, *parts]
+        emit.rows("cross_entropy_backward", operands, {None: logits}, _rule(node), weights=True)
         if d_hidden is not None:
             lower_product(emit, logits, weight, d_hidden.sliced((start, 0), (1, 1), hidden.shape))
         if d_weight is not None:
