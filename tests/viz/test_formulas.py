@@ -236,3 +236,15 @@ def test_the_first_derivative_below_a_second_one_is_a_gradient_not_a_saved_value
     found = {n.name: n for n in nodes if n.name}
     assert not found["dh"].operand and not found["dx"].operand and found["dx"].order == 1
     assert [n.title for n in nodes if n.kind == "seed"] == ["∂²y = 1"]
+
+
+def test_formulas_of_operations_inside_of_others_have_the_parentheses_that_they_need():
+    q, k, W, U, v = leaf("q", 2, 3, 8), leaf("k", 2, 5, 8), leaf("W", 8, 8), leaf("U", 8, 8), leaf("v", 8)
+    found = " | ".join(equations(viz.draw(ta.additive_score(q, k, W, U, v).sum())))
+    assert "vᵀ tanh((q·Wᵀ)_i + (k·Uᵀ)_j)" in found and "Σ_ij dy_ij t_ij with Γ = dy·v" in found
+    y = ta.conv2d(leaf("x", 1, 2, 5, 5), leaf("K", 2, 2, 3, 3))
+    found = equations(viz.draw((y * y + -y).sum(), direction="forward"))
+    assert "y ⊙ y + (−y)" in found
+    x = leaf("x", 1, 2, 5, 5)
+    found = equations(viz.draw(ta.square(ta.conv2d(x, leaf("K", 2, 2, 3, 3))).sum(), direction="forward"))
+    assert found[:2] == ["K ∗ x", "(K ∗ x)²"]

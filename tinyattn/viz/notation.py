@@ -46,9 +46,9 @@ def level(template: str) -> int:
     text = _outer(template)
     if re.search(r" [=<>≤≥≠∧∨⊕?] ", text):
         return 1
-    if re.search(r" [+−] ", text) or text.startswith("−"):
+    if re.search(r" [+−∗] ", text) or text.startswith("−"):
         return 2
-    if re.search(r"[·/⊙∗]|^Σ | mod |^x x$", text):
+    if re.search(r"[·/⊙]|^Σ | mod |^x x$", text):
         return 3
     return 4 if re.search(r"[²³^ᵀ]", text) else 9
 
@@ -76,7 +76,7 @@ def fill(template: str, operands: Sequence[tuple[str, int]]) -> str:
             return wrapped(*operands[k], 3)
         if left == "+" and operands[k][0].startswith("−"):
             least = 3
-        elif right in ("²", "³", "^", "ᵀ", "[") or left == "^":
+        elif right in ("²", "³", "^", "ᵀ", "[", "_") or left == "^":
             least = 9
         elif left in "·/⊙∗√" and left or right and right in "·/⊙∗":
             least = 9 if left == "/" else 3
@@ -91,5 +91,5 @@ def fill(template: str, operands: Sequence[tuple[str, int]]) -> str:
 
 def with_words(text: str, words: Mapping[str, str]) -> str:
     """A text with whole words in it replaced."""
-    pattern = "|".join(rf"(?<!\w){re.escape(word)}(?!\w)" for word in words)
+    pattern = "|".join(rf"(?<!\w){re.escape(word)}(?![^\W_])" for word in words)
     return re.sub(pattern, lambda match: words[match[0]], text)
