@@ -19,6 +19,7 @@ _CONTAINERS = (ast.List, ast.Tuple, ast.Dict, ast.Set, ast.ListComp, ast.DictCom
 """What an assigned variable may hold that is no value."""
 _MAKERS = frozenset("draw make_dot show derive grad vjp evaluate numpy item float print str repr".split())
 """Functions that take a value and return something else."""
+_PICTURES = frozenset(("draw", "make_dot", "plot_model"))
 
 
 def names(roots: Sequence[Tensor]) -> dict[Tensor, str]:
@@ -147,7 +148,15 @@ def _assignments(file: str) -> dict[int, Any]:
 
 
 def _is_made(value: ast.AST | None) -> bool:
-    """Whether an expression is of something that one of ``_MAKERS`` returns: ``ta.viz.draw(…).picture``."""
+    """Whether an expression is of something that one of ``_MAKERS`` returns, ``ta.grad(y, x)[0]``, or that is made of a
+    picture: ``len(ta.viz.draw(y).picture.nodes)``.
+    """
+    for part in ast.walk(value) if value is not None else ():
+        if (
+            isinstance(part, ast.Call)
+            and getattr(part.func, "attr", getattr(part.func, "id", "")) in _PICTURES
+        ):
+            return True
     while value is not None:
         if isinstance(value, ast.Call):
             value = value.func
