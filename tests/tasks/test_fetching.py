@@ -13,7 +13,7 @@ from tinyattn.tasks.parts import fetching
 from tinyattn.tasks.parts.fetching import Collection, fetch
 
 PLAIN = bytes(range(256)) * 2000
-PACKED = gzip.compress(b"a text\n" * 5000)
+PACKED = gzip.compress(b"a text\n" * 5000, mtime=0)
 FILES = {"plain.bin": PLAIN, "packed.gz": PACKED}
 
 
@@ -90,7 +90,10 @@ def test_what_was_all_there_but_for_its_name_is_taken(server, tmp_path):
 
 
 @pytest.mark.parametrize("name", FILES)
-@pytest.mark.parametrize("wrong", [b"", b"something else", PACKED[:-9], gzip.compress(b"another")])
+WRONG = {"empty": b"", "other": b"something else", "cut off": PACKED[:-9], "packed": gzip.compress(b"another", mtime=0)}
+
+
+@pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG)
 def test_another_file_is_refused_and_not_kept(name, wrong, server, tmp_path):
     Server.files[name] = wrong
     with pytest.raises(DataError, match="must be the file with the SHA-256 .* it is not kept") as error:
