@@ -89,10 +89,12 @@ def test_what_was_all_there_but_for_its_name_is_taken(server, tmp_path):
     assert (tmp_path / "plain.bin").read_bytes() == PLAIN
 
 
+WRONG = {
+    "empty": b"", "other": b"something else", "cut off": PACKED[:-9], "packed": gzip.compress(b"another", mtime=0),
+}  # fmt: skip
+
+
 @pytest.mark.parametrize("name", FILES)
-WRONG = {"empty": b"", "other": b"something else", "cut off": PACKED[:-9], "packed": gzip.compress(b"another", mtime=0)}
-
-
 @pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG)
 def test_another_file_is_refused_and_not_kept(name, wrong, server, tmp_path):
     Server.files[name] = wrong
