@@ -18,10 +18,8 @@ from tinyattn.markup import escape, label
 from tinyattn.viz import labels, layout, output, page, style
 
 FORMATS = ("svg", "png", "pdf", "html")
-_BLUES = ("#F4F9FD", "#56B4E9", "#0072B2", "#00304D")
 _LONGEST = 60
 """Letters of a label."""
-_REDS = ("#F4F9FD", "#F0A36E", "#D55E00", "#5C2800")
 
 
 def heatmap(
@@ -86,13 +84,7 @@ class Heatmap:
 
     def colour(self, value: float) -> str:
         """The colour of a value, as #rrggbb; grey for what isn't a number, and for −∞ and ∞."""
-        if not np.isfinite(value):
-            return "#BDBDBD"
-        stops = _REDS if value < 0 else _BLUES
-        at = min(abs(value) / self.high, 1.0) * (len(stops) - 1)
-        k = min(int(at), len(stops) - 2)
-        ends = [[int(stop[i : i + 2], 16) for i in (1, 3, 5)] for stop in stops[k : k + 2]]
-        return "#" + "".join(f"{round(a + (b - a) * (at - k)):02X}" for a, b in zip(*ends, strict=True))
+        return style.shade(value / self.high)
 
     def _cells(self):
         """``(row, column, value, colour, text colour)`` of each cell."""

@@ -1,5 +1,6 @@
 """What all pictures share: writing files and showing them."""
 
+import html
 import os
 import tempfile
 import webbrowser
@@ -35,6 +36,12 @@ def write(path: str | os.PathLike, content: str | bytes) -> Path:
     must = f"{str(path)!r} must be a place that can be written to"
     suggestion = "" if path.parent.exists() else f"Make the folder {str(path.parent)!r} first."
     fail(errors.DataError, "save", must, reason, suggestion)
+
+
+def frame(page: str) -> str:
+    """A page inside a notebook's, which it can't touch."""
+    look = "width:100%;height:70vh;border:1px solid #8885;background:transparent"
+    return f'<iframe sandbox="allow-scripts" style="{look}" srcdoc="{html.escape(page)}"></iframe>'
 
 
 def in_notebook() -> bool:

@@ -74,13 +74,14 @@ def clean_svg(text: str, title: str) -> str:
     return element.replace("<svg", f'<svg role="img" aria-label="{escape(title)}"{font}', 1)
 
 
-def _page(title: str, body: str, script: str = "") -> str:
+def document(title: str, body: str, script: str = "", looks: str = "") -> str:
+    """A whole page: the one script that may run in it, and further rules of style."""
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     allowed = f"script-src 'sha256-{digest}'" if script else "script-src 'none'"
     policy = f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; {allowed}; base-uri 'none'; form-action 'none'"
     return (
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{policy}">'
-        f'<meta name="viewport" content="width=device-width"><title>{escape(title)}</title><style>{_STYLE}</style></head>\n'
+        f'<meta name="viewport" content="width=device-width"><title>{escape(title)}</title><style>{_STYLE}{looks}</style></head>\n'
         f"<body>{body}{f'<script>{script}</script>' if script else ''}</body></html>\n"
     )
 
@@ -91,7 +92,7 @@ def zoom_page(title: str, svg: str, legend: str = "") -> str:
         f"<header><h1>{escape(title)}</h1>{legend}</header>\n<main>{svg}</main>\n"
         "<footer>Wheel or + and − to zoom, drag or arrow keys to move, 0 or a double click to see everything; rest on anything to learn more.</footer>\n"
     )
-    return _page(title, body, _SCRIPT)
+    return document(title, body, _SCRIPT)
 
 
 def graph_page(title: str, svg: str) -> str:
@@ -108,7 +109,7 @@ def graph_page(title: str, svg: str) -> str:
 
 def text_page(title: str, text: str) -> str:
     """A page with plain text."""
-    return _page(title, f"<header><h1>{escape(title)}</h1></header>\n<pre>{escape(text, None)}</pre>\n")
+    return document(title, f"<header><h1>{escape(title)}</h1></header>\n<pre>{escape(text, None)}</pre>\n")
 
 
 def as_text(picture: Picture) -> str:

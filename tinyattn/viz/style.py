@@ -5,6 +5,8 @@ Text on nodes is dark on light fills, everything else is of middle brightness, s
 white and on black pages.
 """
 
+import math
+
 from tinyattn.viz.model import Cluster, Edge, Node
 
 BLUE, ORANGE, GREEN, VERMILLION, PURPLE, GREY = (
@@ -17,9 +19,30 @@ BLUE, ORANGE, GREEN, VERMILLION, PURPLE, GREY = (
 )
 INK, FADED = "#1A1A1A", "#555555"
 FONT = "Helvetica,Arial,sans-serif"
+_BLUES = ("#F4F9FD", "#56B4E9", "#0072B2", "#00304D")
+_REDS = ("#F4F9FD", "#F0A36E", "#D55E00", "#5C2800")
 
 _FILLS = {"input": "#CFE6F5", "parameter": "#CFE6F5", "constant": "#EDEDED"}
 _SHAPES = {"input": "ellipse", "parameter": "ellipse", "constant": "ellipse"}
+
+
+def shade(part: float) -> str:
+    """The colour of a cell, as #rrggbb: ``part`` from −1 (the reds) over 0 (almost white) to 1 (the blues);
+    grey for what isn't a number, and for −∞ and ∞.
+    """
+    if not math.isfinite(part):
+        return "#BDBDBD"
+    stops = _REDS if part < 0 else _BLUES
+    at = min(abs(part), 1.0) * (len(stops) - 1)
+    k = min(int(at), len(stops) - 2)
+    ends = [[int(stop[i : i + 2], 16) for i in (1, 3, 5)] for stop in stops[k : k + 2]]
+    return "#" + "".join(f"{round(a + (b - a) * (at - k)):02X}" for a, b in zip(*ends, strict=True))
+
+
+SHADES = 120
+"""Steps of the colour scale from 0 to its ends."""
+PALETTE = [*(shade(k / SHADES) for k in range(-SHADES, SHADES + 1)), shade(math.nan)]
+"""From −1 to 1, and last what isn't a number."""
 
 
 def node_style(node: Node) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 import os
 from functools import cached_property
-from html import escape
 from typing import TYPE_CHECKING, Any
 
 from tinyattn.viz import collapse, dot, layout, output, page, repeats
@@ -92,12 +91,8 @@ class GraphView:
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, Any]:
         bundle = {"text/plain": str(self)}
         if layout.available():
-            frame = escape(self.html(), quote=True)
-            style = "width:100%;height:70vh;border:1px solid #8885;background:transparent"
             bundle["image/svg+xml"] = self.svg
-            bundle["text/html"] = (
-                f'<iframe sandbox="allow-scripts" style="{style}" srcdoc="{frame}"></iframe>'
-            )
+            bundle["text/html"] = output.frame(self.html())
         else:
             bundle["text/plain"] = f"{layout.INSTALL}\n\n{self}"
         return bundle
