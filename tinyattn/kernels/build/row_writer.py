@@ -21,7 +21,7 @@ from tinyattn.kernels.language.arithmetic import formulas
 from tinyattn.kernels.language.chains import CONTIGUOUS, NUMBER, REPEATED, SCALAR, SPACED, SUMMED
 from tinyattn.kernels.language.fold import Fold, pure_run
 from tinyattn.kernels.language.formula import NUMPY, Value
-from tinyattn.kernels.language.opcodes import FOLDS, OPCODES, SIZES
+from tinyattn.kernels.language.opcodes import OPCODES, ROW_FOLDS, SIZES
 from tinyattn.kernels.language.row_chains import MOST_ROWS, ROW_BYTES, RowChain, phases
 from tinyattn.kernels.language.vectors import constant, loop, plus
 
@@ -86,7 +86,7 @@ class RowWriter(Writer):
         chain = self.chain
         kinds = [kind for kind, _ in chain.inputs]
         for operation, kind, _ in chain.steps:
-            result = kind if (operation, kind) in FOLDS else OPCODES[operation, kind].result
+            result = kind if (operation, kind) in ROW_FOLDS else OPCODES[operation, kind].result
             kinds.append(chain.real if result == "real" else result)
         return kinds
 
@@ -267,7 +267,7 @@ def pure(chain: RowChain):
                     for (kind, _), start, (_, _, step) in zip(chain.inputs, starts, operands, strict=False)
                 ]
                 for operation, kind, which in chain.steps:
-                    if (operation, kind) in FOLDS:
+                    if (operation, kind) in ROW_FOLDS:
                         fold = Fold(operation, kind, chain.real)
                         run = values[which[0]].astype(NUMPY[fold.kind])
                         values.append(np.full(columns, pure_run(fold, run), NUMPY[fold.kind]))

@@ -65,11 +65,13 @@ is; a ``pow`` that is no whole number is cut off to one.
 FOLDS = {
     key: number
     for number, key in enumerate(
-        [(operation, "real") for operation in ("sum", "prod", "max", "min", "sum_squares", "largest")]
+        [(operation, "real") for operation in ("sum", "prod", "max", "min", "sum_squares")]
         + [(operation, kind) for kind in ("i32", "i64") for operation in ("sum", "prod", "max", "min")]
         + [("max", "bool"), ("min", "bool")]
     )
 }
 """The word that names a reduction: ``FOLDS[operation, kind]``. Of bools, ``max`` is any and ``min`` is all;
-NaN passes on, but may get lost in ``largest``, which is otherwise ``max``.
+NaN passes on.
 """
+ROW_FOLDS = frozenset([*FOLDS, ("largest", "real")])
+"""What a row chain folds a row by: these, and ``largest``, a ``max`` in which a NaN may get lost."""

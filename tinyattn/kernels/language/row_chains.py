@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from tinyattn.kernels import SCRATCH_BYTES, ceiling
 from tinyattn.kernels.language.chains import NUMBER, REPEATED, SCALAR, SPACED, SUMMED
-from tinyattn.kernels.language.opcodes import FOLDS, SIZES
+from tinyattn.kernels.language.opcodes import ROW_FOLDS, SIZES
 
 ROW_BYTES = 128
 """Width of the vectors that rows are taken in, on every machine: so a fold has the same bits everywhere."""
@@ -48,7 +48,7 @@ class RowChain(NamedTuple):
     """What the kind ``"real"`` of operations is: ``"f32"`` or ``"f64"``."""
     steps: tuple[tuple[str, str, tuple[int, ...]], ...]
     """``(operation, kind, operands)`` as of a :class:`~tinyattn.kernels.language.chains.Chain`; or a key of
-    :data:`tinyattn.kernels.language.opcodes.FOLDS`, which makes one number a row.
+    :data:`tinyattn.kernels.language.opcodes.ROW_FOLDS`, which makes one number a row.
     """
     inputs: tuple[tuple[str, int], ...]
     """Kind and way of going along of each input."""
@@ -123,7 +123,7 @@ class Phases:
     def __init__(self, chain: RowChain):
         first = len(chain.inputs)
         self.operands = dict(enumerate((operands for _, _, operands in chain.steps), first))
-        self.folds = {k for k, step in enumerate(chain.steps, first) if step[:2] in FOLDS}
+        self.folds = {k for k, step in enumerate(chain.steps, first) if step[:2] in ROW_FOLDS}
         single = {k for k, (_, mode) in enumerate(chain.inputs) if mode in (NUMBER, SCALAR, REPEATED)}
         self.repeated = [k for k, (_, mode) in enumerate(chain.inputs) if mode == REPEATED]
         """Inputs that have a number for each row."""
