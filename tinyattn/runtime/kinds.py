@@ -15,9 +15,11 @@ from tinyattn.runtime.memory import Ref
 _INDICES: frozenset[np.dtype] = frozenset({INT32, INT64})
 _WHOLE: frozenset[np.dtype] = frozenset({INT32, INT64, BOOL})
 
+ROWS = "rows."
+"""Before the name of an op that goes over rows: its kernel is generated, and says of each operand what it is."""
 _BESIDE: dict[str, frozenset[np.dtype]] = {
-    # What it moves or computes is told apart by the row itself (see emit_copy, emit_fill, emit_chain and emit_rows).
-    **dict.fromkeys(("copy.strided", "copy.fill", "elementwise.chain", "rows.chain"), frozenset(DTYPES)),
+    # What it moves or computes is told apart by the row itself (see emit_copy, emit_fill and emit_chain).
+    **dict.fromkeys(("copy.strided", "copy.fill", "elementwise.chain"), frozenset(DTYPES)),
     # Integers and bools go by the number of the operation, and positions are integers.
     **dict.fromkeys(
         ("reduce.rows", "reduce.columns", "reduce.cumsum", "reduce.argmax", "reduce.argmin"), _WHOLE
@@ -25,11 +27,9 @@ _BESIDE: dict[str, frozenset[np.dtype]] = {
     "integer.product": frozenset({INT64}),
     # Indices, and elements that are moved by their size.
     **dict.fromkeys(("gather.take", "gather.scatter_add", "gather.check"), _INDICES),
-    **dict.fromkeys(("softmax.cross_entropy_forward", "softmax.cross_entropy_backward"), _INDICES),
     **dict.fromkeys(("sort.order", "sort.leading"), frozenset({INT64})),
     # Masks, and the state of the random numbers.
     **dict.fromkeys(("attention.forward", "attention.backward"), frozenset({BOOL, INT64})),
-    **dict.fromkeys(("softmax.forward", "softmax.log_forward"), frozenset({BOOL})),
     **dict.fromkeys(("random.uniform", "random.dropout"), frozenset({INT64})),
 }
 
@@ -40,7 +40,7 @@ class KernelTypeError(RuntimeError):
 
 def check_kinds(kernel: str, own: np.dtype, refs: Iterable[Ref], where) -> None:
     """Raise KernelTypeError unless all of ``refs`` are of the kernel's ``own`` type or of one it takes beside it."""
-    beside = _BESIDE.get(kernel, frozenset())
+    beside = frozenset(DTYPES) if kernel.startswith(ROWS) else _BESIDE.get(kernel, frozenset())
     for ref in refs:
         if ref.dtype != own and ref.dtype not in beside:
             raise KernelTypeError(

@@ -25,6 +25,7 @@ from tinyattn.kernels.language.opcodes import FOLDS
 from tinyattn.kernels.language.row_chains import RowChain, block_of_rows, fits, phases
 from tinyattn.runtime.copies import coalesce
 from tinyattn.runtime.elementwise import OPERAND_COST, alike, bits_of, steps_of_node
+from tinyattn.runtime.kinds import ROWS
 from tinyattn.runtime.memory import Ref
 
 _FOLD_COST = 0.05
@@ -290,7 +291,7 @@ def emit_rows(emit, op: str, operands: Sequence[Ref], results: dict[Any, Ref], a
     late = phases(chain).list[phases(chain).last].outputs
     last = [targets[n] for n in late if modes[n] == CONTIGUOUS and targets[n].buffer not in read]
     emit.kernel(
-        "rows.chain",
+        f"{ROWS}{op}",
         chain.arguments(extents, block, [*sources, *map(bits_of, program.numbers)], strides, targets),
         tiles,
         reads=sources,
