@@ -1,11 +1,15 @@
 """Attention as a heat map: one cell for each query and key, with tokens, values and a colour scale.
 
 The SVG is written here: a cell has its tooltip and the page's colours, which a plotting library's pictures lack. PNG and
-PDF go through Graphviz's ``dot`` as one table of the same cells, with
-upright column labels.
+PDF go through Graphviz's ``dot`` as one table of the same cells, with upright column labels. Of a large map the cells
+are one image in all of them, for 512 tokens would be a quarter of a million elements; its page has a canvas
+(mapspage.py), which tells the values.
 """
 
+import base64
+import math
 import os
+import tempfile
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -15,11 +19,14 @@ from tinyattn import errors
 from tinyattn.graph.tensor import Tensor
 from tinyattn.graph.types import fail
 from tinyattn.markup import escape, label
-from tinyattn.viz import labels, layout, output, page, style
+from tinyattn.viz import labels, layout, mapspage, output, page, style
 
 FORMATS = ("svg", "png", "pdf", "html")
 _LONGEST = 60
 """Letters of a label."""
+_DPI = 120
+_LARGE = 4_096
+"""From more cells on, they are one image."""
 
 
 def heatmap(
@@ -32,7 +39,8 @@ def heatmap(
     dropped), with ``rows`` and ``columns`` as labels.
 
     Colours run from 0 to the largest weight; with negative values, from −m to m. ``to_file``: .svg, .png,
-    .pdf or .html. Each cell tells its value. Raises ShapeError if the weights have other axes or the labels
+    .pdf or .html. Each cell tells its value; of a map of more than 4,096 cells only in a notebook and in the .html
+    page, where it can be enlarged. Raises ShapeError if the weights have other axes or the labels
     another number, DataError for other file names.
     """
     array = np.asarray(weights.numpy() if isinstance(weights, Tensor) else weights)
@@ -75,6 +83,8 @@ class Heatmap:
             [label(str(row), _LONGEST) for row in rows],
             [label(str(column), _LONGEST) for column in columns],
         )
+        self._large = weights.size > _LARGE
+        self._title = f"heat map of {weights.shape[0]} by {weights.shape[1]} weights"
         finite = weights[np.isfinite(weights)]
         self.low = float(min(finite.min(initial=0.0), 0.0))
         self.high = float(finite.max(initial=0.0)) or (1.0 if self.low == 0 else 0.0)
@@ -103,11 +113,32 @@ class Heatmap:
     def svg(self) -> str:
         """The picture as an ``<svg>`` element."""
         n, m = self.weights.shape
-        cell = max(6, min(34, 1600 // max(n, m)))
+        cell = max(2 if self._large else 6, min(34, 1600 // max(n, m)))
         wide = max(map(_width, self.rows))
         left, slope = wide + 12, max(map(_width, self.columns)) * 0.77
         top = slope + 14
         width, height = left + m * cell + max(slope, 76) + 8, top + max(n * cell, 80) + 8
+        parts = self._image(left, top, cell) if self._large else self._drawn_cells(left, top, cell)
+        each = max(1, -(-10 // cell))  # with small cells only every so many labels have room
+        for i in range(0, n, each):
+            parts.append(
+                f'<text class="row" x="{left - 6:g}" y="{top + (i + 0.5) * cell + 4:g}">{escape(self.rows[i])}</text>'
+            )
+        for j in range(0, m, each):
+            x, y = left + (j + 0.5) * cell, top - 6
+            parts.append(
+                f'<text class="column" x="{x:g}" y="{y:g}" transform="rotate(-50 {x:g} {y:g})">{escape(self.columns[j])}</text>'
+            )
+        parts.append(self._scale(left + m * cell + 18, top))
+        return (
+            f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{self._title}" width="{width:g}" height="{height:g}" '
+            f'viewBox="0 0 {width:g} {height:g}" font-family="{style.FONT}" font-size="11" fill="{style.GREY}">'
+            "<style>.cell text{font-size:9px;text-anchor:middle}.row{text-anchor:end}.cell rect{stroke:#8886;stroke-width:.5}"
+            f".cell:hover rect{{stroke:{style.ORANGE};stroke-width:2}}</style>" + "".join(parts) + "</svg>"
+        )
+
+    def _drawn_cells(self, left: float, top: float, cell: int) -> list[str]:
+        """Each cell as an element with its value to be read."""
         parts = []
         for i, j, value, fill, ink in self._cells():
             x, y = left + j * cell, top + i * cell
@@ -121,23 +152,23 @@ class Heatmap:
                 f'<g class="cell" data-row="{i}" data-column="{j}" data-value="{value!r}"><title>{says}</title>'
                 f'<rect x="{x:g}" y="{y:g}" width="{cell}" height="{cell}" fill="{fill}"/>{number}</g>'
             )
-        each = max(1, -(-10 // cell))  # with small cells only every so many labels have room
-        for i in range(0, n, each):
-            parts.append(
-                f'<text class="row" x="{left - 6:g}" y="{top + (i + 0.5) * cell + 4:g}">{escape(self.rows[i])}</text>'
-            )
-        for j in range(0, m, each):
-            x, y = left + (j + 0.5) * cell, top - 6
-            parts.append(
-                f'<text class="column" x="{x:g}" y="{y:g}" transform="rotate(-50 {x:g} {y:g})">{escape(self.columns[j])}</text>'
-            )
-        parts.append(self._scale(left + m * cell + 18, top))
-        return (
-            f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="heat map of {n} by {m} weights" width="{width:g}" height="{height:g}" '
-            f'viewBox="0 0 {width:g} {height:g}" font-family="{style.FONT}" font-size="11" fill="{style.GREY}">'
-            "<style>.cell text{font-size:9px;text-anchor:middle}.row{text-anchor:end}.cell rect{stroke:#8886;stroke-width:.5}"
-            f".cell:hover rect{{stroke:{style.ORANGE};stroke-width:2}}</style>" + "".join(parts) + "</svg>"
-        )
+        return parts
+
+    def _image(self, left: float, top: float, cell: int) -> list[str]:
+        """All cells as one image."""
+        n, m = self.weights.shape
+        data = base64.b64encode(output.png(self._pixels())).decode()
+        return [
+            f'<image x="{left:g}" y="{top:g}" width="{m * cell}" height="{n * cell}" preserveAspectRatio="none" '
+            f'style="image-rendering:pixelated" href="data:image/png;base64,{data}"/>'
+        ]
+
+    def _pixels(self) -> np.ndarray:
+        """The colours of the cells, (queries, keys, 3) uint8."""
+        part = np.where(np.isfinite(self.weights), self.weights, 0.0) / self.high
+        index = np.where(np.isfinite(self.weights), np.rint(part * style.SHADES) + style.SHADES, -1)
+        colours = np.array([[*bytes.fromhex(colour[1:])] for colour in style.PALETTE], np.uint8)
+        return colours[index.astype(int)]
 
     def _scale(self, x: float, y: float) -> str:
         """The colour scale with its two ends, and 0 between them if there are negative values."""
@@ -168,10 +199,35 @@ class Heatmap:
             f'<tr><td align="right">{escape(row) or " "}</td>{"".join(cells)}</tr>'
             for row, cells in zip(self.rows, rows, strict=True)
         )
-        return (
-            f'digraph {{ graph [pad="0.1"] node [shape=plain fontname="{style.FONT}" fontsize=9 fontcolor="{style.FADED}"] '
-            f'heat [label=<<table border="0" cellborder="0" cellspacing="1"><tr><td> </td>{head}</tr>{body}</table>>] }}'
+        return _digraph(
+            f'<table border="0" cellborder="0" cellspacing="1"><tr><td> </td>{head}</tr>{body}</table>'
         )
+
+    def _image_table(self, file: str) -> str:
+        """A large map as DOT text: its image, and as many labels as there is room for. Writes the image."""
+        n, m = self.weights.shape
+        tall, wide = (max(2, min(12, 1600 // size)) for size in (n, m))
+        sharp = [-(-side * _DPI // 72) for side in (tall, wide)]  # dot makes an image smaller, but not larger
+        output.write(file, output.png(self._pixels().repeat(sharp[0], axis=0).repeat(sharp[1], axis=1)))
+        down, across = -(-12 // tall), math.ceil(max(map(_width, self.columns)) / wide)
+        table = '<table border="0" cellborder="0" cellspacing="0" cellpadding="0">{}</table>'
+
+        def fixed(width: int, height: int, content: str, align: str) -> str:
+            return f'<td fixedsize="true" width="{width}" height="{height}" align="{align}" valign="top">{content}</td>'
+
+        left = math.ceil(max(map(_width, self.rows))) + 8
+        rows = [
+            fixed(left, min(down, n - i) * tall, escape(self.rows[i]) if i + down <= n else "", "right")
+            for i in range(0, n, down)
+        ]
+        columns = [
+            fixed(min(across, m - j) * wide, 16, escape(self.columns[j]) if j + across <= m else "", "left")
+            for j in range(0, m, across)
+        ]
+        head = table.format(f"<tr>{''.join(columns)}</tr>")
+        side = table.format("".join(f"<tr>{row}</tr>" for row in rows))
+        image = fixed(m * wide, n * tall, f'<img src="{escape(file, None)}" scale="both"/>', "left")
+        return _digraph(table.format(f"<tr><td></td><td>{head}</td></tr><tr><td>{side}</td>{image}</tr>"))
 
     def save(self, path: str | os.PathLike) -> "Heatmap":
         """Write the heat map to a .svg, .png, .pdf or .html file; .png and .pdf need the program dot."""
@@ -182,7 +238,11 @@ class Heatmap:
             output.write(path, self.html())
         else:
             try:
-                made = layout.run(self._table(), kind, "-Gbgcolor=white", "-Gdpi=120")
+                with tempfile.TemporaryDirectory(prefix="tinyattn-") as folder:
+                    source = (
+                        self._image_table(os.path.join(folder, "map.png")) if self._large else self._table()
+                    )
+                    made = layout.run(source, kind, "-Gbgcolor=white", f"-Gdpi={_DPI}")
             except layout.Unfinished as problem:
                 layout.give_up(f"it {problem}", "Save .svg or .html, which need no dot.")
             output.write(path, made)
@@ -190,7 +250,10 @@ class Heatmap:
 
     def html(self) -> str:
         """A page of its own with the heat map."""
-        return page.zoom_page(f"heat map of {len(self.rows)} by {len(self.columns)} weights", self.svg)
+        if not self._large:
+            return page.zoom_page(self._title, self.svg)
+        weights = {"weights": self.weights[None, None]}
+        return mapspage.render(mapspage.Maps(self._title, weights, ["0"], ["0"], self.rows, self.columns))
 
     def show(self) -> None:
         """Display the heat map in the notebook or in a browser."""
@@ -204,7 +267,17 @@ class Heatmap:
         )
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, Any]:
+        if self._large:
+            return {"text/html": output.frame(self.html()), "text/plain": self._title}
         return {"image/svg+xml": self.svg, "text/plain": str(self)}
+
+
+def _digraph(table: str) -> str:
+    """DOT text of one node that is a table."""
+    return (
+        f'digraph {{ graph [pad="0.1"] node [shape=plain fontname="{style.FONT}" fontsize=9 fontcolor="{style.FADED}"] '
+        f"heat [label=<{table}>] }}"
+    )
 
 
 def _width(text: str) -> float:

@@ -179,7 +179,10 @@ function arrange() {
   const widest = (texts, most) => texts.reduce((w, t) => w >= most ? most : Math.min(most, Math.max(w, pen.measureText(t.slice(0, 80)).width)), 10);
   const left = widest(rows, 0.3 * width) + 10, top = widest(columns, 0.35 * height) * 0.77 + 12;
   const wide = Math.max(40, width - left - 75), high = Math.max(40, height - top - 6);
-  return { left, top, wide, high, cell: Math.min(40, wide / m, high / n), x: 0, y: 0 };
+  const narrow = Math.min(wide / m, high / n), broad = Math.max(wide / m, high / n);
+  // A long strip would be a line: it has cells to be seen, and is moved.
+  const cell = broad > 4 * narrow && narrow < 6 ? Math.min(6, broad) : Math.min(40, narrow);
+  return { left, top, wide, high, cell, x: 0, y: 0 };
 }
 
 const cut = new Map();
@@ -281,7 +284,8 @@ large.addEventListener("wheel", e => {
 }, { passive: false });
 large.addEventListener("pointerdown", e => { held = [e.clientX, e.clientY]; large.setPointerCapture(e.pointerId); select(...cell_at(e)); });
 large.addEventListener("pointermove", e => {
-  if (!held || !view) { select(...cell_at(e)); return; }
+  if (!held) { select(...cell_at(e)); return; }
+  view ??= { ...look };
   view.x += held[0] - e.clientX; view.y += held[1] - e.clientY; held = [e.clientX, e.clientY];
   bound(); draw();
 });
@@ -293,10 +297,10 @@ large.addEventListener("keydown", e => {
   if (step) {
     const to = (k, by, most) => Math.min(Math.max(k + by, 0), most - 1);
     select(to(now.row, step[0], n), to(now.column, step[1], m));
-    if (view) {
-      const inside = (at, k, room) => Math.min(k * view.cell, Math.max(at, (k + 1) * view.cell - room));
-      view.x = inside(view.x, now.column, view.wide); view.y = inside(view.y, now.row, view.high); draw();
-    }
+    const inside = (at, k, room) => Math.min(k * view.cell, Math.max(at, (k + 1) * view.cell - room));
+    view ??= { ...look };
+    view.x = inside(view.x, now.column, view.wide); view.y = inside(view.y, now.row, view.high);
+    draw();
   } else if (e.key === "+" || e.key === "=") zoom(1.25, ...centre());
   else if (e.key === "-") zoom(0.8, ...centre());
   else if (e.key === "0") { view = null; draw(); }

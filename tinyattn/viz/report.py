@@ -6,8 +6,6 @@ on paper.
 """
 
 import base64
-import struct
-import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,7 @@ import numpy as np
 from tinyattn import files, sections
 from tinyattn.markup import escape
 from tinyattn.sections import Section
-from tinyattn.viz import charts
+from tinyattn.viz import charts, output
 from tinyattn.viz.heat import heatmap
 
 STYLE = """
@@ -127,7 +125,7 @@ def _images(part: sections.Images) -> str:
     """A grid, as one picture inside the page."""
     grid = grid_of(part.images, part.columns)
     width = max(1, round(PIXELS / grid.shape[1])) * grid.shape[1]
-    data = base64.b64encode(png(grid)).decode()
+    data = base64.b64encode(output.png(grid)).decode()
     alt = f"{len(part.images)} images"
     return _figure(f'<img width="{width}" alt="{alt}" src="data:image/png;base64,{data}">', part.caption)
 
@@ -142,21 +140,6 @@ def grid_of(images: np.ndarray, columns: int) -> np.ndarray:
         y, x = k // columns * (height + 1), k % columns * (width + 1)
         grid[y : y + height, x : x + width] = image
     return grid
-
-
-def png(picture: np.ndarray) -> bytes:
-    """A uint8 picture (H, W) or (H, W, 3) as a PNG file. Written by hand: it is ten lines, and an image library is
-    the size of all of tinyattn.
-    """
-    height, width, *colours = picture.shape
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    lines = np.concatenate([np.zeros((height, 1), np.uint8), picture.reshape(height, -1)], axis=1)
-    head = struct.pack(">IIBBBBB", width, height, 8, 2 if colours else 0, 0, 0, 0)
-    parts = (chunk(b"IHDR", head), chunk(b"IDAT", zlib.compress(lines.tobytes())), chunk(b"IEND", b""))
-    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 
 def _graph(part: sections.Graph) -> str:
