@@ -31,6 +31,7 @@ _MODULES = {
 
 _ELSEWHERE = {
     "Experiment": "tinyattn.experiments.experiment",
+    "derive": "tinyattn.viz.derivation.derive",
     "show": "tinyattn.viz.mathematics",
     "save": "tinyattn.train.resume",
     "load": "tinyattn.train.resume",

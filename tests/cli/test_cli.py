@@ -12,6 +12,7 @@ from tinyattn import models
 from tinyattn.cli import main, tools
 from tinyattn.errors import UsageError
 from tinyattn.experiments import settings
+from tinyattn.graph.op import OPS
 from tinyattn.graph.point import at, fixed
 from tinyattn.train.run import toml
 
@@ -47,7 +48,7 @@ def test_help_imports_nothing_heavy():
 def test_help_and_version(capsys):
     code, out, err = run(capsys, "--help")
     assert code == 0 and not err
-    for command in "train models tasks eval sample draw gradcheck bench doctor warmup".split():
+    for command in "train models tasks eval sample draw derive gradcheck bench doctor warmup".split():
         assert command in out
         assert run(capsys, command, "--help")[0] == 0
     assert run(capsys)[0] == 0
@@ -99,6 +100,14 @@ def test_help_and_version(capsys):
         (["train", "mine.py:Model"], "mine.py must be the file of a model, but there is no such file"),
         (["gradcheck", "zzz"], "got 'zzz': known are abs, "),
         (["gradcheck", "sofmax"], "got 'sofmax': did you mean softmax?"),
+        (["derive", "sofmax"], "[derive] OP must be an operation, but got 'sofmax': did you mean softmax?"),
+        (["derive", "argmax"], "[derive] OP must have a derivative, but argmax has none: "),
+        (["derive", "softmax", "--wrt", "z"], "[derive] wrt must be of x, but got 'z'."),
+        (
+            ["derive", "softmax", "-o", "x.pdf"],
+            "[derive] FILE must end in .txt, .tex, .html, but got 'x.pdf'.",
+        ),
+        (["derive"], "required: OP"),
         (["draw", "bahdanau", "-o", "x.gif"], "FILE must end in .svg"),
         (["eval"], "required: RUN"),
         (["sample", "x", "--beams", "2"], "unrecognized arguments: --beams 2"),
@@ -455,3 +464,22 @@ def test_a_run_that_cannot_begin_leaves_no_folder(capsys, tmp_path):
     config.write_text(toml(settings.resolve("mlp", settings={"hidden": 999999999})))
     code, _, err = run(capsys, "train", "--resume", config.parent)
     assert code == 1 and "must fit into the memory" in err and config.exists()
+
+
+def test_derive_prints_and_saves_the_derivation(capsys, tmp_path, monkeypatch):
+    code, out, err = run(capsys, "derive", "softmax")
+    assert code == 0 and not err and "dx = y ∘ (dy − rowsum(dy ∘ y))" in out
+    path = tmp_path / "softmax.html"
+    code, out, err = run(capsys, "derive", "attention", "--wrt", "query", "-o", path)
+    assert code == 0 and out.strip() == str(path) and "<math" in path.read_text()
+    code, out, err = run(capsys, "derive", "tanh", "--json")
+    found = json.loads(out)
+    assert code == 0 and found["holds"] and found["steps"][-1]["after"] == ["dx = dy ∘ (1 − y²)"]
+    op = OPS["tanh"]
+    right = op.derivative
+    object.__setattr__(op, "derivative", lambda g, y: (g,))
+    try:
+        code, out, err = run(capsys, "derive", "tanh")
+    finally:
+        object.__setattr__(op, "derivative", right)
+    assert code == 1 and "do NOT hold" in out

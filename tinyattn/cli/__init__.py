@@ -200,6 +200,13 @@ def parser() -> Parser:
     draw.add_argument("--depth", type=_natural, metavar="N", help="levels of modules to open")
     draw.add_argument("--forward", action="store_true", help="without the derivative")
 
+    derive = command("derive", "derive.derive", "derive the derivative of an operation, step by step")
+    derive.add_argument("op", metavar="OP", help="an operation, see `tinyattn gradcheck`")
+    derive.add_argument(
+        "--wrt", action="append", metavar="X", help="by which argument; may be repeated (default: all)"
+    )
+    derive.add_argument("-o", "--output", metavar="FILE", help=".txt .tex .html (default: print the text)")
+
     check = command("gradcheck", "tools.gradcheck", "compare derivatives with finite differences")
     check.add_argument("ops", nargs="*", metavar="OP", help="operations (default: all that have samples)")
 

@@ -15,23 +15,18 @@ import numpy as np
 
 import tinyattn as ta
 from tinyattn import models
-from tinyattn.errors import TinyattnError, UsageError
+from tinyattn.cli.operations import check_operation
+from tinyattn.errors import TinyattnError
 from tinyattn.experiments import workload
 from tinyattn.experiments.experiment import Experiment
-from tinyattn.graph.hints import near
-from tinyattn.graph.public import CONSTANT, POINTS
+from tinyattn.graph.public import POINTS
 from tinyattn.train.checkpoint import versions
 
 
 def gradcheck(arguments: argparse.Namespace) -> int:
     """Check derivatives to second order, of the functions named or of all, each at its point."""
     for name in arguments.ops:
-        if name in CONSTANT:
-            raise UsageError(f"[gradcheck] OP must have a derivative, but {name} has none: {CONSTANT[name]}.")
-        if name not in POINTS:
-            close = near(name.lower(), POINTS)
-            advice = f"did you mean {close}?" if close else f"known are {', '.join(sorted(POINTS))}."
-            raise UsageError(f"[gradcheck] OP must be an operation, but got {name!r}: {advice}")
+        check_operation("gradcheck", name)
     started, outcomes = time.perf_counter(), {}
     for name in arguments.ops or POINTS:
         function, points = POINTS[name]

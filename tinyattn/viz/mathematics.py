@@ -52,7 +52,7 @@ def mathematics(expression: Tensor | Sequence[Tensor]) -> str:
         if not isinstance(root, Tensor) or root.dtype is None:
             fail(errors.DTypeError, "show", "an expression must be a Tensor", f"got {root!r}")
     called = names(roots)
-    simple = _simplified(roots)
+    simple = simplified(roots)
     writer = _Writer(simple, names(simple))
     rows = []
     for before, after in zip(roots, simple, strict=True):
@@ -67,9 +67,12 @@ _OPENING = ("expand", "join-parts", "rows-of-sum", "logsumexp", "log-sigmoid")
 """Rules that serve the machine rather than the reader."""
 
 
-def _simplified(roots: Sequence[Tensor]) -> list[Tensor]:
+def simplified(roots: Sequence[Tensor], more: Sequence[NodeRule] = ()) -> list[Tensor]:
+    """``roots`` as a reader wants them; ``more``: rules besides those that :func:`show` uses."""
     kept = [rule for rule in RULES if rule.name not in _OPENING]
-    rewrite = Rewriter([*kept, *_DISPLAY], ("exact", "stabilising", "reorders_rounding"))
+    rewrite = Rewriter(
+        [*kept, *_DISPLAY, *more], ("exact", "stabilising", "reorders_rounding", *(r.soundness for r in more))
+    )
     for _ in range(_PASSES):
         before, roots = list(roots), rewrite(roots, "show")
         if all(a is b for a, b in zip(before, roots, strict=True)):
