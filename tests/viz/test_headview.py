@@ -110,6 +110,38 @@ def test_the_keyboard_and_the_wheel_reach_every_cell(browser, tmp_path):
         assert _hover(page, 0, 7)[1][""] == pytest.approx(weights[0, 0, 0, 7], rel=1e-5)
 
 
+def test_lines_lead_from_a_token_to_those_it_looks_at(browser, tmp_path):
+    viz.head_view(P, WORDS, layer=1, gradients=D_P).save(tmp_path / "a.html")
+    with opened(browser, tmp_path / "a.html", READY) as page:
+        page.check("#lines")
+        canvas = page.locator("#map")
+        box, look = canvas.bounding_box(), canvas.evaluate("e => ({...e.dataset})")
+        left, right, top, step = (float(look[name]) for name in ("left", "right", "top", "step"))
+
+        def place(side, k):
+            return box["x"] + (left if side == 0 else right), box["y"] + top + (k + 0.5) * step
+
+        for kind, array in enumerate((P, D_P)):
+            page.check(f'input[name="kind"][value="{kind}"]')
+            for side, k, arrow in ((0, 4, "→"), (1, 1, "←")):
+                x, y = place(side, k)
+                page.mouse.move(x + (20 if side else -20), y)
+                weights = array[1, 0, k] if side == 0 else array[1, 0, :, k]
+                order = np.argsort(-np.abs(weights), kind="stable")[:5]
+                start, _, listed = page.inner_text("#says").partition(f" {arrow} ")
+                assert start == WORDS[k]
+                pairs = [text.rpartition(": ") for text in listed.split(" · ")]
+                numbers = [float(value.replace("−", "-")) for _, _, value in pairs]
+                np.testing.assert_allclose(numbers, weights[order], rtol=1e-5, atol=1e-9)
+                assert [words[:12] for words, _, _ in pairs] == [WORDS[j][:12] for j in order]
+                (x, y), (u, v) = place(side, k), place(1 - side, order[0])
+                red, _, blue = colour_at(page, (2 * x + u) / 3, (2 * y + v) / 3)
+                assert red > blue + 40 if weights[order[0]] < 0 else blue > red + 40
+                assert canvas.bounding_box() == box, "what is said moves nothing"
+        page.uncheck("#lines")
+        assert _hover(page, 4, 1)[1]["dP"] == pytest.approx(D_P[1, 0, 4, 1], rel=1e-5)
+
+
 @pytest.mark.parametrize(("width", "height"), [(360, 700), (1100, 800), (3840, 2160)])
 def test_every_cell_is_in_the_window(browser, tmp_path, width, height):
     viz.head_view(P, WORDS, gradients=D_P).save(tmp_path / "a.html")
@@ -124,6 +156,7 @@ def test_every_cell_is_in_the_window(browser, tmp_path, width, height):
 def test_512_tokens_and_12_heads_are_a_light_page(browser, tmp_path, kind):
     scores = RNG.standard_normal((1, 12, 512, 512)).astype(np.float32)
     weights = _softmax(2 * scores) if kind == "softmax" else RNG.random(scores.shape)
+    weights[0, 11, 1, 1:4] = -np.inf, np.nan, np.inf
     path = tmp_path / "a.html"
     viz.head_view(weights, [f"token {k}" for k in range(512)]).save(path)
     assert os.path.getsize(path) <= 3_000_000
@@ -133,10 +166,14 @@ def test_512_tokens_and_12_heads_are_a_light_page(browser, tmp_path, kind):
         page.click('#small button[data-head="11"]')
         said = float(re.search(r"rounded by up to ([\d.e-]+) ", page.inner_text("footer"))[1])
         assert said < 0.03
+        page.locator("#map").focus()
+        for key, value in (("Down", ""), ("Down", ""), ("Right", "−∞"), ("Right", "NaN"), ("Right", "∞")):
+            page.keyboard.press(f"Arrow{key}")
+            assert page.inner_text("#says").endswith(value)
         for i, j in ((0, 0), (300, 17), (511, 511)):
             text, values = _hover(page, i, j)
             assert text.startswith(f"token {i} → token {j}: ≈ ")
-            most = weights[0, 11].max()
+            most = weights[0, 11][np.isfinite(weights[0, 11])].max()
             assert abs(values[""] - weights[0, 11, i, j]) <= 1.05 * said * most + 0.005 * values[""]
 
 

@@ -18,7 +18,8 @@ from tinyattn.viz import mapspage, output
 
 
 def head_view(attention, tokens, *, layer: int | None = None, gradients=None) -> "AttentionView":
-    """The heads of one layer side by side, and one of them large; the layer is chosen in the page.
+    """The heads of one layer side by side, and one of them large, as a map or as lines between tokens; the layer is
+    chosen in the page.
 
     attention: a list of layers or an array, each layer (heads, rows, columns), with an axis of size 1 for the batch
     before it if you like; Tensors, arrays, lists, PyTorch's tensors; or what ``attention_maps`` returns for one

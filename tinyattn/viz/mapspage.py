@@ -51,10 +51,11 @@ def render(maps: Maps) -> str:
     body = (
         f"<header><h1>{escape(maps.title)}</h1>"
         '<label class="layer">Layer <select id="layer"></select></label><label class="head">Head <select id="head"></select></label>'
+        f'<label{"" if maps.small == "layer" else " hidden"}><input type="checkbox" id="lines">Lines</label>'
         f'<span id="kinds"{" hidden" if len(maps.kinds) == 1 else ""}>{kinds}</span></header>\n'
         '<main><div id="small"></div><p id="says" aria-live="polite"></p>'
         '<div id="large"><canvas id="map" tabindex="0" role="img"></canvas></div></main>\n'
-        f"<footer>{precision}Rest on a cell, or go there with the arrow keys, to see its value. Wheel or + and − to zoom, drag to move, 0 or a "
+        f"<footer>{precision}Rest on a cell or a token, or go there with the arrow keys, to see its value. Wheel or + and − to zoom, drag to move, 0 or a "
         "double click to see everything.</footer><noscript>This page needs its script.</noscript>\n"
         f'<script type="application/json" id="data">{_inside(json.dumps(data, ensure_ascii=False))}</script>\n'
     )
@@ -75,7 +76,8 @@ main { display: flex; flex-direction: column; padding: 0 1em; }
 #small button[aria-pressed="true"] { border-color: #E69F00; }
 #small canvas { width: var(--side); height: auto; image-rendering: pixelated; }
 #small span { font-size: .8em; white-space: nowrap; max-width: 9em; overflow: hidden; text-overflow: ellipsis; }
-#says { margin: .4em 0; min-height: 2.5em; max-height: 5em; overflow: auto; overflow-wrap: anywhere; }
+#says { margin: .4em 0; height: 2.8em; flex: none; overflow: auto; overflow-wrap: anywhere; }
+@media (max-width: 600px) { #says { height: 4.2em; } }
 #large { flex: 1; min-height: 12em; position: relative; overflow: hidden; }
 #map { position: absolute; inset: 0; width: 100%; height: 100%; touch-action: none; cursor: crosshair; }
 #kinds label { margin-right: .8em; } select { font: inherit; max-width: 14em; } header label[hidden] { display: none; }
@@ -86,7 +88,7 @@ const el = id => document.getElementById(id), data = JSON.parse(el("data").textC
 const { kinds, layers, heads, rows, columns, levels, scales, signed, palette } = data;
 const n = rows.length, m = columns.length, shades = (palette.length - 2) / 2;
 const large = el("map"), pen = large.getContext("2d"), says = el("says"), small = el("small");
-const now = { kind: 0, layer: data.layer, head: 0, row: -1, column: -1 };
+const now = { kind: 0, layer: data.layer, head: 0, row: -1, column: -1, lines: false };
 let codes, tables, field, view = null, look = null, held = null;
 
 async function unpack() {
@@ -164,9 +166,18 @@ function thumbnails() {
   });
 }
 
+const word = text => { const b = document.createElement("bdi"); b.textContent = text; return b; };
 function tell() {
-  if (now.row < 0) { says.textContent = `${n} rows, ${m} columns`; return; }
-  const word = text => { const b = document.createElement("bdi"); b.textContent = text; return b; };
+  const { row, column } = now;
+  if (row < 0 && column < 0) { says.textContent = `${n} rows, ${m} columns`; return; }
+  if (row < 0 || column < 0) {  // of lines: those of one token
+    const of = k => row < 0 ? weight(now.kind, now.layer, now.head, k, column) : weight(now.kind, now.layer, now.head, row, k);
+    const others = row < 0 ? rows : columns, size = x => Number.isNaN(x) ? -1 : Math.abs(x);
+    const most = others.map((_, k) => k).sort((a, b) => size(of(b)) - size(of(a))).slice(0, 5);
+    const parts = most.flatMap((k, at) => [at ? " · " : "", word(fit(others[k], 300)), `: ${levels ? "≈ " : ""}${number(of(k))}`]);
+    says.replaceChildren(word(row < 0 ? columns[column] : rows[row]), row < 0 ? " ← " : " → ", ...parts);
+    return;
+  }
   const values = kinds.map((kind, k) =>
     (kinds.length > 1 ? kind + " = " : "") + (levels ? "≈ " : "") + number(weight(k, now.layer, now.head, now.row, now.column)));
   says.replaceChildren(word(rows[now.row]), " → ", word(columns[now.column]), ": " + values.join(" · "));
@@ -202,13 +213,54 @@ function draw() {
   const ratio = devicePixelRatio, width = large.clientWidth, height = large.clientHeight;
   if (!width || !field) return;
   large.width = Math.round(width * ratio); large.height = Math.round(height * ratio);
-  look = view ?? arrange();
-  const { left, top, wide, high, cell, x, y } = look;
-  Object.assign(large.dataset, { left, top, cell, x, y });
   const ink = getComputedStyle(document.body).color;
   pen.setTransform(ratio, 0, 0, ratio, 0, 0);
   pen.font = "12px " + getComputedStyle(document.body).fontFamily;
   pen.direction = "ltr"; pen.fillStyle = ink; pen.textBaseline = "middle";
+  look = now.lines ? spread(width, height) : view ?? arrange();
+  Object.assign(large.dataset, look);
+  (now.lines ? draw_lines : draw_map)(ink, ratio);
+}
+
+// Lines from the rows' tokens at the left to the columns' at the right, as dark as their weights are large.
+function spread(width, height) {
+  const side = Math.min(260, 0.35 * width);
+  return { left: side, right: width - side, top: 8, step: Math.min(24, (height - 16) / Math.max(n, m)) };
+}
+const MOST = 4000;
+function draw_lines(ink) {
+  const { left, right, top, step } = look, from = start(now.kind, now.layer, now.head), found = [];
+  const counts = new Uint32Array(shades + 1), free = now.row < 0 && now.column < 0;
+  for (let i = 0; i < n; i++) for (let j = 0; j < m; j++) {
+    if (!free && i !== now.row && j !== now.column) continue;
+    const value = part(now.kind, codes[from + i * m + j]);
+    if (!Number.isFinite(value)) continue;
+    counts[Math.round(Math.abs(value) * shades)]++;
+    found.push([i, j, value]);
+  }
+  let least = shades, sum = counts[shades];
+  while (least > 1 && sum + counts[least - 1] <= MOST) sum += counts[--least];
+  const height = k => top + (k + 0.5) * step;
+  for (const [i, j, value] of found) {
+    if (Math.round(Math.abs(value) * shades) < least) continue;
+    pen.globalAlpha = Math.abs(value); pen.lineWidth = step > 8 ? 2.5 : 1;
+    pen.strokeStyle = value < 0 ? "#D55E00" : "#2088C8";
+    pen.beginPath(); pen.moveTo(left, height(i)); pen.lineTo(right, height(j)); pen.stroke();
+  }
+  pen.globalAlpha = 1;
+  const each = Math.ceil(13 / step);
+  for (const [texts, chosen, align, x] of [[rows, now.row, "right", left - 6], [columns, now.column, "left", right + 6]]) {
+    pen.textAlign = align;
+    texts.forEach((text, k) => {
+      if (k !== chosen && (k % each || (chosen >= 0 && Math.abs(k - chosen) * step < 13))) return;
+      pen.fillStyle = k === chosen ? "#E69F00" : ink;
+      pen.fillText(fit(text, left - 12), x, height(k));
+    });
+  }
+}
+
+function draw_map(ink, ratio) {
+  const { left, top, wide, high, cell, x, y } = look;
   pen.save();
   pen.beginPath(); pen.rect(left, top, wide, high); pen.clip();
   pen.imageSmoothingEnabled = cell * ratio < 1;
@@ -257,6 +309,10 @@ function draw() {
 
 const cell_at = e => {
   const box = large.getBoundingClientRect(), px = e.clientX - box.left, py = e.clientY - box.top;
+  if (now.lines) {
+    const k = Math.floor((py - look.top) / look.step), left = px < box.width / 2;
+    return k < 0 || k >= (left ? n : m) ? [-1, -1] : left ? [k, -1] : [-1, k];
+  }
   if (!look || px < look.left || py < look.top || px >= look.left + look.wide || py >= look.top + look.high) return [-1, -1];
   const j = Math.floor((px - look.left + look.x) / look.cell), i = Math.floor((py - look.top + look.y) / look.cell);
   return i >= 0 && j >= 0 && i < n && j < m ? [i, j] : [-1, -1];
@@ -270,6 +326,7 @@ function bound() {
   view.y = Math.min(Math.max(view.y, 0), Math.max(0, n * view.cell - view.high));
 }
 function zoom(factor, px, py) {
+  if (now.lines) return;
   const whole = arrange(), old = view ?? whole, cell = Math.min(Math.max(old.cell * factor, whole.cell), 80);
   if (cell <= whole.cell) { view = null; draw(); return; }
   const grow = cell / old.cell;
@@ -284,7 +341,7 @@ large.addEventListener("wheel", e => {
 }, { passive: false });
 large.addEventListener("pointerdown", e => { held = [e.clientX, e.clientY]; large.setPointerCapture(e.pointerId); select(...cell_at(e)); });
 large.addEventListener("pointermove", e => {
-  if (!held) { select(...cell_at(e)); return; }
+  if (!held || now.lines) { select(...cell_at(e)); return; }
   view ??= { ...look };
   view.x += held[0] - e.clientX; view.y += held[1] - e.clientY; held = [e.clientX, e.clientY];
   bound(); draw();
@@ -296,6 +353,12 @@ large.addEventListener("keydown", e => {
   const step = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] }[e.key];
   if (step) {
     const to = (k, by, most) => Math.min(Math.max(k + by, 0), most - 1);
+    if (now.lines) {
+      const right = step[1] ? step[1] > 0 : now.column >= 0, k = Math.max(now.row, now.column);
+      select(...(right ? [-1, to(k, step[0], m)] : [to(k, step[0], n), -1]));
+      e.preventDefault();
+      return;
+    }
     select(to(now.row, step[0], n), to(now.column, step[1], m));
     const inside = (at, k, room) => Math.min(k * view.cell, Math.max(at, (k + 1) * view.cell - room));
     view ??= { ...look };
@@ -313,6 +376,7 @@ for (const [id, names] of [["layer", layers], ["head", heads]]) {
   el(id).addEventListener("change", () => choose({ [id]: Number(el(id).value) }));
   el(id).parentElement.hidden = names.length === 1;
 }
+el("lines").addEventListener("change", e => { view = null; held = null; choose({ lines: e.target.checked, row: -1, column: -1 }); });
 el("kinds").addEventListener("change", e => choose({ kind: Number(e.target.value) }));
 new ResizeObserver(() => { view = null; draw(); }).observe(el("large"));
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
