@@ -78,13 +78,18 @@ COLUMNS = "model", "task", "figure", "median", "target", "seeds", "steps", "time
 
 
 def table(records: Iterable[Mapping[str, Any]], columns: Sequence[str] = COLUMNS) -> str:
-    """The figures that have targets as a table in Markdown; of a model on a task without any, the first figure."""
+    """The figures that have targets as a table in Markdown; of a model without any, those that another one has a target
+    for on that task, or the first.
+    """
+    records = list(records)
+    aimed = {(record["task"], record["metric"]) for record in records if record["target"] is not None}
     groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for record in records:
         groups.setdefault((record["model"], record["task"]), []).append(record)
     lines = [f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}"]
     for (model, task), found in sorted(groups.items()):
-        for one in [one for one in found if one["target"] is not None] or found[:1]:
+        own = [one for one in found if one["target"] is not None]
+        for one in own or [one for one in found if (task, one["metric"]) in aimed] or found[:1]:
             cells = {
                 "model": model, "task": task, "figure": one["metric"], "median": _short(one["value"]),
                 "target": _short(one["target"]), "seeds": ", ".join(_short(x) for x in one["seeds"].values()),
