@@ -159,6 +159,18 @@ def test_plain_python_has_the_same_bits():
         np.testing.assert_array_equal(a, b)
 
 
+def test_what_is_kept_has_a_place_of_its_own():
+    """Two values that wait for a sum, of rows that share a block."""
+    x = np.random.default_rng(0).normal(0, 1, (9, 50))
+    steps = [
+        ("exp", "real", 0), ("neg", "real", 0), ("exp", "real", 2), ("sum", "real", 1), ("sub", "real", 1, 3),
+        ("div", "real", 5, 4),
+    ]  # fmt: skip
+    y = np.zeros_like(x)
+    row_call.run("f64", x.shape, [x], steps, [(y, 6, CONTIGUOUS)])
+    np.testing.assert_allclose(y, 2 * np.sinh(x) / np.exp(x).sum(1, keepdims=True), **CLOSE["f64"])
+
+
 def test_only_what_takes_long_is_kept():
     inputs, outputs = (("f32", CONTIGUOUS), ("f32", REPEATED), ("bool", CONTIGUOUS), ("f32", NUMBER)), ()
     chain = RowChain(
