@@ -7,3 +7,11 @@ import os
 
 for _library in ("MKL", "OPENBLAS"):
     os.environ.setdefault(f"{_library}_NUM_THREADS", "1")
+
+
+FIRST = "test_nothing_differs_from_torch_but_what_is_listed"
+"""The longest test, more than a minute: begun last it would keep one process busy alone."""
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.name != FIRST)

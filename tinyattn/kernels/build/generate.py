@@ -23,7 +23,7 @@ from llvmlite import ir
 
 from tinyattn.kernels.language import processor
 from tinyattn.kernels.language.arithmetic import formulas
-from tinyattn.kernels.language.chains import CONTIGUOUS, NUMBER, REPEATED, SCALAR, SPACED, Chain
+from tinyattn.kernels.language.chains import CONTIGUOUS, NUMBER, REPEATED, SCALAR, SPACED, SUMMED, Chain
 from tinyattn.kernels.language.formula import NUMPY, Value
 from tinyattn.kernels.language.opcodes import OPCODES, SIZES
 from tinyattn.kernels.language.vectors import I32, WORD, Vectors, constant, loop
@@ -209,25 +209,35 @@ def object_code(chain: Chain, symbol: str) -> bytes:
     return machine_code(Writer(chain, symbol, processor.lanes(chain.real)))
 
 
+def view(address, count, kind):
+    """Memory as a NumPy array."""
+    return np.frombuffer((ctypes.c_byte * (count * SIZES[kind])).from_address(address), NUMPY[kind])
+
+
+def read_words(arguments, outer, ways):
+    """Of the argument words of a chain: the first four, the outer extents, and of each operand, ``(kind, way)``, its
+    address, its outer strides and its stride along a row.
+    """
+    words = (int(view(arguments + 8 * k, 1, "i64")[0]) for k in itertools.count())
+    sizes, extents = [next(words) for _ in range(4)], [next(words) for _ in range(outer)]
+    operands, at = [], 4 + outer
+    for kind, mode in ways:
+        address = arguments + 8 * at if mode == NUMBER else 0
+        count = 1 + (outer + (mode == SPACED) if mode not in (NUMBER, SCALAR, SUMMED) else 0)
+        given = [next(words) for _ in range(count)]
+        at += count
+        spaced = given.pop() if mode == SPACED else SIZES[kind]
+        operands.append((address or given[0], given[1:], spaced if mode in (CONTIGUOUS, SPACED) else 0))
+    return sizes, extents, operands
+
+
 def pure(chain: Chain):
     """The same kernel in plain Python, for readers and debuggers."""
     table = formulas(chain.real)
 
-    def view(address, count, kind):
-        return np.frombuffer((ctypes.c_byte * (count * SIZES[kind])).from_address(address), NUMPY[kind])
-
     def kernel(arguments, first, last, scratch):
-        words = (int(view(arguments + 8 * k, 1, "i64")[0]) for k in itertools.count())
-        rows, columns, tile_rows, tile_columns = (next(words) for _ in range(4))
-        extents = [next(words) for _ in range(chain.outer)]
-        operands, at = [], 4 + chain.outer
-        for kind, mode in (*chain.inputs, *((kind, CONTIGUOUS) for kind, _ in chain.outputs)):
-            address = arguments + 8 * at if mode == NUMBER else 0
-            count = 1 + (chain.outer + (mode == SPACED) if mode not in (NUMBER, SCALAR) else 0)
-            given = [next(words) for _ in range(count)]
-            at += count
-            spaced = given.pop() if mode == SPACED else SIZES[kind]
-            operands.append((address or given[0], given[1:], spaced if mode in (CONTIGUOUS, SPACED) else 0))
+        ways = [*chain.inputs, *((kind, CONTIGUOUS) for kind, _ in chain.outputs)]
+        (rows, columns, tile_rows, tile_columns), extents, operands = read_words(arguments, chain.outer, ways)
         across = -(-columns // tile_columns)
         for tile in range(first, last):
             row, column = tile // across * tile_rows, tile % across * tile_columns

@@ -11,12 +11,9 @@ in whole vectors: rows that follow one another closely would be slow to write an
 though masked, is at the place of the next row. Folds go over a row as in :mod:`tinyattn.kernels.language.lanes`.
 """
 
-import ctypes
-import itertools
-
 import numpy as np
 
-from tinyattn.kernels.build.generate import Writer, machine_code
+from tinyattn.kernels.build.generate import Writer, machine_code, read_words, view
 from tinyattn.kernels.language.arithmetic import formulas
 from tinyattn.kernels.language.chains import CONTIGUOUS, NUMBER, REPEATED, SCALAR, SPACED, SUMMED
 from tinyattn.kernels.language.fold import Fold, pure_run
@@ -230,30 +227,12 @@ def pure(chain: RowChain):
     """The same kernel in plain Python, for readers and debuggers."""
     table, inputs = formulas(chain.real), len(chain.inputs)
 
-    def view(address, count, kind, step=None):
-        step = SIZES[kind] if step is None else step
-        numbers = [
-            np.frombuffer((ctypes.c_byte * SIZES[kind]).from_address(address + c * step), NUMPY[kind])[0]
-            for c in range(count)
-        ]
-        return np.array(numbers, NUMPY[kind])
-
-    def write(address, numbers, kind):
-        size = len(numbers) * SIZES[kind]
-        np.frombuffer((ctypes.c_byte * size).from_address(address), NUMPY[kind])[:] = numbers
+    def spaced(address, count, kind, step):
+        return np.array([view(address + c * step, 1, kind)[0] for c in range(count)], NUMPY[kind])
 
     def kernel(arguments, first, last, scratch):
-        words = (int(view(arguments + 8 * k, 1, "i64")[0]) for k in itertools.count())
-        rows, columns, tile_rows, _ = (next(words) for _ in range(4))
-        extents = [next(words) for _ in range(chain.outer)]
-        operands, at = [], 4 + chain.outer
-        for kind, mode in (*chain.inputs, *((kind, way) for kind, _, way in chain.outputs)):
-            address = arguments + 8 * at if mode == NUMBER else 0
-            count = 1 + (chain.outer + (mode == SPACED) if mode not in (NUMBER, SCALAR, SUMMED) else 0)
-            given = [next(words) for _ in range(count)]
-            at += count
-            spaced = given.pop() if mode == SPACED else SIZES[kind]
-            operands.append((address or given[0], given[1:], spaced if mode in (CONTIGUOUS, SPACED) else 0))
+        ways = [*chain.inputs, *((kind, way) for kind, _, way in chain.outputs)]
+        (rows, columns, tile_rows, _), extents, operands = read_words(arguments, chain.outer, ways)
         for tile in range(first, last):
             summed: dict[int, np.ndarray] = {}
             for r in range(tile * tile_rows, min((tile + 1) * tile_rows, rows)):
@@ -263,7 +242,7 @@ def pure(chain: RowChain):
                     for a, strides, _ in operands
                 ]
                 values = [
-                    view(start, columns, kind, step)
+                    spaced(start, columns, kind, step)
                     for (kind, _), start, (_, _, step) in zip(chain.inputs, starts, operands, strict=False)
                 ]
                 for operation, kind, which in chain.steps:
@@ -279,8 +258,9 @@ def pure(chain: RowChain):
                 for n, ((kind, k, way), start) in enumerate(zip(chain.outputs, starts[inputs:], strict=True)):
                     if way == SUMMED:
                         summed[n] = summed.get(n, np.zeros(columns, NUMPY[kind])) + values[k]
-                        write(start + tile * columns * SIZES[kind], summed[n], kind)
+                        view(start + tile * columns * SIZES[kind], columns, kind)[:] = summed[n]
                     else:
-                        write(start, values[k] if way == CONTIGUOUS else values[k][:1], kind)
+                        count = columns if way == CONTIGUOUS else 1
+                        view(start, count, kind)[:] = values[k][:count]
 
     return kernel

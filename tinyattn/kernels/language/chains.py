@@ -9,6 +9,7 @@ strides and addresses are its arguments. Nothing here needs Numba or LLVM.
 
 import functools
 import hashlib
+import math
 from typing import NamedTuple
 
 from tinyattn.kernels import ceiling
@@ -38,7 +39,7 @@ class Chain(NamedTuple):
     @property
     def name(self) -> str:
         """The same for equal chains, and for them only."""
-        return _name(self)
+        return name_of("chain", self)
 
     def arguments(self, extents, block, sources, strides, targets) -> list:
         """The argument words of the loop: its size, and where its operands are.
@@ -54,22 +55,25 @@ class Chain(NamedTuple):
 
         ``strides`` are in elements, of the iteration space's dimensions: those of the inputs, then of the outputs.
         """
-        rows = 1
-        for extent in extents[:-1]:
-            rows *= extent
-        words = [rows, extents[-1], *block, *extents[:-1]]
         operands = [*self.inputs, *((kind, CONTIGUOUS) for kind, _ in self.outputs)]
-        for (kind, mode), place, steps in zip(operands, [*sources, *targets], strides, strict=True):
-            words.append(place)
-            if mode not in (NUMBER, SCALAR):
-                used = steps if mode == SPACED else steps[:-1]
-                words += [step * SIZES[kind] for step in used]
-        return words
+        return argument_words(extents, block, operands, [*sources, *targets], strides)
 
 
-@functools.lru_cache(maxsize=4096)
-def _name(chain: Chain) -> str:
-    return f"chain-{hashlib.sha256(repr(tuple(chain)).encode()).hexdigest()[:24]}"
+def argument_words(extents, block, operands, places, strides) -> list:
+    """The size of a chain, and for each of its ``operands``, ``(kind, way)``, its place and the strides it needs."""
+    words = [math.prod(extents[:-1]), extents[-1], *block, *extents[:-1]]
+    for (kind, mode), place, steps in zip(operands, places, strides, strict=True):
+        words.append(place)
+        if mode not in (NUMBER, SCALAR, SUMMED):
+            used = steps if mode == SPACED else steps[:-1]
+            words += [step * SIZES[kind] for step in used]
+    return words
+
+
+@functools.lru_cache(maxsize=8192)
+def name_of(sort: str, chain: tuple) -> str:
+    """A name of a chain of that sort that says all of it."""
+    return f"{sort}-{hashlib.sha256(repr(tuple(chain)).encode()).hexdigest()[:24]}"
 
 
 def way(extents, strides) -> int:

@@ -15,11 +15,10 @@ is computed again, or *kept* in scratch if that takes long. The loops are genera
 """
 
 import functools
-import hashlib
 from typing import NamedTuple
 
 from tinyattn.kernels import SCRATCH_BYTES, ceiling
-from tinyattn.kernels.language.chains import NUMBER, REPEATED, SCALAR, SPACED, SUMMED
+from tinyattn.kernels.language.chains import NUMBER, REPEATED, SCALAR, argument_words, name_of
 from tinyattn.kernels.language.opcodes import ROW_FOLDS, SIZES
 
 ROW_BYTES = 128
@@ -64,38 +63,16 @@ class RowChain(NamedTuple):
     @property
     def name(self) -> str:
         """The same for equal chains, and for them only."""
-        return _name(self)
+        return name_of("rows", self)
 
     def arguments(self, extents, block, sources, strides, targets) -> list:
         """The argument words of the loop: its size, and where its operands are.
 
-        ===================== ================================================================================
-        0 1                   rows, columns
-        2 3                   rows of a tile, and of a block
-        then                  the ``outer`` extents
-        for each input        its address, or its bits (NUMBER); then, unless it is one number for all, its
-                              ``outer`` strides, and the stride along a row if it is SPACED, in bytes
-        for each output       its address, and unless it is SUMMED, its ``outer`` strides, in bytes
-        ===================== ================================================================================
-
-        ``strides`` are in elements, of the iteration space's dimensions: those of the inputs, then of the outputs.
+        Those of a :class:`~tinyattn.kernels.language.chains.Chain`, but for words 2 and 3, which are the rows of a
+        tile and of a block, and what is SUMMED, which has an address only.
         """
-        rows = 1
-        for extent in extents[:-1]:
-            rows *= extent
-        words = [rows, extents[-1], *block, *extents[:-1]]
         operands = [*self.inputs, *((kind, way) for kind, _, way in self.outputs)]
-        for (kind, mode), place, steps in zip(operands, [*sources, *targets], strides, strict=True):
-            words.append(place)
-            if mode not in (NUMBER, SCALAR, SUMMED):
-                used = steps if mode == SPACED else steps[:-1]
-                words += [step * SIZES[kind] for step in used]
-        return words
-
-
-@functools.lru_cache(maxsize=4096)
-def _name(chain: RowChain) -> str:
-    return f"rows-{hashlib.sha256(repr(tuple(chain)).encode()).hexdigest()[:24]}"
+        return argument_words(extents, block, operands, [*sources, *targets], strides)
 
 
 class Phase:
