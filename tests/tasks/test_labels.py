@@ -235,6 +235,19 @@ def test_the_vocabulary_is_that_of_training(task):
     assert task.read("a moss").tokens.tolist() == [[task.vocabulary.encode(["a"])[0], UNK]]
 
 
+@pytest.mark.parametrize("least", [1, 2, 3, 4])
+def test_words_as_frequent_as_asked_are_known(tmp_path, least):
+    texts = {"train": ("often often some", "often some rare"), "val": ("x", "y"), "test": ("v", "w")}
+    for split, pair in texts.items():
+        (tmp_path / f"{split}.csv").write_text(
+            lines([("label", "text"), *zip(("good", "bad"), pair, strict=True)], ",")
+        )
+    known = tasks.get("labels", data=tmp_path, minimum_frequency=least).vocabulary.words[4:]
+    assert set(known) == {
+        word for word, count in {"often": 3, "some": 2, "rare": 1}.items() if count >= least
+    }
+
+
 # Batches.
 
 
