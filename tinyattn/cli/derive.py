@@ -31,6 +31,7 @@ def derive(arguments: argparse.Namespace) -> int:
                 "before": [TEXT.equation(equation) for equation in step.before],
                 "after": [TEXT.equation(equation) for equation in step.after],
                 "error": step.error,
+                "kinks": step.kinks,
                 "holds": step.holds,
             }
             for step in derivation.steps

@@ -71,8 +71,12 @@ def open_forward(node: Tensor) -> Page:
             mask = tensor(np.tri(*scores.shape[-2:], dtype=bool), name="not later")
             masks, scores = [*masks, mask], _allowed(scores, mask)
             names[scores] = "S̃"
-        # A row that may see nothing has the weights 0, which softmax knows from the mask.
-        weights = make("softmax", scores, *masks[:1]) if len(masks) == 1 and rest else make("softmax", scores)
+        # A row that may see nothing has the weights 0, which softmax knows from the mask; of one that is added, or of two,
+        # the scores tell. (Without a mask, causal rows see themselves.)
+        if rest:
+            never = constant(-math.inf, scores.dtype)
+            masks = masks if len(masks) == 1 and not causal else [make("ne", scores, never)]
+        weights = make("softmax", scores, *(masks if rest else ()))
         names[weights] = "P"
         if state is not None:
             weights = make("dropout", weights, state, p=p, stream=stream)

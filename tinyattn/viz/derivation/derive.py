@@ -21,8 +21,9 @@ from tinyattn.graph.traverse import depends_on, substitute, topological
 from tinyattn.graph.types import fail, is_float
 from tinyattn.viz import textbook
 from tinyattn.viz.derivation import steps as work
+from tinyattn.viz.derivation.differences import close, difference
 from tinyattn.viz.derivation.forms import SILENT, open_definitions
-from tinyattn.viz.derivation.steps import Step, Walk, close
+from tinyattn.viz.derivation.steps import Step, Walk
 from tinyattn.viz.derivation.tree import Equation, Tree, name
 from tinyattn.viz.derivation.view import Derivation
 
@@ -233,6 +234,10 @@ def _opened(results: Sequence[Tensor], whole: bool) -> tuple[list[Tensor], dict[
     """
     order = topological(results)
     by_hand = [node for node in order if node.op.definition is not None]
+    if any(node.op.name.endswith("_backward") for node in by_hand):
+        # A derivative reads numbers of each row that the operation left for it, and knows that they move with its
+        # arguments. One value at a time shows what that means.
+        return open_definitions(results, lambda node: True), {}, False
     known: dict[Tensor, str] = {}
     pages = {}
     for node in order:
@@ -269,14 +274,15 @@ def _matrix_steps(walk: Walk, wanted, closed, opened, seeds, letters, known, own
         x, text = cotangent_of.get(cotangent), walk.names[cotangent]
         error = close(numbers, cotangent.storage.array)
         before = Equation(name(text), _by_chain_rule(letters, text[1:]))
-        rule = "all without a name put in"
+        rule, kinks = "all without a name put in", 0
         if x is not None:
             array, its_own = work.own_rule(walk, closed, opened, seeds, x, own)
-            whole = work.difference(closed, seeds, x)
-            error = max(error, close(array, whole), close(numbers, whole))
+            whole, unsmooth = difference(closed, seeds, x)
+            error = max(error, close(array, numbers), close(array, whole, unsmooth))
+            kinks = int(unsmooth.sum())
             if its_own:
                 equations, rule = its_own, "the operation's own rule"
-        found.append(Step("matrix form", rule, (before,), equations, error))
+        found.append(Step("matrix form", rule, (before,), equations, error, kinks, numbers.size))
     return found
 
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from tinyattn.graph.names import subscript
 from tinyattn.graph.tensor import Tensor
 from tinyattn.graph.traverse import consumers, rebuild, topological, transform
 from tinyattn.rewrite import rules
@@ -18,7 +19,7 @@ from tinyattn.viz.derivation.tree import Equation, Index, Tree, name, number
 
 SILENT = ("reshape", "broadcast_to", "cast", "stop_gradient", "within")
 _ARITHMETIC = {"add": "add", "sub": "sub", "neg": "neg", "div": "quotient", "pow": "power", "sqrt": "root"}
-_RELATIONS = {"eq": "=", "lt": "<", "le": "≤", "and": "∧", "or": "∨"}
+_RELATIONS = {"eq": "=", "ne": "≠", "lt": "<", "le": "≤", "gt": ">", "ge": "≥", "and": "∧", "or": "∨"}
 _REDUCTIONS = ("sum", "max", "min", "prod", "mean")
 _LETTERS = "ijklmnopqrstuvw"
 _DEEP = 6
@@ -143,7 +144,9 @@ class Writer:
         """``left = …``, and what stands in it as lines of their own: parts that are long, or used again."""
         order = topological([root], self.names)
         users, names = consumers(order), dict(self.names)
-        free = iter([c for c in "abcefghuvw" if c not in taken] + [f"a{k}" for k in range(len(order))])
+        free = iter(
+            [c for c in "abcefghuvw" if c not in taken] + [f"a{subscript(k)}" for k in range(len(order))]
+        )
         weight: dict[Tensor, int] = {}
         rows = []
         for node in order:

@@ -19,21 +19,20 @@ from tinyattn.graph import scope
 from tinyattn.graph.grad import pull_back
 from tinyattn.graph.leaf import constant, tensor
 from tinyattn.graph.names import names as given_names
+from tinyattn.graph.names import subscript
 from tinyattn.graph.tensor import Tensor, make
 from tinyattn.graph.traverse import depends_on, substitute, topological
 from tinyattn.rewrite import rules
 from tinyattn.rewrite.rule import NodeRule
 from tinyattn.runtime import reference
 from tinyattn.viz import labels
+from tinyattn.viz.derivation.differences import close, difference
 from tinyattn.viz.derivation.forms import SILENT, NoForm, Writer, open_definitions, work
 from tinyattn.viz.derivation.tree import Equation, Tree, elements, name, number
 from tinyattn.viz.mathematics import simplified
 
 TOLERANCE = 1e-8
 """What a step may be off by, relative to its largest number or to 1."""
-_STEP = 1e-3
-"""Of finite differences. (Of sixth order: their error is of the size of rounding.)"""
-_STENCIL = ((1, 3 / 4), (2, -3 / 20), (3, 1 / 60))
 _WORK = 20_000
 """Multiplications that an index form is evaluated with at most."""
 
@@ -41,7 +40,8 @@ _WORK = 20_000
 @dataclass(frozen=True)
 class Step:
     """One step. ``rule``: what it is called; ``before`` and ``after``: equations that say the same; ``error``: how far
-    apart they are on the numbers of this derivation, None where there is nothing to compare.
+    apart they are on the numbers of this derivation, None where there is nothing to compare. ``kinks``: at how many
+    elements of ``size`` there is no derivative to compare with, see ``differences.py``.
     """
 
     stage: str
@@ -49,6 +49,8 @@ class Step:
     before: tuple[Equation, ...]
     after: tuple[Equation, ...]
     error: float | None
+    kinks: int = 0
+    size: int = 0
 
     @property
     def holds(self) -> bool:
@@ -71,6 +73,10 @@ def _guards(choice: Tensor, p: Tensor) -> bool:
     return condition.op.name == "eq" and condition.inputs[0] is p and rules.number(nothing) == 0
 
 
+def _choice_of_equals(node: Tensor) -> Tensor | None:
+    return node.inputs[1] if node.inputs[1] is node.inputs[2] else None
+
+
 def _divisor_out(node: Tensor) -> Tensor | None:
     """A number that a factor is divided by is what the whole is divided by: (a / c)ᵀ b → aᵀ b / c."""
     for k, part in enumerate(node.inputs):
@@ -84,6 +90,7 @@ def _divisor_out(node: Tensor) -> Tensor | None:
 
 _READABLE = (
     NodeRule("guard", "p · (p = 0 ? 0 : g) → p · g", "assumes_finite", ("mul",), _without_guard),
+    NodeRule("choice-of-equals", "c ? a : a → a", "exact", ("where",), _choice_of_equals),
     NodeRule(
         "divisor-out", "(a / c) b → a b / c", "reorders_rounding", ("matmul", "transpose"), _divisor_out
     ),
@@ -128,39 +135,6 @@ class Walk:
         return Writer(self.names, self.numbers)
 
 
-def close(found, right) -> float:
-    """The largest difference, relative to the largest number or 1; infinite where one is NaN and the other isn't."""
-    found, right = np.asarray(found, np.float64), np.asarray(right, np.float64)
-    same = (found == right) | np.isnan(found) & np.isnan(right)
-    with np.errstate(invalid="ignore"):
-        apart = np.where(same, 0, np.abs(found - right)).max(initial=0)
-    scale = np.abs(right[np.isfinite(right)]).max(initial=1)
-    return float(apart / scale) if np.isfinite(apart) else float("inf")
-
-
-def difference(results: Sequence[Tensor], weights: Sequence[np.ndarray], leaf: Tensor) -> np.ndarray:
-    """Σ ⟨weight, ∂result/∂leaf⟩ by finite differences."""
-    base = leaf.storage.array
-    found = np.zeros(base.shape)
-    definitions: dict[Tensor, object] = {}
-
-    def changed(place, distance: float) -> list[np.ndarray]:
-        array[place] = base[place] + distance
-        found = reference.evaluate(results, {leaf: array}, definitions=definitions)
-        return [np.array(value) for value in found]  # (copies: some are views of what changes next)
-
-    array = base.copy()
-    for place in np.ndindex(*base.shape):
-        for distance, weight in _STENCIL:
-            above, below = changed(place, distance * _STEP), changed(place, -distance * _STEP)
-            for w, a, b in zip(weights, above, below, strict=True):
-                with np.errstate(invalid="ignore"):  # (what is infinite on both sides doesn't change)
-                    moved = np.where(a == b, 0, a - b)
-                found[place] += weight / _STEP * float(np.vdot(w, moved))
-        array[place] = base[place]
-    return found
-
-
 def _is_value(node: Tensor, named: Mapping[Tensor, str]) -> bool:
     """Whether a node is a value of its own in the derivation, rather than a form of another one."""
     if node in named or node.op.name == "stop_gradient":
@@ -179,7 +153,9 @@ def take_apart(results: Sequence[Tensor], result_names: Sequence[str], known: Ma
     floats = [n for n in order if n in ends or rules.number(n) is None and _is_value(n, named)]
     arrays = dict(zip(floats, reference.evaluate(floats), strict=True))
     taken = set(named.values())
-    free = iter([c for c in "abcefghuvwrst" if c not in taken] + [f"a{k}" for k in range(len(order))])
+    free = iter(
+        [c for c in "abcefghuvwrst" if c not in taken] + [f"a{subscript(k)}" for k in range(len(order))]
+    )
     groups: dict[Tensor, Value] = {}
     for node in floats:
         is_leaf = not node.inputs or node.op.name == "stop_gradient"
@@ -290,6 +266,7 @@ def _settled(walk: Walk, leaf: Tensor, terms: list[tuple[Value, Tensor]]) -> Ste
         formula = make("add", formula, term)
     own = walk.cotangents.get(leaf)
     right: np.ndarray = np.zeros(leaf.shape)
+    kinks = np.zeros(leaf.shape, bool)
     before: Tree | None = None
     if own is not None:  # (a result that others are made of)
         formula, right, before = make("add", own, formula), own.storage.array, name(walk.names[own])
@@ -297,7 +274,8 @@ def _settled(walk: Walk, leaf: Tensor, terms: list[tuple[Value, Tensor]]) -> Ste
         pairs = [(loc, walk.leaves[n]) for n, loc in zip(value.nodes, value.local, strict=True)
                  if walk.leaves[n] in walk.cotangents]  # fmt: skip
         weights = [walk.cotangents[u].storage.array for _, u in pairs]
-        right = right + difference([loc for loc, _ in pairs], weights, leaf)
+        slopes, unsmooth = difference([loc for loc, _ in pairs], weights, leaf)
+        right, kinks = right + slopes, kinks | unsmooth
         for _, user in pairs:
             slope = Tree("quotient", (name(f"∂{walk.names[user]}"), name(f"∂{text}")))
             part = Tree("matmul", (Tree("transpose", (slope,)), name(f"d{walk.names[user]}")))
@@ -311,7 +289,9 @@ def _settled(walk: Walk, leaf: Tensor, terms: list[tuple[Value, Tensor]]) -> Ste
     rule = "the rule of " + ", ".join(kind.replace("_", " ") for kind in kinds)
     left = walk.names[new]
     after = walk.writer().equations(left, formula, list(walk.names.values()))
-    return Step("chain rule", rule, (Equation(name(left), before),), tuple(after), close(found, right))
+    error = close(found, right, kinks) if not kinks.all() or not kinks.size else None
+    told = (Equation(name(left), before),)
+    return Step("chain rule", rule, told, tuple(after), error, int(kinks.sum()), kinks.size)
 
 
 def index_forms(walk: Walk) -> list[Step]:

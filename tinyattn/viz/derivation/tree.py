@@ -256,7 +256,10 @@ class MathML(_Printer):
     bracket = "<mrow><mo>(</mo>{}<mo>)</mo></mrow>"
 
     def name(self, tree):
-        return f"<mi>{markup.escape(tree.text)}</mi>"
+        if not _split(tree.text)[0] and not tree.text.startswith("∂"):
+            return f"<mi>{markup.escape(tree.text)}</mi>"
+        sign, rest = tree.text[0], markup.escape(tree.text[1:])
+        return f'<mrow><mi mathvariant="normal">{sign}</mi><mi>{rest}</mi></mrow>'
 
     def number(self, tree):
         return f"<mn>{markup.escape(tree.text)}</mn>"
@@ -314,9 +317,6 @@ class MathML(_Printer):
 
     def choice(self, tree, a, b, c):
         return self._row(a, "<mo>?</mo>", b, "<mo>:</mo>", c)
-
-    def equation(self, equation: Equation) -> str:
-        return self._row(self(equation.left), "<mo>=</mo>", self(equation.right))
 
 
 TEXT, LATEX, MATHML = Text(), Latex(), MathML()

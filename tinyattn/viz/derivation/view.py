@@ -21,9 +21,10 @@ _LATEX_PAGE = r"""\documentclass{article}
 """
 _LOOKS = """
 main { padding: 0 1em 2em; overflow: auto; }
-math { width: max-content; margin: .6em 0 .2em 1.5em; font-size: 1.15em; }
+main div { overflow-x: auto; }
+math { width: max-content; margin: .6em 0 .2em .5em; font-size: 1.15em; }
 math mtr:first-child { opacity: .7; }
-small { opacity: .8; margin-left: 2em; }
+p { margin: .3em 0 1em; overflow-wrap: anywhere; } small { opacity: .8; display: block; margin-left: 2em; }
 """
 
 
@@ -74,7 +75,7 @@ class Derivation:
         """The equations as one MathML element, a row for each."""
         rows = []
         for stage, steps in self.stages():
-            rows.append(f"<mtr><mtd><mtext>{markup.escape(stage)}</mtext></mtd></mtr>")
+            rows.append(f'<mtr><mtd columnspan="3"><mtext>{markup.escape(stage)}</mtext></mtd></mtr>')
             rows += [_mathml_row(step) for step in steps]
         return _math(rows)
 
@@ -120,7 +121,8 @@ class Derivation:
         largest = max((step.error for step in self.steps if step.error is not None), default=0.0)
         if wrong:
             return f"{wrong} of {len(self.steps)} steps do NOT hold."
-        return f"All {len(self.steps)} steps hold: the largest difference is {_small(largest)}."
+        where = " wherever the function is smooth" if any(step.kinks for step in self.steps) else ""
+        return f"All {len(self.steps)} steps hold{where}: the largest difference is {_small(largest)}."
 
 
 def _small(error: float) -> str:
@@ -128,11 +130,15 @@ def _small(error: float) -> str:
 
 
 def _checked(step: Step) -> str:
-    if step.error is None:
-        return "nothing to compare"
-    if step.holds:
-        return f"both sides agree, difference {_small(step.error)}"
-    return f"WRONG: both sides differ by {labels.number(step.error)}"
+    said = "nothing to compare"
+    if step.error is not None:
+        agree = f"both sides agree, difference {_small(step.error)}"
+        said = agree if step.holds else f"WRONG: both sides differ by {labels.number(step.error)}"
+    if not step.kinks:
+        return said
+    where = f"{step.kinks} of {step.size} elements" if step.size > 1 else "its element"
+    rest = f"; {'at the others ' if step.kinks < step.size else ''}{said}" if step.error is not None else ""
+    return f"not smooth at {where}, where differences say nothing{rest}"
 
 
 def _aligned(step: Step) -> list[str]:
@@ -145,13 +151,24 @@ def _aligned(step: Step) -> list[str]:
 
 def _math(rows: Sequence[str]) -> str:
     return (
-        '<math xmlns="http://www.w3.org/1998/Math/MathML" display="block"><mtable columnalign="left">'
+        '<math xmlns="http://www.w3.org/1998/Math/MathML" display="block"><mtable>'
         + "".join(rows)
         + "</mtable></math>"
     )
 
 
+_CELL = '<mtd style="text-align:left;padding:.2em .1em">{}</mtd>'
+
+
 def _mathml_row(step: Step) -> str:
-    rows = [MATHML.equation(equation) for equation in step.before]
-    rows += [f"<mrow><mo>→</mo>{MATHML.equation(equation)}</mrow>" for equation in step.after]
-    return "".join(f"<mtr><mtd>{row}</mtd></mtr>" for row in rows)
+    """A row of a table for each equation; their signs = stand below each other."""
+    rows = [("", equation) for equation in step.before]
+    rows += [("<mo>→</mo>" if not k else "", equation) for k, equation in enumerate(step.after)]
+    return "".join(
+        "<mtr>"
+        + _CELL.format(arrow)
+        + _CELL.format(MATHML(equation.left))
+        + _CELL.format(f"<mrow><mo>=</mo>{MATHML(equation.right)}</mrow>")
+        + "</mtr>"
+        for arrow, equation in rows
+    )
