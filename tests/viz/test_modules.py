@@ -4,6 +4,9 @@ import numpy as np
 
 import tinyattn as ta
 from tinyattn import nn, viz
+from tinyattn.graph.traverse import topological
+from tinyattn.rewrite.rule import Log
+from tinyattn.runtime.program import optimize
 from tinyattn.viz import collapse
 
 rng = np.random.default_rng(0)
@@ -201,3 +204,58 @@ def test_flat_code_folds_by_stretches_of_its_lines():
     chain = [n.id for n in picture.nodes.values() if n.kind == "group" and n.phase == "forward"]
     data = {(e.source, e.target) for e in picture.edges if e.kind == "data"}
     assert set(zip(chain, chain[1:], strict=False)) <= data
+
+
+class Step(nn.Module):
+    def __init__(self):
+        self.w = nn.Linear(4, 4)
+
+    def forward(self, h, x):
+        return ta.tanh(self.w(h) + x)
+
+
+class Loop(nn.Module):
+    def __init__(self, name):
+        self.name = name
+        setattr(self, name, Step())
+
+    def forward(self, x):
+        step = getattr(self, self.name)
+        return ta.scan(lambda h, e: (step(h, e), h), ta.zeros((3, 4)), x)[0]
+
+
+def test_equal_steps_of_two_modules_lie_in_their_own_modules():
+    first, second = Loop("cell"), Loop("other")
+    x = leaf("x", 2, 3, 4)
+    with ta.scope("left"):
+        left = first(x)
+    with ta.scope("right"):
+        right = second(x)
+    picture = viz.draw((left + right).sum()).picture
+    for phase in ("forward", "gradient"):
+        places = {
+            ".".join(picture.clusters[ident].label.split(" ")[0] for ident in node.path)
+            for node in picture.nodes.values()
+            if node.phase == phase and node.op in ("tanh", "matmul", "mul")
+        }
+        assert {"left", "right"} <= {place.split(".")[0] for place in places if place}
+        inside = {place for place in places if "scan" in place}
+        assert any(p.startswith("left") and ".cell" in p for p in inside), inside
+        assert any(p.startswith("right") and ".other" in p for p in inside), inside
+        assert not [p for p in inside if p.startswith("right") and "cell" in p]
+
+
+def test_a_program_takes_equal_steps_of_two_modules_once():
+    step = Step()
+    x = leaf("x", 2, 3, 4)
+
+    def both(*names):
+        found = []
+        for name in names:
+            with ta.scope(name):
+                found.append(ta.scan(lambda h, e: (step(h, e), h), ta.zeros((3, 4)), x)[0])
+        loss = (found[0] * found[1]).sum()
+        roots = [loss, ta.grad(loss, x)]
+        return sum(n.op.name == "scan" for n in topological(optimize(roots, Log())))
+
+    assert both("left", "right") == both("left", "left")

@@ -1,7 +1,8 @@
 """A body: a closed expression with numbered arguments, the inside of a ``scan`` or of a fused kernel.
 
-Two bodies of the same structure are equal and, because their arguments are the same nodes, share all of
-their nodes.
+Two bodies of the same structure in one module are equal and, because their arguments are the same nodes, share all of
+their nodes. Those of two modules have nodes of their own, each with the scope and line it was made at; rewritten for a
+program, where nobody asks for these, they are equal again.
 """
 
 from collections.abc import Sequence
@@ -11,9 +12,9 @@ from tinyattn.graph.traverse import substitute, topological
 from tinyattn.graph.types import Type
 
 
-def argument(index: int, kind: Type) -> Tensor:
-    """Argument number ``index`` of a body."""
-    return make("argument", index=index, shape=kind.shape, dtype=kind.dtype)
+def argument(index: int, kind: Type, place: tuple[str, ...] = ()) -> Tensor:
+    """Argument number ``index`` of a body in the module path ``place``."""
+    return make("argument", index=index, shape=kind.shape, dtype=kind.dtype, place=place)
 
 
 class Body:
@@ -30,12 +31,12 @@ class Body:
 
     @classmethod
     def closing(
-        cls, variables: Sequence[Tensor], outputs: Sequence[Tensor]
+        cls, variables: Sequence[Tensor], outputs: Sequence[Tensor], place: tuple[str, ...] = ()
     ) -> "tuple[Body, dict[Tensor, Tensor]]":
         """The body in which ``variables`` are the arguments; also the map from old nodes to the nodes of the
         body.
         """
-        arguments = [argument(k, variable.type) for k, variable in enumerate(variables)]
+        arguments = [argument(k, variable.type, place) for k, variable in enumerate(variables)]
         mapping = dict(zip(variables, arguments, strict=True))
         return cls(arguments, substitute(outputs, mapping)), mapping
 

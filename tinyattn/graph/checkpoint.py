@@ -106,7 +106,7 @@ def _node(given: Sequence[Tensor], values: Sequence[Tensor], inside: set[Tensor]
             stack.extend(reversed(value.inputs))
         else:
             kept[value] = None
-    body, _ = Body.closing([*kept], values)
+    body, _ = Body.closing([*kept], values, scope.state.scope)
     return make("checkpoint", *kept, body=body)
 
 

@@ -220,7 +220,7 @@ def _no_value(*inputs, **attrs):
 register(Op("tensor", _no_value, ZERO, formula="x"))
 register(Op("parameter", _no_value, ZERO, formula="w"))
 register(Op("input", _no_value, ZERO, formula="x"))
-register(Op("argument", lambda *, index, shape, dtype: Type(shape, dtype), ZERO, formula="x"))
+register(Op("argument", lambda *, index, shape, dtype, place: Type(shape, dtype), ZERO, formula="x"))
 register(
     Op(
         "constant",

@@ -183,7 +183,7 @@ def loop(length, carries, inputs, carry_vars, x_vars, next_carries, emitted, rev
     captured.update(dict.fromkeys(r for r in roots if r not in inside and r.op.name != "constant"))
     captured = {n: None for n in captured if n.dtype is not None}
     order = [*carry_vars, *x_vars, *captured]
-    body, _ = Body.closing(order, roots)
+    body, _ = Body.closing(order, roots, scope.state.scope)
     step = Body(body.arguments, body.outputs[: len(next_carries)])
     node = make(
         "scan",

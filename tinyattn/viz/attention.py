@@ -5,7 +5,7 @@ happens, whatever the model is: in the operation ``attention``, in products writ
 whose weights are asked of the loop for all steps at once.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import numpy as np
@@ -25,8 +25,7 @@ BETWEEN = {"reshape", "transpose", "broadcast_to", "slice", "cast", "dropout", "
 
 
 def attention_maps(model: Module, batch: Any) -> dict[str, np.ndarray]:
-    """All attention weights of a model, ``{module path: weights (B, heads, Tq, Tk)}``, in the order in which they are
-    computed.
+    """All attention weights of a model, ``{module path: weights (B, heads, Tq, Tk)}``, in the order of its modules.
 
     model: a model of a task, whose loss on the ``batch`` is looked at, or any module, which is called with the batch
     (or with its parts, if it is a tuple). In evaluation mode: no dropout. A loop's steps are the queries, Tq. A path
@@ -39,8 +38,9 @@ def attention_maps(model: Module, batch: Any) -> dict[str, np.ndarray]:
             results: Any = model.loss(batch)
         else:
             results = model(*batch) if isinstance(batch, tuple) else model(batch)
-        modules = {path for path, _ in model.named_modules()}
-        found = list(_weights(topological(flatten(results)), modules))
+        modules = {path: k for k, (path, _) in enumerate(model.named_modules())}
+        found = list(_weights(topological(flatten(results))))
+        found.sort(key=lambda one: modules.get(_path(one[0], modules), len(modules)))
         arrays = ta.evaluate([weights for _, weights, _ in found]) if found else []
     finally:
         model.train(was_training)
@@ -52,20 +52,18 @@ def attention_maps(model: Module, batch: Any) -> dict[str, np.ndarray]:
     return maps
 
 
-def _weights(order: list[Tensor], modules: set[str]) -> Iterator[tuple[tuple[str, ...], Tensor, bool]]:
+def _weights(order: list[Tensor]) -> Iterator[tuple[tuple[str, ...], Tensor, bool]]:
     """Scope, weights, and whether their first axis is that of a loop's steps, of the nodes of a graph."""
     seen: set[Tensor] = set()
     for node in order:
         if node.op.name == "attention":
             yield node.scope, weights_of(node), False
         elif node.op.name == "scan":
-            for scope, weights, looped in _weights(node.attrs["body"].nodes(), modules):
+            for scope, weights, looped in _weights(node.attrs["body"].nodes()):
                 stacked = output(node, ("stack", weights))
                 if looped:  # a loop in a loop: its steps follow one another
                     stacked = ta.reshape(stacked, (-1, *stacked.shape[2:]))
-                # Equal steps are one, and bear the scope of the first loop that took them.
-                foreign = scope[: len(node.scope)] != node.scope and _path(node.scope, modules) in modules
-                yield node.scope if foreign else scope, stacked, True
+                yield scope, stacked, True
         elif node.op.name in PRODUCTS:
             for operand in node.inputs[:2]:
                 source = _normaliser(operand)
@@ -92,7 +90,7 @@ def _normaliser(node: Tensor) -> Tensor | None:
     return None
 
 
-def _path(scope: tuple[str, ...], modules: set[str]) -> str:
+def _path(scope: tuple[str, ...], modules: Collection[str]) -> str:
     """The path of the module that a scope is in; scopes that are no modules may stand around it."""
     paths = (".".join(scope[k:]) for k in range(len(scope)))
     return next((path for path in paths if path in modules), ".".join(scope))
