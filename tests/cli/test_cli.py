@@ -109,6 +109,10 @@ def test_help_and_version(capsys):
         ),
         (["derive"], "required: OP"),
         (["draw", "bahdanau", "-o", "x.gif"], "FILE must end in .svg"),
+        (
+            ["draw", "bahdanau", "--expand", "exp"],
+            "expand takes names of hand-derived operations, but got 'exp'.",
+        ),
         (["eval"], "required: RUN"),
         (["sample", "x", "--beams", "2"], "unrecognized arguments: --beams 2"),
         (["sample", "x", "--beam", "0"], "at least 1, but got '0'"),
@@ -386,6 +390,19 @@ def test_draw(capsys, tmp_path):
     code, out, _ = run(capsys, "draw", "seq2seq", "--depth", 0, "-o", path)
     assert code == 0 and out.strip() == str(path) and "decoder" in path.read_text()
     code, out, _ = run(capsys, "draw", "seq2seq", "--forward", "--json", "-o", tmp_path / "x.json")
+    plain = json.loads((tmp_path / "x.json").read_text())
+    ops = lambda data, kind: sum(n["op"] == kind or n["kind"] == kind for n in data["nodes"])
+    switches = ["--views", "--parameters", "--expand", "maxout", "--expand", "cross_entropy"]
+    assert run(capsys, "draw", "seq2seq", "--forward", *switches, "-o", tmp_path / "y.json")[0] == 0
+    opened = json.loads((tmp_path / "y.json").read_text())
+    for closed in ("maxout", "cross_entropy"):
+        assert ops(plain, closed) and not ops(opened, closed)
+    assert ops(opened, "view") > ops(plain, "view") and ops(opened, "parameter") > ops(plain, "parameter")
+    sizes = []
+    for more in ([], ["--repeats"]):
+        assert run(capsys, "draw", "gpt", "--depth", 1, *more, "-o", tmp_path / "z.json")[0] == 0
+        sizes.append(len(json.loads((tmp_path / "z.json").read_text())["nodes"]))
+    assert sizes[0] < sizes[1]
     assert code == 0 and json.loads((tmp_path / "x.json").read_text()) and json.loads(out)["picture"]
 
 

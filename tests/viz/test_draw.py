@@ -322,18 +322,18 @@ def test_predicted_cost_grows_with_the_graph():
     assert "nslimit" in viz.draw(_long(130)).source and "nslimit" not in viz.draw(_attention()).source
 
 
-def _shared_leaf(count):
-    h, w = _leaf(4, 4, name="h0", make=ta.tensor), _leaf(4, 4, name="W")
+def _shared_value(count):
+    h, w = _leaf(4, 4, name="h0", make=ta.tensor), ta.exp(_leaf(4, 4, name="W"))
     for _ in range(count):
         h = ta.tanh(h @ w)
     return h.sum()
 
 
 def test_arrows_across_many_ranks_count_and_are_straight():
-    """One leaf that every operation of a long chain reads: dot took 28 s to bend the arrows of 1,045 nodes, and 2 s for
+    """One value that every operation of a long chain reads: dot took 28 s to bend the arrows of 1,045 nodes, and 2 s for
     straight ones.
     """
-    small, large, vast = (viz.draw(_shared_leaf(count)) for count in (20, 130, 300))
+    small, large, vast = (viz.draw(_shared_value(count)) for count in (20, 130, 300))
     assert "splines=line" in large.source and "splines" not in small.source
     assert "splines" not in viz.draw(_long(300)).source, "modules keep arrows apart"
     assert large.drawn is large.picture and 1 < layout.seconds(large.picture) < collapse.SLOWEST
@@ -712,3 +712,56 @@ def test_arrows_say_which_output_of_attention_they_carry():
     q, k, v = (ta.tensor(np.ones((2, 3)), name=name) for name in "qkv")
     picture = viz.draw(ta.attention(q, k, v).sum(), wrt=[q, k, v]).digraph.source
     assert {"label=<dq>", "label=<dk>", "label=<dv>"} <= set(re.findall(r"label=<\w+>", picture))
+
+
+def test_a_leaf_that_is_read_all_over_is_drawn_beside_its_users():
+    def chain(length):
+        x = ta.tensor(np.ones(3), name="x")
+        y = x
+        for _ in range(length):
+            y = ta.tanh(y) * x
+        return viz.draw(y.sum())
+
+    small = chain(10)
+    assert small.drawn is small.picture
+    view = chain(180)
+    drawn = view.drawn
+    assert len(view.picture.nodes) > 1400 and layout.points(view.picture) > 7 * layout.points(drawn)
+    assert drawn.notes == ["Drawn beside each of its users, not once: x (361)."]
+    copies = [n for n in drawn.nodes.values() if n.title == "x"]
+    assert len(copies) == 361 and {n.kind for n in copies} == {"input"}
+    read = lambda p: sorted((e.target, tuple(e.operands)) for e in p.edges if p.nodes[e.source].title == "x")
+    assert read(drawn) == read(view.picture), "no arrow is lost"
+    rest = lambda p: {n.id for n in p.nodes.values() if n.title != "x"}
+    assert rest(drawn) == rest(view.picture)
+    assert layout.seconds(drawn) < 2
+
+
+@needs_dot
+def test_words_on_arrows_lie_on_nothing_else():
+    X, W = (ta.tensor(np.ones(shape), name=name) for name, shape in (("X", (2, 6, 8)), ("W", (8, 24))))
+    qkv = X @ W
+    q, k, v = qkv[..., :8], qkv[..., 8:16], qkv[..., 16:]
+    O = ta.softmax(q @ k.transpose(0, 2, 1)) @ v
+    tree = ET.fromstring(viz.draw((O * O).sum()).svg)
+    space = "{http://www.w3.org/2000/svg}"
+    words, boxes = [], []
+    for group in tree.iter(f"{space}g"):
+        kinds = group.get("class", "").split()
+        for text in group.findall(f".//{space}text") if kinds[:1] == ["edge"] else ():
+            high = float(text.get("font-size", "10"))
+            wide = 0.35 * high * len(text.text)  # (less than it is)
+            x, y = float(text.get("x")), float(text.get("y"))
+            x -= wide / 2 if text.get("text-anchor") == "middle" else 0
+            words.append((text.text, x, y - 0.7 * high, x + wide, y))
+        if kinds[:1] == ["node"]:
+            for shape in group.iter(f"{space}polygon"):
+                points = [tuple(map(float, p.split(","))) for p in shape.get("points").split()]
+                xs, ys = zip(*points, strict=True)
+                boxes.append(("a node", min(xs), min(ys), max(xs), max(ys)))
+    assert len(words) > 8 and len(boxes) > 8
+    apart = lambda a, b: a[3] <= b[1] or b[3] <= a[1] or a[4] <= b[2] or b[4] <= a[2]
+    crossing = [
+        (a[0], b[0]) for n, a in enumerate(words) for b in [*words[n + 1 :], *boxes] if not apart(a, b)
+    ]
+    assert not crossing

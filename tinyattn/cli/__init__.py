@@ -199,6 +199,13 @@ def parser() -> Parser:
     )
     draw.add_argument("--depth", type=_natural, metavar="N", help="levels of modules to open")
     draw.add_argument("--forward", action="store_true", help="without the derivative")
+    draw.add_argument(
+        "--expand", action="append", default=[], metavar="OP",
+        help="a hand-derived operation to open, e.g. attention; may be repeated",
+    )  # fmt: skip
+    draw.add_argument("--views", action="store_true", help="transposes, slices and reshapes as nodes")
+    draw.add_argument("--parameters", action="store_true", help="parameters as nodes beside their layers")
+    draw.add_argument("--repeats", action="store_true", help="with --depth: each of several equal modules")
 
     derive = command("derive", "derive.derive", "derive the derivative of an operation, step by step")
     derive.add_argument("op", metavar="OP", help="an operation, see `tinyattn gradcheck`")

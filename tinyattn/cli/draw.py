@@ -4,7 +4,7 @@ import argparse
 import json
 from pathlib import Path
 
-from tinyattn.errors import UsageError
+from tinyattn.errors import ShapeError, UsageError
 from tinyattn.experiments.experiment import Experiment
 
 FORMATS = (".svg", ".png", ".pdf", ".html", ".gv", ".json")
@@ -21,5 +21,11 @@ def draw(arguments: argparse.Namespace) -> None:
         experiment = Experiment(arguments.what, arguments.task, data=arguments.data)
     path = Path(arguments.output or f"{experiment.name}.svg")
     direction = "forward" if arguments.forward else "both"
-    experiment.graph(direction, arguments.depth, arguments.objective).save(str(path))
+    switches = {name: getattr(arguments, name) for name in ("expand", "views", "parameters", "repeats")}
+    try:
+        view = experiment.graph(direction, arguments.depth, arguments.objective, **switches)
+    except ShapeError as error:  # (of a model that is built, only a name in `expand` can be wrong)
+        said, *_, known = str(error).splitlines()
+        raise UsageError(f"{said} {known.strip()}") from error
+    view.save(str(path))
     print(json.dumps({"picture": str(path)}) if arguments.json else path)

@@ -162,8 +162,11 @@ class Experiment:
                 shown[name] = np.round(np.asarray(maps[0]), 4).tolist()
         return shown
 
-    def graph(self, direction: str = "both", depth: int | None = None, objective: str | None = None) -> Any:
+    def graph(
+        self, direction: str = "both", depth: int | None = None, objective: str | None = None, **options: Any
+    ) -> Any:
         """The computation graph of the loss, forward and backward, drawn for two tiny examples; of a model with
-        several objectives that of the one that is named, or else of the first. Raises UsageError.
+        several objectives that of the one that is named, or else of the first. ``options``: others of ``ta.viz.draw``.
+        Raises UsageError.
         """
-        return graph_of(self.model, self.task, direction, depth, objective)
+        return graph_of(self.model, self.task, direction, depth, objective, **options)

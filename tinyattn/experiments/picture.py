@@ -9,7 +9,12 @@ from tinyattn.tasks.task import Task
 
 
 def graph_of(
-    model: Model, task: Task, direction: str = "both", depth: int | None = None, objective: str | None = None
+    model: Model,
+    task: Task,
+    direction: str = "both",
+    depth: int | None = None,
+    objective: str | None = None,
+    **options: Any,
 ) -> Any:
     """A GraphView, forward and backward; of a model with several objectives the graph of the one that is named,
     or else of the first. Raises UsageError for another name.
@@ -21,4 +26,4 @@ def graph_of(
     chosen = objectives[objective] if objective else next(iter(objectives.values()))
     batch = task.probe()
     named = {name: ta.tensor(array, name=name) for name, array in vars(batch).items()}
-    return ta.viz.draw(chosen.loss(type(batch)(**named)), direction=direction, depth=depth)
+    return ta.viz.draw(chosen.loss(type(batch)(**named)), direction=direction, depth=depth, **options)

@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
 
-from tinyattn.viz import layout, repeats
+from tinyattn.viz import copies, layout, repeats
 from tinyattn.viz.labels import superscript
 from tinyattn.viz.model import Edge, Node, Picture, as_id
 
@@ -80,8 +80,9 @@ def fit(picture: Picture, largest: int = LARGEST) -> Picture:
     """The picture itself if it can be laid out, else the most detailed one that can, with a note that says
     so.
     """
-    if _fits(picture, largest):
-        return picture
+    apart = copies.beside_users(picture)
+    if len(picture.nodes) <= largest and layout.seconds(apart) <= SLOWEST:
+        return apart
     whole = picture
     depths = range(picture.depth - 1, -1, -1)
     folded = repeats.fold(picture)

@@ -19,6 +19,8 @@ WIDEST, LONGEST = 48, 240
 """Letters in a line of a formula, and in all of it."""
 DETAILED = 40
 """Pictures of more nodes don't write on arrows that only the shape changes; it is in their tooltips."""
+SIGN = 3
+"""Letters of what stands at an arrow's head without asking for room."""
 QUICK_NODES, QUICK_SECONDS = 600, 0.5
 """Above this many nodes, or predicted seconds, dot's slow phases are limited."""
 
@@ -206,11 +208,14 @@ def tooltip(node: Node, picture: Picture) -> str:
 def _edge(graph, edge: Edge, picture: Picture) -> None:
     look = style.edge_style(edge, picture.nodes[edge.target])
     if edge.label and (len(picture.nodes) <= DETAILED or not edge.label.startswith("→ ")):
-        look["headlabel"] = f"<{text(edge.label)}>"
-        if edge.label == "ᵀ":  # (a small sign)
-            look |= {"labelfontsize": "14"}
-        elif edge.label.startswith("→ "):
-            look |= {"labelfontsize": "8", "labelfontcolor": style.GREY}
+        shape = edge.label.startswith("→ ")
+        if len(edge.label) > SIGN and len(picture.nodes) <= DETAILED:
+            # Words get room of their own, beside the arrow; at its head they would lie on those of its neighbours.
+            look["label"] = f"<{text(edge.label)}>"
+            look |= {"fontsize": "8", "fontcolor": style.GREY} if shape else {}
+        else:
+            look["headlabel"] = f"<{text(edge.label)}>"
+            look |= {"labelfontsize": "14"} if edge.label == "ᵀ" else {}  # (a small sign)
     look |= {
         "id": _edge_id(edge),
         "class": edge.kind,
