@@ -99,12 +99,14 @@ class Samples:
 
 @dataclass
 class Images:
-    """Pictures (n, H, W) or (n, H, W, 3) with values from 0 to 1, `columns` of them in a row."""
+    """Pictures (n, H, W) or (n, H, W, 3) with values from 0 to 1, `columns` of them in a row; or, each with a name
+    below it, as many in a row as there is room for."""
 
     title: str
     images: np.ndarray
     columns: int = 8
     caption: str = ""
+    names: Sequence[str] = ()
 
 
 @dataclass

@@ -8,6 +8,7 @@ from functools import cache
 import numpy as np
 import pytest
 from data_errors import message
+from mnist_files import idx, write
 
 from tinyattn import tasks
 from tinyattn.errors import ShapeError
@@ -189,20 +190,6 @@ def test_classes_are_scored_by_how_many_are_right():
 
 
 # MNIST's files.
-
-
-def idx(array: np.ndarray) -> bytes:
-    head = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes()
-    return head + array.astype(np.uint8).tobytes()
-
-
-def write(folder, part: str, count: int, packed: bool = True) -> None:
-    rng = np.random.default_rng(count)
-    contents = {"images-idx3": rng.integers(0, 256, (count, 28, 28)), "labels-idx1": np.arange(count) % 10}
-    for what, array in contents.items():
-        content = idx(array)
-        path = folder / f"{part}-{what}-ubyte{'.gz' * packed}"
-        path.write_bytes(gzip.compress(content, mtime=0) if packed else content)
 
 
 def mnist(folder):

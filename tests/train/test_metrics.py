@@ -53,6 +53,16 @@ def test_bleu_by_hand():
     assert metrics.bleu([prediction], [SENTENCE]) == pytest.approx(expected, abs=1e-9)
 
 
+@pytest.mark.parametrize("order", [1, 2, 3, 4])
+def test_bleu_of_shorter_runs_of_words(order):
+    sacrebleu = pytest.importorskip("sacrebleu")
+    predictions, references = corpus(order, sentences=9, words=6, lengths=(3, 9))
+    joined = [[" ".join(tokens) for tokens in side] for side in (predictions, references)]
+    theirs = sacrebleu.BLEU(tokenize="none", force=True, max_ngram_order=order)
+    expected = theirs.corpus_score(joined[0], [joined[1]]).score
+    assert metrics.bleu(predictions, references, order) == pytest.approx(expected, abs=1e-9)
+
+
 def test_bleu_takes_ids_as_well_as_words():
     ids = {word: i for i, word in enumerate(dict.fromkeys(SENTENCE))}
     prediction = SENTENCE[:7]

@@ -6,6 +6,7 @@ import zlib
 from html.parser import HTMLParser
 
 import numpy as np
+import pytest
 
 from tinyattn import sections
 from tinyattn.viz import charts, report
@@ -52,6 +53,7 @@ def test_the_report_is_self_contained_and_escaped(tmp_path):
             NASTY, [[("source", NASTY, None), ("a", "right", True), (NASTY, NASTY, False)]], NASTY
         ),
         sections.Images(NASTY, np.zeros((3, 4, 4)), 2, NASTY),
+        sections.Images(NASTY, np.zeros((1, 4, 4)), 2, NASTY, [NASTY]),
         sections.Graph(NASTY, "no dot " + NASTY, "", NASTY),
         sections.Points(
             NASTY, [sections.Drawing(np.eye(3)[:, :2], [(0, 1), (1, 1)], [(2, 0)], NASTY)], NASTY
@@ -97,6 +99,19 @@ def test_images_are_a_grid_in_one_png():
     np.testing.assert_array_equal(
         np.frombuffer(lines, np.uint8).reshape(11, -1)[:, 1:].reshape(grid.shape), grid
     )
+
+
+def test_images_with_names_stand_one_by_one_above_them():
+    images = np.random.default_rng(0).random((2, 3, 4))
+    page = Page(report.render("t", "a", [sections.Images("x", images, names=["one", "two"])]))
+    assert len(page.addresses) == 2 and page.addresses[0] != page.addresses[1]
+    assert "one" in page.text and "two" in page.text
+    widths = [
+        struct.unpack(">II", base64.b64decode(address.partition(",")[2])[16:24]) for address in page.addresses
+    ]
+    assert widths == [(4, 3), (4, 3)]
+    with pytest.raises(ValueError):
+        report.render("t", "a", [sections.Images("x", images, names=["one"])])
 
 
 def test_an_empty_report_and_a_drawn_graph():

@@ -48,6 +48,8 @@ TASKS = {
     "spirals": "spirals:Spirals",
     "mirror-shapes": "mirror_shapes:MirrorShapes",
     "mnist": "mnist:MNIST",
+    "captioned-shapes": "captioned_shapes:CaptionedShapes",
+    "mnist-scenes": "mnist_scenes:MNISTScenes",
     "agreement": "agreement:Agreement",
     "addition": "marked_numbers:Addition",
     "multiplication": "marked_numbers:Multiplication",

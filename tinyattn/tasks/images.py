@@ -17,7 +17,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -177,31 +176,15 @@ class ImageTask(Task):
     # How images are named, shown and read.
 
     def read(self, text: str) -> ImageBatch:
-        """A number such as 16: as many images, for a generator to draw, or the first of the test split to be
-        named. #5: image 5 of the test split. A path: the image in a .npy, .pgm, .ppm or IDX file; FILE#5 is
-        number 5 of an IDX file. Raises DataError.
+        """A count, so many images, for a generator to draw, or the first of the test split to be named; the number of
+        a test image, or the path of an image: see parts/image_files.py. Raises DataError.
         """
-        test, word = self.examples("test"), text.strip()
-        path, mark, number = word.rpartition("#")
-        if word.isdecimal() and 0 < int(word) <= len(test):
-            rows = np.arange(int(word))
-        elif mark and not path and number.isdecimal() and int(number) < len(test):
-            rows = np.array([int(number)])
-        elif Path(word).is_file():
-            return self._of_file(word, 0)
-        elif Path(path).is_file() and number.isdecimal():
-            return self._of_file(path, int(number))
-        else:
-            expected = (
-                f"a count up to {len(test)}, # and the number of a test image, or the path of an image file"
-            )
-            raise DataError(f"[{self.name}] an input must be {expected}, but got {text!r}.")
-        return ImageBatch(test.images(rows), test.label[rows], rows, np.ones(len(rows), bool))
-
-    def _of_file(self, path: str, number: int) -> ImageBatch:
-        pixels = image_files.read_image(self.name, Path(path), number, self.shape)
+        test = self.examples("test")
+        pixels, rows = image_files.find_images(self.name, text, test.pixels)
+        if rows is not None:
+            return ImageBatch(to_images(pixels), test.label[rows], rows, np.ones(len(rows), bool))
         unknown = np.full(1, UNKNOWN, np.int32)
-        return ImageBatch(to_images(pixels[None]), unknown, np.zeros(1, np.int64), np.ones(1, bool))
+        return ImageBatch(to_images(pixels), unknown, np.zeros(1, np.int64), np.ones(1, bool))
 
     def show(self, batch: ImageBatch, answers: Answers, row: int) -> dict[str, Any]:
         """A picture and what it is called; a generator's picture comes with its pixels, (C, H, W) from 0 to

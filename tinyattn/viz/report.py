@@ -122,12 +122,23 @@ def _samples(part: sections.Samples) -> str:
 
 
 def _images(part: sections.Images) -> str:
-    """A grid, as one picture inside the page."""
-    grid = grid_of(part.images, part.columns)
-    width = max(1, round(PIXELS / grid.shape[1])) * grid.shape[1]
-    data = base64.b64encode(output.png(grid)).decode()
-    alt = f"{len(part.images)} images"
-    return _figure(f'<img width="{width}" alt="{alt}" src="data:image/png;base64,{data}">', part.caption)
+    """A grid, as one picture inside the page; or pictures with names, one beside the other."""
+    if not part.names:
+        grid = grid_of(part.images, part.columns)
+        width = max(1, round(PIXELS / grid.shape[1])) * grid.shape[1]
+        return _figure(_picture(grid, width, f"{len(part.images)} images"), part.caption)
+    tiles = (
+        f'<figure class="tile">{_picture(grid_of(image[None], 1), image.shape[1], name)}'
+        f"<figcaption>{escape(name)}</figcaption></figure>"
+        for image, name in zip(part.images, part.names, strict=True)
+    )
+    return _figure("".join(tiles), part.caption)
+
+
+def _picture(pixels: np.ndarray, width: int, alt: str) -> str:
+    """uint8 pixels inside the page."""
+    data = base64.b64encode(output.png(pixels)).decode()
+    return f'<img width="{width}" alt="{escape(alt)}" src="data:image/png;base64,{data}">'
 
 
 def grid_of(images: np.ndarray, columns: int) -> np.ndarray:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tinyattn.errors import DataError
 from tinyattn.tasks.parts.reading import read_bytes, refuse
 
 _UNSIGNED_BYTE = 8  # an IDX file's code for its element type
@@ -66,6 +67,31 @@ def read_image(task: str, path: Path, number: int, shape: tuple[int, int, int]) 
         wanted, got = (" × ".join(map(str, sizes)) for sizes in (shape, image.shape))
         refuse(task, path, f"hold an image of {wanted} (channels × height × width)", f"got {got}")
     return image
+
+
+def find_images(task: str, text: str, test: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    """The images that a line of text stands for, (n, C, H, W) uint8, and which of the ``test`` images they are, if they
+    are some of these.
+
+    A number such as 16: the first so many. #5: image 5. A path: the image in a .npy, .pgm, .ppm or IDX file; FILE#5 is
+    number 5 of an IDX file. Raises DataError.
+    """
+    word = text.strip()
+    path, mark, number = word.rpartition("#")
+    if word.isdecimal() and 0 < int(word) <= len(test):
+        rows = np.arange(int(word))
+    elif mark and not path and number.isdecimal() and int(number) < len(test):
+        rows = np.array([int(number)])
+    elif Path(word).is_file():
+        return read_image(task, Path(word), 0, test.shape[1:])[None], None
+    elif Path(path).is_file() and number.isdecimal():
+        return read_image(task, Path(path), int(number), test.shape[1:])[None], None
+    else:
+        expected = (
+            f"a count up to {len(test)}, # and the number of a test image, or the path of an image file"
+        )
+        raise DataError(f"[{task}] an input must be {expected}, but got {text!r}.")
+    return test[rows], rows
 
 
 def _of_numpy(task: str, path: Path) -> np.ndarray:

@@ -49,8 +49,12 @@ def mean_by_bucket(values: np.ndarray, lengths: np.ndarray, edges: Sequence[int]
     return means
 
 
-def bleu(predictions: Sequence[Sequence[Hashable]], references: Sequence[Sequence[Hashable]]) -> float:
-    """BLEU-4 of a corpus with one reference for each sentence, 0 to 100.
+def bleu(
+    predictions: Sequence[Sequence[Hashable]],
+    references: Sequence[Sequence[Hashable]],
+    order: int = BLEU_ORDER,
+) -> float:
+    """BLEU-4 of a corpus with one reference for each sentence, 0 to 100; or with another ``order`` BLEU-1, …
 
         BLEU = 100 * min(1, exp(1 - r / c)) * (p_1 p_2 p_3 p_4) ** (1/4)
 
@@ -63,13 +67,13 @@ def bleu(predictions: Sequence[Sequence[Hashable]], references: Sequence[Sequenc
     and references, or none.
     """
     _check_pairs("bleu", predictions, references)
-    matched, total = [0] * BLEU_ORDER, [0] * BLEU_ORDER
+    matched, total = [0] * order, [0] * order
     for prediction, reference in zip(predictions, references, strict=True):
-        for order in range(1, BLEU_ORDER + 1):
-            said = _ngrams(prediction, order)
-            matched[order - 1] += (said & _ngrams(reference, order)).total()
-            total[order - 1] += said.total()
-    if matched[0] == 0 or total[-1] == 0:  # not one word right, or no sentence of four words
+        for n in range(1, order + 1):
+            said = _ngrams(prediction, n)
+            matched[n - 1] += (said & _ngrams(reference, n)).total()
+            total[n - 1] += said.total()
+    if matched[0] == 0 or total[-1] == 0:  # not one word right, or no sentence of so many words
         return 0.0
     predicted_length, reference_length = total[0], sum(map(len, references))
     log_precision, smoothing = 0.0, 1.0
@@ -78,7 +82,7 @@ def bleu(predictions: Sequence[Sequence[Hashable]], references: Sequence[Sequenc
             smoothing *= 2
         log_precision += math.log(100 * hits / tries if hits else 100 / (smoothing * tries))
     brevity_penalty = min(1.0, math.exp(1 - reference_length / predicted_length))
-    return brevity_penalty * math.exp(log_precision / BLEU_ORDER)
+    return brevity_penalty * math.exp(log_precision / order)
 
 
 def alignment_links(weights: np.ndarray, source_length: np.ndarray, target_length: np.ndarray) -> np.ndarray:
