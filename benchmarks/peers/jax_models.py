@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from . import jax_training
+from .jax_captions import captioner, show_attend_tell
 from .jax_gan import convolve, convolve_transposed, normalize
 from .jax_recurrent import TRANSLATION, inside, linear, lstm_lm, lstmn, masked_mean, pair
 from .jax_training import Parameters
@@ -201,7 +202,8 @@ def generator(c: Any, p: Parameters, batch: Parameters) -> jax.Array:
 MODELS: dict[str, Callable[[Any, Parameters, Parameters], jax.Array]] = {
     "transformer": transformer, "gpt": gpt, "bert": bert, "mlp": mlp, "pos-tagger": pos_tagger,
     "sentiment": sentiment, "feedforward-attention": pooling, "mean-pooling": pooling, "lstmn": lstmn,
-    "lstm-lm": lstm_lm, "dcgan": discriminator, **TRANSLATION,
+    "show-attend-tell": show_attend_tell, "captioner": captioner, "lstm-lm": lstm_lm,
+    "dcgan": discriminator, **TRANSLATION,
 }  # fmt: skip
 """The loss of each; of the players of a game that of the first."""
 

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from .torch_captions import Captioner, ShowAttendTell
 from .torch_language import BERT, GPT, LSTMN, LSTMLanguageModel
 from .torch_parts import Batch, Holder, heads_of, inside, joined, packed, sinusoids
 from .torch_translation import Bahdanau, LSTMNFusion, Luong, Seq2Seq, Transformer
@@ -159,6 +160,7 @@ MODELS: dict[str, Any] = {
     "bahdanau": Bahdanau, "seq2seq": Seq2Seq, "luong": Luong, "transformer": Transformer, "gpt": GPT, "bert": BERT,
     "dcgan": DCGAN, "mlp": MLP, "pos-tagger": POSTagger, "sentiment": Sentiment,
     "feedforward-attention": lambda c: Pooling(c, True), "mean-pooling": lambda c: Pooling(c, False),
+    "show-attend-tell": ShowAttendTell, "captioner": Captioner,
     "lstmn": LSTMN, "lstmn-fusion": LSTMNFusion, "lstm-lm": LSTMLanguageModel,
 }  # fmt: skip
 

@@ -33,6 +33,8 @@ MODELS = {
     "lstmn-fusion": "lstmn_fusion:LSTMNFusion",
     "ntm": "ntm:NTM",
     "pointer": "pointer:PointerNetwork",
+    "show-attend-tell": "show_attend_tell:ShowAttendTell",
+    "captioner": "captioner:Captioner",
     "lstm-lm": "lstm_lm:LSTMLanguageModel",
     "lstm-bits": "lstm_bits:LSTMBits",
     "mean-pooling": "feedforward_attention:MeanPooling",
