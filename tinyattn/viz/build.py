@@ -6,8 +6,7 @@ that holds its body once, with a loop edge from what each carry becomes back to 
 operation named in ``expand`` becomes a cluster holding its definition.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Sequence
 
 from tinyattn.graph import scope
 from tinyattn.graph.leaf import placeholder
@@ -21,45 +20,8 @@ from tinyattn.viz import labels, symbols, textbook
 from tinyattn.viz.model import Cluster, Edge, Node, Path, Picture
 from tinyattn.viz.owners import owners
 from tinyattn.viz.places import Places
+from tinyattn.viz.room import LEAVES, Room, Shown, Source, Where
 from tinyattn.viz.symbols import Names, Symbol, Written
-
-LEAVES = {"tensor": "input", "input": "input", "parameter": "parameter", "constant": "constant"}
-
-
-class Source(NamedTuple):
-    """Where an arrow starts: a node of the picture, which of its outputs, and how the value is written."""
-
-    node: str
-    label: str = ""
-    symbol: Symbol = Symbol("")
-
-
-Where = dict[Tensor, Source | str]
-"""Where each Tensor is drawn; a string is a constant written into its users' labels."""
-
-
-class Room(NamedTuple):
-    """What the nodes of one level have in common: the whole graph, the body of a loop, or an opened
-    definition.
-    """
-
-    ids: Mapping[Tensor, str]
-    prefix: str
-    path: Path
-    scope: tuple[str, ...]
-    phase: Callable[[Tensor], str]
-    names: Mapping[Tensor, str]
-    """What values are called."""
-    order: Mapping[Tensor, int] = {}
-    """How often each has been differentiated."""
-    longest: Mapping[Tensor, int] = {}
-    """Letters of a formula that may stand inside of those of the users."""
-    owner: Mapping[Tensor, Tensor] = {}
-    """The nodes that stand for others where it is asked to what a node belongs."""
-
-    def of(self, node: Tensor) -> Tensor:
-        """The node whose module, line, phase and forward operation are those of ``node``."""
-        return self.owner.get(node, node)
 
 
 class Builder:
@@ -81,6 +43,7 @@ class Builder:
         """Cotangent of an output → that output."""
         self.begun: list[tuple[str, Tensor]] = []
         """Nodes with which a derivative that the user took begins, and a forward operation that it goes through."""
+        self.shown = Shown()
 
     def level(self, roots: Sequence[Tensor], room: Room, bound: Where) -> Where:
         """Draw everything below ``roots`` but what is ``bound`` already; return where each Tensor is."""
@@ -203,6 +166,7 @@ class Builder:
             )
         values = [node] if node.dtype is not None else used
         types = [labels.type_text(value.type) for value in values]
+        self.shown.of[ident] = list(values)
         origin = self.drawn.get(own.origin) if own.origin is not None else None
         line, text = labels.place(own.line)
         self.picture.nodes[ident] = Node(
@@ -275,6 +239,7 @@ class Builder:
         label = f"scan × {attrs['length']}" + (", last step first" if attrs["reverse"] else "")
         cluster, path = self._open(node, room, label, "scan")
         prefix, phase = f"{cluster.id}__", cluster.phase
+        self.shown.loops[cluster.id] = node
         roots = [*body.outputs, *(part.attrs["key"][1] for part in asked if part.attrs["key"][0] == "stack")]
         used = set(topological(roots))
         named = names_of(roots)
@@ -313,6 +278,7 @@ class Builder:
                     order=room.order[node],
                     attrs=f"starts at {start}" if role == "carry" and isinstance(start, str) else "",
                 )
+                self.shown.of[ident] = [argument]
                 if role == "element" and phase == "gradient" and isinstance(start, Source):
                     outer = self.picture.nodes[start.node]
                     self.picture.nodes[ident].operand = outer.operand or outer.phase == "forward"
@@ -360,6 +326,8 @@ class Builder:
         else:
             cotangent, results = textbook.open_backward(page, node)
             bound = {**page.drawn, cotangent: where[node.inputs[-1]]}
+            self.shown.stand([cotangent], node.inputs[-1:])
+        self.shown.stand(page.variables, node.inputs)
         for variable, source in zip(page.variables, node.inputs, strict=False):
             bound[variable] = start = where[source]
             if isinstance(start, Source):
@@ -386,6 +354,7 @@ class Builder:
             node, room, formula if formula.startswith(name) else f"{name} = {formula}", "definition"
         )
         variables = [placeholder(source.type) for source in node.inputs]
+        self.shown.stand(variables, node.inputs)
         with scope.on_behalf_of(node, node.origin):
             made = definition(*variables, **node.attrs)
         results = list(made) if isinstance(made, tuple) else [made]

@@ -6,6 +6,8 @@ values they belong to.
 """
 
 import textwrap
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from tinyattn import markup
@@ -25,8 +27,10 @@ QUICK_NODES, QUICK_SECONDS = 600, 0.5
 """Above this many nodes, or predicted seconds, dot's slow phases are limited."""
 
 
-def digraph(picture: Picture) -> "graphviz.Digraph":
-    """The picture as a ``graphviz.Digraph``."""
+def digraph(picture: Picture, room: Mapping[str, int] = MappingProxyType({})) -> "graphviz.Digraph":
+    """The picture as a ``graphviz.Digraph``. ``room``: below the words on these nodes, how much room a page needs for a map
+    of their values.
+    """
     import graphviz  # here, because importing it takes longer than everything else in this package
 
     limits = _limits(picture)
@@ -64,7 +68,7 @@ def digraph(picture: Picture) -> "graphviz.Digraph":
             "labelangle": "-32",
         },
     )
-    _fill(graph, picture, (), _rooms(picture))
+    _fill(graph, picture, (), _rooms(picture), room)
     for edge in picture.edges:
         _edge(graph, edge, picture)
     return graph
@@ -115,12 +119,12 @@ def _rooms(picture: Picture) -> dict[Path, tuple[list[Node], list[Path]]]:
     return rooms
 
 
-def _fill(graph, picture: Picture, path: Path, rooms) -> None:
+def _fill(graph, picture: Picture, path: Path, rooms, room: Mapping[str, int]) -> None:
     nodes, inner = rooms[path]
     for node in nodes:
         graph.node(
             node.id,
-            label=label(node),
+            label=label(node, room.get(node.id, 0)),
             id=node.id,
             tooltip=tip(tooltip(node, picture)),
             **style.node_style(node),
@@ -141,14 +145,15 @@ def _fill(graph, picture: Picture, path: Path, rooms) -> None:
                 **look,
                 **{"class": f"{cluster.kind} {cluster.phase}"},
             )
-            _fill(frame, picture, place, rooms)
+            _fill(frame, picture, place, rooms, room)
 
 
-def label(node: Node) -> str:
-    """The HTML-like label: title, then types, value and contents in small print."""
+def label(node: Node, room: int = 0) -> str:
+    """The HTML-like label: title, then types, value and contents in small print, and an empty line as high as ``room``."""
+    below = f'<br/><font point-size="{room}">\u2003</font>' if room else ""
     if node.kind == "view":
         value = f" = {node.value}" if node.value else ""
-        return f'<<font point-size="8" color="{style.FADED}">{text(node.title)} {text(_shape(node) + value)}</font>>'
+        return f'<<font point-size="8" color="{style.FADED}">{text(node.title)} {text(_shape(node) + value)}</font>{below}>'
     equation = [node.equation] if node.equation and node.kind != "view" else []
     small = [*_types(node), *([node.value] if node.value else [])]
     if node.kind in ("group", "carry", "input", "parameter") and node.attrs:
@@ -159,7 +164,7 @@ def label(node: Node) -> str:
         + lines
     )
     said = "".join(f"<br/>{text(line)}" for whole in equation for line in _wrapped(whole))
-    return f"<<b>{text(node.title)}</b>{said}{lines}>"
+    return f"<<b>{text(node.title)}</b>{said}{lines}{below}>"
 
 
 def _types(node: Node) -> list[str]:
@@ -217,7 +222,7 @@ def _edge(graph, edge: Edge, picture: Picture) -> None:
             look["headlabel"] = f"<{text(edge.label)}>"
             look |= {"labelfontsize": "14"} if edge.label == "ᵀ" else {}  # (a small sign)
     look |= {
-        "id": _edge_id(edge),
+        "id": edge_id(edge),
         "class": edge.kind,
         "tooltip": tip(_edge_tip(edge, picture)),
     }
@@ -230,7 +235,7 @@ def _edge(graph, edge: Edge, picture: Picture) -> None:
         graph.edge(edge.source, edge.target, **look)
 
 
-def _edge_id(edge: Edge) -> str:
+def edge_id(edge: Edge) -> str:
     """Unique: two arrows between the same nodes differ in their operands, or in what they carry."""
     return "--".join(
         [

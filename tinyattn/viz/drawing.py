@@ -22,10 +22,11 @@ from tinyattn.graph.types import Type, as_integer, fail, is_float
 from tinyattn.runtime.function import Function
 from tinyattn.runtime.program import Program
 from tinyattn.viz import labels, symbols
-from tinyattn.viz.build import Builder, Room, Source, Where
+from tinyattn.viz.build import Builder
 from tinyattn.viz.model import Edge, Node, Picture
 from tinyattn.viz.owners import owners
 from tinyattn.viz.parameters import draw_in_layers
+from tinyattn.viz.room import Room, Shown, Source, Where
 from tinyattn.viz.through import draw_through_views
 from tinyattn.viz.view import GraphView
 
@@ -63,11 +64,16 @@ def draw(
     Raises DTypeError for a ``wrt`` that isn't a floating-point Tensor, ShapeError for a wrong direction,
     depth or name in ``expand``.
     """
-    picture = picture_of(y, wrt, direction, expand, values, views=views, parameters=parameters)
-    return GraphView(picture, _checked_depth(depth), repeats)
+    picture, shown = _drawn(y, wrt, direction, expand, values, views=views, parameters=parameters)
+    return GraphView(picture, _checked_depth(depth), repeats, shown)
 
 
-def picture_of(
+def picture_of(*arguments, **options) -> Picture:
+    """The picture of :func:`draw`, all of it; ``names``: what leaves are called."""
+    return _drawn(*arguments, **options)[0]
+
+
+def _drawn(
     y,
     wrt=None,
     direction: str = "both",
@@ -76,8 +82,7 @@ def picture_of(
     names: Mapping[Tensor, str] = MappingProxyType({}),
     views: bool = False,
     parameters: bool = False,
-) -> Picture:
-    """The picture of :func:`draw`, all of it; ``names``: what leaves are called."""
+) -> tuple[Picture, Shown]:
     if direction not in DIRECTIONS:
         fail(
             errors.ShapeError,
@@ -127,7 +132,8 @@ def picture_of(
         picture = draw_in_layers(
             picture, [at.node for leaf in asked if isinstance(at := where.get(leaf), Source)]
         )
-    return _only_backward(picture) if direction == "backward" else picture
+    builder.shown.outputs, builder.shown.leaves = outputs, leaves
+    return _only_backward(picture) if direction == "backward" else picture, builder.shown
 
 
 def _without_loose_ends(picture: Picture) -> Picture:
@@ -286,6 +292,7 @@ def _finish(builder: Builder, where: Where, ids, outputs, gradients, updates) ->
                 path=builder.module_path(y),
                 output=True,
             )
+            builder.shown.of[ident] = [y]
             builder.picture.connect(Edge(start.node, ident, "data", start.label, [0]))
         else:
             nodes[start.node].output = True
@@ -312,6 +319,7 @@ def _finish(builder: Builder, where: Where, ids, outputs, gradients, updates) ->
             order=nodes[start.node].order,
             origin=at.node if isinstance(at, Source) else None,
         )
+        builder.shown.of[ident] = [gradient]
         builder.picture.connect(Edge(start.node, ident, "gradient", start.label, [0]))
     for leaf, after in updates.items():
         start, at = where[after], where.get(leaf)

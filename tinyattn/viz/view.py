@@ -1,11 +1,14 @@
 """``GraphView``: a picture that can be saved, shown and printed."""
 
 import os
+from collections.abc import Mapping
 from functools import cached_property
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from tinyattn.viz import collapse, dot, layout, output, page, repeats
 from tinyattn.viz.model import Picture
+from tinyattn.viz.room import Shown
 
 if TYPE_CHECKING:
     import graphviz
@@ -22,7 +25,10 @@ class GraphView:
     ``str(view)`` is the picture as text; in a notebook it shows itself.
     """
 
-    def __init__(self, picture: Picture, depth: int | None = None, repeated: bool = False):
+    def __init__(
+        self, picture: Picture, depth: int | None = None, repeated: bool = False, shown: Shown | None = None
+    ):
+        self.whole, self.depth, self.shown = picture, depth, shown
         if depth is not None:
             picture = collapse.to_depth(picture if repeated else repeats.fold(picture), depth)
         self.picture = picture
@@ -50,7 +56,7 @@ class GraphView:
     @cached_property
     def svg(self) -> str:
         """The picture as an ``<svg>`` element. Raises TinyattnError without the program dot."""
-        return page.clean_svg(self._render("svg").decode(), self.picture.title)
+        return page.clean_svg(self.render("svg").decode(), self.picture.title)
 
     def save(self, path: str | os.PathLike) -> "GraphView":
         """Write the picture to a file; its name says in which format: .svg, .png, .pdf, .html (a page to
@@ -67,16 +73,18 @@ class GraphView:
         elif kind == "html":
             output.write(path, self.html())
         else:
-            output.write(path, self.svg + "\n" if kind == "svg" else self._render(kind))
+            output.write(path, self.svg + "\n" if kind == "svg" else self.render(kind))
         return self
 
     def html(self) -> str:
-        """A page of its own with the picture to zoom and pan; without the program dot, with the picture as
-        text.
+        """A page of its own: the picture to walk through, and of each node the formula, what it is made of, and its values,
+        which can be changed where they are those of a leaf. Without the program dot, the picture as text.
         """
         if not layout.available():
             return page.text_page(self.picture.title, f"{layout.INSTALL}\n\n{self}")
-        return page.graph_page(self.picture.title, self.svg)
+        from tinyattn.viz.page import graph  # (derivations and what they need take as long to import as all pictures)
+
+        return graph.page(self)
 
     def show(self) -> None:
         """Display the picture in the notebook or in a browser."""
@@ -97,19 +105,19 @@ class GraphView:
             bundle["text/plain"] = f"{layout.INSTALL}\n\n{self}"
         return bundle
 
-    def _render(self, kind: str) -> bytes:
-        """Run dot; if it can't finish, on a collapsed picture."""
+    def render(self, kind: str, room: Mapping[str, int] = MappingProxyType({})) -> bytes:
+        """Run dot; if it can't finish, on a collapsed picture. ``room``: see :func:`dot.digraph`."""
         sharp = max(60, min(120, round(120 * (80 / max(len(self.drawn.nodes), 1)) ** 0.5)))
         sharp = self.picture.dpi or sharp
         options = {"png": ["-Gbgcolor=white", f"-Gdpi={sharp}"], "pdf": ["-Gbgcolor=white"]}.get(kind, [])
         for largest in _FALLBACKS:
             try:
-                return layout.run(self.source, kind, *options)
+                return layout.run(dot.digraph(self.drawn, room).source, kind, *options)
             except layout.Unfinished as problem:
                 count = len(self.drawn.nodes)
                 self.drawn = collapse.fit(self.picture, min(largest, count - 1))
                 self.drawn.notes.insert(0, f"dot {problem} for {count:,} nodes.")
         try:
-            return layout.run(self.source, kind, *options)
+            return layout.run(dot.digraph(self.drawn, room).source, kind, *options)
         except layout.Unfinished as problem:
             layout.give_up(f"it {problem}, even for all in one node", "Save .gv or .json.")

@@ -58,14 +58,6 @@ pre {{ padding: 1em; overflow: auto; white-space: pre-wrap; }}
 footer {{ opacity: .7; font-size: .85em; }}
 """
 
-_LEGEND = (
-    ("#CFE6F5", style.BLUE, "leaf"),
-    ("#EDEDED", "#8C8C8C", "operation"),
-    ("#CDEDE2", style.GREEN, "output"),
-    ("#FDF3DF", style.ORANGE, "saved for the derivative"),
-    ("#FBE6D9", style.VERMILLION, "gradient"),
-)
-
 
 def clean_svg(text: str, title: str) -> str:
     """The ``<svg>`` element alone (no prolog, no comments), with the font said once and a name for screen readers."""
@@ -93,18 +85,6 @@ def zoom_page(title: str, svg: str, legend: str = "") -> str:
         "<footer>Wheel or + and − to zoom, drag or arrow keys to move, 0 or a double click to see everything; rest on anything to learn more.</footer>\n"
     )
     return document(title, body, _SCRIPT)
-
-
-def graph_page(title: str, svg: str) -> str:
-    """The page of a graph, with its legend."""
-    return zoom_page(
-        title,
-        svg,
-        "".join(
-            f'<span><i style="background:{fill};border-color:{line}"></i>{name}</span>'
-            for fill, line, name in _LEGEND
-        ),
-    )
 
 
 def text_page(title: str, text: str) -> str:
