@@ -230,8 +230,8 @@ def test_maps_of_a_model_go_in_as_they_are():
     x = RNG.standard_normal((1, N, 16)).astype(np.float32)
     maps = viz.attention_maps(model, (x, x))
     view = viz.model_view(maps, WORDS)
-    assert "encoder.layers.1.self_attn" in maps and view.maps.layers == [*maps]
-    np.testing.assert_array_equal(view.maps.kinds["P"], np.concatenate([*maps.values()]))
+    assert "encoder.layers.1.self_attn" in maps and view.contents.blocks[0].layers == [*maps]
+    np.testing.assert_array_equal(view.contents.blocks[0].kinds["P"], np.concatenate([*maps.values()]))
 
 
 @pytest.mark.parametrize(
@@ -265,3 +265,103 @@ def test_wrong_input_is_told_in_one_sentence(make, error, text):
     with pytest.raises(error) as found:
         make()
     assert str(found.value).splitlines()[0] == text
+
+
+def test_the_attentions_of_an_encoder_and_decoder(browser, tmp_path):
+    source, target = [f"s{k}" for k in range(5)], [f"t{k}" for k in range(3)]
+    maps = {
+        "encoder_attention": RNG.random((2, 2, 5, 5)),
+        "decoder_attention": RNG.random((2, 2, 3, 3)),
+        "cross_attention": RNG.random((3, 4, 3, 5)),
+    }
+    view = viz.head_view(encoder_tokens=source, decoder_tokens=target, **maps)
+    view.save(tmp_path / "a.html")
+    sides = [(source, source), (target, target), (target, source)]
+    with opened(browser, tmp_path / "a.html", READY) as page:
+        assert page.locator("#part option").all_inner_texts() == ["Encoder", "Decoder", "Cross"]
+        for k, ((name, array), (rows, columns)) in enumerate(zip(maps.items(), sides, strict=True)):
+            page.select_option("#part", str(k))
+            assert page.locator("#layer option").count() == len(array), name
+            page.select_option("#layer", str(len(array) - 1))
+            page.select_option("#head", str(len(array[0]) - 1))
+            for i, j in ((0, 0), (2, 1), (1, 2)):
+                text, values = _hover(page, i, j)
+                assert (
+                    text.replace("\u2068", "").replace("\u2069", "").startswith(f"{rows[i]} → {columns[j]}: ")
+                )
+                assert values[""] == pytest.approx(array[-1, -1, i, j], rel=1e-5)
+    two = viz.model_view(
+        cross_attention=maps["cross_attention"], encoder_tokens=source, decoder_tokens=target
+    )
+    assert [part.name for part in two.contents.parts] == ["Cross"]
+
+
+def test_two_sentences_are_shown_in_parts(browser, tmp_path):
+    viz.head_view(P, WORDS, sentence_b_start=2, layer=1, heads=[3]).save(tmp_path / "a.html")
+    with opened(browser, tmp_path / "a.html", READY) as page:
+        parts = ["All", "A → A", "A → B", "B → A", "B → B"]
+        assert page.locator("#part option").all_inner_texts() == parts
+        assert (page.input_value("#layer"), page.input_value("#head")) == ("1", "3")
+        for name, i0, j0, n, m in (("A → B", 0, 2, 2, 4), ("B → A", 2, 0, 4, 2), ("B → B", 2, 2, 4, 4)):
+            page.select_option("#part", str(parts.index(name)))
+            assert page.inner_text("#says") == f"{n} rows, {m} columns"
+            text, values = _hover(page, n - 1, m - 1)
+            assert (
+                text.replace("\u2068", "")
+                .replace("\u2069", "")
+                .startswith(f"{WORDS[i0 + n - 1]} → {WORDS[j0 + m - 1]}: ")
+            )
+            assert values[""] == pytest.approx(P[1, 3, i0 + n - 1, j0 + m - 1], rel=1e-5)
+            colour = style.shade(P[1, 3, i0, j0 + m - 1] / P[1, 3].max())
+            page.mouse.move(0, 0)
+            expected = [int(colour[k : k + 2], 16) for k in (1, 3, 5)]
+            assert np.abs(colour_at(page, *_centre(page, 0, m - 1)) - expected).max() <= 4
+
+
+def test_marks_of_tokenizers_are_not_shown():
+    tokens = ["Ġthe", "▁cat", "##s", "ed</w>", "Ġ", "a"]
+    shown = lambda **options: list(viz.head_view(P, tokens, **options).contents.blocks[0].rows)
+    assert shown() == ["the", "cat", "s", "ed", "Ġ", "a"] and shown(prettify_tokens=False) == tokens
+
+
+@pytest.mark.parametrize(("mode", "dark"), [("dark", True), ("light", False), (None, True)])
+def test_a_view_is_dark_or_light_as_asked(browser, tmp_path, mode, dark):
+    viz.model_view(P, WORDS, display_mode=mode).save(tmp_path / "a.html")
+    with opened(browser, tmp_path / "a.html", READY, color_scheme="dark") as page:
+        assert (colour_at(page, 2, 2).mean() < 100) == dark
+
+
+def test_a_view_on_paper_is_dark_on_white(browser, tmp_path):
+    viz.head_view(P, WORDS).save(tmp_path / "a.html")
+    with opened(browser, tmp_path / "a.html", READY, color_scheme="dark") as page:
+        page.emulate_media(media="print", color_scheme="dark")
+        page.wait_for_timeout(100)
+        assert colour_at(page, 2, 2).mean() > 250
+        box = page.locator("#map").bounding_box()
+        left = float(page.get_attribute("#map", "data-left"))
+        shot = [colour_at(page, box["x"] + x, _centre(page, 1, 0)[1]).mean() for x in range(2, int(left))]
+        assert min(shot) < 120, "the tokens are dark"
+
+
+def test_a_view_holds_its_page_as_html_objects_do():
+    view = viz.head_view(P, WORDS, html_action="return")
+    assert view.data == view.html() and view.data.startswith("<!DOCTYPE html>")
+
+
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        (lambda: viz.head_view(), "[head_view] there must be attention, or attentions of an encoder and decoder, but got neither."),
+        (lambda: viz.head_view(P, WORDS, cross_attention=P), "[head_view] there must be attention, or attentions of an encoder and decoder, but got both."),
+        (lambda: viz.model_view(cross_attention=P, decoder_tokens=WORDS), "[model_view] cross_attention needs encoder_tokens, a list, but got NoneType."),
+        (lambda: viz.head_view(P, WORDS, sentence_b_start=6), "[head_view] sentence_b_start must be from 1 to 5"),
+        (lambda: viz.head_view(P, WORDS, html_action="show"), "[head_view] html_action must be 'view' or 'return', but got 'show'."),
+        (lambda: viz.model_view(P, WORDS, display_mode="grey"), "[model_view] display_mode must be 'dark', 'light' or None, but got 'grey'."),
+        (lambda: viz.head_view(P, WORDS, heads=[4]), "[head_view] heads must be from 0 to 3, but got [4]."),
+        (lambda: viz.head_view(P, WORDS, include_layers=[3]), "[head_view] include_layers must be from 0 to 2, but got [3]."),
+    ],
+)  # fmt: skip
+def test_mistakes_in_arguments_are_told(call, text):
+    with pytest.raises(errors.TinyattnError) as caught:
+        call()
+    assert str(caught.value).startswith(text)

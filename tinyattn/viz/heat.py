@@ -253,7 +253,8 @@ class Heatmap:
         if not self._large:
             return page.zoom_page(self._title, self.svg)
         weights = {"weights": self.weights[None, None]}
-        return mapspage.render(mapspage.Maps(self._title, weights, ["0"], ["0"], self.rows, self.columns))
+        maps = mapspage.Maps(weights, ["0"], ["0"], self.rows, self.columns)
+        return mapspage.render(mapspage.Contents(self._title, [maps]))
 
     def show(self) -> None:
         """Display the heat map in the notebook or in a browser."""

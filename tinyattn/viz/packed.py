@@ -34,19 +34,19 @@ class Packed:
     error: float
 
 
-def pack(kinds: Sequence[np.ndarray]) -> Packed:
-    """Pack arrays (…, rows, columns) of equal shapes; infinities and NaN are kept."""
+def pack(kinds: Sequence[np.ndarray], largest: int = LARGEST) -> Packed:
+    """Pack arrays (…, rows, columns) of equal shapes into ``largest`` bytes; infinities and NaN are kept."""
     signed = [bool((maps[np.isfinite(maps)] < 0).any()) for maps in kinds]
     scales = [_largest(maps) for maps in kinds]
     parts = [maps / scale for maps, scale in zip(kinds, scales, strict=True)]
     flat = [scale[..., 0, 0].tolist() for scale in scales]
-    if sum(part.nbytes for part in parts) // 2 <= LARGEST:
+    if sum(part.nbytes for part in parts) // 2 <= largest:
         single = zlib.compress(b"".join(part.astype("<f4").tobytes() for part in parts))
         return Packed(base64.b64encode(single).decode(), 0, flat, signed, 0.0)
     for levels in _LEVELS:
         codes = [_codes(part, levels, minus) for part, minus in zip(parts, signed, strict=True)]
         deflated = zlib.compress(b"".join(code.tobytes() for code in codes))
-        if len(deflated) <= LARGEST:
+        if len(deflated) <= largest:
             break
     error = max(
         float(np.abs(_decode(code, levels, minus) - part)[np.isfinite(part)].max(initial=0.0))
