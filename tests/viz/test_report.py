@@ -121,3 +121,15 @@ def test_an_empty_report_and_a_drawn_graph():
     assert "<svg><g/></svg>" in text and "<?xml" not in text
     assert Page(text).addresses == ["graph.svg"] and "max-width: 100%" in text
     assert "Nothing" in charts.lines([], "x", "y") and "Nothing" in charts.bars({}, "x", "y")
+
+
+@pytest.mark.parametrize(
+    "values", [(2, 0.5), (-6.5, -5), (-1, 3), (-2, -2), (0, 0), (1e-4, 7), (-3, 0), (1e5, -1e5)]
+)
+def test_lines_stay_inside_their_frame_whatever_the_values(values):
+    line = sections.Line("loss", [1, 2, 3], [*values, None])
+    text = charts.lines([line], "step", "loss")
+    points, *_ = [a["points"] for tag, a in Page(text).tags if tag == "polyline"]
+    heights = [float(point.partition(",")[2]) for point in points.split()]
+    assert all(charts.TOP <= y <= charts.HEIGHT - charts.BOTTOM for y in heights)
+    assert (heights[0] < heights[1]) == (values[0] > values[1]) or values[0] == values[1]

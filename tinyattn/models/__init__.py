@@ -35,6 +35,7 @@ MODELS = {
     "pointer": "pointer:PointerNetwork",
     "show-attend-tell": "show_attend_tell:ShowAttendTell",
     "captioner": "captioner:Captioner",
+    "snail": "snail:SNAIL",
     "lstm-lm": "lstm_lm:LSTMLanguageModel",
     "lstm-bits": "lstm_bits:LSTMBits",
     "mean-pooling": "feedforward_attention:MeanPooling",

@@ -63,6 +63,9 @@ TASKS = {
     "recall": "recall:Recall",
     "ngrams": "ngrams:NGrams",
     "priority-sort": "priority_sort:PrioritySort",
+    "glyphs": "glyphs:Glyphs",
+    "omniglot": "omniglot:Omniglot",
+    "bandit": "bandit:Bandit",
 }
 """Every task: the name on the command line, and its class."""
 

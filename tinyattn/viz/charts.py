@@ -29,7 +29,9 @@ def lines(curves: Sequence[Line], x_label: str, y_label: str) -> str:
     xs, ys = zip(*points, strict=True)
     logarithmic = min(ys) > 0 and max(ys) / min(ys) > LOGARITHMIC
     scale = math.log10 if logarithmic else float
-    low, high = (math.floor(scale(min(ys))), math.ceil(scale(max(ys)))) if logarithmic else (0.0, max(ys))
+    low, high = min(0.0, min(ys)), max(ys)  # losses may be less than nothing: a reward with a minus, a hinge
+    if logarithmic:
+        low, high = math.floor(scale(min(ys))), math.ceil(scale(max(ys)))
     if low == high:
         high = low + 1
 
