@@ -12,11 +12,12 @@ function makeGraph(level) {
     nodes.get(edge.target).into.push(edge);
   }
   // Everything that a node is computed from ("into"), or that is computed from it ("out"): nodes and arrows by id.
-  function reach(starts, way) {
+  // Without `loops`, within one step of a loop.
+  function reach(starts, way, loops = true) {
     const found = new Set(starts), arrows = new Set(), waiting = [...found];
     while (waiting.length) {
       for (const edge of nodes.get(waiting.pop())[way]) {
-        if (NO_OPERAND.has(edge.kind)) continue;
+        if (NO_OPERAND.has(edge.kind) || !loops && edge.kind === "loop") continue;
         arrows.add(edge.id);
         const next = way === "into" ? edge.source : edge.target;
         if (!found.has(next)) { found.add(next); waiting.push(next); }

@@ -14,7 +14,7 @@ from tinyattn.viz.room import Shown
 
 SCRIPTS = (
     "parts", "arithmetic", "arrays", "machine", "graph", "heat", "camera", "lens", "values", "inspector", "finding", "page",
-    "begin",
+    "provenance", "scrubber", "begin",
 )  # fmt: skip
 """The files of the page's script, in the order in which they need each other."""
 SECONDS = 3.0
@@ -155,6 +155,6 @@ def _body(title: str, svg: str, levels: list, first: int, packed: str, computed:
         f'{depth}<span class="tools"></span>{reset}<button class="theme" title="light or dark">◐</button></header>\n'
         f'<div class="body"><nav class="outline" aria-label="outline"></nav><main class="stage"><div class="paper">{svg}</div></main>'
         '<aside class="panel" tabindex="-1" aria-live="polite"></aside></div>\n'
-        f'<footer>{legend}<span class="hint">Click a node; / searches, arrow keys walk along arrows, + − 0 zoom.</span></footer>'
+        f'<footer>{legend}<span class="hint">Click a node; / searches, arrow keys walk along arrows, + − 0 zoom.</span><output class="status"></output></footer>'
         f'<noscript>This page needs its script.</noscript><script type="text/plain" class="data">{packed}</script></div>\n'
     )

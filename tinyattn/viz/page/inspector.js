@@ -35,7 +35,7 @@ function inspector(view) {
     const off = sums.reduce((most, x, k) => Math.max(most, Math.abs(x - whole.data[k])), 0);
     const cell = view.cell < whole.data.length ? view.cell : 0;
     const rows = parts.map((part, k) => make("tr", {},
-      make("td", {}, make("i", { style: `background:${CONTRIBUTIONS[k] ?? "#888"}` }), part.id ? button(part.id, part.label) : part.label,
+      make("td", {}, make("i", { style: `background:${CONTRIBUTIONS[k] ?? "#888"}` }), part.id ? button(part.id, node(part.id).name && node(part.id).formula ? node(part.id).formula.slice(node(part.id).name.length) : part.label) : part.label,
         part.times > 1 ? ` × ${part.times}` : null),
       make("td", { class: "number" }, say(part.value.data[cell], 6)),
       make("td", {}, make("meter", { value: weights[k] / all, title: `${say(100 * weights[k] / all, 3)} % of the absolute values` }))));
@@ -69,9 +69,9 @@ function inspector(view) {
       values(view, one),
       contributions(one),
     ].filter(Boolean));
-    panel.scrollTop = 0;
   }
-  view.listen("select", show);
+  view.listen("select", id => { show(id); panel.scrollTop = 0; });
+  view.inspect = () => show(view.chosen);
   view.listen("cell", id => {
     const old = panel.querySelector(".contributions"), next = old && contributions(node(id));
     if (next) old.replaceWith(next);

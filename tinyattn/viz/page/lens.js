@@ -29,7 +29,7 @@ function lens(view) {
     const parts = view.contributions(id);
     if (parts.length < 2 || parts.length > CONTRIBUTIONS.length) return;
     const reached = parts.map(part => {
-      const set = view.graph.reach([part.id], "into").edges;
+      const set = view.graph.reach(part.id === null ? [] : [part.id], "into", false).edges;
       for (const edge of part.edges) set.add(edge);
       return set;
     });

@@ -19,6 +19,7 @@ async function start(root) {
     name(id) { const node = view.graph.nodes.get(id); return node.name || node.title; },
     where: node => node.path.map(id => view.graph.clusters.get(id)?.label ?? id).join(" / "),
     hidden: () => false,
+    status(text) { root.querySelector(".status").textContent = text; root.classList.toggle("told", Boolean(text)); },
     index: (value, cell) => `[${strides(value.shape).map((step, axis) => Math.floor(cell / step) % value.shape[axis]).join(", ")}]`,
     select(id) {
       if (id !== null && !view.graph.nodes.has(id)) return;
