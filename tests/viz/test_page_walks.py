@@ -19,7 +19,7 @@ def leaf(name, *shape):
 
 def attention():
     Q, K, V = leaf("Q", 4, 3), leaf("K", 4, 3), leaf("V", 4, 2)
-    O = ta.attention(Q, K, V, is_causal=True)  # noqa: E741
+    O = ta.attention(Q, K, V, is_causal=True)
     return viz.draw((O * O).sum(), [Q, K, V], expand="attention"), [Q, K, V]
 
 

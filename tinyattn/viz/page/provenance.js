@@ -1,6 +1,6 @@
 // From which cells does a cell come? A mask has a 1 for each cell that counts. Masks go backwards through the program: of
 // an operation, those cells of the operands that the counted cells of the result are computed from. What is multiplied by
-// 0, or not chosen, doesn't count: nothing comes from behind an attention's mask.
+// 0 or added to ∞, or not chosen, doesn't count: nothing comes from behind an attention's mask.
 
 function sourceMasks(op, shape, attrs, given, mask) {
   const masks = given.map(part => new Uint8Array(part.data.length)), [a, b] = given, [first, second] = masks;
@@ -9,9 +9,12 @@ function sourceMasks(op, shape, attrs, given, mask) {
   };
   if (ELEMENTWISE[op] || op === "cast" || op === "within") {
     const places = given.map(part => broadcast(part.shape, shape));
+    const beside = operand => k => given[1 - operand].data[places[1 - operand][k]];
+    const finite = operand => k => Math.abs(beside(operand)(k)) !== Infinity;
     const matters = {
+      add: finite, sub: finite,
       where: operand => k => operand === 0 || Boolean(a.data[places[0][k]]) === (operand === 1),
-      mul: operand => k => a === b || given[1 - operand].data[places[1 - operand][k]] !== 0,
+      mul: operand => k => a === b || beside(operand)(k) !== 0,
       div: operand => k => operand === 0 || a === b || a.data[places[0][k]] !== 0,
     }[op];
     places.forEach((from, operand) => through(from, masks[operand], matters?.(operand)));
