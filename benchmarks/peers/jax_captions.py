@@ -11,11 +11,15 @@ from .jax_recurrent import layer, linear, lstm_gates, masked_mean, weighted
 from .jax_training import Parameters
 
 
+def pooled(x: jax.Array, by: int) -> jax.Array:
+    return lax.reduce_window(x, -jnp.inf, lax.max, (1, 1, by, by), (1, 1, by, by), "VALID")
+
+
 def cells(c: Any, p: Parameters, x: jax.Array) -> jax.Array:
     """Images (B, C, H, H) → (B, L, D)."""
     for k in range(c.layers):
         if k:
-            x = lax.reduce_window(x, -jnp.inf, lax.max, (1, 1, 2, 2), (1, 1, 2, 2), "VALID")
+            x = pooled(x, 2)
         x = lax.conv_general_dilated(x, p[f"network.layers.{k}.weight"], (1, 1), "SAME")
         mean, variance = x.mean((0, 2, 3), keepdims=True), x.var((0, 2, 3), keepdims=True)
         scale, shift = (p[f"network.norms.{k}.{part}"][:, None, None] for part in ("weight", "bias"))
@@ -24,9 +28,11 @@ def cells(c: Any, p: Parameters, x: jax.Array) -> jax.Array:
 
 
 def captioner(c: Any, p: Parameters, batch: Parameters) -> jax.Array:
-    first = linear(p, "image", cells(c, p, batch["images"]).reshape(len(batch["images"]), -1))
-    given = jnp.concatenate([first[None], p["embedding.weight"][batch["target_in"].T]])
-    logits = linear(p, "vocabulary", layer("lstm", p, "lstm", given, None)[0][1:])
+    grid = cells(c, p, batch["images"]).swapaxes(1, 2).reshape(-1, c.features, c.side, c.side)
+    first = linear(p, "image", pooled(grid, c.pool).reshape(len(grid), -1))
+    words = p["embedding.weight"][batch["target_in"].T]
+    states, _ = layer("lstm", p, "lstm", words, None, first=(jnp.tanh(first), first))
+    logits = linear(p, "vocabulary", states)
     targets = batch["target_out"].T
     return masked_mean(jax_training.cross_entropy(logits, targets), targets != 0)
 

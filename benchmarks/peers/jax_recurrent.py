@@ -44,9 +44,11 @@ def gru_gates(part: jax.Array, state: jax.Array, weight: jax.Array, bias: jax.Ar
 
 
 def layer(
-    kind: str, p: Parameters, name: str, x: jax.Array, mask: jax.Array | None, suffix: str = "l0"
-) -> tuple[jax.Array, Any]:
-    """One direction over x (T, B, m): states (T, B, n), and the last one. Padding leaves a state as it is."""
+    kind: str, p: Parameters, name: str, x: jax.Array, mask: jax.Array | None, suffix: str = "l0",
+    first: tuple | None = None,
+) -> tuple[jax.Array, Any]:  # fmt: skip
+    """One direction over x (T, B, m), from the first state or 0: states (T, B, n), and the last one. Padding leaves a
+    state as it is."""
     w, u, b, b_u = (p[f"{name}.{part}_{suffix}"] for part in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
     given = x @ w.T + (b if kind == "gru" else b + b_u)
 
@@ -62,7 +64,7 @@ def layer(
         return new, new[0]
 
     zeros = jnp.zeros((x.shape[1], u.shape[1]))
-    last, states = lax.scan(step, (zeros, zeros), (given, mask), reverse=suffix.endswith("reverse"))
+    last, states = lax.scan(step, first or (zeros, zeros), (given, mask), reverse=suffix.endswith("reverse"))
     return states, last
 
 

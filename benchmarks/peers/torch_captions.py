@@ -26,19 +26,19 @@ class Network(nn.Module):
 
 
 class Captioner(nn.Module):
-    """The image as the first input."""
+    """The image as the first state."""
 
     def __init__(self, c: Any) -> None:
         super().__init__()
         self.network, self.embedding = Network(c), nn.Embedding(c.target_vocabulary, c.embedding)
-        self.image = nn.Linear(c.side**2 * c.features, c.embedding)
+        self.image, self.c = nn.Linear(c.seen, c.hidden), c
         self.lstm = nn.LSTM(c.embedding, c.hidden, batch_first=True)
         self.vocabulary = nn.Linear(c.hidden, c.target_vocabulary)
 
     def forward(self, batch: Batch) -> torch.Tensor:
-        first = self.image(self.network(batch["images"]).flatten(1))
-        given = torch.cat([first[:, None], self.embedding(batch["target_in"])], 1)
-        logits = self.vocabulary(self.lstm(given)[0][:, 1:])
+        grid = self.network(batch["images"]).transpose(1, 2).unflatten(2, (self.c.side, self.c.side))
+        c = self.image(F.max_pool2d(grid, self.c.pool).flatten(1))[None]
+        logits = self.vocabulary(self.lstm(self.embedding(batch["target_in"]), (torch.tanh(c), c))[0])
         return F.cross_entropy(logits.flatten(0, 1), batch["target_out"].flatten(), ignore_index=0)
 
 

@@ -29,8 +29,9 @@ def test_loss_and_gradients_are_those_of_torch():
 
     losses, seen = [], cells(torch, w, some.images, training=True)
     for row in range(3):
-        h = c = torch.zeros(6, dtype=torch.float64)
-        h, c = go(linear(torch, w, "image", seen[row].flatten()), h, c)
+        grid = seen[row].T.reshape(-1, 4, 4)
+        c = linear(torch, w, "image", torch.nn.functional.max_pool2d(grid, 2).flatten())
+        h = c.tanh()
         length = int(some.target_length[row])
         for word, right in zip(some.target_in[row, :length], some.target_out[row, :length], strict=True):
             h, c = go(w["embedding.weight"][int(word)], h, c)
@@ -57,6 +58,12 @@ def test_the_search_says_what_it_is_scored_by():
             assert abs(log_p[np.arange(len(ids)), ids].sum() - found.scores[row]) < 1e-9
     greedy, wide = (np.array(ours.answer(some, beam=beam).scores) for beam in (1, 60))
     assert (wide >= greedy - 1e-12).all()
+
+
+def test_the_grid_is_pooled_without_a_rest():
+    for size, pool, side in ((24, 2, 3), (36, 3, 3), (20, 1, 5), (28, 1, 7), (8, 1, 2)):
+        sizes = CaptionerConfig(20, size, 3, 21)
+        assert (sizes.pool, sizes.seen) == (pool, side * side * 64) and sizes.side == pool * side
 
 
 def test_its_size_is_that_of_the_model_beside_it():

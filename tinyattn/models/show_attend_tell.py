@@ -37,7 +37,14 @@ from tinyattn.graph import trace
 from tinyattn.graph.leaf import as_tensor, latest
 from tinyattn.graph.types import fail
 from tinyattn.models.model import Recipe
-from tinyattn.models.parts.captioning import TRAINING, CaptionConfig, CaptionModel, Said
+from tinyattn.models.parts.captioning import (
+    MNIST_SIZES,
+    MNIST_TRAINING,
+    TRAINING,
+    CaptionConfig,
+    CaptionModel,
+    Said,
+)  # fmt: skip
 from tinyattn.models.parts.checks import check_sizes
 from tinyattn.ops.attention.additive import additive_alignment
 from tinyattn.ops.layers.cells import lstm_gates
@@ -107,7 +114,9 @@ class ShowAttendTell(CaptionModel):
             "captioned-shapes", training=TRAINING, baseline="captioner",
             targets={"exact_match": 0.95, "attention_hit": 0.8},
         ),
-        Recipe("mnist-scenes", training=TRAINING, targets={"exact_match": 0.9, "attention_hit": 0.8}),
+        Recipe(
+            "mnist-scenes", MNIST_SIZES, MNIST_TRAINING, targets={"exact_match": 0.9, "attention_hit": 0.8}
+        ),
         Recipe(
             "captioned-shapes", {"attention": "hard"}, TRAINING,
             targets={"exact_match": 0.9, "attention_hit": 0.8}, variant="hard",

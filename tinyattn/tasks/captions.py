@@ -276,15 +276,15 @@ def _batch(examples: Captioned, rows: np.ndarray, valid: np.ndarray) -> CaptionB
 
 
 def looked_at(pixels: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """An image (C, H, W), and then once for each row of weights (words, cells) lit by these, with the largest of them
-    in full light: (1 + words, H, W) or (1 + words, H, W, 3), from 0 to 1, enlarged."""
+    """An image (C, H, W), and then, once for each row of weights (words, cells), in the dark but where these are large,
+    the largest in full light: (1 + words, H, W) or (1 + words, H, W, 3), from 0 to 1, enlarged."""
     image = on_page(to_images(pixels)[None])[0]
     cells = round(np.sqrt(weights.shape[1]))
     light = weights.reshape(-1, cells, cells) / weights.max(axis=1)[:, None, None]
     light = light.repeat(image.shape[0] // cells, axis=1).repeat(image.shape[1] // cells, axis=2)
     light = light.reshape(*light.shape, *(1,) * (image.ndim - 2))
-    lit = 0.15 + 0.85 * image  # so that dark places can be seen as lit, too
-    return _enlarged(np.concatenate([image[None], light * lit]))
+    lit = 0.3 * image + light * (0.2 + 0.5 * image)  # (what is black is seen to be lit, too)
+    return _enlarged(np.concatenate([image[None], lit]))
 
 
 def _enlarged(images: np.ndarray) -> np.ndarray:

@@ -24,7 +24,9 @@ from tinyattn.models.parts.decoding import beam_search, repeat
 from tinyattn.tasks.parts.vocabulary import EOS, PAD
 from tinyattn.tasks.task import Answers
 
-TRAINING: dict[str, Any] = {"steps": 1200, "batch_size": 64, "learning_rate": 2e-3, "schedule": "cosine"}
+TRAINING: dict[str, Any] = {"steps": 2000, "batch_size": 64, "learning_rate": 3e-3, "schedule": "cosine"}
+MNIST_SIZES: dict[str, Any] = {"width": 24}
+MNIST_TRAINING: dict[str, Any] = TRAINING | {"steps": 1200}
 """What the models here are trained with."""
 
 
