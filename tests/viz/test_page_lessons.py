@@ -1,0 +1,83 @@
+"""What a page teaches: the derivation step by step, operations opened with a certificate, what is kept in memory, questions."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from browser import chromium, opened
+
+import tinyattn as ta
+from tinyattn import viz
+from tinyattn.graph.op import OPS
+
+READY = ".walk[data-ready]"
+RNG = np.random.default_rng(2)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as started:
+        yield started
+
+
+def attention(dtype=np.float64):
+    Q, K, V = (
+        ta.tensor(RNG.standard_normal(s).astype(dtype), name=n)
+        for n, s in (("Q", (4, 3)), ("K", (5, 3)), ("V", (5, 2)))
+    )
+    S = Q @ K.T / 3**0.5
+    P = ta.softmax(S)
+    O = P @ V
+    loss = (O * O).sum()
+    return viz.draw(loss, [Q, K, V])
+
+
+def wrong(monkeypatch, name):
+    """The derivative of an operation, off by a hundredth."""
+    right = OPS[name].derivative
+    rule = lambda g, node: tuple(None if part is None else part * 1.01 for part in right(g, node))
+    monkeypatch.setitem(OPS, name, replace(OPS[name], derivative=rule))
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_the_derivation_is_gone_through_step_by_step(browser, tmp_path, dtype):
+    view = attention(dtype).save(tmp_path / "a.html")
+    named = {node.name: ident for ident, node in view.picture.nodes.items()}
+    with opened(browser, tmp_path / "a.html", READY) as page:
+        page.click(".derive")
+        said = []
+        while True:
+            rule, after = page.inner_text(".panel h3 >> nth=0"), page.locator(".after").text_content()
+            chosen = page.evaluate("views[0].chosen")
+            said.append((rule, after, chosen))
+            assert "✓" in page.inner_text(".panel p >> nth=0") and page.locator(".panel .error").count() == 0
+            box, main = page.locator(".after").bounding_box(), page.locator(".panel").bounding_box()
+            assert box["y"] < main["y"] + main["height"]
+            if page.is_disabled(".next"):
+                break
+            page.click(".next")
+        page.click(".back")
+        assert page.inner_text(".count") == f"step {len(said) - 1} of {len(said)}"
+    assert ("chain rule: the rule of softmax", "→ dS=P∘(dP−rowsum(dP∘P))", named["dS"]) in said
+    assert any(rule.startswith("index form") and "∑" in after for rule, after, _ in said)
+    ends = {
+        after.removeprefix("→ ").partition("=")[0]: after
+        for rule, after, _ in said
+        if rule.startswith("matrix form")
+    }
+    assert {"dQ", "dK", "dV"} <= ends.keys() and ends["dV"] == "→ dV=P⊤dO"
+
+
+def test_a_step_that_is_wrong_is_red(browser, tmp_path, monkeypatch):
+    wrong(monkeypatch, "tanh")
+    x = ta.tensor(RNG.standard_normal((2, 2)), name="x")
+    h = ta.tanh(x)
+    viz.draw((h * h).sum(), x).save(tmp_path / "a.html")
+    with opened(browser, tmp_path / "a.html", READY) as page:
+        assert "wrong" in page.inner_text(".derive")
+        page.click(".derive")
+        found = []
+        while not page.is_disabled(".next"):
+            page.click(".next")
+            found += page.locator(".panel .error").all_inner_texts()
+        assert found and all(text.startswith("WRONG: both sides differ by 0.0") for text in found)
