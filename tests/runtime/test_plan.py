@@ -30,11 +30,13 @@ def test_buffers_that_live_together_lie_apart(given):
     home = Region()
     groups = {Buffer(size, home): Life(first, first + more) for size, first, more in given}
     alive = plan._most_alive(groups)
-    at = [sum(plan._size(b) for b, life in groups.items() if life.first <= t <= life.last) for t in range(45)]
+    at = [
+        sum(plan.size_of(b) for b, life in groups.items() if life.first <= t <= life.last) for t in range(45)
+    ]
     assert alive == max(at)
     for offsets, top in (plan._in_order(groups), plan._by_size(groups)):
         assert set(offsets) == set(groups) and alive <= top
-        assert top == max((offsets[b] + plan._size(b) for b in groups), default=0)
+        assert top == max((offsets[b] + plan.size_of(b) for b in groups), default=0)
         assert all(offset % plan.ALIGNMENT == 0 for offset in offsets.values())
         for a, x in groups.items():
             for b, y in groups.items():

@@ -13,6 +13,7 @@ from tinyattn import viz
 from tinyattn.graph.op import OPS
 from tinyattn.graph.tensor import make, outputs
 from tinyattn.viz.page.certificate import certificates_of
+from tinyattn.viz.page.ledger import program_behind
 from tinyattn.viz.room import Shown
 
 READY = ".walk[data-ready]"
@@ -146,3 +147,42 @@ def test_a_certificate_of_a_wrong_derivative_is_red(browser, tmp_path, monkeypat
             page.evaluate("e => getComputedStyle(e).color", wrongs.nth(0).element_handle())
             == "rgb(192, 0, 0)"
         )
+
+
+def test_the_ledger_adds_up_to_the_memory_that_the_program_takes(browser, tmp_path):
+    x, w, v = (
+        ta.tensor(RNG.standard_normal(s), name=n)
+        for n, s in (("x", (40, 30)), ("w", (30, 30)), ("v", (30, 5)))
+    )
+    h = ta.tanh(x @ w)
+    p = ta.softmax(h @ v)
+    view = viz.draw((p * p).sum(), [x, w, v]).save(tmp_path / "a.html")
+    program = program_behind(view.whole, view.shown)
+    with opened(browser, tmp_path / "a.html", READY) as page:
+        page.click(".ledger")
+        said = page.inner_text(".memory .total")
+        found = page.evaluate("views[0].data.ledger")
+        blocks = found["blocks"]
+        alive = [
+            sum(b["bytes"] for b in blocks if b["from"] <= t <= b["to"]) for t in range(found["kernels"] + 1)
+        ]
+        assert (
+            max(alive) == program.plan.alive
+            and max(b["at"] + b["bytes"] for b in blocks) == program.peak_bytes == found["peak"]
+        )
+        assert f"takes {program.peak_bytes / 1024:.3g} KB" in said
+        assert page.inner_text(".memory .now .sum td >> nth=1") == f"{max(alive) / 1024:.3g} KB"
+        kept = {b["name"] for b in blocks if b["kept"]}
+        assert {"h", "p"} <= kept and all(b["bytes"] >= 40 * 30 * 8 for b in blocks if b["name"] == "h")
+        for a in blocks:  # no two blocks stand at one place at one time
+            for b in blocks:
+                apart = (
+                    a["to"] < b["from"]
+                    or b["to"] < a["from"]
+                    or a["at"] + a["bytes"] <= b["at"]
+                    or b["at"] + b["bytes"] <= a["at"]
+                )
+                assert a is b or apart
+        assert page.locator(".arena .block").count() == len(blocks)
+        page.click(".memory .kept >> text=/^h$/")
+        assert page.evaluate("views[0].name(views[0].chosen)") == "h"

@@ -88,6 +88,17 @@ def _touch(lives: dict[Buffer, Life], spans, buffer: Buffer, region: Region | No
 def plan_memory(lowered: Lowered) -> MemoryPlan:
     """Give every arena buffer its offset."""
     rows = list(rows_of(lowered.main))
+    lives = _lives(lowered, rows)
+    removed = _store_in_leaves(lowered, rows, lives)
+    shared = _reuse_inputs(rows, lives) + removed
+    groups = _groups(lives)
+    alive = _most_alive(groups)
+    peak = _assign(groups, alive)
+    return MemoryPlan(peak, alive, sum(_aligned(b.nbytes) for b in lives if b.planned), len(groups), shared)
+
+
+def _lives(lowered: Lowered, rows: list[Row]) -> dict[Buffer, Life]:
+    """From where to where each buffer is touched."""
     spans = _spans(lowered.main)
     lives: dict[Buffer, Life] = {}
     for position, row in enumerate(rows):
@@ -95,17 +106,23 @@ def plan_memory(lowered: Lowered) -> MemoryPlan:
             _touch(lives, spans, ref.buffer, row.region, position)
     for ref in lowered.outputs:
         _touch(lives, spans, ref.buffer, lowered.main, len(rows))
-    removed = _store_in_leaves(lowered, rows, lives)
-    shared = _reuse_inputs(rows, lives) + removed
+    return lives
+
+
+def _groups(lives: dict[Buffer, Life]) -> dict[Buffer, Life]:
+    """Buffers of the arena with the lives of all that share their memory."""
     groups: dict[Buffer, Life] = {}
     for buffer, life in lives.items():
         root = buffer.root()
         if root.planned:
             whole = groups.setdefault(root, Life(life.first, life.last))
             whole.first, whole.last = min(whole.first, life.first), max(whole.last, life.last)
-    alive = _most_alive(groups)
-    peak = _assign(groups, alive)
-    return MemoryPlan(peak, alive, sum(_aligned(b.nbytes) for b in lives if b.planned), len(groups), shared)
+    return groups
+
+
+def planned(lowered: Lowered) -> dict[Buffer, Life]:
+    """The lives of a planned program's buffers, which have their offsets: what stands where in the arena, and when."""
+    return _groups(_lives(lowered, list(rows_of(lowered.main))))
 
 
 def _store_in_leaves(lowered: Lowered, rows: list[Row], lives: dict[Buffer, Life]) -> int:
@@ -199,7 +216,8 @@ def _aligned(size: int) -> int:
     return -(-size // ALIGNMENT) * ALIGNMENT
 
 
-def _size(buffer: Buffer) -> int:
+def size_of(buffer: Buffer) -> int:
+    """Bytes that a buffer takes in the arena."""
     return _aligned(max(buffer.nbytes, 1))
 
 
@@ -207,8 +225,8 @@ def _most_alive(groups: dict[Buffer, Life]) -> int:
     """Most bytes that are alive at one position."""
     changes: dict[int, int] = {}
     for buffer, life in groups.items():
-        changes[life.first] = changes.get(life.first, 0) + _size(buffer)
-        changes[life.last + 1] = changes.get(life.last + 1, 0) - _size(buffer)
+        changes[life.first] = changes.get(life.first, 0) + size_of(buffer)
+        changes[life.last + 1] = changes.get(life.last + 1, 0) - size_of(buffer)
     return max(itertools.accumulate(changes[position] for position in sorted(changes)), default=0)
 
 
@@ -230,7 +248,7 @@ def _by_size(groups: dict[Buffer, Life]) -> tuple[dict[Buffer, int], int]:
     starts, ends, firsts, lasts = (np.zeros(len(order), np.int64) for _ in range(4))
     offsets: dict[Buffer, int] = {}
     for k, buffer in enumerate(order):
-        life, size = groups[buffer], _size(buffer)
+        life, size = groups[buffer], size_of(buffer)
         meets = (firsts[:k] <= life.last) & (lasts[:k] >= life.first)
         taken = starts[:k][meets]
         by_start = np.argsort(taken)
@@ -253,7 +271,7 @@ def _in_order(groups: dict[Buffer, Life]) -> tuple[dict[Buffer, int], int]:
     free: list[tuple[int, int]] = []  # (offset, size), sorted by offset, merged
     top = 0
     for number, buffer in enumerate(order):
-        life, size = groups[buffer], _size(buffer)
+        life, size = groups[buffer], size_of(buffer)
         while busy and busy[0][0] < life.first:
             _, _, offset, done = heapq.heappop(busy)
             _release(free, offset, done)

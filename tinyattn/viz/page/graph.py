@@ -10,13 +10,14 @@ from tinyattn.viz import collapse, dot, drawing, layout, repeats, style
 from tinyattn.viz.model import Picture
 from tinyattn.viz.page import base, data
 from tinyattn.viz.page.certificate import certificates_of
+from tinyattn.viz.page.ledger import ledger_of
 from tinyattn.viz.page.program import Program, Unsuited, program_of
 from tinyattn.viz.page.steps import steps_of
 from tinyattn.viz.room import Shown
 
 SCRIPTS = (
     "parts", "arithmetic", "arrays", "machine", "graph", "heat", "camera", "lens", "values", "inspector", "finding", "page",
-    "provenance", "scrubber", "steps", "certificate", "begin",
+    "provenance", "scrubber", "steps", "certificate", "ledger", "begin",
 )  # fmt: skip
 """The files of the page's script, in the order in which they need each other."""
 SECONDS = 3.0
@@ -84,6 +85,7 @@ def fragment(view, prefix: str = "") -> str:
         "prefix": prefix, "levels": levels, "first": first, "notes": drawn.notes, "palette": style.PALETTE,
         "program": vars(program) if program else None, "unsuited": unsuited,
         "steps": steps_of(view.shown), "certificates": certificates_of(view.shown, drawing.draw),
+        "ledger": ledger_of(view.whole, view.shown),
     }  # fmt: skip
     return _body(title, inline, levels, first, data.packed(values), program is not None)
 
