@@ -186,3 +186,40 @@ def test_the_ledger_adds_up_to_the_memory_that_the_program_takes(browser, tmp_pa
         assert page.locator(".arena .block").count() == len(blocks)
         page.click(".memory .kept >> text=/^h$/")
         assert page.evaluate("views[0].name(views[0].chosen)") == "h"
+
+
+def test_answers_are_checked_on_the_numbers(browser, tmp_path):
+    attention().save(tmp_path / "a.html")
+    right = {
+        "S": ["(4, 5)"], "P": ["4, 5"], "O": ["4x2"], "loss": ["()"],
+        "dO": ["(4,2)", "2 * dloss * O"], "dP": ["(4, 5)", "dO @ V.T"], "dV": ["(5,2)", "P.T @ dO"],
+        "dS": ["4 5", "P * dP - P * rowsum(P * dP)"], "d(Q·Kᵀ)": ["(4,5)", "dS / 3 ** 0.5"],
+        "dQ": ["(4,3)", "dS @ K / √3"], "dKᵀ": ["3, 5", "(dS.T @ Q).T / 3^0.5"],
+    }  # fmt: skip
+    wrong = {"dS": "P * dP", "dP": "dO @ V", "dQ": "dQ", "dV": "alert(1)"}
+    with opened(browser, tmp_path / "a.html", READY) as page:
+        page.click(".ask")
+        seen = set()
+        for _ in range(18):
+            name = page.evaluate("views[0].name(views[0].chosen)")
+            shape = "shape" in page.inner_text(".question")
+            assert page.locator(".asked").count() == 1 and page.locator(".answer math").count() == 0
+            hidden = page.locator(".graph .asked text").nth(2)
+            assert page.evaluate("e => getComputedStyle(e).visibility", hidden.element_handle()) == "hidden"
+            for answer, verdict in (
+                ("(9, 9)" if shape else wrong.get(name, "O + "), "Not yet"),
+                (right[name][0 if shape else -1], "Right ✓"),
+            ):
+                page.fill(".panel form input", answer)
+                page.keyboard.press("Enter")
+                assert page.inner_text(".verdict").startswith(verdict), (
+                    name,
+                    answer,
+                    page.inner_text(".verdict"),
+                )
+            assert page.locator(".answer math").count() == 1
+            seen.add((name, shape))
+            page.click(".answer .next")
+        assert len(seen) == 18 and "18 right so far" in page.inner_text(".panel")
+        page.click(".reveal")
+        assert page.locator(".answer math").count() == 1 and page.locator(".asked").count() == 0

@@ -24,6 +24,11 @@ PLUGINS.push(view => {
       box.append(titled(`${block.name}: ${bytes(block.bytes)}`));
       box.addEventListener("pointerenter", () => { says.textContent = `${block.name}: ${bytes(block.bytes)}, from kernel ${block.from} to ${block.to}${block.kept ? ", kept for the derivative" : ""}`; });
       svg.append(box);
+      const [across, up] = [(block.to - block.from + 1) * wide, block.bytes * high];
+      if (up < 14 || across < 8 * block.name.length) continue;
+      const text = part("text", { x: block.from * wide + 5, y: 260 - block.at * high - up / 2 + 4 });
+      text.textContent = block.name;
+      svg.append(text);
     }
     const top = Math.max(...alive, 1), line = alive.map((n, t) => `${t * wide},${355 - n / top * 80} ${(t + 1) * wide},${355 - n / top * 80}`).join(" ");
     svg.append(part("polyline", { class: "alive", points: line }), part("line", { class: "peak", x1: (peak + 0.5) * wide, x2: (peak + 0.5) * wide, y1: 0, y2: 355 }));
