@@ -139,6 +139,36 @@ class Points:
 
 
 @dataclass
+class Looks:
+    """An image (H, W) or (H, W, 3) from 0 to 1, and where it was looked at for each word: weights (words, h, w)."""
+
+    title: str
+    image: np.ndarray
+    weights: np.ndarray
+    words: Sequence[str]
+    caption: str = ""
+
+
+@dataclass
+class Film:
+    """Where the heads of a memory look: name → weights (steps, places), with a word for each step."""
+
+    title: str
+    addresses: Mapping[str, np.ndarray]
+    steps: Sequence[str]
+    caption: str = ""
+
+
+@dataclass
+class Arcs:
+    """Texts, each as its n words and weights (n, n) that say where a word, a row, looks."""
+
+    title: str
+    texts: Sequence[tuple[Sequence[str], np.ndarray]]
+    caption: str = ""
+
+
+@dataclass
 class Text:
     """Text as it is typed."""
 
@@ -147,4 +177,4 @@ class Text:
     caption: str = ""
 
 
-Section = Curves | Table | Bars | Heat | Samples | Images | Graph | Points | Text
+Section = Curves | Table | Bars | Heat | Samples | Images | Graph | Points | Looks | Film | Arcs | Text

@@ -166,8 +166,8 @@ def test_the_report_shows_how_words_look_back():
     task = tasks.get("agreement")
     model = LSTMN.for_task(task, hidden=8)
     some = next(iter(task.batches("test", 4)))
-    (heat,) = model.sections(some, task)
-    for row, shown in enumerate(heat.maps):
-        assert shown.columns[0] == "(start)" and shown.rows[:-1] == shown.columns[1:]
-        assert len(shown.rows) == (some.targets[row] >= 0).sum() - 1
-        np.testing.assert_allclose(shown.weights.sum(1), 1, rtol=1e-5)
+    (arcs,) = model.sections(some, task)
+    for row, (words, weights) in enumerate(arcs.texts):
+        assert words[0] == "(start)" and len(words) == (some.targets[row] >= 0).sum()
+        assert weights.shape == (len(words), len(words)) and not np.triu(weights).any()
+        np.testing.assert_allclose(weights[1:].sum(1), 1, rtol=1e-5)

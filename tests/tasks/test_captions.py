@@ -10,9 +10,8 @@ from data_errors import message
 from mnist_files import write
 
 from tinyattn import tasks
-from tinyattn.sections import Images
+from tinyattn.sections import Looks
 from tinyattn.tasks import captioned_shapes
-from tinyattn.tasks.captions import looked_at
 from tinyattn.tasks.images import to_images
 from tinyattn.tasks.parts import scenes
 from tinyattn.tasks.parts.randomness import Stream
@@ -246,16 +245,10 @@ def test_a_report_shows_where_a_model_looked():
     task = shapes()
     answers = perfect(task)
     found = task.sections({"model": (answers, task.score(answers, "test"))}, "test")
-    images = [part for part in found if isinstance(part, Images)]
-    assert images[0].names[1:] == [*task.references("test")[0], "<eos>"]
-    assert images[0].images.shape == (len(images[0].names), 72, 72, 3)
-    weights = np.zeros((2, 36))
-    weights[0, 7], weights[1] = 1, 0.5
-    first, one, even = looked_at(task.examples("test").pixels[0], weights)
-    np.testing.assert_allclose(even, 0.2 + 0.8 * first)  # each as much as the largest
-    there = np.zeros((72, 72, 1))
-    there[12:24, 12:24] = 1  # cell 7 of 6 × 6
-    np.testing.assert_allclose(one, 0.3 * first + there * (0.2 + 0.5 * first))
+    looks = [part for part in found if isinstance(part, Looks)]
+    assert looks[0].words == [*task.references("test")[0], "<eos>"]
+    assert looks[0].weights.shape == (len(looks[0].words), 6, 6)
+    assert looks[0].image.shape == task.examples("test").pixels[0].transpose(1, 2, 0).shape
 
 
 def test_scenes_of_digits_are_those_of_their_split(tmp_path):

@@ -58,6 +58,9 @@ def test_the_report_is_self_contained_and_escaped(tmp_path):
         sections.Points(
             NASTY, [sections.Drawing(np.eye(3)[:, :2], [(0, 1), (1, 1)], [(2, 0)], NASTY)], NASTY
         ),
+        sections.Looks(NASTY, np.eye(4), np.full((1, 2, 2), 0.25), [NASTY], NASTY),
+        sections.Film(NASTY, {NASTY: np.eye(3)}, [NASTY, "b", "c"], NASTY),
+        sections.Arcs(NASTY, [([NASTY, "b"], np.array([[0, 0], [1.0, 0]]))], NASTY),
         sections.Text(NASTY, NASTY, NASTY),
     ]
     report.write(tmp_path / "report.html", NASTY, NASTY, parts)
@@ -75,7 +78,7 @@ def test_the_report_is_self_contained_and_escaped(tmp_path):
         "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
     ]
     cells = [a for tag, a in found.tags if tag == "g" and a.get("class") == "cell"]
-    assert [float(cell["data-value"]) for cell in cells] == weights.ravel().tolist()
+    assert [float(cell["data-value"]) for cell in cells] == [*weights.ravel(), *np.eye(3).ravel()]
     (polyline, *_) = [a["points"] for tag, a in found.tags if tag == "polyline"]
     assert len(polyline.split()) == 2  # without the nan
     assert "✓" in found.text and "✗" in found.text

@@ -32,7 +32,7 @@ from tinyattn.models.model import Recipe
 from tinyattn.models.parts.language import RecurrentConfig, RecurrentLanguageModel
 from tinyattn.ops.attention.additive import additive_alignment
 from tinyattn.ops.layers.cells import lstm_gates
-from tinyattn.sections import Heat, Map, Section
+from tinyattn.sections import Arcs, Section
 
 SHOWN = 4
 """Texts on maps of the report."""
@@ -179,15 +179,10 @@ class LSTMN(RecurrentLanguageModel):
         """How each word of a few held-out texts looks back. The task has decode(ids) → text, as language tasks do."""
         with self.evaluating():
             weights = self(batch.tokens)[1].numpy()  # (B, T, T)
-        maps = []
+        texts = []
         for row in range(min(SHOWN, len(weights))):
             count = max(2, int((batch.targets[row] >= 0).sum()))
             words = [task.decode([token]) or BEGINNING for token in batch.tokens[row, :count]]
-            maps.append(Map(weights[row][1:count, : count - 1], words[1:], words[:-1]))
-        return [
-            Heat(
-                "How it looks back",
-                maps,
-                "A row is a word, columns are the slots of the tape when it is read.",
-            )
-        ]
+            texts.append((words, weights[row][:count, :count]))
+        caption = "An arc leads from a word to a slot of the tape that is read when it comes: to the word that left it."
+        return [Arcs("How it looks back", texts, caption)]

@@ -38,7 +38,7 @@ from tinyattn.models.model import Recipe
 from tinyattn.models.parts.bits import BitsConfig, BitsModel
 from tinyattn.models.parts.checks import check_sizes
 from tinyattn.models.parts.recurrent import Cell
-from tinyattn.sections import Heat, Map, Section
+from tinyattn.sections import Film, Section
 from tinyattn.tasks.task import Answers
 
 CONTROLLERS, SHIFTS = ("lstm", "feedforward"), ("softmax", "number")
@@ -201,13 +201,11 @@ class NTM(BitsModel):
         one = task.specimen()
         steps = int(np.flatnonzero(one.asked[0]).max()) + 1
         weights = self.addresses(one.inputs)[0, :, :steps]
-        maps = []
-        for head, found in enumerate(weights):
-            seen = np.flatnonzero(found.max(axis=0) > 0.02)  # places that are never looked at are left out
-            kind = "reads" if head < self.config.heads else "writes"
-            said = [
-                ("? " if asked else "") + str(step + 1) for step, asked in enumerate(one.asked[0, :steps])
-            ]
-            maps.append(Map(found[:, seen].T, [str(place) for place in seen], said, kind))
+        said = [("? " if asked else "") + str(step + 1) for step, asked in enumerate(one.asked[0, :steps])]
+        kinds = [(kind, head) for kind in ("reads", "writes") for head in range(1, self.config.heads + 1)]
+        films = {
+            kind if self.config.heads == 1 else f"{kind}, head {head}": found
+            for (kind, head), found in zip(kinds, weights, strict=True)
+        }
         caption = "A column is a step (? where an answer is asked for), a row a place of the memory."
-        return [Heat("Where the heads look", maps, caption)]
+        return [Film("Where the heads look", films, said, caption)]

@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tinyattn.sections import Bars, Figure, Images, Samples, Section
+from tinyattn.sections import Bars, Figure, Images, Looks, Samples, Section
 from tinyattn.tasks.images import on_page, picture, to_images
 from tinyattn.tasks.parts import image_files, metrics, scenes
 from tinyattn.tasks.parts.batching import Batcher, OrderedBatches, ShuffledBatches
@@ -247,9 +247,15 @@ class CaptionTask(Task):
         for row in range(MAPPED if first.maps.get("attention") else 0):
             weights = np.asarray(first.maps["attention"][row])
             words = [*said[main][row], "<eos>"][: len(weights)]
-            shown = looked_at(examples.pixels[row], weights[: len(words)])
-            caption = "" if row else "Each picture is lit where the model looked when it said the word below."
-            found.append(Images(f"Image {row}, as {main} looked at it", shown, 7, caption, ["image", *words]))
+            cells = round(np.sqrt(weights.shape[1]))
+            image = on_page(to_images(examples.pixels[row])[None])[0]
+            caption = (
+                ""
+                if row
+                else "Lit where the model looked when it said the word below; beside it the largest weight."
+            )
+            title = f"Image {row}, as {main} looked at it"
+            found.append(Looks(title, image, weights[: len(words)].reshape(-1, cells, cells), words, caption))
         samples = []
         for row in range(SHOWN):
             texts = {name: " ".join(each[row]) for name, each in said.items()}
@@ -273,18 +279,6 @@ def _batch(examples: Captioned, rows: np.ndarray, valid: np.ndarray) -> CaptionB
     given[given == EOS] = PAD
     length = (out != PAD).sum(axis=1).astype(np.int32)
     return CaptionBatch(to_images(examples.pixels), given, out, length, rows, valid)
-
-
-def looked_at(pixels: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """An image (C, H, W), and then, once for each row of weights (words, cells), in the dark but where these are large,
-    the largest in full light: (1 + words, H, W) or (1 + words, H, W, 3), from 0 to 1, enlarged."""
-    image = on_page(to_images(pixels)[None])[0]
-    cells = round(np.sqrt(weights.shape[1]))
-    light = weights.reshape(-1, cells, cells) / weights.max(axis=1)[:, None, None]
-    light = light.repeat(image.shape[0] // cells, axis=1).repeat(image.shape[1] // cells, axis=2)
-    light = light.reshape(*light.shape, *(1,) * (image.ndim - 2))
-    lit = 0.3 * image + light * (0.2 + 0.5 * image)  # (what is black is seen to be lit, too)
-    return _enlarged(np.concatenate([image[None], lit]))
 
 
 def _enlarged(images: np.ndarray) -> np.ndarray:

@@ -10,11 +10,12 @@ Everything up to DOT is plain Python and works anywhere; only the last arrow nee
 from tinyattn.viz.attention import attention_maps
 from tinyattn.viz.drawing import draw
 from tinyattn.viz.dropins import make_dot, plot_model
+from tinyattn.viz.figures import FigureView, arcs, film, overlay, pointers
 from tinyattn.viz.headview import AttentionView, head_view, model_view
 from tinyattn.viz.heat import Heatmap, heatmap
 from tinyattn.viz.view import GraphView
 
 __all__ = [
-    "AttentionView", "GraphView", "Heatmap", "attention_maps", "draw", "head_view", "heatmap", "make_dot", "model_view",
-    "plot_model",
+    "AttentionView", "FigureView", "GraphView", "Heatmap", "arcs", "attention_maps", "draw", "film", "head_view", "heatmap",
+    "make_dot", "model_view", "overlay", "plot_model", "pointers",
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Small charts as SVG text: lines, bars, and points with arrows. Written by hand, because a plotting library would weigh more than
+"""Small charts as SVG text: lines and bars. Written by hand, because a plotting library would weigh more than
 all of tinyattn and could not follow the page's colours.
 
 They carry no colours of their own, only the classes and custom properties of the page around them
@@ -9,12 +9,10 @@ import math
 from collections.abc import Mapping, Sequence
 
 from tinyattn.markup import escape
-from tinyattn.sections import Drawing, Line
+from tinyattn.sections import Line
 
 WIDTH, HEIGHT = 640, 300
 LEFT, RIGHT, TOP, BOTTOM = 52, 24, 12, 40
-SQUARE, MARGIN, HEAD = 190, 16, 8
-"""Of drawings of points: sides, and the heads of arrows."""
 LOGARITHMIC = 30.0
 """From this ratio of largest to smallest value on, an axis of positive values is logarithmic."""
 
@@ -87,42 +85,6 @@ def _ticks(low: float, high: float) -> list[float]:
     step = next(m * power for m in (1, 2, 5, 10) if m * power >= raw)
     first = math.ceil(low / step)
     return [k * step for k in range(first, math.floor(high / step + 1e-9) + 1)]
-
-
-def drawings(drawn: Sequence[Drawing]) -> str:
-    """Points with arrows between them, side by side, each in a square of its own."""
-    return "".join(_drawing(one) for one in drawn)
-
-
-def _drawing(one: Drawing) -> str:
-    low, high = one.points.min(axis=0), one.points.max(axis=0)
-    inner = SQUARE - 2 * MARGIN
-    across = (one.points - low) / (float((high - low).max()) or 1.0)
-    spots = [(MARGIN + inner * x, SQUARE - MARGIN - inner * y) for x, y in across.tolist()]
-    parts = []
-    for a, b in one.right:
-        (x, y), (u, v) = spots[a], spots[b]
-        parts.append(f'<line class="known" x1="{x:.1f}" y1="{y:.1f}" x2="{u:.1f}" y2="{v:.1f}"/>')
-    for a, b in one.arrows:
-        parts.append(_arrow(spots[a], spots[b]))
-    for number, (x, y) in enumerate(spots, 1):
-        parts.append(f'<circle class="spot" cx="{x:.1f}" cy="{y:.1f}" r="3"/>')
-        parts.append(_text(x + 4, y - 5, str(number), "start"))
-    picture = _svg(SQUARE, SQUARE, parts, one.name or "points and arrows").replace('"wide"', '"small"')
-    return f'<figure class="tile">{picture}<figcaption>{escape(one.name)}</figcaption></figure>'
-
-
-def _arrow(start: tuple[float, float], end: tuple[float, float]) -> str:
-    """A line with a head of two short ones, in the middle, where the arrows from and to a point don't hide it."""
-    (x, y), (u, v) = start, end
-    length = math.hypot(u - x, v - y) or 1.0
-    a, b = (u - x) / length * HEAD, (v - y) / length * HEAD
-    m, n = x + 0.6 * (u - x), y + 0.6 * (v - y)
-    head = f"{m - a - b / 2:.1f},{n - b + a / 2:.1f} {m:.1f},{n:.1f} {m - a + b / 2:.1f},{n - b - a / 2:.1f}"
-    return (
-        f'<line class="line c0" x1="{x:.1f}" y1="{y:.1f}" x2="{u:.1f}" y2="{v:.1f}"/>'
-        f'<polyline class="line c0" points="{head}"/>'
-    )
 
 
 def _y_tick(y: float, value: float) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 from tinyattn import files, sections
 from tinyattn.markup import escape
 from tinyattn.sections import Section
-from tinyattn.viz import charts, output
+from tinyattn.viz import charts, figures, output
 from tinyattn.viz.heat import heatmap
 
 STYLE = """
@@ -43,7 +43,6 @@ pre { overflow-x: auto; white-space: pre-wrap; border: 1px solid var(--rule); pa
 .line.c0 { stroke: var(--c0); } .line.c1 { stroke: var(--c1); } .line.c2 { stroke: var(--c2); }
 .line.c3 { stroke: var(--c3); } .bar.c0 { fill: var(--c0); } .bar.c1 { fill: var(--c1); } .bar.c2 { fill: var(--c2); }
 .bar.c3 { fill: var(--c3); }
-.known { stroke: var(--rule); stroke-width: 6; } .spot { fill: var(--ink); } svg.small { width: 190px; }
 figure.tile { display: inline-block; margin: .3rem; }
 .legend span { margin-right: 1.2rem; white-space: nowrap; }
 .right { color: var(--c2); } .wrong { color: var(--c1); }
@@ -165,7 +164,29 @@ def _graph(part: sections.Graph) -> str:
 
 
 def _points(part: sections.Points) -> str:
-    return _figure(charts.drawings(part.drawings), part.caption)
+    tiles = []
+    for one in part.drawings:
+        drawn = figures.pointers(one.points, one.arrows, one.right, one.name)
+        below = f"<figcaption>{escape(one.name)}</figcaption>"
+        tiles.append(f'<figure class="tile">{_bare(drawn.svg)}{below}</figure>')
+    return _figure("".join(tiles), part.caption)
+
+
+def _wide(figure: figures.FigureView) -> str:
+    """A figure at its own size, to be scrolled where there is less room."""
+    return f'<div class="scroll">{_bare(figure.svg)}</div>'
+
+
+def _looks(part: sections.Looks) -> str:
+    return _figure(_wide(figures.overlay(part.image, part.weights, part.words)), part.caption)
+
+
+def _film(part: sections.Film) -> str:
+    return _figure(_wide(figures.film(part.addresses, part.steps)), part.caption)
+
+
+def _arcs(part: sections.Arcs) -> str:
+    return _figure("".join(_wide(figures.arcs(*text)) for text in part.texts), part.caption)
 
 
 def _text(part: sections.Text) -> str:
@@ -176,5 +197,5 @@ _VERDICTS = {True: ' <span class="right">✓</span>', False: ' <span class="wron
 _DRAW: dict[type, Callable[[Any], str]] = {
     sections.Curves: _curves, sections.Table: _table, sections.Bars: _bars, sections.Heat: _heat,
     sections.Samples: _samples, sections.Images: _images, sections.Graph: _graph, sections.Points: _points,
-    sections.Text: _text,
+    sections.Looks: _looks, sections.Film: _film, sections.Arcs: _arcs, sections.Text: _text,
 }  # fmt: skip
