@@ -10,7 +10,8 @@ import base64
 import math
 import os
 import tempfile
-from collections.abc import Iterable, Sequence
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,8 @@ _LONGEST = 60
 _DPI = 120
 _LARGE = 4_096
 """From more cells on, they are one image."""
+_BLOCKS = 32
+"""Blocks of cells of a large map that tell their largest weight, in a row and in a column."""
 
 
 def heatmap(
@@ -133,7 +136,7 @@ class Heatmap:
         return (
             f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{self._title}" width="{width:g}" height="{height:g}" '
             f'viewBox="0 0 {width:g} {height:g}" font-family="{style.FONT}" font-size="11" fill="{style.GREY}">'
-            "<style>.cell text{font-size:9px;text-anchor:middle}.row{text-anchor:end}.cell rect{stroke:#8886;stroke-width:.5}"
+            "<style>.block{fill:#fff;fill-opacity:0}.block:hover{stroke:#E69F00}.cell text{font-size:9px;text-anchor:middle}.row{text-anchor:end}.cell rect{stroke:#8886;stroke-width:.5}"
             f".cell:hover rect{{stroke:{style.ORANGE};stroke-width:2}}</style>" + "".join(parts) + "</svg>"
         )
 
@@ -160,8 +163,27 @@ class Heatmap:
         data = base64.b64encode(output.png(self._pixels())).decode()
         return [
             f'<image x="{left:g}" y="{top:g}" width="{m * cell}" height="{n * cell}" preserveAspectRatio="none" '
-            f'style="image-rendering:pixelated" href="data:image/png;base64,{data}"/>'
+            f'style="image-rendering:pixelated" href="data:image/png;base64,{data}"/>',
+            *self._blocks(left, top, cell),
         ]
+
+    def _blocks(self, left: float, top: float, cell: int) -> Iterator[str]:
+        """Over an image, blocks of cells that tell the largest weight in them."""
+        n, m = self.weights.shape
+        down, across = -(-n // _BLOCKS), -(-m // _BLOCKS)
+        for i in range(0, n, down):
+            for j in range(0, m, across):
+                part = self.weights[i : i + down, j : j + across]
+                known = np.where(np.isnan(part), -1.0, np.abs(part))
+                y, x = (int(k) for k in np.unravel_index(known.argmax(), part.shape))
+                says = escape(
+                    f"at most {self.rows[i + y]} → {self.columns[j + x]}: {_exact(float(part[y, x]))}"
+                )
+                high, wide = part.shape
+                yield (
+                    f'<rect class="block" x="{left + j * cell:g}" y="{top + i * cell:g}" width="{wide * cell}" '
+                    f'height="{high * cell}"><title>{says}</title></rect>'
+                )
 
     def _pixels(self) -> np.ndarray:
         """The colours of the cells, (queries, keys, 3) uint8."""
@@ -199,9 +221,30 @@ class Heatmap:
             f'<tr><td align="right">{escape(row) or " "}</td>{"".join(cells)}</tr>'
             for row, cells in zip(self.rows, rows, strict=True)
         )
-        return _digraph(
+        return self._with_scale(
             f'<table border="0" cellborder="0" cellspacing="1"><tr><td> </td>{head}</tr>{body}</table>'
         )
+
+    def _with_scale(self, table: str) -> str:
+        """DOT text of a table, and the colour scale beside it."""
+        steps = 40
+        marks = {0: self.high, steps - 1: self.low} | ({steps // 2: 0.0} if self.low < 0 else {})
+        rows = []
+        for k in range(steps):
+            value = self.high + (self.low - self.high) * k / (steps - 1)
+            bar = f'<td bgcolor="{self.colour(value)}" width="12" height="3"></td>'
+            rows.append(f"<tr>{bar}</tr>")
+        plain = '<table border="0" cellborder="0" cellspacing="0" cellpadding="{}">{}</table>'
+        places = sorted(marks)
+        told = "".join(
+            f'<tr><td align="left" valign="{way}" height="{3 * steps / len(places):.0f}">{labels.number(marks[k])}</td></tr>'
+            for k, way in zip(
+                places, ("top", "middle", "bottom") if len(places) == 3 else ("top", "bottom"), strict=True
+            )
+        )
+        scale = f'<td valign="top">{plain.format(0, "".join(rows))}</td><td valign="top">{plain.format(1, told)}</td>'
+        beside = plain.format(0, f"<tr>{scale}</tr>")
+        return _digraph(plain.format(6, f'<tr><td>{table}</td><td valign="top">{beside}</td></tr>'))
 
     def _image_table(self, file: str) -> str:
         """A large map as DOT text: its image, and as many labels as there is room for. Writes the image."""
@@ -227,7 +270,10 @@ class Heatmap:
         head = table.format(f"<tr>{''.join(columns)}</tr>")
         side = table.format("".join(f"<tr>{row}</tr>" for row in rows))
         image = fixed(m * wide, n * tall, f'<img src="{escape(file, None)}" scale="both"/>', "left")
-        return _digraph(table.format(f"<tr><td></td><td>{head}</td></tr><tr><td>{side}</td>{image}</tr>"))
+        whole = table.format(f"<tr><td></td><td>{head}</td></tr><tr><td>{side}</td>{image}</tr>")
+        return (
+            self._with_scale(whole) if n * tall >= 120 else _digraph(whole)
+        )  # (a scale would stretch a strip)
 
     def save(self, path: str | os.PathLike) -> "Heatmap":
         """Write the heat map to a .svg, .png, .pdf or .html file; .png and .pdf need the program dot."""
@@ -282,7 +328,8 @@ def _digraph(table: str) -> str:
 
 
 def _width(text: str) -> float:
-    return 7 * len(text)
+    """About how wide a label is: Chinese, Japanese and Korean signs are as wide as they are high."""
+    return sum(12 if unicodedata.east_asian_width(letter) in "WF" else 7 for letter in text)
 
 
 def _short(value: float) -> str:
