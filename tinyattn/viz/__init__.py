@@ -8,6 +8,7 @@ Everything up to DOT is plain Python and works anywhere; only the last arrow nee
 """
 
 from tinyattn.viz.attention import attention_maps
+from tinyattn.viz.compare import compare
 from tinyattn.viz.drawing import draw
 from tinyattn.viz.dropins import make_dot, plot_model
 from tinyattn.viz.figures import FigureView, arcs, film, overlay, pointers
@@ -16,6 +17,6 @@ from tinyattn.viz.heat import Heatmap, heatmap
 from tinyattn.viz.view import GraphView
 
 __all__ = [
-    "AttentionView", "FigureView", "GraphView", "Heatmap", "arcs", "attention_maps", "draw", "film", "head_view", "heatmap",
-    "make_dot", "model_view", "overlay", "plot_model", "pointers",
+    "AttentionView", "FigureView", "GraphView", "Heatmap", "arcs", "attention_maps", "compare", "draw", "film", "head_view",
+    "heatmap", "make_dot", "model_view", "overlay", "plot_model", "pointers",
 ]  # fmt: skip

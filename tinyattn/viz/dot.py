@@ -223,7 +223,7 @@ def _edge(graph, edge: Edge, picture: Picture) -> None:
             look |= {"labelfontsize": "14"} if edge.label == "ᵀ" else {}  # (a small sign)
     look |= {
         "id": edge_id(edge),
-        "class": edge.kind,
+        "class": f"{edge.kind} {edge.change}".rstrip(),
         "tooltip": tip(_edge_tip(edge, picture)),
     }
     if edge.kind in layout.UPWARDS:

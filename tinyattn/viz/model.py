@@ -76,6 +76,8 @@ class Node:
     parameters: int = 0
     results: int = 0
     """How many of these there are."""
+    change: str = ""
+    """In a comparison: "added", "removed" or "changed"."""
 
     def __post_init__(self) -> None:
         self.title = markup.label(self.title)
@@ -98,6 +100,7 @@ class Node:
             + ["saved"] * self.saved
             + ["operand"] * self.operand
             + [f"order{self.order}"] * (self.order > 1)
+            + [self.change] * bool(self.change)
         )
 
 
@@ -113,6 +116,7 @@ class Edge:
     kind: str
     label: str = ""
     operands: list[int] = field(default_factory=list)
+    change: str = ""
 
     def __post_init__(self) -> None:
         self.label = markup.label(self.label)

@@ -89,8 +89,16 @@ def node_style(node: Node) -> dict[str, str]:
         look |= {"color": GREEN, "fillcolor": "#CDEDE2", "penwidth": "2.5"}
     if node.kind == "result" and node.phase == "gradient":
         look |= {"peripheries": "2", "fillcolor": "#F6CDB3"}
+    if node.change:
+        look |= _CHANGES[node.change]
     return look
 
+
+_CHANGES = {
+    "added": {"color": GREEN, "penwidth": "3.5"},
+    "removed": {"color": GREY, "style": "filled,dashed", "penwidth": "2.5", "fontcolor": FADED},
+    "changed": {"color": PURPLE, "penwidth": "2.5"},
+}
 
 EDGES = {
     "data": {"color": GREY},
@@ -114,6 +122,10 @@ def edge_style(edge: Edge, target: Node) -> dict[str, str]:
     look = dict(EDGES[edge.kind])
     if edge.kind == "loop" and target.phase == "gradient":
         look["color"] = VERMILLION
+    if edge.change == "added":
+        look |= {"color": GREEN, "penwidth": "2"}
+    if edge.change == "removed":
+        look |= {"color": GREY, "style": "dashed"}
     return look
 
 

@@ -18,7 +18,7 @@ def level_of(picture: Picture, name: str, room: dict[str, int]) -> dict[str, Any
         "loss": loss or next(iter(picture.nodes), None),
         "nodes": [_node(node, picture, room.get(node.id, 0)) for node in picture.nodes.values()],
         "edges": [
-            [dot.edge_id(edge), edge.source, edge.target, edge.kind, edge.label, edge.operands]
+            [dot.edge_id(edge), edge.source, edge.target, edge.kind, edge.label, edge.operands, edge.change]
             for edge in picture.edges
         ],
         "clusters": [
@@ -58,6 +58,7 @@ def _node(node: Node, picture: Picture, room: int) -> dict[str, Any]:
         "source": node.source,
         "held": node.held,
         "members": node.members * node.times,
+        "change": node.change,
         "room": room,
         "tip": dot.tooltip(node, picture),
     }

@@ -5,8 +5,8 @@ const NO_OPERAND = new Set(["seed", "update"]);
 
 function makeGraph(level) {
   const nodes = new Map(level.nodes.map(node => [node.id, { ...node, into: [], out: [] }]));
-  const edges = level.edges.map(([id, source, target, kind, label, operands]) =>
-    ({ id, source, target, kind, label, operands }));
+  const edges = level.edges.map(([id, source, target, kind, label, operands, change]) =>
+    ({ id, source, target, kind, label, operands, change }));
   for (const edge of edges) {
     nodes.get(edge.source).out.push(edge);
     nodes.get(edge.target).into.push(edge);
@@ -15,9 +15,11 @@ function makeGraph(level) {
   // Without `loops`, within one step of a loop.
   function reach(starts, way, loops = true) {
     const found = new Set(starts), arrows = new Set(), waiting = [...found];
+    // Of two graphs in one picture, the later one, but for what only the earlier one has.
+    const other = nodes.get(starts[0])?.change === "removed" ? "added" : "removed";
     while (waiting.length) {
       for (const edge of nodes.get(waiting.pop())[way]) {
-        if (NO_OPERAND.has(edge.kind) || !loops && edge.kind === "loop") continue;
+        if (NO_OPERAND.has(edge.kind) || !loops && edge.kind === "loop" || edge.change === other) continue;
         arrows.add(edge.id);
         const next = way === "into" ? edge.source : edge.target;
         if (!found.has(next)) { found.add(next); waiting.push(next); }

@@ -17,7 +17,7 @@ from tinyattn.viz.room import Shown
 
 SCRIPTS = (
     "parts", "arithmetic", "arrays", "machine", "graph", "heat", "camera", "lens", "values", "inspector", "finding", "page",
-    "provenance", "scrubber", "steps", "certificate", "ledger", "expression", "quiz", "begin",
+    "provenance", "scrubber", "steps", "certificate", "ledger", "expression", "quiz", "difference", "begin",
 )  # fmt: skip
 """The files of the page's script, in the order in which they need each other."""
 SECONDS = 3.0

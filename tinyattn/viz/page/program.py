@@ -96,7 +96,11 @@ class _Writer:
         stacks: dict[Tensor, list[Tensor]] = {}
         order = topological([*opened, *arguments])
         for node in order:
-            if node.op.name == "output" and node.attrs["key"][0] == "stack":
+            if (
+                node.op.name == "output"
+                and node.inputs[0].op.name == "scan"
+                and node.attrs["key"][0] == "stack"
+            ):
                 stacks.setdefault(node.inputs[0], []).append(node.attrs["key"][1])
         for node in order:
             places[node] = len(code)
