@@ -1,4 +1,6 @@
-"""bert-classifier and bert-tagger: they read [CLS] x [SEP], whatever the padding, and take over what a BERT has learned."""
+"""bert-classifier, bert-tagger, bert-reader: they read [CLS] x [SEP], whatever the padding, and take over what a BERT has
+learned.
+"""
 
 import numpy as np
 import pytest
@@ -7,8 +9,10 @@ import tinyattn as ta
 from tinyattn.errors import TinyattnError
 from tinyattn.models import BERT, BERTConfig
 from tinyattn.models.bert_classifier import BERTClassifierConfig, BERTForLabels
+from tinyattn.models.bert_reader import BERTForSpans, BERTReaderConfig
 from tinyattn.models.bert_tagger import BERTForTags
 from tinyattn.tasks.labels import NOTHING, LabelBatch
+from tinyattn.tasks.passages import SpanBatch
 from tinyattn.tasks.tagging import TagBatch
 
 SIZES = {
@@ -54,6 +58,33 @@ def test_each_word_has_a_tag_of_its_own():
     assert answers.nats == pytest.approx(-right.sum(), rel=1e-5) and answers.predictions == 4
     assert answers.outputs[0][:3].tolist() == logits[0, 1:4].argmax(axis=1).tolist()
     assert answers.outputs[1][0] == logits[1, 1].argmax()
+
+
+def test_an_answer_has_a_start_and_an_end():
+    ta.manual_seed(0)
+    ours = BERTForSpans(BERTReaderConfig(vocab_size=6, max_position_embeddings=5, **SIZES)).eval()
+    tokens = np.array([[1, 3, 2, 4, 2], [1, 5, 2, 3, 3]], np.int32)
+    segments, length = np.array([[0, 0, 0, 1, 1]] * 2, np.int32), np.array([5, 4], np.int32)
+    start, end = np.array([3, NOTHING], np.int32), np.array([4, NOTHING], np.int32)
+    batch = SpanBatch(tokens, segments, length, start, end, np.arange(2), np.ones(2, bool))
+    first, last = (scores.numpy() for scores in ours.tuned(tokens, segments, length))
+    assert np.isneginf(first[1, 4]) and np.isneginf(last[1, 4])  # padding
+
+    def surprise(scores, place):
+        return np.log(np.exp(scores[0]).sum()) - scores[0, place]
+
+    nats = (surprise(first, 3) + surprise(last, 4)) / 2
+    assert float(ours.loss(batch)) == pytest.approx(nats, rel=1e-5)
+    answers = ours.answer(batch)
+    assert answers.nats == pytest.approx(nats, rel=1e-5) and answers.predictions == 1
+    for row in (0, 1):
+        best = max((first[row, i] + last[row, j], (i, j)) for i in range(5) for j in range(i, 5))[1]
+        assert tuple(answers.outputs[row]) == best
+    other = BERT(BERTConfig(vocab_size=6, max_position_embeddings=5, **SIZES))
+    ours.start_from(other, THERE, THERE)  # nothing is added to the words of the task
+    for name, value in other.state_dict().items():
+        if name.startswith("bert."):
+            np.testing.assert_array_equal(ours.state_dict()[f"tuned.{name}"], value)
 
 
 def test_what_it_begins_with_goes_by_the_words():

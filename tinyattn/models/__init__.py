@@ -24,6 +24,7 @@ MODELS = {
     "bert": "bert:BERT",
     "bert-classifier": "bert_classifier:BERTForLabels",
     "bert-tagger": "bert_tagger:BERTForTags",
+    "bert-reader": "bert_reader:BERTForSpans",
     "dcgan": "dcgan:DCGAN",
     "mlp": "mlp:MLP",
     "pos-tagger": "pos_tagger:POSTagger",

@@ -10,7 +10,7 @@ from is the body with W_p. Vectors of words go by the words: see gpt_classifier.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, ClassVar
 
 import tinyattn as ta
 from tinyattn.graph.leaf import as_tensor
@@ -50,11 +50,13 @@ class BERTClassifierConfig(BERTConfig):
 class FineTuned(Model):
     """What models share that begin from a BERT: `tuned`, its body with one new layer."""
 
-    Config = BERTClassifierConfig
+    Config: ClassVar[type] = BERTClassifierConfig
     paper = BERT.paper
     documents = "S3"
     begins_from = ("bert",)
-    config: BERTClassifierConfig
+    added: ClassVar[Sequence[str]] = ("[CLS]", "[SEP]")
+    """Words behind those of the task."""
+    config: Any
     tuned: Any
 
     def start_from(self, other: Model, here: Sequence[str], there: Sequence[str]) -> None:
@@ -62,7 +64,7 @@ class FineTuned(Model):
         own, given = self.tuned.bert.state_dict(), other.state_dict()
         new = {name: given[f"bert.{name}"] for name in own if f"bert.{name}" in given}
         words, places = (f"embeddings.{name}_embeddings.weight" for name in ("word", "position"))
-        new[words] = by_words(own[words], new[words], [*here, "[CLS]", "[SEP]"], there)
+        new[words] = by_words(own[words], new[words], [*here, *self.added], there)
         new[places] = copied(own[places], new[places])
         self.tuned.bert.load_state_dict(new)
 
@@ -79,6 +81,7 @@ class BERTForLabels(FineTuned):
     name = "bert-classifier"
     families = ("classification",)
     recipes = (Recipe("slips", {}, TUNING),)
+    config: BERTClassifierConfig
 
     def __init__(self, config: BERTClassifierConfig):
         self.config = config

@@ -86,7 +86,11 @@ class BERTSpan(_Tuned):
 
     def answer(self, tokens: Any, segments: Any, length: Any) -> np.ndarray:
         """(B, 2) integers: the part i ≤ j with the highest score in each row, i and j included."""
-        first, last = ta.evaluate(self(tokens, segments, length))
-        count = first.shape[1]
-        both = np.where(np.triu(np.ones((count, count), bool)), first[:, :, None] + last[:, None, :], -np.inf)
-        return np.stack(np.divmod(both.reshape(len(both), -1).argmax(axis=1), count), axis=1)
+        return best_span(*ta.evaluate(self(tokens, segments, length)))
+
+
+def best_span(first: np.ndarray, last: np.ndarray) -> np.ndarray:
+    """From scores of each place as start and as end, (B, T) twice: the part i ≤ j with the highest sum, (B, 2)."""
+    count = first.shape[1]
+    both = np.where(np.triu(np.ones((count, count), bool)), first[:, :, None] + last[:, None, :], -np.inf)
+    return np.stack(np.divmod(both.reshape(len(both), -1).argmax(axis=1), count), axis=1)

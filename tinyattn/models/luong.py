@@ -51,9 +51,9 @@ REVERSE: dict[str, Any] = TINY_MT | {
     "steps": 2500, "batch_size": 32, "learning_rate": 3e-3, "beta2": 0.98, "clip_norm": 0.3,
 }  # fmt: skip
 LOCAL_M: dict[str, Any] = {"attention": "local-m", "window": 2}
-"""What the model is trained with: to translate, and for the two tasks of places. With 512 units the score must be dot:
-one step of Adam moves all n² numbers of W at once, and with them general scores s W h by about 20, so that within some
-steps each softmax is 1 at one word, and stays there (the paper trains by plain gradient descent).
+"""What the model is trained with: to translate, and for the two tasks of places. With 512 units the score is dot: one
+step of Adam moves all n² numbers of W, and within ten of them general scores s W h differ by up to 19, so that softmax
+is 1 at one word, mostly the last, and stays there (the paper trains by plain gradient descent).
 """
 
 

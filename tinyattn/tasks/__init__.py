@@ -40,6 +40,7 @@ TASKS = {
     "topics": "topics:Topics",
     "slips": "slips:Slips",
     "slip-words": "slips:SlipWords",
+    "passages": "passages:Passages",
     "topic-texts": "topic_texts:TopicTexts",
     "pos-grammar": "pos_grammar:POSGrammar",
     "conllu": "conllu:Conllu",

@@ -325,10 +325,14 @@ class Documents(Task):
 def _batch(
     seen: np.ndarray, targets: np.ndarray, following: np.ndarray, index: np.ndarray, valid: np.ndarray
 ) -> PairBatch:
-    behind = np.cumsum(seen == SEP, axis=1) - (seen == SEP)  # a [SEP] belongs to what it ends
-    segments = np.where(seen == PAD, 0, behind).astype(np.int32)
     length = (seen != PAD).sum(axis=1).astype(np.int32)
     return PairBatch(
-        seen, segments, length, np.where(valid[:, None], targets, np.int32(NOTHING)),
+        seen, segments_of(seen), length, np.where(valid[:, None], targets, np.int32(NOTHING)),
         np.where(valid, following, np.int32(NOTHING)), index, valid,
     )  # fmt: skip
+
+
+def segments_of(tokens: np.ndarray) -> np.ndarray:
+    """0 up to the first [SEP] of each row (n, T), then 1; int32. A [SEP] belongs to what it ends."""
+    behind = np.cumsum(tokens == SEP, axis=1) - (tokens == SEP)
+    return np.where(tokens == PAD, 0, behind).astype(np.int32)
