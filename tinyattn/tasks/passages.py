@@ -64,7 +64,9 @@ def generate(count: int, stream: Stream) -> tuple[np.ndarray, np.ndarray]:
     own = np.searchsorted(ADJECTIVES, passage[every, which, ADJECTIVE])
     other = (own + 1 + stream.integers(len(ADJECTIVES) - 1, count)) % len(ADJECTIVES)
     passage[every, which, ADJECTIVE] = ADJECTIVES[other]
-    head, between, end = (np.tile(np.int32(part), (count, 1)) for part in ((CLS, *QUESTION), (SEP,), (SEP,)))
+    head, between, end = (
+        np.tile(np.array(part, np.int32), (count, 1)) for part in ((CLS, *QUESTION), (SEP,), (SEP,))
+    )
     tokens = np.concatenate([head, between, passage.reshape(count, -1), end], axis=1)
     begin = BEGIN + LENGTH * which
     return tokens.astype(np.int32), np.stack([begin + ADJECTIVE, begin + OBJECT], axis=1).astype(np.int32)
