@@ -11,6 +11,7 @@ import tinyattn as ta
 from tinyattn import viz
 from tinyattn.viz import style
 from tinyattn.viz.page import graph
+from tinyattn.viz.page.program import program_of
 
 READY = ".walk[data-ready]"
 RNG = np.random.default_rng(0)
@@ -237,6 +238,67 @@ def test_values_are_those_of_numpy_and_follow_a_change(browser, view, saved):
                 )
         page.click("text=undo changes")
         np.testing.assert_array_equal(values(page, by_name(view, "Q").id), Q.numpy())
+
+
+def test_the_scale_and_the_mask_are_changed(browser, tmp_path):
+    Q, K, V = (
+        ta.tensor(x.numpy(), name=x.name) for x in (globals()[name] for name in NAMES)
+    )  # (not shared with other views)
+    mask = ta.tensor(np.tri(4, 5, dtype=bool), name="M")
+    S = Q @ K.T * 0.6
+    P = ta.softmax(S, mask=mask)
+    O = P @ V
+    view = viz.draw((O**3).sum() / 2, [Q, K, V]).save(tmp_path / "a.html")
+
+    def gradients(scale, allowed):
+        s = np.where(allowed, Q.numpy() @ K.numpy().T * scale, -np.inf)
+        p = np.exp(s - s.max(-1, keepdims=True))
+        p /= p.sum(-1, keepdims=True)
+        d_o = 1.5 * (p @ V.numpy()) ** 2
+        d_p = d_o @ V.numpy().T
+        d_s = p * (d_p - (p * d_p).sum(-1, keepdims=True))
+        return {"∂y/∂Q": d_s @ K.numpy() * scale, "∂y/∂K": d_s.T @ Q.numpy() * scale, "∂y/∂V": p.T @ d_o}
+
+    def agree(page, scale, allowed):
+        for name, expected in gradients(scale, allowed).items():
+            np.testing.assert_allclose(
+                values(page, by_name(view, name).id), expected, rtol=0, atol=1e-12, err_msg=name
+            )
+
+    with opened(browser, tmp_path / "a.html", READY, height=1000) as page:
+        allowed = np.tri(4, 5, dtype=bool)
+        agree(page, 0.6, allowed)
+        page.evaluate("id => views[0].select(id)", by_name(view, "S").id)
+        page.fill(".tuned input", "1.75")
+        agree(page, 1.75, allowed)
+        page.evaluate("id => views[0].select(id)", by_name(view, "M").id)
+        canvas = page.locator("canvas.values")
+        side = float(canvas.get_attribute("data-side"))
+        canvas.click(position={"x": 3.5 * side, "y": 0.5 * side})
+        allowed[0, 3] = True
+        agree(page, 1.75, allowed)
+        page.click("text=undo changes")
+        agree(page, 0.6, np.tri(4, 5, dtype=bool))
+        # Of the numbers of x³ no one may be changed: its derivative has them, too, and others.
+        assert [
+            view.picture.nodes[ident].name
+            for ident in page.evaluate("Object.keys(views[0].data.program.tuned)")
+        ][:1] == ["S"]
+
+
+def test_a_number_that_the_derivative_has_from_elsewhere_is_not_to_be_changed():
+    x = ta.tensor(np.array([1.0, 2.0]), name="x")
+    for y, count in (
+        ((x * 2.0) ** 2, 0),
+        (ta.square(x * 2.0), 0),
+        (ta.square(x * 2.5), 1),
+        (ta.tanh(x / 3.0) * 2.0, 2),
+    ):
+        view = viz.draw(y.sum(), x)
+        assert (
+            len({at for places in program_of(view.whole, view.shown).tuned.values() for at in places})
+            == count
+        )
 
 
 def test_a_cell_is_dragged_and_everything_follows(browser, view, saved):

@@ -87,6 +87,10 @@ function machine(program) {
       return op === "leaf" ? { kind, at: attrs.at } : null;
     },
     change(id, cell, value) { numbers[self.leaf(id).at + cell] = value; self.run(); },
+    // Constants of a formula: each is one number.
+    constants: id => (program.tuned[id] ?? []).map(place => program.code[place][4].at),
+    number: at => numbers[at],
+    tune(at, value) { numbers[at] = value; self.run(); },
     changed: () => numbers.some((value, k) => !Object.is(value, original[k])),
     reset() { numbers.set(original); self.run(); },
   };

@@ -20,6 +20,7 @@ from tinyattn.graph.traverse import substitute, topological
 from tinyattn.runtime import reference
 from tinyattn.viz.derivation.forms import open_definitions
 from tinyattn.viz.model import Node, Picture
+from tinyattn.viz.page.tuning import tunable
 from tinyattn.viz.room import Shown
 
 LARGEST, SLOWEST = 400_000, 40_000_000
@@ -46,6 +47,8 @@ class Program:
     code: list
     values: dict[str, tuple[list[int], list[int]]]
     numbers: str
+    tuned: dict[str, list[int]]
+    """Node → the constants of its formula that may be changed."""
 
 
 @scope.isolated
@@ -57,11 +60,13 @@ def program_of(picture: Picture, shown: Shown) -> Program:
             rooms.setdefault(_loops(picture, node), {})[node.id] = shown.of[node.id]
     writer = _Writer(shown, rooms)
     try:
+        writer.tunable = tunable(shown) if shown.outputs else set()
         code = writer.code((), [], [])
     except errors.TinyattnError as error:
         raise Unsuited(str(error).splitlines()[0]) from error
     numbers = np.concatenate([np.zeros(0), *writer.numbers])
-    return Program(code, writer.values, base64.b64encode(numbers.astype("<f8").tobytes()).decode())
+    packed = base64.b64encode(numbers.astype("<f8").tobytes()).decode()
+    return Program(code, writer.values, packed, writer.tuned)
 
 
 def _loops(picture: Picture, node: Node) -> tuple[str, ...]:
@@ -75,6 +80,8 @@ class _Writer:
     """Loops around → the nodes in the innermost, and their values."""
     values: dict[str, tuple[list[int], list[int]]] = field(default_factory=dict)
     numbers: list[np.ndarray] = field(default_factory=list)
+    tunable: set[Tensor] = field(default_factory=set)
+    tuned: dict[str, list[int]] = field(default_factory=dict)
     count: int = 0
     made: int = 0
     work: int = 0
@@ -118,6 +125,14 @@ class _Writer:
             found = iter(opened[len(roots) :])
         for ident, parts in wanted.items():
             self.values[ident] = list(around), [places[next(found)] for _ in parts]
+            tuned = [
+                places[c]
+                for part in parts
+                for x in part.inputs
+                if (c := _constant(x)) in self.tunable and c in places
+            ]
+            if tuned and not room:
+                self.tuned[ident] = list(dict.fromkeys(tuned))
         return code
 
     def _opened(self, roots: list[Tensor]) -> list[Tensor]:
@@ -167,6 +182,13 @@ class _Writer:
             "arguments": asked[len(roots) :],
         }
         return ["scan", operands, [], "f", attrs]
+
+
+def _constant(x: Tensor) -> Tensor:
+    """What a number that stands for a whole array is made of."""
+    while x.op.name in ("broadcast_to", "reshape") and x.inputs[0].size == 1:
+        x = x.inputs[0]
+    return x
 
 
 def _an_output(scan: Tensor) -> Tensor:

@@ -92,6 +92,10 @@ function values(view, one) {
     chooser("result ", several, k => { which = k; }), chooser("matrix ", matrix(value()).pages, k => { page = k; }), canvas, says,
     editable ? make("p", { class: "hint" }, leaf.kind === "b" ? "Click a cell to change it: everything is computed anew."
       : "What if? Drag a cell up or down, or type: everything is computed anew. ", input) : null].filter(Boolean));
+  const constants = machine.constants(one.id);
+  if (constants.length) section.append(make("p", { class: "hint tuned" }, "What if this were another number? ", ...constants.map(at => make("input",
+    { type: "number", step: "any", value: machine.number(at), "aria-label": "a number of the formula",
+      oninput: e => { const to = Number(e.target.value); if (e.target.value && Number.isFinite(to)) { machine.tune(at, to); view.tell("values"); draw(); } } }))));
   view.redraw = draw;
   draw();
   return section;
