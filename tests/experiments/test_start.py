@@ -1,6 +1,7 @@
 """What a run begins from: another run, or a recipe that is trained first; from scratch beside it."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -65,6 +66,19 @@ def test_a_run_of_ones_own_lends_its_sizes(place):
     more.train("more")
     one, other = (checkpoint.latest(place / folder).model for folder in ("mine", "more"))
     assert all(np.abs(one[key] - other[key]).max() < 1e-6 for key in one)
+
+
+def test_dropout_is_that_of_the_recipe_before_that_of_the_start(place, monkeypatch):
+    ta.Experiment("gpt", "topic-texts", n_layer=1, n_embd=8, n_head=2, dropout=0.2, steps=2).train("mine")
+
+    def begun(**given):
+        return ta.Experiment("gpt-classifier", start="mine", **given).config["model"]
+
+    assert begun()["dropout"] == 0.2
+    [recipe] = GPTForLabels.recipes
+    monkeypatch.setattr(GPTForLabels, "recipes", (replace(recipe, sizes={"dropout": 0.4}),))
+    assert begun()["dropout"] == 0.4 and begun()["n_embd"] == 8
+    assert begun(dropout=0.1)["dropout"] == 0.1
 
 
 def test_a_run_that_has_begun_goes_on_from_its_own_checkpoint(place, monkeypatch):

@@ -66,8 +66,11 @@ def resolve(
     for key in {"start", "training.start"} & (settings or {}).keys():
         training_settings["start"] = _found_start((settings or {})[key])
     as_there = _sizes_there(model_class, training_settings["start"])
+    own = {"dropout"} & recipe.sizes.keys()  # how it is trained, whatever the other one was trained with
     config: Config = {
-        "model": sizes | dict(recipe.sizes) | {key: as_there[key] for key in sizes.keys() & as_there.keys()},
+        "model": sizes
+        | dict(recipe.sizes)
+        | {key: as_there[key] for key in sizes.keys() & as_there.keys() - own},
         "task": tasks.options(task_class),
         "training": training_settings,
     }
