@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from . import jax_training
 from .jax_captions import captioner, show_attend_tell
 from .jax_gan import convolve, convolve_transposed, normalize
+from .jax_memory import lstm_bits, ntm, pointer
 from .jax_recurrent import TRANSLATION, inside, linear, lstm_lm, lstmn, masked_mean, pair
 from .jax_training import Parameters
 
@@ -27,10 +28,36 @@ def norm(p: Parameters, name: str, x: jax.Array, eps: float = 1e-5) -> jax.Array
     return y + p[f"{name}.bias"] if f"{name}.bias" in p else y
 
 
-def attend(q: jax.Array, k: jax.Array, v: jax.Array, heads: int, **masking: Any) -> jax.Array:
-    """Queries (B, T, m), keys and values (B, S, m) → (B, T, m)."""
-    parts = (x.reshape(*x.shape[:2], heads, -1) for x in (q, k, v))
-    return jax.nn.dot_product_attention(*parts, **masking).reshape(q.shape)
+class Dropout:
+    """Dropout with a key of its own at each call."""
+
+    def __init__(self, rate: float, key: jax.Array) -> None:
+        self.rate, self.key, self.calls = rate, key, 0
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        if not self.rate:
+            return x
+        self.calls += 1
+        kept = jax.random.bernoulli(jax.random.fold_in(self.key, self.calls), 1 - self.rate, x.shape)
+        return jnp.where(kept, x / (1 - self.rate), 0.0)
+
+
+def attend(
+    q: jax.Array, k: jax.Array, v: jax.Array, heads: int, dropout: Dropout | None = None, **masking: Any
+) -> jax.Array:
+    """Queries (B, T, m), keys and values (B, S, m) → (B, T, m). JAX's attention has no dropout; with it, it is
+    written out.
+    """
+    q, k, v = (x.reshape(*x.shape[:2], heads, -1) for x in (q, k, v))
+    if dropout is None or not dropout.rate:
+        found = jax.nn.dot_product_attention(q, k, v, **masking)
+    else:
+        scores = jnp.einsum("bthd,bshd->bhts", q, k) * q.shape[-1] ** -0.5
+        causal = masking.get("is_causal")
+        mask = jnp.tril(jnp.ones(scores.shape[2:], bool)) if causal else masking["mask"]
+        weights = dropout(jax.nn.softmax(jnp.where(mask, scores, -jnp.inf)))
+        found = jnp.einsum("bhts,bshd->bthd", weights, v)
+    return found.reshape(*q.shape[:2], -1)
 
 
 def sinusoids(length: int, width: int) -> jax.Array:
@@ -43,14 +70,9 @@ def sinusoids(length: int, width: int) -> jax.Array:
 
 
 def mlp(c: Any, p: Parameters, batch: Parameters) -> jax.Array:
-    h = batch["images"].reshape(len(batch["images"]), -1)
+    h, dropout = batch["images"].reshape(len(batch["images"]), -1), Dropout(c.dropout, batch["key"])
     for k in range(c.layers + 1):
-        if k:
-            h = jnp.tanh(h)
-            if c.dropout:
-                kept = jax.random.bernoulli(jax.random.fold_in(batch["key"], k), 1 - c.dropout, h.shape)
-                h = jnp.where(kept, h / (1 - c.dropout), 0.0)
-        h = linear(p, f"layers.{k}", h)
+        h = linear(p, f"layers.{k}", dropout(jnp.tanh(h)) if k else h)
     return cross_entropy(h, batch["label"])
 
 
@@ -96,36 +118,97 @@ def pos_tagger(c: Any, p: Parameters, batch: Parameters) -> jax.Array:
 # Attention without recurrence.
 
 
-def gpt(c: Any, p: Parameters, batch: Parameters) -> jax.Array:
-    tokens, table = batch["tokens"], p["transformer.wte.weight"]
-    x = table[tokens] + p["transformer.wpe.weight"][: tokens.shape[1]]
+def gpt_body(c: Any, p: Parameters, body: str, tokens: jax.Array, dropout: Dropout) -> jax.Array:
+    """Tokens (B, T) → h_L (B, T, m)."""
+
+    def look(name: str, x: jax.Array) -> jax.Array:
+        parts = jnp.split(linear(p, f"{name}.attn.c_attn", x), 3, axis=-1)
+        found = attend(*parts, c.n_head, dropout, is_causal=True)
+        return dropout(linear(p, f"{name}.attn.c_proj", found))
+
+    def think(name: str, x: jax.Array) -> jax.Array:
+        y = jax.nn.gelu(linear(p, f"{name}.mlp.c_fc", x), approximate=c.activation == "gelu_tanh")
+        return dropout(linear(p, f"{name}.mlp.c_proj", y))
+
+    x = dropout(p[f"{body}.wte.weight"][tokens] + p[f"{body}.wpe.weight"][: tokens.shape[1]])
     for k in range(c.n_layer):
-        name = f"transformer.h.{k}"
-        parts = jnp.split(linear(p, f"{name}.attn.c_attn", norm(p, f"{name}.ln_1", x)), 3, axis=-1)
-        x = x + linear(p, f"{name}.attn.c_proj", attend(*parts, c.n_head, is_causal=True))
-        hidden = jax.nn.gelu(linear(p, f"{name}.mlp.c_fc", norm(p, f"{name}.ln_2", x)), approximate=False)
-        x = x + linear(p, f"{name}.mlp.c_proj", hidden)
-    return cross_entropy(norm(p, "transformer.ln_f", x) @ table.T, batch["targets"])
+        name = f"{body}.h.{k}"
+        for norm_name, part in (("ln_1", look), ("ln_2", think)):
+            norm_name = f"{name}.{norm_name}"
+            if c.norm_first:
+                x = x + part(name, norm(p, norm_name, x, c.norm_epsilon))
+            else:
+                x = norm(p, norm_name, x + part(name, x), c.norm_epsilon)
+    return norm(p, f"{body}.ln_f", x, c.norm_epsilon) if c.norm_first else x
+
+
+def gpt(c: Any, p: Parameters, batch: Parameters) -> jax.Array:
+    hidden = gpt_body(c, p, "transformer", batch["tokens"], Dropout(c.dropout, batch["key"]))
+    return cross_entropy(hidden @ p["transformer.wte.weight"].T, batch["targets"])
+
+
+def bert_body(
+    c: Any, p: Parameters, body: str, tokens: jax.Array, segments: Any, length: jax.Array, dropout: Dropout
+) -> jax.Array:
+    """Tokens (B, T), their segments, or the one of all, and lengths → T (B, T, m)."""
+    name, eps, steps = f"{body}.embeddings", c.layer_norm_eps, tokens.shape[1]
+    tables = (p[f"{name}.{part}_embeddings.weight"] for part in ("word", "token_type", "position"))
+    words, kinds, places = tables
+    x = dropout(norm(p, f"{name}.LayerNorm", words[tokens] + kinds[segments] + places[:steps], eps))
+    mask = inside(length, steps)[:, None, None]
+    for k in range(c.num_hidden_layers):
+        name = f"{body}.encoder.layer.{k}"
+        parts = (linear(p, f"{name}.attention.self.{part}", x) for part in ("query", "key", "value"))
+        y = attend(*parts, c.num_attention_heads, dropout, mask=mask)
+        y = dropout(linear(p, f"{name}.attention.output.dense", y))
+        x = norm(p, f"{name}.attention.output.LayerNorm", x + y, eps)
+        y = jax.nn.gelu(linear(p, f"{name}.intermediate.dense", x), approximate=False)
+        x = norm(p, f"{name}.output.LayerNorm", x + dropout(linear(p, f"{name}.output.dense", y)), eps)
+    return x
+
+
+def pooled(p: Parameters, body: str, x: jax.Array) -> jax.Array:
+    return jnp.tanh(linear(p, f"{body}.pooler.dense", x[:, 0]))
 
 
 def bert(c: Any, p: Parameters, batch: Parameters) -> jax.Array:
-    tokens, name, eps = batch["tokens"], "bert.embeddings", c.layer_norm_eps
-    table = p[f"{name}.word_embeddings.weight"]
-    x = table[tokens] + p[f"{name}.token_type_embeddings.weight"][batch["segments"]]
-    x = norm(p, f"{name}.LayerNorm", x + p[f"{name}.position_embeddings.weight"][: tokens.shape[1]], eps)
-    mask = inside(batch["length"], tokens.shape[1])[:, None, None]
-    for k in range(c.num_hidden_layers):
-        name = f"bert.encoder.layer.{k}"
-        parts = (linear(p, f"{name}.attention.self.{part}", x) for part in ("query", "key", "value"))
-        y = linear(p, f"{name}.attention.output.dense", attend(*parts, c.num_attention_heads, mask=mask))
-        x = norm(p, f"{name}.attention.output.LayerNorm", x + y, eps)
-        y = jax.nn.gelu(linear(p, f"{name}.intermediate.dense", x), approximate=False)
-        x = norm(p, f"{name}.output.LayerNorm", x + linear(p, f"{name}.output.dense", y), eps)
-    name = "cls.predictions.transform"
+    given = batch["tokens"], batch["segments"], batch["length"]
+    x, name = bert_body(c, p, "bert", *given, Dropout(c.dropout, batch["key"])), "cls.predictions.transform"
     y = jax.nn.gelu(linear(p, f"{name}.dense", x), approximate=False)
-    words = norm(p, f"{name}.LayerNorm", y, eps) @ table.T + p["cls.predictions.bias"]
-    pairs = linear(p, "cls.seq_relationship", jnp.tanh(linear(p, "bert.pooler.dense", x[:, 0])))
+    y = norm(p, f"{name}.LayerNorm", y, c.layer_norm_eps)
+    words = y @ p["bert.embeddings.word_embeddings.weight"].T + p["cls.predictions.bias"]
+    pairs = linear(p, "cls.seq_relationship", pooled(p, "bert", x))
     return cross_entropy(words, batch["targets"]) + cross_entropy(pairs, batch["following"])
+
+
+# What is fine-tuned.
+
+
+def enclosed(batch: Parameters, first: int, last: int) -> tuple[jax.Array, jax.Array]:
+    """Texts (B, T) → first x last (B, T + 2), 0 behind the end, and their lengths."""
+    length = batch["length"]
+    tokens = jnp.pad(batch["tokens"], ((0, 0), (1, 1))).at[:, 0].set(first)
+    return tokens.at[jnp.arange(len(length)), length + 1].set(last), length + 2
+
+
+def gpt_classifier(c: Any, p: Parameters, batch: Parameters) -> jax.Array:
+    tokens, length = enclosed(batch, c.vocabulary, c.vocabulary + 2)
+    name, dropout = "tuned.gpt.transformer", Dropout(c.dropout, batch["key"])
+    hidden = gpt_body(c, p, name, tokens, dropout)
+    last = hidden[jnp.arange(len(length)), length - 1]
+    loss = cross_entropy(linear(p, "tuned.classifier", dropout(last)), batch["label"])
+    following = jnp.where(inside(length - 1, tokens.shape[1] - 1), tokens[:, 1:], -1)
+    return loss + c.auxiliary * cross_entropy(hidden[:, :-1] @ p[f"{name}.wte.weight"].T, following)
+
+
+def bert_tuned(c: Any, p: Parameters, batch: Parameters) -> jax.Array:
+    """A label for each text, or a tag for each word."""
+    tokens, length = enclosed(batch, c.vocabulary, c.vocabulary + 1)
+    name, dropout = "tuned.bert", Dropout(c.dropout, batch["key"])
+    x = bert_body(c, p, name, tokens, 0, length, dropout)
+    if "label" in batch:
+        return cross_entropy(linear(p, "tuned.classifier", dropout(pooled(p, name, x))), batch["label"])
+    return cross_entropy(linear(p, "tuned.classifier", dropout(x))[:, 1:-1], batch["tags"])
 
 
 def transformer(c: Any, p: Parameters, batch: Parameters) -> jax.Array:
@@ -203,7 +286,8 @@ MODELS: dict[str, Callable[[Any, Parameters, Parameters], jax.Array]] = {
     "transformer": transformer, "gpt": gpt, "bert": bert, "mlp": mlp, "pos-tagger": pos_tagger,
     "sentiment": sentiment, "feedforward-attention": pooling, "mean-pooling": pooling, "lstmn": lstmn,
     "show-attend-tell": show_attend_tell, "captioner": captioner, "lstm-lm": lstm_lm,
-    "dcgan": discriminator, **TRANSLATION,
+    "gpt-classifier": gpt_classifier, "bert-classifier": bert_tuned, "bert-tagger": bert_tuned,
+    "ntm": ntm, "lstm-bits": lstm_bits, "pointer": pointer, "dcgan": discriminator, **TRANSLATION,
 }  # fmt: skip
 """The loss of each; of the players of a game that of the first."""
 
@@ -236,12 +320,12 @@ class Step:
                 values.append(value)
             return values[0], p, states, key
 
-        tied = ("lm_head.weight", "output.weight") if name in ("gpt", "transformer") else ()
+        tied = ("lm_head.weight",) + (("output.weight",) if name == "transformer" else ())
         skipped = ("running_", "num_batches")
         self._parameters = {
             key: jnp.array(value)
             for key, value in weights.items()
-            if key not in tied and not any(part in key for part in skipped)
+            if not key.endswith(tied) and not any(part in key for part in skipped)
         }
         if game:  # (what `normalize` calls the statistics that it brings up to date)
             for key in [key for key, value in self._parameters.items() if value.ndim == 1]:

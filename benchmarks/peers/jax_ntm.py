@@ -24,14 +24,11 @@ def lstm(
     return jax.nn.sigmoid(leave) * jnp.tanh(cell), cell
 
 
-def address(
-    parameters: Parameters, head: str, state: jax.Array, memory: jax.Array, previous: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    """State (B, C), memory (B, N, W), previous weights (B, N) to new weights (B, N) and extra values."""
+def address(values: jax.Array, memory: jax.Array, previous: jax.Array) -> jax.Array:
+    """What a head emits (B, W + 6), memory (B, N, W), previous weights (B, N) to new weights (B, N)."""
     width = memory.shape[-1]
-    values = state @ parameters[f"{head}.weight"].T + parameters[f"{head}.bias"]
-    key, strength, gate, shift, sharpening, extra = jnp.split(
-        values, [width, width + 1, width + 2, width + 5, width + 6], axis=-1
+    key, strength, gate, shift, sharpening = jnp.split(
+        values, [width, width + 1, width + 2, width + 5], axis=-1
     )
     lengths = jnp.maximum(jnp.linalg.norm(key, axis=-1), 1e-8)[:, None]
     rows = jnp.maximum(jnp.linalg.norm(memory, axis=-1), 1e-8)  # (B, N)
@@ -42,7 +39,13 @@ def address(
     back, stay, ahead = jnp.split(jax.nn.softmax(shift, axis=-1), 3, axis=-1)
     shifted = jnp.roll(gated, -1, axis=-1) * back + gated * stay + jnp.roll(gated, 1, axis=-1) * ahead
     sharp = (shifted + 1e-16) ** (1 + jax.nn.softplus(sharpening))
-    return sharp / sharp.sum(axis=-1, keepdims=True), extra
+    return sharp / sharp.sum(axis=-1, keepdims=True)
+
+
+def write(memory: jax.Array, weights: jax.Array, erase: jax.Array, add: jax.Array) -> jax.Array:
+    """Memory (B, N, W), weights (B, N), what to erase, before its sigmoid, and what to add (B, W)."""
+    places = weights[..., None]  # (B, N, 1)
+    return memory * (1 - places * jax.nn.sigmoid(erase)[:, None]) + places * add[:, None]
 
 
 def logits(parameters: Parameters, inputs: jax.Array, answers: int, memory_rows: int) -> jax.Array:
@@ -52,15 +55,17 @@ def logits(parameters: Parameters, inputs: jax.Array, answers: int, memory_rows:
     width = parameters["output.weight"].shape[1] - controller
     start = jnp.zeros((batch, memory_rows)).at[:, 0].set(1.0)
 
+    def emitted(head: str, state: jax.Array) -> jax.Array:
+        return state @ parameters[f"{head}.weight"].T + parameters[f"{head}.bias"]
+
     def step(carry: Carry, x: jax.Array) -> tuple[Carry, jax.Array]:
         state, cell, memory, read, read_weights, write_weights = carry
         state, cell = lstm(parameters, jnp.concatenate([x, read], axis=-1), state, cell)
-        read_weights, _ = address(parameters, "read_head", state, memory, read_weights)
-        write_weights, values = address(parameters, "write_head", state, memory, write_weights)
+        read_weights = address(emitted("read_head", state), memory, read_weights)
+        values, erase, add = jnp.split(emitted("write_head", state), [width + 6, 2 * width + 6], axis=-1)
+        write_weights = address(values, memory, write_weights)
         read = jnp.einsum("bn,bnw->bw", read_weights, memory)
-        erase, add = jnp.split(values, 2, axis=-1)
-        places = write_weights[..., None]  # (B, N, 1)
-        memory = memory * (1 - places * jax.nn.sigmoid(erase)[:, None]) + places * add[:, None]
+        memory = write(memory, write_weights, erase, add)
         return (state, cell, memory, read, read_weights, write_weights), jnp.concatenate(
             [state, read], axis=-1
         )

@@ -93,37 +93,59 @@ class LSTMN(LanguageModel):
 class GPTBlock(nn.Module):
     def __init__(self, c: Any) -> None:
         super().__init__()
-        width, self.heads = c.n_embd, c.n_head
-        self.ln_1, self.ln_2 = (nn.LayerNorm(width, bias=c.bias) for _ in range(2))
+        width, self.heads, self.norm_first = c.n_embd, c.n_head, c.norm_first
+        self.gelu = nn.GELU("tanh" if c.activation == "gelu_tanh" else "none")
+        self.dropout = nn.Dropout(c.dropout)
+        self.ln_1, self.ln_2 = (nn.LayerNorm(width, c.norm_epsilon, bias=c.bias) for _ in range(2))
         self.attn = Holder(c_attn=nn.Linear(width, 3 * width, c.bias), c_proj=nn.Linear(width, width, c.bias))
         self.mlp = Holder(
             c_fc=nn.Linear(width, 4 * width, c.bias), c_proj=nn.Linear(4 * width, width, c.bias)
         )
 
+    def look(self, x: torch.Tensor) -> torch.Tensor:
+        q, k, v = (heads_of(part, self.heads) for part in self.attn.c_attn(x).chunk(3, -1))
+        y = F.scaled_dot_product_attention(q, k, v, is_causal=True, dropout_p=self.dropout.p)
+        return self.dropout(self.attn.c_proj(joined(y)))
+
+    def think(self, x: torch.Tensor) -> torch.Tensor:
+        return self.dropout(self.mlp.c_proj(self.gelu(self.mlp.c_fc(x))))
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        q, k, v = (heads_of(part, self.heads) for part in self.attn.c_attn(self.ln_1(x)).chunk(3, -1))
-        x = x + self.attn.c_proj(joined(F.scaled_dot_product_attention(q, k, v, is_causal=True)))
-        return x + self.mlp.c_proj(F.gelu(self.mlp.c_fc(self.ln_2(x))))
+        if self.norm_first:
+            x = x + self.look(self.ln_1(x))
+            return x + self.think(self.ln_2(x))
+        x = self.ln_1(x + self.look(x))
+        return self.ln_2(x + self.think(x))
 
 
-class GPT(nn.Module):
-    """Pre-norm, exact gelu, tied output."""
+class GPTBody(nn.Module):
+    """From tokens (B, T) to h_L (B, T, m)."""
 
     def __init__(self, c: Any) -> None:
         super().__init__()
-        self.transformer = Holder(
-            wte=nn.Embedding(c.vocab_size, c.n_embd), wpe=nn.Embedding(c.block_size, c.n_embd),
-            h=nn.ModuleList(GPTBlock(c) for _ in range(c.n_layer)), ln_f=nn.LayerNorm(c.n_embd, bias=c.bias),
-        )  # fmt: skip
+        self.wte, self.wpe = nn.Embedding(c.vocab_size, c.n_embd), nn.Embedding(c.block_size, c.n_embd)
+        self.dropout = nn.Dropout(c.dropout)
+        self.h = nn.ModuleList(GPTBlock(c) for _ in range(c.n_layer))
+        self.ln_f = nn.LayerNorm(c.n_embd, c.norm_epsilon, bias=c.bias) if c.norm_first else nn.Identity()
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        x = self.dropout(self.wte(tokens) + self.wpe.weight[: tokens.shape[1]])
+        for block in self.h:
+            x = block(x)
+        return self.ln_f(x)
+
+
+class GPT(nn.Module):
+    """With a tied output."""
+
+    def __init__(self, c: Any) -> None:
+        super().__init__()
+        self.transformer = GPTBody(c)
         self.lm_head = nn.Linear(c.n_embd, c.vocab_size, bias=False)
         self.lm_head.weight = self.transformer.wte.weight
 
     def forward(self, batch: Batch) -> torch.Tensor:
-        part = self.transformer
-        x = part.wte(batch["tokens"]) + part.wpe.weight[: batch["tokens"].shape[1]]
-        for block in part.h:
-            x = block(x)
-        logits = self.lm_head(part.ln_f(x))
+        logits = self.lm_head(self.transformer(batch["tokens"]))
         return F.cross_entropy(logits.flatten(0, 1), batch["targets"].flatten(), ignore_index=-1)
 
 
@@ -131,6 +153,7 @@ class BERTLayer(nn.Module):
     def __init__(self, c: Any) -> None:
         super().__init__()
         width, self.heads = c.hidden_size, c.num_attention_heads
+        self.dropout = nn.Dropout(c.dropout)
 
         def added(inputs: int) -> Holder:
             return Holder(dense=nn.Linear(inputs, width), LayerNorm=nn.LayerNorm(width, c.layer_norm_eps))
@@ -143,9 +166,39 @@ class BERTLayer(nn.Module):
     def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         looks, end = self.attention["self"], self.attention["output"]
         q, k, v = (heads_of(part(x), self.heads) for part in (looks.query, looks.key, looks.value))
-        y = joined(F.scaled_dot_product_attention(q, k, v, attn_mask=mask))
-        x = end.LayerNorm(x + end.dense(y))
-        return self.output.LayerNorm(x + self.output.dense(F.gelu(self.intermediate.dense(x))))
+        y = joined(F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=self.dropout.p))
+        x = end.LayerNorm(x + self.dropout(end.dense(y)))
+        y = self.output.dense(F.gelu(self.intermediate.dense(x)))
+        return self.output.LayerNorm(x + self.dropout(y))
+
+
+class BERTBody(nn.Module):
+    """From tokens and their segments (B, T) to T (B, T, m); `pooled` is tanh(W_p T_[CLS])."""
+
+    def __init__(self, c: Any) -> None:
+        super().__init__()
+        width = c.hidden_size
+        self.embeddings = Holder(
+            word_embeddings=nn.Embedding(c.vocab_size, width),
+            position_embeddings=nn.Embedding(c.max_position_embeddings, width),
+            token_type_embeddings=nn.Embedding(c.type_vocab_size, width),
+            LayerNorm=nn.LayerNorm(width, c.layer_norm_eps),
+        )
+        self.dropout = nn.Dropout(c.dropout)
+        self.encoder = Holder(layer=nn.ModuleList(BERTLayer(c) for _ in range(c.num_hidden_layers)))
+        self.pooler = Holder(dense=nn.Linear(width, width))
+
+    def forward(self, tokens: torch.Tensor, segments: torch.Tensor, length: torch.Tensor) -> torch.Tensor:
+        tables, steps = self.embeddings, tokens.shape[1]
+        x = tables.word_embeddings(tokens) + tables.token_type_embeddings(segments)
+        x = self.dropout(tables.LayerNorm(x + tables.position_embeddings.weight[:steps]))
+        mask = inside(length, steps)[:, None, None]
+        for layer in self.encoder.layer:
+            x = layer(x, mask)
+        return x
+
+    def pooled(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.tanh(self.pooler.dense(x[:, 0]))
 
 
 class BERT(nn.Module):
@@ -153,31 +206,17 @@ class BERT(nn.Module):
 
     def __init__(self, c: Any) -> None:
         super().__init__()
-        width, norm = c.hidden_size, {"eps": c.layer_norm_eps}
-        self.bert = Holder(
-            embeddings=Holder(
-                word_embeddings=nn.Embedding(c.vocab_size, width),
-                position_embeddings=nn.Embedding(c.max_position_embeddings, width),
-                token_type_embeddings=nn.Embedding(c.type_vocab_size, width),
-                LayerNorm=nn.LayerNorm(width, **norm),
-            ),
-            encoder=Holder(layer=nn.ModuleList(BERTLayer(c) for _ in range(c.num_hidden_layers))),
-            pooler=Holder(dense=nn.Linear(width, width)),
-        )
-        transform = Holder(dense=nn.Linear(width, width), LayerNorm=nn.LayerNorm(width, **norm))
+        width = c.hidden_size
+        self.bert = BERTBody(c)
+        transform = Holder(dense=nn.Linear(width, width), LayerNorm=nn.LayerNorm(width, c.layer_norm_eps))
         self.cls = Holder(predictions=Holder(transform=transform), seq_relationship=nn.Linear(width, 2))
         self.cls.predictions.bias = vector(c.vocab_size)
 
     def forward(self, batch: Batch) -> torch.Tensor:
-        tables, head = self.bert.embeddings, self.cls.predictions
-        tokens = batch["tokens"]
-        x = tables.word_embeddings(tokens) + tables.token_type_embeddings(batch["segments"])
-        x = tables.LayerNorm(x + tables.position_embeddings.weight[: tokens.shape[1]])
-        mask = inside(batch["length"], tokens.shape[1])[:, None, None]
-        for layer in self.bert.encoder.layer:
-            x = layer(x, mask)
+        head = self.cls.predictions
+        x = self.bert(batch["tokens"], batch["segments"], batch["length"])
         y = head.transform.LayerNorm(F.gelu(head.transform.dense(x)))
-        words = F.linear(y, tables.word_embeddings.weight, head.bias)
-        pairs = self.cls.seq_relationship(torch.tanh(self.bert.pooler.dense(x[:, 0])))
+        words = F.linear(y, self.bert.embeddings.word_embeddings.weight, head.bias)
+        pairs = self.cls.seq_relationship(self.bert.pooled(x))
         loss = F.cross_entropy(words.flatten(0, 1), batch["targets"].flatten(), ignore_index=-1)
         return loss + F.cross_entropy(pairs, batch["following"], ignore_index=-1)

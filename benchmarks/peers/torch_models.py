@@ -14,8 +14,10 @@ from torch.nn import functional as F
 
 from .torch_captions import Captioner, ShowAttendTell
 from .torch_language import BERT, GPT, LSTMN, LSTMLanguageModel
+from .torch_memory import NTM, LSTMBits, Pointer
 from .torch_parts import Batch, Holder, heads_of, inside, joined, packed, sinusoids
 from .torch_translation import Bahdanau, LSTMNFusion, Luong, Seq2Seq, Transformer
+from .torch_tuned import GPTClassifier, TunedBERT
 
 
 class MLP(nn.Module):
@@ -162,6 +164,8 @@ MODELS: dict[str, Any] = {
     "feedforward-attention": lambda c: Pooling(c, True), "mean-pooling": lambda c: Pooling(c, False),
     "show-attend-tell": ShowAttendTell, "captioner": Captioner,
     "lstmn": LSTMN, "lstmn-fusion": LSTMNFusion, "lstm-lm": LSTMLanguageModel,
+    "gpt-classifier": GPTClassifier, "bert-classifier": TunedBERT, "bert-tagger": TunedBERT,
+    "ntm": NTM, "lstm-bits": LSTMBits, "pointer": Pointer,
 }  # fmt: skip
 
 

@@ -20,27 +20,26 @@ from torch.nn import functional as F
 from . import problem
 
 
-class Head(nn.Linear):
-    """A linear map from the controller's state to an address (and to `extra` further values)."""
+def address(values: torch.Tensor, memory: torch.Tensor, previous: torch.Tensor) -> torch.Tensor:
+    """What a head emits (…, W + 6), memory (…, N, W), previous weights (…, N) to new weights (…, N)."""
+    key, strength, gate, shift, sharpening = values.split([memory.shape[-1], 1, 1, 3, 1], dim=-1)
+    cosine = F.cosine_similarity(key.unsqueeze(-2), memory, dim=-1)  # (…, N)
+    content = torch.softmax(F.softplus(strength) * cosine, dim=-1)
+    gate = torch.sigmoid(gate)
+    gated = gate * content + (1 - gate) * previous
+    shift = torch.softmax(shift, dim=-1)
+    rolled = torch.stack([gated.roll(-1, -1), gated, gated.roll(1, -1)], dim=-1)  # (…, N, 3)
+    shifted = torch.matmul(rolled, shift.unsqueeze(-1)).squeeze(-1)
+    sharp = (shifted + 1e-16) ** (1 + F.softplus(sharpening))
+    return sharp / sharp.sum(-1, keepdim=True)
 
-    def __init__(self, controller: int, width: int, extra: int = 0) -> None:
-        super().__init__(controller, width + 6 + extra)
-        self.sizes = [width, 1, 1, 3, 1, extra]
 
-    def address(
-        self, state: torch.Tensor, memory: torch.Tensor, previous: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """State (B, C), memory (B, N, W), previous weights (B, N) to new weights (B, N) and extra values."""
-        key, strength, gate, shift, sharpening, extra = self(state).split(self.sizes, dim=-1)
-        cosine = F.cosine_similarity(key.unsqueeze(1), memory, dim=-1)  # (B, N)
-        content = torch.softmax(F.softplus(strength) * cosine, dim=-1)
-        gate = torch.sigmoid(gate)
-        gated = gate * content + (1 - gate) * previous
-        shift = torch.softmax(shift, dim=-1)
-        rolled = torch.stack([gated.roll(-1, -1), gated, gated.roll(1, -1)], dim=-1)  # (B, N, 3)
-        shifted = torch.matmul(rolled, shift.unsqueeze(-1)).squeeze(-1)
-        sharp = (shifted + 1e-16) ** (1 + F.softplus(sharpening))
-        return sharp / sharp.sum(-1, keepdim=True), extra
+def write(
+    memory: torch.Tensor, weights: torch.Tensor, erase: torch.Tensor, add: torch.Tensor
+) -> torch.Tensor:
+    """Memory (B, N, W), weights (B, N), what to erase, before its sigmoid, and what to add (B, W)."""
+    places = weights.unsqueeze(-1)  # (B, N, 1)
+    return memory * (1 - places * torch.sigmoid(erase).unsqueeze(1)) + places * add.unsqueeze(1)
 
 
 class NTM(nn.Module):
@@ -48,10 +47,10 @@ class NTM(nn.Module):
 
     def __init__(self, controller: int, rows: int, width: int) -> None:
         super().__init__()
-        self.rows, self.width = rows, width
+        self.rows, self.width, self.sizes = rows, width, [width + 6, width, width]
         self.controller = nn.LSTMCell(problem.BITS + 1 + width, controller)
-        self.read_head = Head(controller, width)
-        self.write_head = Head(controller, width, extra=2 * width)
+        self.read_head = nn.Linear(controller, width + 6)
+        self.write_head = nn.Linear(controller, width + 6 + 2 * width)
         self.output = nn.Linear(controller + width, problem.BITS)
 
     def forward(self, inputs: torch.Tensor, answers: int) -> torch.Tensor:
@@ -66,12 +65,11 @@ class NTM(nn.Module):
         features = []
         for x in inputs:
             state, cell = self.controller(torch.cat([x, read], dim=-1), (state, cell))
-            read_weights, _ = self.read_head.address(state, memory, read_weights)
-            write_weights, values = self.write_head.address(state, memory, write_weights)
+            read_weights = address(self.read_head(state), memory, read_weights)
+            values, erase, add = self.write_head(state).split(self.sizes, dim=-1)
+            write_weights = address(values, memory, write_weights)
             read = torch.matmul(read_weights.unsqueeze(1), memory).squeeze(1)
-            erase, add = values.chunk(2, dim=-1)
-            places = write_weights.unsqueeze(-1)  # (B, N, 1)
-            memory = memory * (1 - places * torch.sigmoid(erase).unsqueeze(1)) + places * add.unsqueeze(1)
+            memory = write(memory, write_weights, erase, add)
             features.append(torch.cat([state, read], dim=-1))
         return self.output(torch.stack(features[-answers:]))
 
