@@ -26,6 +26,7 @@ MODELS = {
     "bert-tagger": "bert_tagger:BERTForTags",
     "bert-reader": "bert_reader:BERTForSpans",
     "dcgan": "dcgan:DCGAN",
+    "sagan": "sagan:SAGAN",
     "mlp": "mlp:MLP",
     "pos-tagger": "pos_tagger:POSTagger",
     "sentiment": "sentiment:SentimentClassifier",

@@ -20,20 +20,12 @@ Shapes in comments: B images, C channels, H × H pixels, n latent numbers.
 """
 
 from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
 
 import tinyattn as ta
 from tinyattn import nn
-from tinyattn.errors import ShapeError, TinyattnError
-from tinyattn.graph.leaf import as_tensor
-from tinyattn.graph.types import fail
-from tinyattn.models.model import Model, Objective, Recipe, from_task
+from tinyattn.models.model import Recipe, from_task
+from tinyattn.models.parts.adversarial import Adversarial, check_blur, halvings
 from tinyattn.models.parts.checks import check_sizes
-from tinyattn.sections import Images, Section, Table
-from tinyattn.tasks.parts.randomness import Stream
-from tinyattn.tasks.task import Answers
 
 TRAINING = {"learning_rate": 2e-4, "beta1": 0.5, "schedule": "constant", "clip_norm": 0.0, "batch_size": 64}
 
@@ -60,30 +52,20 @@ class DCGANConfig:
     def __post_init__(self):
         """Raise TinyattnError, with one sentence, for a value that makes no sense."""
         check_sizes("DCGAN", self, shares=("smoothing",))
-        if not 0 <= self.blur < 10:
-            fail(TinyattnError, "DCGAN", "blur must be at least 0 and less than 10", f"got {self.blur!r}")
+        check_blur("DCGAN", self.blur)
 
     def plan(self) -> tuple[int, int]:
-        """The size of the smallest images between the layers, and how often they double: 28 = 7 · 2². Raises
-        ShapeError."""
-        base, doublings, least = self.image_size, 0, self.smallest
-        while base % 2 == 0 and base // 2 >= least:
-            base, doublings = base // 2, doublings + 1
-        if not (least <= base < 2 * least and doublings):
-            must = f"image_size must be a number from {least} to {2 * least - 1}, times 2, 4, 8, …"
-            fail(ShapeError, "DCGAN", must, f"got {self.image_size}")
-        return base, doublings
+        """The size of the smallest images between the layers, and how often they double. Raises ShapeError."""
+        return halvings("DCGAN", self.image_size, self.smallest)
 
 
-class DCGAN(Model):
+class DCGAN(Adversarial):
     """Generator and discriminator. Call it with z for images."""
 
     Config = DCGANConfig
     name = "dcgan"
     paper = "Radford, Metz & Chintala 2016, Unsupervised representation learning with deep convolutional GANs"
     documents = "S0"
-    families = ("image",)
-    keeps = "last"
     recipes = (
         Recipe(
             "mirror-shapes",
@@ -120,17 +102,6 @@ class DCGAN(Model):
                 weight.assign(nn.init.normal(weight.shape, std=0.02))
         self._draw = ta.function(self.forward)
 
-    def forward(self, z: ta.Tensor) -> ta.Tensor:
-        """Noise (B, n) → images (B, C, H, H) from −1 to 1."""
-        return self.generator(ta.reshape(z, (*z.shape, 1, 1)))
-
-    def judge(self, images: ta.Tensor) -> ta.Tensor:
-        """Images (B, C, H, H) → logits (B,) of being real."""
-        images = as_tensor(images)
-        if self.training and self.config.blur:
-            images = images + ta.random_normal(images.shape, 0.0, self.config.blur, images.dtype)
-        return ta.reshape(self.discriminator(images), (images.shape[0],))
-
     def discriminator_loss(self, images: ta.Tensor, z: ta.Tensor) -> ta.Tensor:
         """−(1 − s) log D(x) − s log(1 − D(x)) − log(1 − D(G(z))) of each row, with smoothing s: (B, C, H, H) and
         (B, n) → (B,). Real and drawn images are batches of their own, each normalised by itself."""
@@ -143,71 +114,3 @@ class DCGAN(Model):
     def generator_loss(self, z: ta.Tensor) -> ta.Tensor:
         """−log D(G(z)) of each row: (B, n) → (B,)."""
         return ta.softplus(-self.judge(self(z)))
-
-    def objectives(self) -> list[Objective]:
-        """A step of the discriminator, then one of the generator, each with new noise."""
-        return [
-            Objective("discriminator", self.discriminator.parameters(), self.loss),
-            Objective(
-                "generator",
-                self.generator.parameters(),
-                lambda b: ta.mean(self.generator_loss(self.noise(b))),
-            ),
-        ]
-
-    def loss(self, batch: Any) -> ta.Tensor:
-        """The discriminator's mean loss of the rows that count, 2 log 2 when it can't tell at all."""
-        rows = self.discriminator_loss(batch.images, self.noise(batch))
-        return ta.sum(ta.where(batch.valid, rows, 0.0)) / ta.sum(ta.cast(batch.valid, rows.dtype))
-
-    def noise(self, batch: Any) -> ta.Tensor:
-        """z (B, n): drawn in training, else always the same."""
-        images = as_tensor(batch.images)
-        if self.training:
-            return ta.random_uniform((images.shape[0], self.config.latent), -1, 1, images.dtype)
-        return ta.cast(self.fixed_noise(np.arange(images.shape[0])), images.dtype)
-
-    def fixed_noise(self, index: np.ndarray, seed: int = 0) -> np.ndarray:
-        """z (B, n) float32 of the images with these numbers: a function of the number and the seed alone."""
-        streams = [Stream("noise of drawn images", seed, int(number)) for number in index]
-        words = np.stack([stream.words(self.config.latent) for stream in streams])
-        return ((words >> np.uint32(8)) * np.float32(2.0**-23) - np.float32(1)).astype(np.float32)
-
-    # What is drawn.
-
-    def answer(self, batch: Any, *, noise: int = 0) -> Answers:
-        """An image for each row, (C, H, H); which one depends on the row's index, and on `noise`, a seed."""
-        return self._drawn(self.fixed_noise(batch.index, noise))
-
-    def sample(self, batch: Any, *, noise: int = 0) -> Answers:
-        """The same."""
-        return self.answer(batch, noise=noise)
-
-    def _drawn(self, z: np.ndarray) -> Answers:
-        with self.evaluating():
-            return Answers([*self._draw(z)])
-
-    def sections(self, batch: Any, task: Any) -> list[Section]:
-        """The way from one image to another; the figures beside those of the same generator untrained."""
-        ends = self.fixed_noise(np.arange(8)).reshape(4, 2, 1, -1)
-        share = np.linspace(0, 1, 8, dtype=np.float32)[:, None]
-        way = np.stack(self._drawn(((1 - share) * ends[:, 0] + share * ends[:, 1]).reshape(32, -1)).outputs)
-        shown = (way[:, 0] if way.shape[1] == 1 else way.transpose(0, 2, 3, 1)) / 2 + 0.5
-        caption = "In each row the noise goes straight from that of one image to that of another."
-        state = ta.random_state()
-        ta.manual_seed(0)
-        figures = [_figures(model, task) for model in (self, type(self)(self.config))]
-        ta.set_random_state(state)
-        rows = [
-            [f.name, *(f.say(each[f.key]) for each in figures)] for f in task.figures if f.key in figures[0]
-        ]
-        beside = Table("Beside an untrained generator", ["", "trained", "untrained"], rows)
-        return [Images("From one image to another", shown, 8, caption), beside]
-
-
-def _figures(model: DCGAN, task: Any) -> dict[str, float]:
-    """The figures of as many images as there are in the test split."""
-    drawn: list[Any] = []
-    for batch in task.batches("test", 100):
-        drawn += model.answer(batch).outputs[: batch.weight]
-    return task.score(Answers(drawn), "test").figures

@@ -59,7 +59,11 @@ class Pursuit:
 
     def __init__(self, objective: Any, config: TrainingConfig):
         self.name, self.every = objective.name, objective.every
-        own = {"steps": max(1, config.steps // self.every)} | dict(objective.settings)
+        own = {
+            "steps": max(1, config.steps // self.every),
+            "learning_rate": objective.rate * config.learning_rate,
+        }
+        own |= objective.settings
         self.optimizer: Optimizer = replace(config, **own).check().make_optimizer(objective.parameters)
 
         @function
