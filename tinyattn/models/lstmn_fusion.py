@@ -35,6 +35,8 @@ from tinyattn.tasks.parts.vocabulary import PAD
 
 FUSIONS = ("deep", "shallow")
 TINY_MT: dict[str, Any] = {"steps": 900, "batch_size": 64, "learning_rate": 4e-3, "schedule": "linear"}
+SHALLOW: dict[str, Any] = TINY_MT | {"steps": 2700}
+"""Shallow fusion finds the alignment later: after 900 updates one seed of three is still at 25 %."""
 TRANSLATES = {"exact_match": 0.99, "aer": 0.10}
 """What attention is asked for on tiny-mt; the papers have no figure of it."""
 
@@ -110,7 +112,7 @@ class LSTMNFusion(TranslationModel):
     varies = ("fusion",)
     recipes = (
         Recipe("tiny-mt", training=TINY_MT, targets=TRANSLATES),
-        Recipe("tiny-mt", {"fusion": "shallow"}, TINY_MT, targets=TRANSLATES, variant="shallow"),
+        Recipe("tiny-mt", {"fusion": "shallow"}, SHALLOW, targets=TRANSLATES, variant="shallow"),
     )
     config: LSTMNFusionConfig
 
