@@ -13,6 +13,7 @@ from .jax_captions import captioner, show_attend_tell
 from .jax_gan import convolve, convolve_transposed, normalize
 from .jax_memory import lstm_bits, ntm, pointer
 from .jax_recurrent import TRANSLATION, inside, linear, lstm_lm, lstmn, masked_mean, pair
+from .jax_snail import snail
 from .jax_training import Parameters
 
 
@@ -287,7 +288,7 @@ MODELS: dict[str, Callable[[Any, Parameters, Parameters], jax.Array]] = {
     "sentiment": sentiment, "feedforward-attention": pooling, "mean-pooling": pooling, "lstmn": lstmn,
     "show-attend-tell": show_attend_tell, "captioner": captioner, "lstm-lm": lstm_lm,
     "gpt-classifier": gpt_classifier, "bert-classifier": bert_tuned, "bert-tagger": bert_tuned,
-    "ntm": ntm, "lstm-bits": lstm_bits, "pointer": pointer, "dcgan": discriminator, **TRANSLATION,
+    "ntm": ntm, "lstm-bits": lstm_bits, "pointer": pointer, "snail": snail, "dcgan": discriminator, **TRANSLATION,
 }  # fmt: skip
 """The loss of each; of the players of a game that of the first."""
 

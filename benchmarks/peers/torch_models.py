@@ -16,6 +16,7 @@ from .torch_captions import Captioner, ShowAttendTell
 from .torch_language import BERT, GPT, LSTMN, LSTMLanguageModel
 from .torch_memory import NTM, LSTMBits, Pointer
 from .torch_parts import Batch, Holder, heads_of, inside, joined, packed, sinusoids
+from .torch_snail import SNAIL
 from .torch_translation import Bahdanau, LSTMNFusion, Luong, Seq2Seq, Transformer
 from .torch_tuned import GPTClassifier, TunedBERT
 
@@ -165,7 +166,7 @@ MODELS: dict[str, Any] = {
     "show-attend-tell": ShowAttendTell, "captioner": Captioner,
     "lstmn": LSTMN, "lstmn-fusion": LSTMNFusion, "lstm-lm": LSTMLanguageModel,
     "gpt-classifier": GPTClassifier, "bert-classifier": TunedBERT, "bert-tagger": TunedBERT,
-    "ntm": NTM, "lstm-bits": LSTMBits, "pointer": Pointer,
+    "ntm": NTM, "lstm-bits": LSTMBits, "pointer": Pointer, "snail": SNAIL,
 }  # fmt: skip
 
 

@@ -52,7 +52,7 @@ Weights = list[ta.Tensor] | None
 
 
 TRAINING: dict[str, Any] = {
-    "learning_rate": 1e-3, "schedule": "linear", "validate_every": 250, "checkpoint_every": 500,
+    "learning_rate": 1e-3, "schedule": "linear", "validate_every": 500, "checkpoint_every": 500,
 }  # fmt: skip
 
 
@@ -209,19 +209,20 @@ class SNAIL(Model):
         Recipe(
             "glyphs",
             sizes={"filters": 64, "channels": 32},
-            training=TRAINING | {"steps": 3000, "batch_size": 32},
+            training=TRAINING | {"steps": 6000, "batch_size": 32},
             targets={"accuracy": 0.95},
         ),
         Recipe(
             "omniglot",
-            sizes={"filters": 64},
-            training=TRAINING | {"steps": 3000, "batch_size": 16},
+            sizes={"filters": 64, "channels": 32},
+            training=TRAINING | {"steps": 5000, "batch_size": 16},
             targets={"accuracy": 0.9},
         ),
         Recipe(
             "bandit",
             sizes={"filters": 32, "entropy": 0.05},
-            training=TRAINING | {"steps": 6000, "batch_size": 128, "learning_rate": 5e-4},
+            training=TRAINING
+            | {"steps": 6000, "batch_size": 128, "learning_rate": 5e-4, "validate_every": 250},
             targets={"reward": 6.4},
         ),
     )
