@@ -41,7 +41,7 @@ function camera(view) {
   // At first: everything, if that can be read, else the loss and what is around it.
   function begin(element) {
     scale = READABLE;
-    if (fitting() >= READABLE * 0.75 || !element) { fit(); scale = Math.max(Math.min(scale, 2), element ? 0 : READABLE); return paint(); }
+    if (fitting() >= READABLE * 0.75 || !element) { fit(); scale = Math.max(Math.min(scale, 3), element ? 0 : READABLE); return paint(); }
     show(element, true);
     // Nothing beside the picture is shown where there is more picture to be seen.
     const [w, h] = size();

@@ -232,7 +232,8 @@ def _counts(case: Case) -> list[dict[str, Any]]:
         seeds = {y: tensor(np.ones(y.shape)) for y in results[:1]}
         gradients = [g for g in pull_back(seeds, case.moving) if g is not None]
         forward = topological(results)
-        backward = [n for n in topological(gradients) if n not in set(forward) and n.inputs]
+        before = set(forward)
+        backward = [n for n in topological(gradients) if n not in before and n.inputs]
         read = {x for n in backward for x in n.inputs} & {
             n for n in forward if n.inputs and n.op.name != "constant"
         }

@@ -5,6 +5,7 @@ sign. What can't be read as a formula is shown as the text that it is.
 """
 
 import re
+from functools import lru_cache
 
 from tinyattn import markup
 from tinyattn.viz.derivation.tree import Latex, MathML, Tree, name, number, tex_words
@@ -232,6 +233,7 @@ class _PageLatex(Latex):
 _MATHML, _LATEX = _PageMathML(), _PageLatex()
 
 
+@lru_cache(4096)
 def trees(text: str) -> list[Tree] | None:
     """The formulas in a text, one for each between commas; None if it isn't mathematics alone."""
     try:
@@ -240,12 +242,14 @@ def trees(text: str) -> list[Tree] | None:
         return None
 
 
+@lru_cache(4096)
 def mathml(text: str, left: str = "") -> str:
     """A formula, or ``left`` = formula, as a MathML element; as words, if it can't be read."""
     said = [_written(part, _MATHML, "<mtext>{}</mtext>", markup.escape, ",") for part in (left, text) if part]
     return f"<math><mrow>{'<mo>=</mo>'.join(said)}</mrow></math>"
 
 
+@lru_cache(4096)
 def latex(text: str, left: str = "") -> str:
     """The same as LaTeX, for a displayed equation."""
     said = [_written(part, _LATEX, r"\text{{{}}}", tex_words, r",\quad ") for part in (left, text) if part]
