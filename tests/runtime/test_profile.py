@@ -227,6 +227,12 @@ def test_the_picture_is_well_formed_and_stable():
     assert any("model.py:3" in tip and tip.startswith("operation") for tip in tips)
     width = {g.get("id"): float(g.find(f"{space}rect").get("width")) for g in groups}
     assert width["step"] == pytest.approx(1176) and len(width) == 19
+    for group in groups:  # words are cut off at the border of their box
+        box, frame = group.find(f"{space}rect"), group.find(f"{space}svg")
+        if frame is not None:
+            left, right = (float(frame.get("x")) + k * float(frame.get("width")) for k in (0, 1))
+            assert float(box.get("x")) < left and right < float(box.get("x")) + float(box.get("width"))
+    assert groups[0].find(f"{space}svg/{space}text").text.startswith("step  ")
     assert "http" not in text.replace("http://www.w3.org/2000/svg", "")  # needs nothing else
 
 

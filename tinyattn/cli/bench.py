@@ -63,6 +63,7 @@ def _time(arguments: argparse.Namespace, work: workload.Workload, outcome: dict[
 def _profile(arguments: argparse.Namespace, work: workload.Workload, about: dict[str, Any]) -> None:
     from tinyattn.viz.flame import flame
     from tinyattn.viz.output import kind_of, write
+    from tinyattn.viz.page import clean_svg, zoom_page
 
     single = len(work.pursuits) == 1
     outcomes = []
@@ -71,10 +72,11 @@ def _profile(arguments: argparse.Namespace, work: workload.Workload, about: dict
         path = Path(arguments.output or f"profile-{name}.svg")
         if arguments.output and not single:
             path = path.with_stem(f"{path.stem}-{pursuit.name}")
-        kind_of(path, ["svg"])
+        kind = kind_of(path, ["svg", "html"])
         found = pursuit.step.profile(*work.arguments, steps=arguments.steps)
         title = f"{name} on {about['task']}, batch {about['batch_size']}: one training step"
-        write(path, flame(found, title))
+        picture = flame(found, title)
+        write(path, zoom_page(title, clean_svg(picture, title)) if kind == "html" else picture)
         outcomes.append(found.to_json() | {"objective": pursuit.name, "picture": str(path)})
         if not arguments.json:
             print(title)

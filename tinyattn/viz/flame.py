@@ -1,7 +1,8 @@
 """A profile as a picture: one row of boxes under the other, and the width of a box is its time.
 
 From top to bottom: the step; forward pass, backward pass and update; the modules, from outer to inner; the
-operation; the kernel. Boxes keep the order of the program. Each has a tooltip with its figures. (Turned upside
+operation; the kernel. Boxes keep the order of the program, and say their time where there is room; each has a tooltip
+with its figures, and as .html the picture can be enlarged. (Turned upside
 down it is Gregg's flame graph, 2011.)
 """
 
@@ -116,10 +117,15 @@ def _draw(box: Box, x: float, y: int, scale: float, whole: float, parts: list[st
         f'<rect x="{x:.2f}" y="{y}" width="{width:.2f}" height="{ROW - 2}" rx="2" fill="{fill}" '
         f'stroke="{border}" stroke-width="{0.8 if width > 3 else 0.2}"/>'
     )
-    room = int((width - 8) / LETTER)
-    if room >= 3:
-        name = box.name if len(box.name) <= room else box.name[: room - 1] + "…"
-        parts.append(f'<text x="{x + 4:.2f}" y="{y + 15}" fill="{INK}">{escape(name)}</text>')
+    if width > 3 * LETTER + 8:  # (a frame of its own cuts off what is wider than letters usually are)
+        took, room = seconds_text(box.cost.seconds), int((width - 8) / LETTER)
+        said = f"{box.name}  {took}"
+        if len(said) > room:
+            said = box.name if len(box.name) <= room else box.name[: room - 1] + "…"
+        parts.append(
+            f'<svg x="{x + 4:.2f}" y="{y}" width="{width - 6:.2f}" height="{ROW - 2}">'
+            f'<text x="0" y="15" fill="{INK}">{escape(said)}</text></svg>'
+        )
     parts.append("</g>")
     for inner in box.inner.values():
         _draw(inner, x, y + ROW, scale, whole, parts)
