@@ -111,12 +111,14 @@ class Images:
 
 @dataclass
 class Graph:
-    """A drawing as SVG text, or a sentence that says why there is none. link: the file it is in."""
+    """A drawing as SVG text, or a sentence that says why there is none. link: the file it is in; page: the page of it,
+    where it can be walked through."""
 
     title: str
     svg: str
     link: str = ""
     caption: str = ""
+    page: str = ""
 
 
 @dataclass

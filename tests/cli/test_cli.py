@@ -368,7 +368,9 @@ def test_a_table_and_what_to_try_next(capsys, tmp_path, monkeypatch):
     code, out, _ = run(capsys, "train", "--resume", "here")
     assert code == 0 and "./start sample here '" in out and "tinyattn" not in out
     if shutil.which("dot"):
-        assert "./start draw here -o graph.html" in (tmp_path / "here" / "report.html").read_text()
+        assert "./start draw here -o all.html" in (tmp_path / "here" / "report.html").read_text()
+        assert 'href="graph.html"' in (tmp_path / "here" / "report.html").read_text()
+        assert "Content-Security-Policy" in (tmp_path / "here" / "graph.html").read_text()
 
 
 def test_a_table_of_two_models_fits_80_columns(capsys, tmp_path, monkeypatch):

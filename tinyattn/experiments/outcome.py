@@ -15,7 +15,7 @@ from tinyattn.viz import report
 
 DEPTH = 1
 """Levels of modules opened in the report's graph: more is a wall chart."""
-GRAPH, REPORT = "graph.svg", "report.html"
+GRAPH, PAGE, REPORT = "graph.svg", "graph.html", "report.html"
 FINISHED = "results.json"
 """What a finished run has in its folder."""
 
@@ -118,7 +118,7 @@ class Outcome:
 
 
 def write_report(outcome: Outcome, run: Run) -> None:
-    """Write report.html and graph.svg into the run's folder."""
+    """Write report.html, and graph.svg and graph.html that it leads to, into the run's folder."""
     task, main = outcome.task, outcome.models[0]
     seconds = sum(one.standing.seconds for one in outcome.models)
     about = f"{task.title}; {main.steps:,} steps, {seconds:.0f} s of training in all; in {run.folder}"
@@ -163,9 +163,10 @@ def _graph(outcome: Outcome, run: Run) -> Graph:
     title = "The computation, forward and backward"
     path = run.folder / GRAPH
     caption = "Blue: inputs and parameters; orange: the derivative; dotted: values it needs. "
-    caption += f"All of it: {command('draw', run.folder, '-o', 'graph.html')}"
+    caption += f"All of it: {command('draw', run.folder, '-o', 'all.html')}"
     try:
-        graph_of(outcome.models[0].model, outcome.task, depth=DEPTH).save(str(path))
-        return Graph(title, path.read_text(encoding="utf-8"), GRAPH, caption)
+        view = graph_of(outcome.models[0].model, outcome.task, depth=DEPTH)
+        view.save(str(path)).save(str(run.folder / PAGE))
+        return Graph(title, path.read_text(encoding="utf-8"), GRAPH, caption, PAGE)
     except Exception as error:  # most likely there is no `dot`, and the message says how to get it
         return Graph(title, f"Not drawn: {error}")

@@ -217,7 +217,7 @@ class Builder:
     def _formula(self, node: Tensor, operands: Sequence[Symbol], written: Written) -> str:
         """The formula of a node; of a derived operation that has none, the rule of what it was derived from."""
         origin = node.origin
-        if origin is None:
+        if origin is None or not operands:
             return written.formula
         result = self.names.known.get(origin, Symbol("y")).text
         return symbols.rule(node, operands, result, operands[-1].text) or written.formula

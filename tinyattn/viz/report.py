@@ -157,6 +157,11 @@ def _graph(part: sections.Graph) -> str:
     if not part.svg.startswith(("<svg", "<?xml")):
         return f"<p>{escape(part.svg)}</p>"
     link = f'<a href="{escape(part.link)}">At full size</a>. ' if part.link else ""
+    link = (
+        f'<a href="{escape(part.page)}">Walk through it</a>, with formulas and numbers. {link}'
+        if part.page
+        else link
+    )
     return (
         f'<figure><div class="graph">{part.svg[part.svg.index("<svg") :]}</div>'
         f"<figcaption>{link}{escape(part.caption)}</figcaption></figure>"
