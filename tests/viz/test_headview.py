@@ -365,3 +365,9 @@ def test_mistakes_in_arguments_are_told(call, text):
     with pytest.raises(errors.TinyattnError) as caught:
         call()
     assert str(caught.value).startswith(text)
+
+
+def test_numbers_that_cannot_be_packed_tighter_are_rounded():
+    weights = RNG.random((4, 12, 128, 128)).astype(np.float32)
+    page = viz.head_view(weights, [f"w{k}" for k in range(128)]).html()
+    assert len(page) < 3_000_000 and "are rounded by up to" in page

@@ -42,7 +42,8 @@ def pack(kinds: Sequence[np.ndarray], largest: int = LARGEST) -> Packed:
     flat = [scale[..., 0, 0].tolist() for scale in scales]
     if sum(part.nbytes for part in parts) // 2 <= largest:
         single = zlib.compress(b"".join(part.astype("<f4").tobytes() for part in parts))
-        return Packed(base64.b64encode(single).decode(), 0, flat, signed, 0.0)
+        if len(single) <= largest:
+            return Packed(base64.b64encode(single).decode(), 0, flat, signed, 0.0)
     for levels in _LEVELS:
         codes = [_codes(part, levels, minus) for part, minus in zip(parts, signed, strict=True)]
         deflated = zlib.compress(b"".join(code.tobytes() for code in codes))
