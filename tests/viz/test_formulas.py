@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 import tinyattn as ta
 from tinyattn import viz
+from tinyattn.graph.names import names
 from tinyattn.graph.traverse import topological
 
 rng = np.random.default_rng(0)
@@ -248,3 +249,10 @@ def test_formulas_of_operations_inside_of_others_have_the_parentheses_that_they_
     x = leaf("x", 1, 2, 5, 5)
     found = equations(viz.draw(ta.square(ta.conv2d(x, leaf("K", 2, 2, 3, 3))).sum(), direction="forward"))
     assert found[:2] == ["K ∗ x", "(K ∗ x)²"]
+
+
+def test_what_a_loop_stacks_has_its_names_whatever_the_shapes():
+    x, h = ta.tensor(np.ones((3, 2)), name="x"), ta.tensor(np.ones(2), name="h0")
+    last, (wide, narrow) = ta.scan(lambda h, row: (ta.tanh(h + row), (ta.concat([h, row], 0), h * row)), h, x)
+    called = set(names([narrow.sum() + wide.sum(), narrow, wide]).values())
+    assert {"wide", "narrow"} <= called

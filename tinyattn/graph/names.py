@@ -69,7 +69,10 @@ def _of_outputs(last: Sequence[Tensor], variables: list) -> dict[Tensor, str]:
         name: Any = variables
         if loop:
             kind, k = node.attrs["key"]
-            name, key = (variables[0], k) if kind == "final" else (variables[1], stacks.index(node))
+            place = next(
+                (n for n, stack in enumerate(stacks) if stack is node), 0
+            )  # (== of Tensors is a Tensor)
+            name, key = (variables[0], k) if kind == "final" else (variables[1], place)
             alone = len(outputs) - len(stacks) if kind == "final" else len(stacks)
             name = [name] if isinstance(name, str) and alone == 1 and key == 0 else name
         else:
