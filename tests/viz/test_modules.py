@@ -259,3 +259,18 @@ def test_a_program_takes_equal_steps_of_two_modules_once():
         return sum(n.op.name == "scan" for n in topological(optimize(roots, Log())))
 
     assert both("left", "right") == both("left", "left")
+
+
+def test_a_loop_that_another_graph_has_made_before_is_no_second_pass():
+    class Net(nn.Module):
+        def __init__(self):
+            self.loop = Loop("cell")
+            self.out = nn.Linear(4, 4)
+
+        def forward(self, x):
+            return self.out(self.loop(x))
+
+    x = leaf("x", 2, 3, 4)
+    kept = Net()(x)
+    labels = frames(viz.draw(Net()(x).sum()).picture)
+    assert kept is not None and not [label for label in labels if "pass" in label], labels

@@ -4,7 +4,7 @@ A module that is called three times is three frames, "pass 1" to "pass 3". What 
 no frame and is no level of depth: its name stands before theirs.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from tinyattn.graph.scope import Call, Holder
 from tinyattn.graph.tensor import Tensor
@@ -61,7 +61,7 @@ def _merged(order: Iterable[Tensor]) -> dict[int, int]:
     two make the same operation at the same place.
     """
     made: dict[tuple, dict[int, set]] = {}
-    for node in order:
+    for node in _with_bodies(order):
         if node.origin is not None or not node.inputs or node.op.view is not None:
             continue
         what = (node.op.name, *(leaf.name for leaf in node.inputs if leaf.op.name == "parameter"))
@@ -80,3 +80,11 @@ def _merged(order: Iterable[Tensor]) -> dict[int, int]:
                 first[1].update(operations)
                 same[step] = first[0]
     return same
+
+
+def _with_bodies(order: Iterable[Tensor]) -> Iterator[Tensor]:
+    """The nodes, and those of the steps of loops among them."""
+    for node in order:
+        yield node
+        if node.op.name == "scan":
+            yield from _with_bodies(node.attrs["body"].nodes())
