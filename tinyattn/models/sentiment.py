@@ -43,6 +43,8 @@ SST_SIZES: dict[str, Any] = {
 SST_TRAINING: dict[str, Any] = {
     "steps": 800, "batch_size": 64, "learning_rate": 1e-3, "schedule": "linear", "validate_every": 50,
 }  # fmt: skip
+SST_OF = {"lstmn": {"steps": 3000}}
+"""An LSTMN learns these sentences later."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ class SentimentClassifier(Model):
                 TRAINING,
                 {"accuracy": 0.98} | ({} if variant == "lstm" else {"attention_mass": 0.5}),
             ),
-            ("sst", SST_SIZES, SST_TRAINING, {"accuracy": 0.8}),
+            ("sst", SST_SIZES, SST_TRAINING | SST_OF.get(variant, {}), {"accuracy": 0.8}),
         )
     )
     config: SentimentClassifierConfig
