@@ -11,6 +11,9 @@ from pathlib import Path
 
 from tinyattn.errors import TinyattnError, near
 
+SOME = 12
+"""Names that an error lists."""
+
 
 def find(what: str, name: str, known: Mapping[str, str], package: str, error: type[TinyattnError]) -> type:
     """The class called `name`: a key of the table, or a class in it.
@@ -29,7 +32,12 @@ def find(what: str, name: str, known: Mapping[str, str], package: str, error: ty
     wanted = str(name).lower().replace("_", "-")
     close = wanted if wanted in known else near(wanted, names)
     suggestion = f"did you mean {close}?" if close else f"see `tinyattn {what}s`."
-    raise error(f"[{what}s] the {what} must be one of {', '.join(names)}, but got {name!r}: {suggestion}")
+    some = (
+        f"{', '.join(names[:SOME])} and {len(names) - SOME} more"
+        if len(names) > SOME + 1
+        else ", ".join(names)
+    )
+    raise error(f"[{what}s] the {what} must be one of {some}, but got {name!r}: {suggestion}")
 
 
 def _own(what: str, name: str, error: type[TinyattnError]) -> type:

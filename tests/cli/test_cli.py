@@ -140,7 +140,7 @@ def test_wrong_usage_is_one_sentence_and_exit_code_2(capsys, tmp_path, monkeypat
         (["train", "--out", "file"], "file is no folder"),
         (
             ["bench", "seq2seq", "--profile", "-o", "x.txt"],
-            "the file's name must end in .svg, but got 'x.txt'",
+            "the file's name must end in .svg, .html, but got 'x.txt'",
         ),
     ],
 )

@@ -132,7 +132,7 @@ def _drawn(
         picture = draw_in_layers(
             picture, [at.node for leaf in asked if isinstance(at := where.get(leaf), Source)]
         )
-    builder.shown.outputs, builder.shown.leaves = outputs, leaves
+    builder.shown.outputs, builder.shown.leaves, builder.shown.draw = outputs, leaves, draw
     return _only_backward(picture) if direction == "backward" else picture, builder.shown
 
 

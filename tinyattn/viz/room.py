@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tinyattn.graph.tensor import Tensor
 from tinyattn.viz.model import Path
@@ -60,6 +60,8 @@ class Shown:
     outputs: list[Tensor] = field(default_factory=list)
     leaves: list[Tensor] = field(default_factory=list)
     """What is drawn, and by what it is differentiated."""
+    draw: Callable[..., Any] | None = None
+    """`ta.viz.draw`, for smaller pictures that stand in the page of this one."""
 
     def stand(self, variables: Sequence[Tensor], operands: Sequence[Tensor]) -> None:
         """``variables`` stand for ``operands``."""

@@ -82,9 +82,8 @@ class GraphView:
         """
         if not layout.available():
             return page.text_page(self.picture.title, f"{layout.INSTALL}\n\n{self}")
-        from tinyattn.viz.page import (
-            graph,
-        )  # (derivations and what they need take as long to import as all pictures)
+        # Derivations and what they need take as long to import as all pictures.
+        from tinyattn.viz.page import graph
 
         return graph.page(self)
 

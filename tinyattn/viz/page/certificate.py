@@ -5,7 +5,7 @@ All numbers are float64, those of the picture where they are known.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,11 +54,13 @@ class Case:
         return [x for x in self.leaves if is_float(x.dtype) and x in above]
 
 
-def certificates_of(shown: Shown | None, draw: Callable[..., Any]) -> dict[str, Any]:
-    """Node → certificate, one for each kind of hand-derived operation in a picture. ``draw``: ``ta.viz.draw``."""
+def certificates_of(shown: Shown | None) -> dict[str, Any]:
+    """Node → certificate, one for each kind of hand-derived operation in a picture."""
     found: dict[str, Any] = {}
     kinds: set[str] = set()
-    for ident, values in (shown.of if shown is not None else {}).items():
+    if shown is None:
+        return found
+    for ident, values in shown.of.items():
         node = values[0] if values else None
         if node is not None and node.op.name == "output":
             node = node.inputs[0]
@@ -77,7 +79,7 @@ def certificates_of(shown: Shown | None, draw: Callable[..., Any]) -> dict[str, 
             continue
         kinds.add(node.op.name)
         try:
-            found[ident] = _certificate(node, draw)
+            found[ident] = _certificate(node, shown.draw)
         except errors.TinyattnError:  # (numbers at which it is not defined)
             continue
     return found

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tinyattn.markup import escape
-from tinyattn.viz import collapse, dot, drawing, layout, repeats, style
+from tinyattn.viz import collapse, dot, layout, repeats, style
 from tinyattn.viz.model import Picture
 from tinyattn.viz.page import base, data
 from tinyattn.viz.page.certificate import certificates_of
@@ -84,7 +84,7 @@ def fragment(view, prefix: str = "") -> str:
     values: dict[str, Any] = {
         "prefix": prefix, "levels": levels, "first": first, "notes": drawn.notes, "palette": style.PALETTE,
         "program": vars(program) if program else None, "unsuited": unsuited,
-        "steps": steps_of(view.shown), "certificates": certificates_of(view.shown, drawing.draw),
+        "steps": steps_of(view.shown), "certificates": certificates_of(view.shown),
         "ledger": ledger_of(view.whole, view.shown),
     }  # fmt: skip
     return _body(title, inline, levels, first, data.packed(values), program is not None)
