@@ -43,7 +43,7 @@ class Bench:
         self.work = workload.of(experiment)
         self.weights = {key: value.copy() for key, value in self.work.model.state_dict().items()}
         self.arrays = dict(vars(self.work.batch))
-        if name == "dcgan" and not drawn:
+        if name in ("dcgan", "sagan") and not drawn:
             z = np.random.default_rng(0).uniform(-1, 1, (len(self.arrays["label"]), 100)).astype(np.float32)
             self.work.model.noise, self.arrays["noise"] = lambda batch: ta.tensor(z), z
 

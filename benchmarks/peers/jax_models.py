@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from . import jax_training
 from .jax_captions import captioner, show_attend_tell
-from .jax_gan import convolve, convolve_transposed, normalize
+from .jax_games import GAMES, MOVED
 from .jax_memory import lstm_bits, ntm, pointer
 from .jax_recurrent import TRANSLATION, inside, linear, lstm_lm, lstmn, masked_mean, pair
 from .jax_snail import snail
@@ -239,58 +239,20 @@ def transformer(c: Any, p: Parameters, batch: Parameters) -> jax.Array:
     return cross_entropy(x @ p["target_embedding.weight"].T, batch["target_out"], 0)
 
 
-# Images: players who take turns.
-
-
-def generate(c: Any, p: Parameters, z: jax.Array) -> jax.Array:
-    """Noise (B, n) → images."""
-    weight, place = p["generator.0.weight"], 1
-    x = (z @ weight.reshape(len(weight), -1)).reshape(len(z), *weight.shape[1:])
-    for _ in range(c.plan()[1]):
-        x = jax.nn.relu(normalize(p, f"generator.{place}", x, p)[0])
-        x, place = convolve_transposed(x, p[f"generator.{place + 2}.weight"]), place + 3
-    return jnp.tanh(x + p[f"generator.{place - 1}.bias"][:, None, None])
-
-
-def judge(c: Any, p: Parameters, x: jax.Array, key: jax.Array | None) -> jax.Array:
-    """Images → logits (B,)."""
-    if c.blur:
-        x = x + c.blur * jax.random.normal(key, x.shape)
-    x = convolve(x, p["discriminator.0.weight"]) + p["discriminator.0.bias"][:, None, None]
-    place = 2
-    for _ in range(c.plan()[1] - 1):
-        x = convolve(jax.nn.leaky_relu(x, 0.2), p[f"discriminator.{place}.weight"])
-        x = normalize(p, f"discriminator.{place + 1}", x, p)[0]
-        place += 3
-    x = jax.nn.leaky_relu(x, 0.2).reshape(len(x), -1)
-    return x @ p[f"discriminator.{place}.weight"].reshape(-1) + p[f"discriminator.{place}.bias"]
-
-
-def noise(c: Any, batch: Parameters) -> jax.Array:
-    shape = len(batch["images"]), c.latent
-    return batch["noise"] if "noise" in batch else jax.random.uniform(batch["key"], shape, minval=-1)
-
-
-def discriminator(c: Any, p: Parameters, batch: Parameters) -> jax.Array:
-    one, two, three = jax.random.split(batch["key"], 3)
-    real = judge(c, p, batch["images"], one)
-    drawn = judge(c, p, jax.lax.stop_gradient(generate(c, p, noise(c, batch | {"key": two}))), three)
-    return (jax.nn.softplus(-real) + c.smoothing * real + jax.nn.softplus(drawn)).mean()
-
-
-def generator(c: Any, p: Parameters, batch: Parameters) -> jax.Array:
-    one, two = jax.random.split(batch["key"])
-    return jax.nn.softplus(-judge(c, p, generate(c, p, noise(c, batch | {"key": one})), two)).mean()
-
-
 MODELS: dict[str, Callable[[Any, Parameters, Parameters], jax.Array]] = {
     "transformer": transformer, "gpt": gpt, "bert": bert, "mlp": mlp, "pos-tagger": pos_tagger,
     "sentiment": sentiment, "feedforward-attention": pooling, "mean-pooling": pooling, "lstmn": lstmn,
     "show-attend-tell": show_attend_tell, "captioner": captioner, "lstm-lm": lstm_lm,
     "gpt-classifier": gpt_classifier, "bert-classifier": bert_tuned, "bert-tagger": bert_tuned,
-    "ntm": ntm, "lstm-bits": lstm_bits, "pointer": pointer, "snail": snail, "dcgan": discriminator, **TRANSLATION,
+    "ntm": ntm, "lstm-bits": lstm_bits, "pointer": pointer, "snail": snail, **TRANSLATION,
+    **{name: players["discriminator"] for name, players in GAMES.items()},
 }  # fmt: skip
 """The loss of each; of the players of a game that of the first."""
+
+
+def trained(key: str, prefix: str) -> bool:
+    """Whether a weight is one of a player's, or of a model's."""
+    return key.startswith(prefix) and not key.endswith(MOVED)
 
 
 class Step:
@@ -300,17 +262,24 @@ class Step:
     """
 
     def __init__(self, name: str, config: Any, weights: dict, batch: dict, training: Any) -> None:
-        game = name == "dcgan"
-        losses = {"discriminator": MODELS[name], "generator": generator} if game else {"": MODELS[name]}
+        game = name in GAMES
+        losses: dict[str, Any] = GAMES[name] if game else {"": MODELS[name]}
+        rates = {"generator": getattr(config, "generator_rate", 1.0)}
         betas, decay = (training.beta1, training.beta2), training.weight_decay
 
         def update(loss: Any, prefix: str, p: Parameters, state: Any, batch: Parameters) -> tuple:
-            own = {key: value for key, value in p.items() if key.startswith(prefix)}
-            value, gradients = jax.value_and_grad(lambda own: loss(config, p | own, batch))(own)
+            def lost(own: Parameters) -> tuple:
+                seen = p | own
+                value = loss(config, seen, batch)
+                return value, {key: seen[key] for key in p if key.endswith(MOVED)}
+
+            own = {key: value for key, value in p.items() if trained(key, prefix)}
+            (value, moved), gradients = jax.value_and_grad(lost, has_aux=True)(own)
             if training.clip_norm:
                 gradients = jax_training.clip_norm(gradients, training.clip_norm)
-            own, state = jax_training.adam(own, gradients, state, training.learning_rate, betas, decay)
-            return value, p | own, state
+            rate = training.learning_rate * rates.get(prefix, 1.0)
+            own, state = jax_training.adam(own, gradients, state, rate, betas, decay)
+            return value, p | moved | own, state
 
         def step(p: Parameters, states: dict, key: jax.Array, batch: Parameters) -> tuple:
             values = []
@@ -329,12 +298,12 @@ class Step:
             if not key.endswith(tied) and not any(part in key for part in skipped)
         }
         if game:  # (what `normalize` calls the statistics that it brings up to date)
-            for key in [key for key, value in self._parameters.items() if value.ndim == 1]:
+            for key in [k for k, w in self._parameters.items() if w.ndim == 1 and not k.endswith(MOVED)]:
                 base = key.rpartition(".")[0]
                 self._parameters |= {f"{base}.mean": jnp.zeros(weights[key].shape)}
                 self._parameters |= {f"{base}.var": jnp.ones(weights[key].shape)}
         own = {
-            prefix: {key: value for key, value in self._parameters.items() if key.startswith(prefix)}
+            prefix: {key: value for key, value in self._parameters.items() if trained(key, prefix)}
             for prefix in losses
         }
         self._state = {prefix: jax_training.adam_state(part) for prefix, part in own.items()}

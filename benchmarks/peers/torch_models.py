@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from .torch_captions import Captioner, ShowAttendTell
+from .torch_games import DCGAN, SAGAN, Game
 from .torch_language import BERT, GPT, LSTMN, LSTMLanguageModel
 from .torch_memory import NTM, LSTMBits, Pointer
 from .torch_parts import Batch, Holder, heads_of, inside, joined, packed, sinusoids
@@ -118,50 +119,9 @@ class POSTagger(nn.Module):
         return F.cross_entropy(logits.flatten(0, 1), batch["tags"].flatten(), ignore_index=-1)
 
 
-class DCGAN(nn.Module):
-    """Generator and discriminator. `players` are their losses, each with noise of its own."""
-
-    def __init__(self, c: Any) -> None:
-        super().__init__()
-        self.c = c
-        base, doublings = c.plan()
-        widths = [c.width << k for k in range(doublings)]
-        into: list[nn.Module] = []
-        out: list[nn.Module] = []
-        for k, width in enumerate(widths):
-            before = c.channels if k == 0 else widths[k - 1]
-            into += [nn.Conv2d(before, width, 4, 2, 1, bias=k == 0)]
-            into += [nn.BatchNorm2d(width)] if k else []
-            into += [nn.LeakyReLU(0.2)]
-            last = [nn.ConvTranspose2d(width, before, 4, 2, 1, bias=k == 0)]
-            out = [nn.BatchNorm2d(width), nn.ReLU(), *last, *out]
-        first = nn.ConvTranspose2d(c.latent, widths[-1], base, bias=False)
-        self.generator = nn.Sequential(first, *out, nn.Tanh())
-        self.discriminator = nn.Sequential(*into, nn.Conv2d(widths[-1], 1, base))
-
-    def judge(self, images: torch.Tensor) -> torch.Tensor:
-        if self.c.blur:
-            images = images + self.c.blur * torch.randn_like(images)
-        return self.discriminator(images).flatten()
-
-    def draw(self, batch: Batch) -> torch.Tensor:
-        """Images of new noise, or of that which the batch has."""
-        z = batch["noise"] if "noise" in batch else torch.rand(len(batch["images"]), self.c.latent) * 2 - 1
-        return self.generator(z[:, :, None, None])
-
-    def discriminator_loss(self, batch: Batch) -> torch.Tensor:
-        with torch.no_grad():  # (only D learns)
-            drawn = self.draw(batch)
-        real = self.judge(batch["images"])
-        return (F.softplus(-real) + self.c.smoothing * real + F.softplus(self.judge(drawn))).mean()
-
-    def generator_loss(self, batch: Batch) -> torch.Tensor:
-        return F.softplus(-self.judge(self.draw(batch))).mean()
-
-
 MODELS: dict[str, Any] = {
     "bahdanau": Bahdanau, "seq2seq": Seq2Seq, "luong": Luong, "transformer": Transformer, "gpt": GPT, "bert": BERT,
-    "dcgan": DCGAN, "mlp": MLP, "pos-tagger": POSTagger, "sentiment": Sentiment,
+    "dcgan": DCGAN, "sagan": SAGAN, "mlp": MLP, "pos-tagger": POSTagger, "sentiment": Sentiment,
     "feedforward-attention": lambda c: Pooling(c, True), "mean-pooling": lambda c: Pooling(c, False),
     "show-attend-tell": ShowAttendTell, "captioner": Captioner,
     "lstmn": LSTMN, "lstmn-fusion": LSTMNFusion, "lstm-lm": LSTMLanguageModel,
@@ -188,19 +148,23 @@ class Step:
             if value.dtype == torch.int32:
                 self.batch[key] = value.long()
         self.clip = training.clip_norm
-        game = isinstance(self.model, DCGAN)
+        game = isinstance(self.model, Game)
         self.losses = [self.model.discriminator_loss, self.model.generator_loss] if game else [self.model]
         players = [self.model.discriminator, self.model.generator] if game else [self.model]
         self.parameters = [list(player.parameters()) for player in players]
         kind = torch.optim.AdamW if training.optimizer == "adamw" else torch.optim.Adam
-        self.optimizers = [self._optimizer(kind, parameters, training) for parameters in self.parameters]
+        rates = [training.learning_rate, training.learning_rate * self.model.rate if game else 0]
+        self.optimizers = [
+            self._optimizer(kind, own, training, rate)
+            for own, rate in zip(self.parameters, rates, strict=False)
+        ]
 
     @staticmethod
-    def _optimizer(kind: Any, parameters: list, training: Any) -> torch.optim.Optimizer:
+    def _optimizer(kind: Any, parameters: list, training: Any, rate: float) -> torch.optim.Optimizer:
         groups = [{"params": [p for p in parameters if p.ndim > 1], "weight_decay": training.weight_decay}]
         groups.append({"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0})
         betas = training.beta1, training.beta2
-        return kind([g for g in groups if g["params"]], lr=training.learning_rate, betas=betas, fused=True)
+        return kind([g for g in groups if g["params"]], lr=rate, betas=betas, fused=True)
 
     def __call__(self) -> float:
         first = None
