@@ -52,6 +52,9 @@ def show_attend_tell(c: Any, p: Parameters, batch: Parameters) -> jax.Array:
 
     state = tuple(jnp.tanh(linear(p, name, mean)) for name in ("first_h", "first_c"))
     _, (h, z, weights) = lax.scan(step, state, linear(p, "word", y))
+    if c.dropout:
+        kept = jax.random.bernoulli(batch["key"], 1 - c.dropout, h.shape)
+        h = jnp.where(kept, h / (1 - c.dropout), 0.0)
     logits = linear(p, "vocabulary", y + linear(p, "state", h) + linear(p, "seen", z))
     real = targets != 0
     nats = jnp.where(real, jax_training.cross_entropy(logits, targets), 0.0).sum()

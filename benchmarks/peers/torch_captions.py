@@ -59,6 +59,7 @@ class ShowAttendTell(nn.Module):
         )
         self.state, self.seen = nn.Linear(n, m), nn.Linear(d, m, bias=False)
         self.vocabulary = nn.Linear(m, c.target_vocabulary)
+        self.dropout = nn.Dropout(c.dropout)
         self.register_buffer("baseline", torch.zeros(c.longest_target))
 
     def forward(self, batch: Batch) -> torch.Tensor:
@@ -78,7 +79,7 @@ class ShowAttendTell(nn.Module):
             contexts.append(z)
             looked.append(weights)
         h, z, weights = torch.stack(states, 1), torch.stack(contexts, 1), torch.stack(looked, 1)
-        logits = self.vocabulary(y + self.state(h) + self.seen(z))
+        logits = self.vocabulary(y + self.state(self.dropout(h)) + self.seen(z))
         real = targets != 0
         nats = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=0, reduction="sum")
         times = (weights * real[:, :, None]).sum(1)

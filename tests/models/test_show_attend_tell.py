@@ -253,6 +253,15 @@ def one_hot(some):
     return hot
 
 
+def test_dropout_is_of_training_alone_and_of_the_state_on_its_way_to_the_words():
+    some, plain, ours = batch(), small(), small(dropout=0.5)
+    with plain.evaluating(), ours.evaluating():
+        assert float(plain.loss(some)) == float(ours.loss(some))
+    logits, weights = ours(some.images, some.target_in)
+    assert np.abs(logits.numpy() - plain(some.images, some.target_in)[0].numpy()).max() > 0.1
+    np.testing.assert_allclose(weights.numpy(), plain(some.images, some.target_in)[1].numpy(), rtol=1e-12)
+
+
 def test_it_has_as_many_numbers_as_it_is_said_to():
     for options in ({}, {"layers": 3, "compared": 7, "width": 5}):
         sizes = ShowAttendTellConfig(20, 24, 3, 21, **options)

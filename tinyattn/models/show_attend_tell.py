@@ -59,19 +59,21 @@ KEPT = 0.9
 class ShowAttendTellConfig(CaptionConfig):
     """Sizes, and how it learns. compared: how many numbers a state and an annotation are compared in. stochastic: λ;
     expected: the share of batches in which hard attention takes the expectation; reward, entropy: λ_r and λ_e.
+    dropout: of h_t on its way to the words, so that it is safer to look than to remember.
     """
 
     compared: int = 64
     attention: str = "soft"
-    stochastic: float = 0.01
+    stochastic: float = 0.001
     expected: float = 0.5
     reward: float = 0.1
     entropy: float = 0.002
+    dropout: float = 0.0
 
     def __post_init__(self):
         """Raise TinyattnError, with one sentence, for a value that makes no sense."""
         super().__post_init__()
-        check_sizes("captioner", self, shares=("expected",), choices={"attention": ATTENTIONS})
+        check_sizes("captioner", self, shares=("expected", "dropout"), choices={"attention": ATTENTIONS})
         for name in ("stochastic", "reward", "entropy"):
             if not getattr(self, name) >= 0:
                 fail(TinyattnError, "captioner", f"{name} must be at least 0", f"got {getattr(self, name)!r}")
@@ -111,11 +113,12 @@ class ShowAttendTell(CaptionModel):
     varies = ("attention",)
     recipes = (
         Recipe(
-            "captioned-shapes", training=TRAINING, baseline="captioner",
+            "captioned-shapes", {"dropout": 0.5}, TRAINING, baseline="captioner",
             targets={"exact_match": 0.95, "attention_hit": 0.8},
         ),
         Recipe(
-            "mnist-scenes", MNIST_SIZES, MNIST_TRAINING, targets={"exact_match": 0.9, "attention_hit": 0.8}
+            "mnist-scenes", MNIST_SIZES | {"dropout": 0.5}, MNIST_TRAINING,
+            targets={"exact_match": 0.9, "attention_hit": 0.8},
         ),
         Recipe(
             "captioned-shapes", {"attention": "hard"}, TRAINING,
@@ -139,6 +142,7 @@ class ShowAttendTell(CaptionModel):
         bound = n**-0.5
         self.recurrent = ta.parameter(nn.init.uniform((4 * n, n), -bound, bound), np.float32)
         self.state = nn.Linear(n, m)  # L_h
+        self.dropout = nn.Dropout(config.dropout)
         self.seen = nn.Linear(d, m, bias=False)  # L_z
         self.vocabulary = nn.Linear(m, config.target_vocabulary)  # L_o
         self.baseline = ta.tensor(np.zeros(config.longest_target, np.float32))  # b
@@ -173,7 +177,7 @@ class ShowAttendTell(CaptionModel):
 
     def output(self, word: ta.Tensor, h: ta.Tensor, context: ta.Tensor) -> ta.Tensor:
         """E y_{t−1} (…, m), h_t (…, n), ẑ_t (…, D) → logits (…, K)."""
-        return self.vocabulary(word + self.state(h) + self.seen(context))
+        return self.vocabulary(word + self.state(self.dropout(h)) + self.seen(context))
 
     def decode(self, memory: Memory, state: Any, words: ta.Tensor) -> Said:
         """choice: of hard attention in training, the scores, the places (T, B, L), and whether these were drawn."""
