@@ -6,7 +6,7 @@ from pathlib import Path
 from tinyattn.train import results
 
 ROOT = Path(__file__).parents[1]
-COLUMNS = "model", "task", "figure", "median", "target", "seeds", "time"
+COLUMNS = "model", "task", "figure", "median", "target", "paper", "seeds", "time"
 BLOCK = re.compile(r"(?<=<!-- results -->\n)(.*?)(?=<!-- end of results -->)", re.DOTALL)
 
 

@@ -402,6 +402,7 @@ def test_results_are_medians_over_seeds(tmp_path):
         "metric",
         "value",
         "target",
+        "reported",
         "paper",
         "seeds",
         "steps",
@@ -410,7 +411,15 @@ def test_results_are_medians_over_seeds(tmp_path):
         "date",
     }
     assert record.keys() == keys
-    results.record(path, "m", "t", {"bleu": 0.1, "aer": 0.2}, 0, 20, 1.5, "tinyattn train m")
+    reported = {"aer": "0.36 (another task)"}
+    results.record(
+        path, "m", "t", {"bleu": 0.1, "aer": 0.2}, 0, 20, 1.5, "tinyattn train m", "", {}, reported
+    )
+    row = "| m | t | aer | 0.2 |  | 0.36 (another task) | 0.2 | 20 | 2 s | `tinyattn train m` |"
+    assert (
+        row in (tmp_path / "results" / "README.md").read_text()
+    )  # and no row of what nobody reports or aims at
+    assert "| bleu |" not in (tmp_path / "results" / "README.md").read_text()
     assert [(r["metric"], r["value"], r["seeds"]) for r in results.read(path)] == [
         ("bleu", 0.1, {"0": 0.1}),
         ("aer", 0.2, {"0": 0.2}),

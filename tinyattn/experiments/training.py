@@ -6,6 +6,7 @@ The baseline is a run of its own, in the folder `baseline` of the run it belongs
 
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -167,12 +168,15 @@ def _record(trained: Trained, config: Config) -> None:
     words = ["tinyattn train", settings.short(config["model"]["name"]), "--task", task]
     words += ["--data DIR"] if config["task"].get("data") else []
     words += [f"--set {text}" for text in config.get("run", {}).get("set", [])]
-    figures, targets = trained.scores.figures, model.recipe(task, trained.variant).targets
+    figures, recipe = trained.scores.figures, model.recipe(task, trained.variant)
     before = f"{trained.variant}_" if trained.variant else ""
+
+    def named(found: Mapping[str, Any]) -> dict[str, Any]:
+        return {before + key: value for key, value in found.items()}
+
     results.record(
-        RESULTS, trained.name, task, {before + key: value for key, value in figures.items()}, training["seed"],
-        training["steps"], trained.standing.seconds, " ".join([*words, "--record"]), model.paper,
-        {before + key: value for key, value in targets.items()},
+        RESULTS, trained.name, task, named(figures), training["seed"], training["steps"], trained.standing.seconds,
+        " ".join([*words, "--record"]), model.paper, named(recipe.targets), named(recipe.reported),
     )  # fmt: skip
     kind = [trained.name, trained.variant, task, settings.numbers(config)]
     name = "-".join(filter(None, [*kind, str(training["seed"])]))

@@ -245,7 +245,13 @@ class BERT(Model):
     families = ("pretraining",)
     varies = ("causal",)
     recipes = (
-        Recipe("documents", SMALL, TRAINED, targets={"mlm_of_ceiling": 0.95, "nsp_accuracy": 0.95}),
+        Recipe(
+            "documents",
+            SMALL,
+            TRAINED,
+            targets={"mlm_of_ceiling": 0.95, "nsp_accuracy": 0.95},
+            reported={"nsp_accuracy": "97-98 % (Wikipedia, books)"},
+        ),
         Recipe("documents", SMALL | {"causal": True}, TRAINED, variant="causal"),
     )
     config: BERTConfig

@@ -59,7 +59,8 @@ class Objective:
 @dataclass(frozen=True)
 class Recipe:
     """Settings with which a model reaches its figures on a task. baseline: the model trained beside it, sized by
-    its `Config.like`. variant: which variant of the model it is for (see Model.variant)."""
+    its `Config.like`. variant: which variant of the model it is for (see Model.variant). reported: by figure, what the
+    paper has of this kind, and on what if that is another task."""
 
     task: str
     sizes: Mapping[str, Any] = field(default_factory=dict)
@@ -67,6 +68,7 @@ class Recipe:
     baseline: str | None = None
     targets: Mapping[str, float] = field(default_factory=dict)
     variant: str = ""
+    reported: Mapping[str, str] = field(default_factory=dict)
 
 
 class Model(Module):
@@ -128,7 +130,7 @@ class Model(Module):
         baseline = cls.recipes[0].baseline if cls.recipes else None
         usual = known.get("", Recipe(task, baseline=baseline))
         same = cls.variant(settings_of(cls.Config) | dict(usual.sizes)) == variant
-        return usual if same else replace(usual, targets={}, variant=variant)
+        return usual if same else replace(usual, targets={}, reported={}, variant=variant)
 
     @classmethod
     def search(cls) -> dict[str, Any]:

@@ -99,6 +99,7 @@ class Transformer(TranslationModel):
             {"d_model": 256, "heads": 8, "layers": 3, "d_ff": 512, "dropout": 0.2, "label_smoothing": 0.1},
             SHORT | {"steps": 2400, "batch_size": 128, "learning_rate": 1e-3, "warmup_steps": 400},
             targets={"bleu": 36.0},
+            reported={"bleu": "27.3 (WMT 14 en-de)"},
         ),
     )
     config: TransformerConfig

@@ -3,7 +3,7 @@
 The file is a list of records, one for each model, task and metric:
 
     {"model": "bahdanau", "task": "tiny-mt", "metric": "exact_match", "value": 0.997, "target": 0.99,
-    "paper": "…",
+    "reported": "what the paper has", "paper": "…",
      "seeds": {"0": 0.998, "1": 0.997, "2": 0.991}, "steps": 2700, "seconds": 71.2, "command": "…", "date":
      "2025-…"}
 
@@ -35,6 +35,7 @@ def record(
     command: str,
     paper: str = "",
     targets: Mapping[str, float] | None = None,
+    reported: Mapping[str, str] | None = None,
 ) -> list[dict[str, Any]]:
     """Add the figures of one run to the file at `path`, and return the records that changed.
 
@@ -52,6 +53,7 @@ def record(
         new = key | {
             "value": statistics.median(found) if found else None,
             "target": (targets or {}).get(metric),
+            "reported": (reported or {}).get(metric, ""),
             "paper": paper,
             "seeds": dict(sorted(seeds.items(), key=lambda item: int(item[0]))),
             "steps": steps,
@@ -74,12 +76,12 @@ TABLE = "README.md"
 """The records as a table, beside their file."""
 
 
-COLUMNS = "model", "task", "figure", "median", "target", "seeds", "steps", "time", "command", "date"
+COLUMNS = "model", "task", "figure", "median", "target", "paper", "seeds", "steps", "time", "command", "date"
 
 
 def table(records: Iterable[Mapping[str, Any]], columns: Sequence[str] = COLUMNS) -> str:
-    """The figures that have targets as a table in Markdown; of a model without any, those that another one has a target
-    for on that task, or the first.
+    """The figures that have targets or are reported by the paper, as a table in Markdown; of a model without any, those
+    that another one has a target for on that task, or the first.
     """
     records = list(records)
     aimed = {(record["task"], record["metric"]) for record in records if record["target"] is not None}
@@ -88,11 +90,12 @@ def table(records: Iterable[Mapping[str, Any]], columns: Sequence[str] = COLUMNS
         groups.setdefault((record["model"], record["task"]), []).append(record)
     lines = [f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}"]
     for (model, task), found in sorted(groups.items()):
-        own = [one for one in found if one["target"] is not None]
+        own = [one for one in found if one["target"] is not None or one.get("reported")]
         for one in own or [one for one in found if (task, one["metric"]) in aimed] or found[:1]:
             cells = {
                 "model": model, "task": task, "figure": one["metric"], "median": _short(one["value"]),
-                "target": _short(one["target"]), "seeds": ", ".join(_short(x) for x in one["seeds"].values()),
+                "target": _short(one["target"]), "paper": one.get("reported", ""),
+                "seeds": ", ".join(_short(x) for x in one["seeds"].values()),
                 "steps": f"{one['steps']:,}", "time": f"{one['seconds']:.0f} s", "command": f"`{one['command']}`",
                 "date": one["date"],
             }  # fmt: skip

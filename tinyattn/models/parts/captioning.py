@@ -73,7 +73,7 @@ class Network(nn.Module):
     """Convolutions of 3 × 3, each with batch norm and relu, and pooling by 2 between them.
 
     The papers take networks that had learned to name a million photographs before; this one begins with what it
-    is told by the words of captions, and batch norm makes it learn three times as fast.
+    is told by the words of captions, and batch norm makes it learn sooner.
     """
 
     def __init__(self, config: CaptionConfig):
