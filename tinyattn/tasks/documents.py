@@ -252,12 +252,7 @@ class Documents(Task):
         if len(parts) > 2 or not all(parts):
             must = "a text must be one or two texts with a / between them, and _ for hidden words"
             raise DataError(f"[{self.name}] {must}, but got {text!r}.")
-        row = [CLS]
-        for part in parts:
-            row += [MASK if word == "_" else grammar.IDS.get(word, grammar.UNK) for word in part] + [SEP]
-        if len(row) > WIDTH:
-            raise DataError(f"[{self.name}] a text must have at most {WIDTH} words, but got {len(row)}.")
-        seen = np.array([row], np.int32)
+        seen = row_of(self.name, parts)
         unknown = np.full(1, NOTHING, np.int32)
         return _batch(
             seen, np.full(seen.shape, NOTHING, np.int32), unknown, np.zeros(1, np.int64), np.ones(1, bool)
@@ -285,9 +280,7 @@ class Documents(Task):
 
     def remarks(self, text: str) -> list[str]:
         """Which words are not in the language."""
-        words = dict.fromkeys(text.replace(".", " . ").split())
-        strange = [word for word in words if word not in grammar.IDS and word not in ("_", "/")]
-        return [f"{word!r} is not in the vocabulary of {self.name}." for word in strange]
+        return strangers(self.name, text)
 
     def sections(self, answers: Mapping[str, tuple[Answers, Scores]], split: str) -> list[Section]:
         """Beside the best reader, by kind, and some answers of the first model."""
@@ -330,6 +323,23 @@ def _batch(
         seen, segments_of(seen), length, np.where(valid[:, None], targets, np.int32(NOTHING)),
         np.where(valid, following, np.int32(NOTHING)), index, valid,
     )  # fmt: skip
+
+
+def row_of(task: str, parts: Sequence[Sequence[str]]) -> np.ndarray:
+    """[CLS] part [SEP] part [SEP] as numbers, (1, T) int32; "_" is a hidden word. Raises DataError for too many."""
+    row = [CLS]
+    for part in parts:
+        row += [MASK if word == "_" else grammar.IDS.get(word, grammar.UNK) for word in part] + [SEP]
+    if len(row) > WIDTH:
+        raise DataError(f"[{task}] a text must have at most {WIDTH} words, but got {len(row)}.")
+    return np.array([row], np.int32)
+
+
+def strangers(task: str, text: str) -> list[str]:
+    """A remark about each word of a user's text that isn't in the language."""
+    words = dict.fromkeys(text.replace(".", " . ").split())
+    strange = [word for word in words if word not in grammar.IDS and word not in ("_", "/")]
+    return [f"{word!r} is not in the vocabulary of {task}." for word in strange]
 
 
 def segments_of(tokens: np.ndarray) -> np.ndarray:

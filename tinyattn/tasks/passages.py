@@ -17,11 +17,11 @@ import numpy as np
 
 from tinyattn.errors import DataError
 from tinyattn.sections import Bars, Figure, Samples, Section, Table
-from tinyattn.tasks.documents import WIDTH, segments_of
+from tinyattn.tasks.documents import WIDTH, row_of, segments_of, strangers
 from tinyattn.tasks.parts import documents_grammar as grammar
 from tinyattn.tasks.parts.batching import Batcher, OrderedBatches, ShuffledBatches
 from tinyattn.tasks.parts.checks import check_positive
-from tinyattn.tasks.parts.documents_grammar import ADJECTIVE, CLS, LENGTH, MASK, OBJECT, SEP
+from tinyattn.tasks.parts.documents_grammar import ADJECTIVE, CLS, LENGTH, OBJECT, SEP
 from tinyattn.tasks.parts.randomness import Stream
 from tinyattn.tasks.task import Answers, Scores, Task
 
@@ -170,13 +170,8 @@ class Passages(Task):
             raise DataError(
                 f"[{self.name}] a text must be a question and a passage with a / between them, but got {text!r}."
             )
-        row = [CLS]
-        for part in parts:
-            row += [MASK if word == "_" else grammar.IDS.get(word, grammar.UNK) for word in part] + [SEP]
-        if len(row) > WIDTH:
-            raise DataError(f"[{self.name}] a text must have at most {WIDTH} words, but got {len(row)}.")
         spans = np.full((1, 2), NOTHING, np.int32)
-        return _batch(np.array([row], np.int32), spans, np.zeros(1, np.int64), np.ones(1, bool))
+        return _batch(row_of(self.name, parts), spans, np.zeros(1, np.int64), np.ones(1, bool))
 
     def show(self, batch: SpanBatch, answers: Answers, row: int) -> dict[str, Any]:
         """The question with its passage, and the answer."""
@@ -198,9 +193,7 @@ class Passages(Task):
 
     def remarks(self, text: str) -> list[str]:
         """Which words are not in the language."""
-        words = dict.fromkeys(text.replace(".", " . ").split())
-        strange = [word for word in words if word not in grammar.IDS and word not in ("_", "/")]
-        return [f"{word!r} is not in the vocabulary of {self.name}." for word in strange]
+        return strangers(self.name, text)
 
     def sections(self, answers: Mapping[str, tuple[Answers, Scores]], split: str) -> list[Section]:
         """Beside who always names the first object, by place, and answers of the first model, mistakes first."""
