@@ -5,6 +5,8 @@ are as many of them as processors, and threads that wait for each other spin: fi
 
 import os
 
+import pytest
+
 for _library in ("MKL", "OPENBLAS"):
     os.environ.setdefault(f"{_library}_NUM_THREADS", "1")
 
@@ -15,3 +17,14 @@ FIRST = "test_nothing_differs_from_torch_but_what_is_listed"
 
 def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: item.name != FIRST)
+
+
+@pytest.fixture(autouse=True)
+def _own_operations():
+    """Operations that a test makes are gone after it: others go over the whole table."""
+    from tinyattn.graph.op import OPS  # (after the environment is set)
+
+    before = set(OPS)
+    yield
+    for name in set(OPS) - before:
+        del OPS[name]

@@ -6,21 +6,11 @@ import pytest
 
 import tinyattn as ta
 from tinyattn import errors
-from tinyattn.graph.op import OPS
 
 rng = np.random.default_rng(3)
 A, B, X = rng.standard_normal((4, 3)), rng.standard_normal(3), rng.standard_normal((5, 3))
 T = rng.standard_normal((5, 4, 3))
 """Five examples of four positions of width 3."""
-
-
-@pytest.fixture(autouse=True)
-def _own_operations():
-    """Operations that a test makes are gone after it."""
-    before = set(OPS)
-    yield
-    for name in set(OPS) - before:
-        del OPS[name]
 
 
 def model(library, a, b):
