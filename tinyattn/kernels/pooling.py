@@ -6,46 +6,55 @@ from tinyattn.kernels.language.real import inline
 from tinyattn.kernels.language.simd import i64
 
 
-def _largest(w):
-    """``(word, plane, row, column)``: index of the first maximum (or NaN) of a window within the plane, for a
-    kernel whose argument words are at the places ``w``.
-    """
+@inline
+def _better(plane, best, other):
+    """The index of the larger pixel, of equals the first, or of a NaN. Without a branch: none could be foreseen."""
+    value = plane[other]
+    wins = (value > plane[best]) | (value != value)
+    return other if wins else best
 
-    @inline
-    def largest(word, plane, row, column):
-        top = row * word[w.strides] - word[w.padding]
-        left = column * word[w.strides + 1] - word[w.padding + 1]
-        width = word[w.width]
-        bottom, right = min(top + word[w.window], word[w.height]), min(left + word[w.window + 1], width)
-        top, left = max(top, 0), max(left, 0)
-        best = top * width + left
-        value = plane[best]
-        for i in range(top, bottom):
-            for j in range(left, right):
-                other = plane[i * width + j]
-                if other > value or other != other:
-                    best, value = i * width + j, other
-        return best
 
-    return largest
+@inline
+def _largest(plane, width, top, bottom, left, right):
+    """Index of the first maximum (or of the last NaN) of a window within the plane."""
+    best = top * width + left
+    if (bottom - top == 2) & (right - left == 2):
+        best = _better(plane, best, best + 1)
+        below = (top + 1) * width + left
+        return _better(plane, _better(plane, best, below), below + 1)
+    for i in range(top, bottom):
+        for j in range(left, right):
+            best = _better(plane, best, i * width + j)
+    return best
+
+
+@inline
+def _span(place, step, before, size, end):
+    """Where a window begins and ends along an axis, within the plane."""
+    start = place * step - before
+    return max(start, 0), min(start + size, end)
 
 
 def max_forward(real):
     """y: the maximum of each window."""
     w = place("pooling.max_forward")
-    pointer, size, largest = real.pointer, real.size, _largest(w)
+    pointer, size = real.pointer, real.size
     in_tile = inline(planes_of_pool)
 
     def kernel(arguments, first, last, scratch):
         word = i64(arguments)
-        pixels, positions = word[w.height] * word[w.width], word[w.rows] * word[w.columns]
-        work = positions * word[w.window] * word[w.window + 1] + pixels
-        for p in range(first * in_tile(work), min(last * in_tile(work), word[w.planes])):
-            x = pointer(word[w.x] + p * pixels * size)
-            y = pointer(word[w.y] + p * positions * size)
-            for r in range(word[w.rows]):
-                for c in range(word[w.columns]):
-                    y[r * word[w.columns] + c] = x[largest(word, x, r, c)]
+        height, width, rows, columns = word[w.height], word[w.width], word[w.rows], word[w.columns]
+        high, wide, down, along = word[w.window], word[w.window + 1], word[w.strides], word[w.strides + 1]
+        over, beside = word[w.padding], word[w.padding + 1]
+        tile = in_tile(rows * columns * high * wide + height * width)
+        for p in range(first * tile, min(last * tile, word[w.planes])):
+            x = pointer(word[w.x] + p * height * width * size)
+            y = pointer(word[w.y] + p * rows * columns * size)
+            for r in range(rows):
+                top, bottom = _span(r, down, over, high, height)
+                for c in range(columns):
+                    left, right = _span(c, along, beside, wide, width)
+                    y[r * columns + c] = x[_largest(x, width, top, bottom, left, right)]
 
     return kernel
 
@@ -53,21 +62,25 @@ def max_forward(real):
 def max_backward(real):
     """x̄: each ȳ at the maximum of its window, in the order of windows."""
     w = place("pooling.max_backward")
-    pointer, size, zero, largest = real.pointer, real.size, real.type(0), _largest(w)
+    pointer, size, zero = real.pointer, real.size, real.type(0)
     in_tile = inline(planes_of_pool)
 
     def kernel(arguments, first, last, scratch):
         word = i64(arguments)
-        pixels, positions = word[w.height] * word[w.width], word[w.rows] * word[w.columns]
-        work = positions * word[w.window] * word[w.window + 1] + pixels
-        for p in range(first * in_tile(work), min(last * in_tile(work), word[w.planes])):
-            x = pointer(word[w.x] + p * pixels * size)
-            dy = pointer(word[w.dy] + p * positions * size)
-            dx = pointer(word[w.dx] + p * pixels * size)
-            for i in range(pixels):
+        height, width, rows, columns = word[w.height], word[w.width], word[w.rows], word[w.columns]
+        high, wide, down, along = word[w.window], word[w.window + 1], word[w.strides], word[w.strides + 1]
+        over, beside = word[w.padding], word[w.padding + 1]
+        tile = in_tile(rows * columns * high * wide + height * width)
+        for p in range(first * tile, min(last * tile, word[w.planes])):
+            x = pointer(word[w.x] + p * height * width * size)
+            dy = pointer(word[w.dy] + p * rows * columns * size)
+            dx = pointer(word[w.dx] + p * height * width * size)
+            for i in range(height * width):
                 dx[i] = zero
-            for r in range(word[w.rows]):
-                for c in range(word[w.columns]):
-                    dx[largest(word, x, r, c)] += dy[r * word[w.columns] + c]
+            for r in range(rows):
+                top, bottom = _span(r, down, over, high, height)
+                for c in range(columns):
+                    left, right = _span(c, along, beside, wide, width)
+                    dx[_largest(x, width, top, bottom, left, right)] += dy[r * columns + c]
 
     return kernel
