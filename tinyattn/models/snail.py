@@ -215,7 +215,7 @@ class SNAIL(Model):
         Recipe(
             "omniglot",
             sizes={"filters": 64, "channels": 32},
-            training=TRAINING | {"steps": 5000, "batch_size": 16},
+            training=TRAINING | {"steps": 10_000, "batch_size": 16},
             targets={"accuracy": 0.9},
             reported={"accuracy": "99.07 % (all of Omniglot)"},
         ),
