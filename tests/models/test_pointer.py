@@ -8,6 +8,7 @@ import pytest
 import tinyattn as ta
 from tinyattn import tasks
 from tinyattn.models.pointer import PointerNetwork, PointerNetworkConfig
+from tinyattn.tasks.parts.geometry import is_simple
 
 TASKS = pytest.mark.parametrize("task", ["hull", "tsp"])
 
@@ -112,10 +113,39 @@ def test_the_search_finds_the_most_probable_tour_and_without_it_anything_is_said
     assert any(len({*said}) < 5 for said in free.outputs)
 
 
+def test_the_search_finds_the_most_probable_polygon():
+    """Of all closed ones of five points whose sides don't cross; without it anything is said."""
+    from itertools import permutations
+
+    ours, made = small("hull")
+    some = next(iter(made.batches("test", 3)))  # of five points
+    best, free = ours.answer(some, beam=400), ours.answer(some, valid=False)
+    for row, points in enumerate(some.points):
+        said = [
+            [*corners, corners[0]]
+            for size in (3, 4, 5)
+            for corners in permutations(range(5), size)
+            if is_simple(points[list(corners)].astype(np.float64))
+        ]
+        slots = np.zeros((len(said), 8), np.int32)
+        for place, one in enumerate(said):
+            slots[place, 1 : len(one) + 1] = np.array(one) + 1
+        many = np.repeat(points[None], len(said), 0), np.full(len(said), 5, np.int32)
+        logits = ta.log_softmax(ours(*many, slots[:, :-1])).numpy()
+        chances = np.take_along_axis(logits, slots[:, 1:, None], axis=2)[:, :, 0]
+        steps = np.arange(7) <= np.array([[len(one)] for one in said])
+        chances = (chances * steps).sum(axis=1)
+        assert best.outputs[row] == said[chances.argmax()]
+        assert abs(best.scores[row] - chances.max()) < 1e-9
+        assert free.scores[row] >= best.scores[row] - 1e-9
+    assert all(made.measure(p, s, s)["simple"] == 1 for p, s in zip(some.points, best.outputs, strict=True))
+    assert not all(made.measure(p, s, s)["simple"] for p, s in zip(some.points, free.outputs, strict=True))
+
+
 def test_an_answer_ends_where_the_end_is_most_probable():
     ours, made = small("hull")
     some = next(iter(made.batches("test", 4)))
-    found = ours.answer(some, beam=1)
+    found = ours.answer(some, beam=1, valid=False)
     for row, said in enumerate(found.outputs):
         slots = np.array([[0, *(j + 1 for j in said)]], np.int32)
         logits = ours(some.points[row : row + 1], some.count[row : row + 1], slots).numpy()[0]

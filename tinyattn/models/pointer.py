@@ -8,7 +8,8 @@
 Nothing here is as large as a vocabulary: with the same numbers it can point into problems of any size. In
 front of the points stands a slot for the end, with a learned e_0, which answers use that don't name every point once.
 The first input of the decoder is learned, too. Nothing forbids to name a point twice, in training or later, but
-the search can be kept to valid tours (`valid`), as the paper does it for round trips.
+the search can be kept to answers of the right kind (`valid`): to round trips, as in the paper, and to polygons
+whose sides don't cross.
 
 Shapes in comments: B problems, N points, D numbers a point, T steps, H hidden, S = N + 1 slots.
 """
@@ -24,6 +25,7 @@ from tinyattn.graph.leaf import as_tensor
 from tinyattn.models.model import Model, Recipe, from_task
 from tinyattn.models.parts.checks import check_sizes, checked_count
 from tinyattn.models.parts.decoding import DEAD, beam_search, repeat
+from tinyattn.models.parts.validity import Polygon, Tour
 from tinyattn.ops.attention.additive import additive_alignment
 from tinyattn.tasks.parts.vocabulary import EOS
 from tinyattn.tasks.pointing import NOTHING
@@ -45,6 +47,7 @@ class PointerNetworkConfig:
 
     features: int = from_task()
     permutation: bool = from_task(False)
+    polygon: bool = from_task(False)
     hidden: int = 128
 
     def __post_init__(self):
@@ -131,8 +134,8 @@ class PointerNetwork(Model):
         return self.loss(kind(**arrays))
 
     def answer(self, batch: Any, *, beam: int = BEAM, valid: bool = True) -> Answers:
-        """The best answers found, of indices without the end. valid: of answers that name every point once no others
-        are looked at. Maps: "attention", p(C_i) with which each was chosen (T, S).
+        """The best answers found, of indices without the end. valid: where an answer names every point once, or is a
+        polygon, no others are looked at. Maps: "attention", p(C_i) with which each was chosen (T, S).
         """
         answers = self.sample(batch, beam=beam, valid=valid)
         if batch.weight:
@@ -159,15 +162,16 @@ class PointerNetwork(Model):
         batch, longest, _ = points.shape
         keys, there, last = self.read(points, count)
         tours = self.config.permutation
-        rows = repeat(tuple((points, keys, there, *(part[0] for part in last))), beam)
-        seen = ta.zeros((batch * beam, longest + 1), np.bool_)
-        named = ta.zeros(batch * beam, np.int32)
-        sizes = repeat((count,), beam)[0]
+        rows = repeat((points, keys, there, *(part[0] for part in last)), beam)
+        path: Tour | Polygon | None = None
+        if tours:
+            path = Tour.nothing(rows[0], repeat((count,), beam)[0])
+        elif self.config.polygon and valid:
+            path = Polygon.nothing(rows[0])
 
         def step(state: Any, tokens: ta.Tensor) -> Any:
-            points, keys, there, hidden, memory, seen, named, sizes = state
+            points, keys, there, hidden, memory, path = state
             slot = ta.maximum(tokens - EOS, 0)  # BOS and PAD are like slot 0
-            seen = ta.logical_or(seen, ta.arange(longest + 1, dtype=slot.dtype) == slot.reshape(-1, 1))
             inputs = self.inputs(points, slot.reshape(-1, 1)).transpose(1, 0, 2)  # (1, R, D)
             states, (hidden, memory) = self.decoder(
                 inputs, (ta.expand_dims(hidden, 0), ta.expand_dims(memory, 0))
@@ -175,16 +179,14 @@ class PointerNetwork(Model):
             scores = self.point(states.transpose(1, 0, 2), keys, there).reshape(-1, longest + 1)
             chances = ta.log_softmax(scores)
             weights = ta.exp(chances)
-            if tours:
-                done = (named >= sizes).reshape(-1, 1)
-                if valid:
-                    chances = ta.where(seen, NOWHERE, chances)
-                end = ta.arange(longest + 1) == 0
-                chances = ta.where(done, ta.where(end, 0.0, NOWHERE), ta.where(end, NOWHERE, chances))
-            named = named + 1
+            if path is not None:
+                path = path.grown(points, slot)
+                allowed = path.allowed(points, valid) if tours else path.allowed(points)
+                if tours:  # they end by themselves
+                    chances = ta.where(ta.arange(longest + 1) == 0, 0.0, chances)
+                chances = ta.where(allowed, chances, NOWHERE)
             specials = ta.full((chances.shape[0], EOS), NOWHERE, chances.dtype)
-            state = points, keys, there, hidden[0], memory[0], seen, named, sizes
+            state = points, keys, there, hidden[0], memory[0], path
             return state, ta.concat([specials, chances], axis=1), weights
 
-        state = (*rows, seen, named, sizes)
-        return beam_search(step, state, batch, beam, steps + tours)
+        return beam_search(step, (*rows, path), batch, beam, steps + tours)

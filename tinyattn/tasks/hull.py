@@ -18,6 +18,7 @@ class Hull(Pointing):
 
     name = "hull"
     title = "the corners of the convex hull of 5 to 10 points"
+    polygon = True
     tested = (5, 10, 20)
     measures = (
         Figure("accuracy", "the same polygon"),

@@ -65,6 +65,7 @@ class Pointing(Task):
     families = ("pointing",)
     features: ClassVar[int] = 2
     permutation: ClassVar[bool] = False
+    polygon: ClassVar[bool] = False
     least: ClassVar[int] = 3
     """The fewest points that make a problem."""
     tested: tuple[int, ...]
@@ -152,8 +153,8 @@ class Pointing(Task):
         return PointBatch(points, problems.count.astype(np.int32), before, after, index, valid)
 
     def sizes(self) -> dict[str, Any]:
-        """How many numbers a point is, and whether answers are orders of all points."""
-        return {"features": self.features, "permutation": self.permutation}
+        """How many numbers a point is, and whether answers are orders of all points, or closed polygons."""
+        return {"features": self.features, "permutation": self.permutation, "polygon": self.polygon}
 
     def count(self, split: str) -> int:
         return TRAIN if self.check_split(split) == "train" else len(self.held_out[split].count)
