@@ -266,12 +266,15 @@ def test_it_has_as_many_numbers_as_it_is_said_to():
     for options in ({}, {"layers": 3, "compared": 7, "width": 5}):
         sizes = ShowAttendTellConfig(20, 24, 3, 21, **options)
         assert ShowAttendTell(sizes).num_parameters() == sizes.num_parameters()
-    with pytest.raises(
-        ta.TinyattnError, match="image_size must be divisible by 2 for each of the 5 layers but one"
-    ):
+    must = r"\[ShowAttendTell\] image_size must be divisible by 2 for each of the 5 layers but one"
+    with pytest.raises(ta.TinyattnError, match=must):
         ShowAttendTellConfig(20, 24, 3, 21, layers=5)
     for name in ("stochastic", "reward", "entropy"):
-        with pytest.raises(ta.TinyattnError, match=f"{name} must be at least 0, but got -1"):
+        with pytest.raises(
+            ta.TinyattnError, match=rf"\[ShowAttendTell\] {name} must be at least 0, but got -1"
+        ):
             ShowAttendTellConfig(20, 24, 3, 21, **{name: -1})
-    with pytest.raises(ta.TinyattnError, match="attention must be one of soft, hard, but got 'firm'"):
+    with pytest.raises(
+        ta.TinyattnError, match=r"\[ShowAttendTell\] attention must be one of soft, hard, but got 'firm'"
+    ):
         ShowAttendTellConfig(20, 24, 3, 21, attention="firm")

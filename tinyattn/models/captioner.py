@@ -88,10 +88,13 @@ class Captioner(CaptionModel):
         return (), (ta.tanh(c), c)
 
     def decode(self, memory: tuple[()], state: Any, words: ta.Tensor) -> Said:
-        states, _ = self.lstm(words, tuple(ta.expand_dims(part, 0) for part in state))
-        return Said(self.vocabulary(states), None)
+        return Said(self.vocabulary(self._run(state, words)[0]), None)
 
     def advance(self, memory: tuple[()], state: Any, word: ta.Tensor) -> tuple[Any, ta.Tensor, None]:
-        first = tuple(ta.expand_dims(part, 0) for part in state)
-        states, (h, c) = self.lstm(ta.expand_dims(word, 0), first)
-        return (h[0], c[0]), self.vocabulary(states[0]), None
+        states, state = self._run(state, ta.expand_dims(word, 0))
+        return state, self.vocabulary(states[0]), None
+
+    def _run(self, state: Any, words: ta.Tensor) -> tuple[ta.Tensor, Any]:
+        """Words E y_{t−1} (T, B, m) from a state, h and c (B, n) → all h_t (T, B, n), and the last state."""
+        states, last = self.lstm(words, tuple(ta.expand_dims(part, 0) for part in state))
+        return states, tuple(part[0] for part in last)

@@ -73,10 +73,10 @@ class ShowAttendTellConfig(CaptionConfig):
     def __post_init__(self):
         """Raise TinyattnError, with one sentence, for a value that makes no sense."""
         super().__post_init__()
-        check_sizes("captioner", self, shares=("expected", "dropout"), choices={"attention": ATTENTIONS})
+        check_sizes(self.of, self, shares=("expected", "dropout"), choices={"attention": ATTENTIONS})
         for name in ("stochastic", "reward", "entropy"):
             if not getattr(self, name) >= 0:
-                fail(TinyattnError, "captioner", f"{name} must be at least 0", f"got {getattr(self, name)!r}")
+                fail(TinyattnError, self.of, f"{name} must be at least 0", f"got {getattr(self, name)!r}")
 
     def num_parameters(self) -> int:
         """How many numbers training can change."""

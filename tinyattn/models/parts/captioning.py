@@ -47,10 +47,15 @@ class CaptionConfig:
 
     def __post_init__(self):
         """Raise TinyattnError, with one sentence, for a value that makes no sense."""
-        check_sizes("captioner", self, shares=())
+        check_sizes(self.of, self, shares=())
         if self.image_size % 2 ** (self.layers - 1):
             must = f"image_size must be divisible by 2 for each of the {self.layers} layers but one"
-            fail(ShapeError, "captioner", must, f"got {self.image_size}")
+            fail(ShapeError, self.of, must, f"got {self.image_size}")
+
+    @property
+    def of(self) -> str:
+        """Whose sizes they are, as errors name it."""
+        return type(self).__name__.removesuffix("Config")
 
     @property
     def side(self) -> int:
