@@ -2,7 +2,6 @@
 of the graph; the inputs of compiled functions get their values at each call.
 """
 
-import itertools
 import weakref
 from collections.abc import Iterable
 from typing import Any
@@ -12,10 +11,9 @@ import numpy as np
 from tinyattn import errors
 from tinyattn.graph import trace
 from tinyattn.graph.op import OPS, ZERO, Op, register
-from tinyattn.graph.tensor import Tensor, fresh, make, outdate
+from tinyattn.graph.tensor import Tensor, ages, fresh, make, outdate
 from tinyattn.graph.types import DTYPES, FLOAT32, SHORT, Type, as_array, as_dtype, fail, is_float
 
-_ages = itertools.count()
 conversions: list[int] = []
 """For each conversion to another element type so far, the age of the oldest leaf that was converted."""
 
@@ -32,7 +30,7 @@ class Storage:
         self.array = array
         self.version = 0
         self.promises: list[Any] = []
-        self.age = next(_ages)
+        self.age = next(ages)
         self._followers: list[weakref.ref[Tensor]] = []
         trace.note_built(self)
 
@@ -68,7 +66,7 @@ class Storage:
 
 def now() -> int:
     """The age of a leaf that would be made now."""
-    return next(_ages)
+    return next(ages)
 
 
 def convert(leaves: Iterable[Tensor], dtype: np.dtype) -> None:

@@ -6,6 +6,7 @@ subexpressions cost nothing and ``is`` compares expressions. Operators read like
 until a value is asked for.
 """
 
+import itertools
 import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -225,15 +226,15 @@ class Outdated(Tensor):
 
 def outdate(leaves: Iterable[Tensor]) -> None:
     """Take all living expressions of ``leaves`` out of the table, as the types of these are about to change."""
-    below, before = set(leaves), -1
-    while len(below) != before:  # (twice: the table is in the order in which nodes were made)
-        before = len(below)
-        for entry in list(_nodes.values()):
-            node = entry()
-            if node is not None and not below.isdisjoint(node.inputs):
-                below.add(node)
-                _nodes.pop(entry.key, None)
-                node.__class__ = Outdated
+    below = set(leaves)
+    oldest = min(leaf.storage.age for leaf in below)
+    younger = list(itertools.takewhile(lambda entry: entry.age > oldest, reversed(_nodes.values())))
+    for entry in reversed(younger):  # (the table is in the order in which nodes were made)
+        node = entry()
+        if node is not None and not below.isdisjoint(node.inputs):
+            below.add(node)
+            _nodes.pop(entry.key, None)
+            node.__class__ = Outdated
 
 
 class _Entry(ref):
@@ -241,13 +242,14 @@ class _Entry(ref):
     same, in twice the time.)
     """
 
-    __slots__ = ("key",)
+    __slots__ = ("key", "age")
     key: tuple
+    age: int
 
 
 def _enter(node: Tensor, key: tuple) -> None:
     entry = _nodes[key] = _Entry(node, _forget)
-    entry.key = key
+    entry.key, entry.age = key, next(ages)
 
 
 def _forget(entry: "_Entry") -> None:
@@ -256,6 +258,10 @@ def _forget(entry: "_Entry") -> None:
 
 
 _nodes: dict[tuple, _Entry] = {}
+"""All living nodes by what they are, the oldest first."""
+
+ages = itertools.count()
+"""The clock by which leaves and nodes are born."""
 
 
 _NONE: dict[str, Any] = {}
@@ -281,7 +287,9 @@ def make(name: str, *inputs: Tensor, **attrs) -> Tensor:
     op = OPS[name]
     key = (name, *map(id, inputs), *attrs.items())
     entry = _nodes.get(key)
-    node: Tensor | None = entry() if entry is not None else None
+    node: Tensor | None = None
+    if entry is not None and (node := entry()) is None:
+        _forget(entry)  # (a new one comes last in the table)
     if node is None:
         check_operands(op, inputs)
         kind = op.infer(*inputs, **attrs)
