@@ -210,7 +210,11 @@ def operations() -> list:
     """The rows of torch's table that have a counterpart here."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        from torch.testing._internal import common_utils
         from torch.testing._internal.common_methods_invocations import op_db
+    common_utils.extract_test_fn = lambda: (
+        None
+    )  # (looks through the whole stack for a TestCase at each sample)
     return [row for row in op_db if row.name in CALLS]
 
 
