@@ -1,4 +1,4 @@
-"""monotone-copy and lexicon-reverse: what is said, where it comes from, and how predicted places are judged."""
+"""monotone-copy, lexicon-reverse and lexicon-cover: what is said, where it comes from, and how predicted places are judged."""
 
 import numpy as np
 import pytest
@@ -53,3 +53,17 @@ def test_predicted_places_are_measured_against_the_gold_alignment():
     found = task.score(Answers(outputs, {"position": places}), "test").figures
     expected = (lengths[::2].sum() + 0.5 * lengths[1::2].sum()) / lengths.sum()
     assert found["position_error"] == pytest.approx(expected, abs=1e-12) and found["exact_match"] == 1
+
+
+def test_a_source_is_covered_in_any_order():
+    task = tasks.get("lexicon-cover", train_examples=50)
+    for example in (task.train[0], task.test[0], task.test[37]):
+        words = task.source_vocabulary.decode(example.source)
+        said = task.target_vocabulary.decode(example.target)
+        np.testing.assert_array_equal(example.source[example.alignment[:, 1]], example.target)
+        assert sorted(said) == sorted(grammar.LEXICON[word] for word in words)
+        assert said != [grammar.LEXICON[word] for word in words]
+    outputs = [example.target[::-1] for example in task.test]
+    outputs[0] = outputs[0][1:]
+    outputs[1] = np.append(outputs[1], outputs[1][0])
+    assert task.score(Answers(outputs), "test").figures["exact_match"] == pytest.approx(1 - 2 / len(outputs))

@@ -128,6 +128,8 @@ class Luong(TranslationModel):
             "lexicon-reverse", {"attention": "local-p", "window": 3}, REVERSE,
             targets={"exact_match": 0.95, "position_error": 1.0}, variant="local-p",
         ),
+        Recipe("lexicon-cover", {}, COPY),
+        Recipe("lexicon-cover", {"input_feeding": False}, COPY, variant="no-input-feeding"),
     )  # fmt: skip
     config: LuongConfig
 

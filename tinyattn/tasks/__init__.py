@@ -25,6 +25,7 @@ TASKS = {
     "multi30k": "multi30k:Multi30k",
     "monotone-copy": "lexicon_copy:MonotoneCopy",
     "lexicon-reverse": "lexicon_copy:LexiconReverse",
+    "lexicon-cover": "lexicon_copy:LexiconCover",
     "parallel": "parallel:Parallel",
     "copy": "symbols:Copy",
     "reverse": "symbols:Reverse",

@@ -247,13 +247,17 @@ class TranslationTask(Task):
         """The words of outputs, (T,) ids each."""
         return [self.target_vocabulary.decode(ids) for ids in answers.outputs]
 
+    def exact(self, translations: Sequence[Sequence[str]], references: Sequence[Sequence[str]]) -> np.ndarray:
+        """Which translations are right: (n,) bool."""
+        return metrics.exact_matches(translations, references)
+
     def score(self, answers: Answers, split: str) -> Scores:
         """All figures of a split. Of maps it looks at "alignment", the weights for given references, and at
         "position", (target positions, 1) places in the source.
         """
         examples, translations = self.examples(split), self.translations(answers)
         references, lengths = self.references(split), examples.source.lengths
-        exact = metrics.exact_matches(translations, references)
+        exact = self.exact(translations, references)
         figures = {"exact_match": float(exact.mean()), "bleu": metrics.bleu(translations, references)}
         if answers.nats is not None:
             figures["perplexity"] = metrics.perplexity(answers.nats, answers.predictions)
