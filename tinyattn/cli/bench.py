@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import tinyattn as ta
+from tinyattn.cli import compiling
 from tinyattn.errors import UsageError
 from tinyattn.experiments import workload
 from tinyattn.experiments.experiment import Experiment
@@ -21,6 +22,7 @@ def bench(arguments: argparse.Namespace) -> None:
         raise UsageError("[bench] -o says where to write the picture of --profile: add --profile.")
     if arguments.threads:
         ta.set_num_threads(arguments.threads)
+    compiling.begin()
     size = {} if arguments.batch_size is None else {"batch_size": arguments.batch_size}
     experiment = Experiment(arguments.model, arguments.task, data=arguments.data, **size)
     work = workload.of(experiment)

@@ -7,7 +7,7 @@ from typing import Any
 
 import tinyattn as ta
 from tinyattn import files
-from tinyattn.cli import STOPPED
+from tinyattn.cli import STOPPED, compiling
 from tinyattn.errors import UsageError
 from tinyattn.experiments.experiment import Experiment
 from tinyattn.experiments.outcome import Outcome
@@ -21,6 +21,7 @@ def train(arguments: argparse.Namespace) -> int:
     """Train, compare, report."""
     if arguments.threads:
         ta.set_num_threads(arguments.threads)
+    compiling.begin()
     if arguments.record:
         results.check(RESULTS)
     experiment = _resumed(arguments) if arguments.resume else _new(arguments)

@@ -6,17 +6,35 @@ anew in every iteration. Words with addresses in the arena, in inputs and in out
 beginning, where these are in a call: one row for each base address.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from tinyattn.kernels.build import native
+from tinyattn.kernels.build import native, together
 from tinyattn.runtime import faults
 from tinyattn.runtime.lower import SHARE_ABOVE, Lowered, Row
 from tinyattn.runtime.memory import Ref, Region
+from tinyattn.runtime.threads import pool
 
 HALT, KERNEL, LOOP, END, POINT, BIND, CHECK = 0, 1, 2, 3, 4, 5, 6  # as in tinyattn/kernels/executor.py
 ROW = 8
+PROGRAM: list[together.Wanted] = [("executor.program", "f32"), ("executor.helper", "f32")]
+
+
+def _wanted(region: Region) -> Iterator[together.Wanted]:
+    """The kernels and chains that rows run and call."""
+    for item in region.items:
+        if isinstance(item, Region):
+            yield from _wanted(item)
+            continue
+        yield (item.kernel, item.dtype) if item.chain is None else item.chain
+        words = list(item.words)
+        for word in words:
+            if isinstance(word, list):
+                words.extend(word)
+            elif isinstance(word, str) and word is not faults.FAULT:
+                yield word, item.dtype
 
 
 class Assembly:
@@ -40,6 +58,7 @@ class Assembly:
         self._points: dict[Region, list[tuple[int, Ref]]] = {}
         self.rows: list[Row] = []
         args: dict[Row, int] = {}
+        together.ensure([*PROGRAM, *_wanted(lowered.main)], pool.threads - 1)
         self._collect(lowered.main, args)
         self.words = np.zeros(len(self._blocks) + 1, np.int64)
         start = self.words.ctypes.data

@@ -19,6 +19,7 @@ import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from tinyattn.kernels.language.chains import Chain
 from tinyattn.kernels.language.row_chains import RowChain
@@ -141,47 +142,86 @@ def _link(code: bytes, symbol: str) -> int:
     return engine.get_function_address(symbol)
 
 
-def _found(symbol: str, file: str, compile: Callable[[], bytes]) -> int:
-    """Address of a symbol: known, or else loaded from a file of the cache, or else compiled and stored."""
+class _Source(NamedTuple):
+    """Where the machine code of a kernel or chain comes from."""
+
+    symbol: str
+    file: str
+    compile: Callable[[], bytes]
+
+
+@functools.cache
+def _source(wanted: tuple[str, str] | Chain | RowChain) -> _Source:
+    if not isinstance(wanted, Chain | RowChain):
+        name, dtype = wanted
+        symbol = _symbol(name, dtype)
+
+        def kernel() -> bytes:
+            from tinyattn.kernels.build import compiler
+
+            return compiler.object_code(name, dtype, symbol)
+
+        return _Source(symbol, f"{name}-{dtype}.o", kernel)
+    chain = wanted
+    symbol = _symbol(chain.name.replace("-", "."), chain.real)
+
+    def loop() -> bytes:
+        from tinyattn.kernels.build import generate, row_writer
+
+        writer: Any = generate if isinstance(chain, Chain) else row_writer
+        return writer.object_code(chain, symbol)
+
+    return _Source(symbol, f"{chain.name}.o", loop)
+
+
+def make(wanted: tuple[str, str] | Chain | RowChain) -> int:
+    """Address of a kernel (its name and number type) or of the loop of a chain: known, or else loaded from a file of
+    the cache, or else compiled and stored.
+    """
+    symbol, file, compile = _source(wanted)
     found = _addresses.get(symbol)
     if found is not None:
         return found
     with lock:
         if symbol not in _addresses:
-            directory = cache_directory()
-            path = directory / file if directory else None
-            code = _read(path) if path else None
-            if code is None:
-                code = compile()
-                compiled.append(symbol)
-                if path:
-                    _write(path, code)
-            _addresses[symbol] = _link(code, symbol)
+            _addresses[symbol] = _link(_code(symbol, file, compile), symbol)
         return _addresses[symbol]
+
+
+def _code(symbol: str, file: str, compile: Callable[[], bytes]) -> bytes:
+    directory = cache_directory()
+    path = directory / file if directory else None
+    code = _read(path) if path else None
+    if code is None:
+        code = compile()
+        compiled.append(symbol)
+        if path:
+            _write(path, code)
+    return code
+
+
+def store(wanted: tuple[str, str] | Chain | RowChain) -> None:
+    """Compile it into the cache, unless it is there."""
+    _code(*_source(wanted))
+
+
+def missing(wanted: tuple[str, str] | Chain | RowChain) -> bool:
+    """Whether it is neither known to this process nor in the cache."""
+    symbol, file, _ = _source(wanted)
+    if symbol in _addresses:
+        return False
+    directory = cache_directory()
+    return directory is None or not (directory / file).exists()
 
 
 def address(name: str, dtype: str = "f32") -> int:
     """Address of the kernel ``name`` (``"module.factory"``) for ``dtype`` (``"f32"`` or ``"f64"``)."""
-    symbol = _symbol(name, dtype)
-
-    def compile() -> bytes:
-        from tinyattn.kernels.build import compiler
-
-        return compiler.object_code(name, dtype, symbol)
-
-    return _found(symbol, f"{name}-{dtype}.o", compile)
+    return make((name, dtype))
 
 
 def chain_address(chain: Chain | RowChain) -> int:
     """Address of the loop of a chain of operations."""
-    symbol = _symbol(chain.name.replace("-", "."), chain.real)
-
-    def compile() -> bytes:
-        from tinyattn.kernels.build import generate, row_writer
-
-        return (generate if isinstance(chain, Chain) else row_writer).object_code(chain, symbol)
-
-    return _found(symbol, f"{chain.name}.o", compile)
+    return make(chain)
 
 
 def function(name: str, dtype: str = "f32"):
