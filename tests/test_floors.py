@@ -13,8 +13,8 @@ import tinyattn
 
 PACKAGE = Path(tinyattn.__file__).parent
 FLOORS = {
-    "environment": 0, "errors": 0, "files": 0, "formats": 0, "lookup": 0, "markup": 0, "sections": 0,
-    "tasks": 1, "kernels": 2, "graph": 3, "rewrite": 4, "runtime": 4, "ops": 5, "api": 6, "nn": 7, "train": 8,
+    "environment": 0, "errors": 0, "files": 0, "formats": 0, "lookup": 0, "markup": 0, "sections": 0, "ranks": 0,
+    "tasks": 1, "kernels": 2, "graph": 3, "rewrite": 4, "runtime": 4, "ops": 5, "distributed": 6, "api": 6, "nn": 7, "train": 8,
     "models": 9, "viz": 10, "experiments": 11, "cli": 12, "__main__": 13,
 }  # fmt: skip
 """Rooms, and the files beside them, from the lowest floor upwards. ``tinyattn`` itself is the door: whoever writes

@@ -26,6 +26,7 @@ _MODULES = {
     "errors": "tinyattn.errors",
     "runtime": "tinyattn.runtime",
     "kernels": "tinyattn.kernels",
+    "distributed": "tinyattn.distributed",
     "cli": "tinyattn.cli",
 }
 

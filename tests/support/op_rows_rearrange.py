@@ -211,4 +211,12 @@ PREDICATE_ROWS = [
     for name, numpy in (("isclose", np.isclose), ("allclose", np.allclose))
 ]  # fmt: skip
 
-REARRANGED_ROWS = [*REARRANGE_ROWS, *TRIANGLE_ROWS, *LIKE_ROWS, *STATISTICS_ROWS, *PREDICATE_ROWS]
+# Sums over ranks, of which there is one here; what several do is tested in tests/ranks.
+
+RANK_ROWS = [
+    Row("all_reduce", ta.distributed.all_reduce, lambda x: x, [sample(real(3, 4)), sample(real()), sample(real(0, 3))],
+        special=[sample(_SPECIAL)],
+        errors=[(lambda: ta.distributed.all_reduce(np.arange(3)), DTypeError, "[all_reduce] what is added up over ranks must be floating-point, but got int64.")])
+]  # fmt: skip
+
+REARRANGED_ROWS = [*RANK_ROWS, *REARRANGE_ROWS, *TRIANGLE_ROWS, *LIKE_ROWS, *STATISTICS_ROWS, *PREDICATE_ROWS]

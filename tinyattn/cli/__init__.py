@@ -113,6 +113,11 @@ def parser() -> Parser:
         "--no-baseline", action="store_true", help="leave out the model trained for comparison"
     )
     train.add_argument("--record", action="store_true", help="add the figures to results/results.json")
+    train.add_argument(
+        "--shard-optimizer",
+        action="store_true",
+        help="under mpirun, keep the optimizer's moments of each parameter on one rank only",
+    )
 
     again = command("reproduce", "reproduce.reproduce", "train every recipe again, and compare the figures")
     again.add_argument("models", nargs="*", metavar="MODEL", help="see `tinyattn models` (default: all)")
@@ -291,49 +296,55 @@ def _prepare_streams() -> None:
 
 
 def _run(command: Callable[[argparse.Namespace], int | None], arguments: argparse.Namespace) -> int:
+    from tinyattn import ranks
+
+    code, text = _outcome(command, arguments)
+    if code:
+        ranks.fail(code, lambda: print(text, file=sys.stderr) if text else None)
+    return code
+
+
+def _outcome(
+    command: Callable[[argparse.Namespace], int | None], arguments: argparse.Namespace
+) -> tuple[int, str]:
+    """A command's exit code, and what is to be said of its failure."""
+    from tinyattn import ranks
     from tinyattn.errors import TinyattnError, UsageError
 
     try:
+        if ranks.rank():  # the first one's results are those of all
+            sys.stdout = open(os.devnull, "w", encoding="utf-8")
         code = command(arguments) or 0
         sys.stdout.flush()  # here, where a full disk can still be reported
-        return code
+        return code, ""
     except TinyattnError as error:
         if arguments.debug:
             raise
-        print(_without_launcher(str(error)), file=sys.stderr)
-        return 2 if isinstance(error, UsageError) else 1
+        return 2 if isinstance(error, UsageError) else 1, _without_launcher(str(error))
     except KeyboardInterrupt:
-        print("stopped.", file=sys.stderr)
-        return STOPPED
+        return STOPPED, "stopped."
     except BrokenPipeError:  # the reader has seen enough, as with `| head`
         _silence()
-        return 0
+        return 0, ""
     except OSError as error:
         if arguments.debug:
             raise
         where = error.filename or "the output"
         reason = (error.strerror or str(error)).lower()
-        print(f"[{arguments.command}] {where} must be usable, but it is not: {reason}.", file=sys.stderr)
         if error.filename is None:
             _silence()
-        return 1
+        return 1, f"[{arguments.command}] {where} must be usable, but it is not: {reason}."
     except MemoryError as error:
         if arguments.debug:
             raise
-        print(
-            f"[{arguments.command}] what is asked for must fit into the memory, but it does not: {error}.",
-            file=sys.stderr,
-        )
-        return 1
+        must = "what is asked for must fit into the memory"
+        return 1, f"[{arguments.command}] {must}, but it does not: {error}."
     except Exception as error:  # a fault of ours
         if arguments.debug:
             raise
         text = str(error) or "no message"
-        print(
-            f"[{arguments.command}] {type(error).__name__}: {text}\n  --debug shows where it comes from.",
-            file=sys.stderr,
-        )
-        return 1
+        where = "  --debug shows where it comes from."
+        return 1, f"[{arguments.command}] {type(error).__name__}: {text}\n{where}"
 
 
 def _silence() -> None:

@@ -1,12 +1,11 @@
 """`tinyattn train`: from what was typed to a run, and from its outcome to the terminal."""
 
 import argparse
-import sys
 from collections.abc import Sequence
 from typing import Any
 
 import tinyattn as ta
-from tinyattn import files
+from tinyattn import files, ranks
 from tinyattn.cli import STOPPED, compiling
 from tinyattn.errors import UsageError
 from tinyattn.experiments.experiment import Experiment
@@ -32,7 +31,7 @@ def train(arguments: argparse.Namespace) -> int:
         advice = ""
         if experiment.run is not None:
             advice = f" Go on with:\n  {command('train', '--resume', experiment.run.folder)}"
-        print(f"stopped{where}.{advice}", file=sys.stderr)
+        ranks.say(f"stopped{where}.{advice}")
         return STOPPED
     if arguments.json:
         print(files.to_json(outcome.to_json()))
@@ -43,6 +42,7 @@ def train(arguments: argparse.Namespace) -> int:
 
 def _new(arguments: argparse.Namespace) -> Experiment:
     given = {"seed": arguments.seed, "steps": arguments.steps}
+    given["share_optimizer"] = arguments.shard_optimizer or None
     return Experiment(
         arguments.model or "bahdanau", arguments.task, data=arguments.data, baseline=not arguments.no_baseline,
         **assignments(arguments.assignments) | {key: value for key, value in given.items() if value is not None},
@@ -60,6 +60,8 @@ def _resumed(arguments: argparse.Namespace) -> Experiment:
     experiment = Experiment.open(arguments.resume, arguments.data, lock=True)
     if arguments.steps:
         experiment.config["training"]["steps"] = arguments.steps
+    if arguments.shard_optimizer:
+        experiment.config["training"]["share_optimizer"] = True
     if arguments.no_baseline:
         experiment.config["run"]["baseline"] = False
     return experiment

@@ -1,11 +1,11 @@
 """A trained model: its best parameters, and its answers to a whole split, batch by batch."""
 
-import sys
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from tinyattn import ranks
 from tinyattn.models.model import Model
 from tinyattn.tasks.task import Answers, Task
 from tinyattn.train import checkpoint
@@ -22,7 +22,7 @@ def answers_of(
 ) -> Answers:
     """Answers to all examples of a split, in its order. progress(done, total) is called after each batch.
 
-    search: options of the model's `answer`. Raises what the parts raise.
+    Ranks answer the batches in turns. search: options of the model's `answer`. Raises what the parts raise.
     """
     count = task.count(split)
     whole = Answers(outputs=[None] * count)
@@ -30,8 +30,8 @@ def answers_of(
     was_training = model.training
     model.eval()
     try:
-        for number, batch in enumerate(batches):
-            found = model.answer(batch, **search)
+        told = ranks.shared(batches, lambda batch: model.answer(batch, **search))
+        for number, (batch, found) in enumerate(zip(batches, told, strict=True)):
             if found.nats is not None:
                 whole.nats = (whole.nats or 0.0) + found.nats
                 whole.predictions += found.predictions
@@ -49,14 +49,15 @@ def answers_of(
 def load_best(run: Run, model: Model) -> None:
     """Give `model` the parameters of the lowest validation loss; failing that, those of the last checkpoint."""
     best = run.folder / checkpoint.BEST
-    if best.exists():
-        saved = checkpoint.load(best)
-    else:
+
+    def there() -> checkpoint.Checkpoint:
+        if best.exists():
+            return checkpoint.load(best)
         saved = checkpoint.latest(run.folder)
         if model.keeps == "best":
-            print(
-                f"note: there is no {best}; the last checkpoint, of step {saved.step:,}, is used.",
-                file=sys.stderr,
-            )
+            ranks.say(f"note: there is no {best}; the last checkpoint, of step {saved.step:,}, is used.")
+        return saved
+
+    saved = ranks.on_first(there)
     saved.check("model", model.state_dict())
     model.load_state_dict(saved.model)

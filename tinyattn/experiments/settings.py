@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, asdict
 from typing import Any
 
-from tinyattn import formats, models, tasks
+from tinyattn import formats, models, ranks, tasks
 from tinyattn.errors import TinyattnError, UsageError, brief, near
 from tinyattn.models.model import Model, check_family, settings_of
 from tinyattn.tasks.task import Task
@@ -30,6 +30,8 @@ ELSEWHERE = {
     "data": "name the task's files with --data.",
 }
 """Entries of the table that are not for --set, and what is."""
+SHARDS = 8
+"""Of a batch, under mpirun, so that the result doesn't depend on the number of ranks."""
 LARGEST = (1 << 31) - 1
 """Of all counts and sizes: int32 holds the indices that they lead to."""
 
@@ -62,7 +64,7 @@ def resolve(
     asked_for = {key.removeprefix("model."): value for key, value in (settings or {}).items()}
     chosen = {key: parse(key, asked_for[key], sizes[key]) for key in model_class.varies if key in asked_for}
     recipe = model_class.recipe(task_name, model_class.variant(sizes | chosen))
-    training_settings = asdict(TrainingConfig()) | dict(recipe.training)
+    training_settings = asdict(TrainingConfig(shards=SHARDS * ranks.launched())) | dict(recipe.training)
     for key in {"start", "training.start"} & (settings or {}).keys():
         training_settings["start"] = _found_start((settings or {})[key])
     as_there = _sizes_there(model_class, training_settings["start"])

@@ -4,14 +4,13 @@ The baseline is a run of its own, in the folder `baseline` of the run it belongs
 `start`, when it isn't there already. A run that was stopped anywhere, even in the middle of these, goes on from there.
 """
 
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import tinyattn as ta
-from tinyattn import files
+from tinyattn import files, ranks
 from tinyattn.errors import TinyattnError, UsageError
 from tinyattn.experiments import settings
 from tinyattn.experiments.evaluation import answers_of, load_best
@@ -55,7 +54,7 @@ def train(
     else:
         experiment.run = Run.create(folder, config, name)
     run = experiment.run
-    print(f"run folder: {run.folder}", file=sys.stderr)
+    ranks.say(f"run folder: {run.folder}")
     try:
         outcome = _train(run, task)
     except (TinyattnError, MemoryError):
@@ -65,7 +64,7 @@ def train(
     finally:
         run.close()
     vars(experiment).pop("model", None)  # the best parameters are read when they are asked for
-    if record:
+    if record and run.writes:
         for one in outcome.models:
             _record(one, config)
     return outcome
@@ -78,16 +77,23 @@ def _train(run: Run, task: Task) -> Outcome:
     beside = _beside(config, recipe.baseline, trained[0].model)
     if beside and config.get("run", {}).get("baseline", True):
         folder = run.folder / BASELINE
-        other = Run.open(folder) if (folder / CONFIG).exists() else Run.create(folder, beside, "")
+        other = _run_in(folder, beside)
         other.config = beside  # the steps may have changed
         try:
             trained.append(_one(other, beside, task))
         finally:
             other.close()
     outcome = Outcome(run.folder, task, trained, dict(recipe.targets), config["training"]["seed"])
-    write_report(outcome, run)
-    files.replace(run.folder / FINISHED, [f"{files.to_json(outcome.to_json(), indent=1)}\n".encode()])
+    if run.writes:
+        write_report(outcome, run)
+        files.replace(run.folder / FINISHED, [f"{files.to_json(outcome.to_json(), indent=1)}\n".encode()])
     return outcome
+
+
+def _run_in(folder: Path, config: Config) -> Run:
+    """The run that is in this folder already, or else a new one."""
+    begun = ranks.on_first((folder / CONFIG).exists)
+    return Run.open(folder) if begun else Run.create(folder, config, "")
 
 
 def _one(run: Run, config: Config, task: Task) -> Trained:
@@ -95,25 +101,29 @@ def _one(run: Run, config: Config, task: Task) -> Trained:
     chosen = settings.training(config)
     name = settings.short(config["model"]["name"])
     ta.manual_seed(chosen.seed)
-    begun = bool(checkpoint.saved(run.folder))
+    _check_ranks(chosen.pieces)
+    begun = ranks.on_first(lambda: bool(checkpoint.saved(run.folder)))
     with settings.in_file(run if begun else None):
         model = settings.make_model(config, task)
-        trainer = Trainer(model, task, chosen, run, Progress(chosen.steps, label=name, unit=task.unit))
+        progress = Progress(chosen.steps, label=name, unit=task.unit, quiet=not run.writes)
+        trainer = Trainer(model, task, chosen, run, progress)
     if begun:
-        trainer.restore(checkpoint.latest(run.folder))
+        trainer.restore(ranks.on_first(lambda: checkpoint.latest(run.folder)))
         if trainer.standing.step < chosen.steps:
-            print(f"{name}: going on after step {trainer.standing.step:,}", file=sys.stderr)
+            ranks.say(f"{name}: going on after step {trainer.standing.step:,}")
     else:
         _start(model, task, run, config)
         run.truncate_metrics(0)
-    print(f"{name}: {model.num_parameters():,} parameters", file=sys.stderr)
+    ranks.say(f"{name}: {model.num_parameters():,} parameters")
+    for line in trainer.remarks():
+        ranks.say(f"{name}: {line}")
     standing = trainer.fit()
     load_best(run, model)
     started = time.monotonic()
     answers = answers_of(model, task, "test", chosen.batch_size)
     scores = task.score(answers, "test")
     took = time.monotonic() - started
-    print(f"{name}: measured on {task.count('test'):,} held-out examples in {took:.1f} s", file=sys.stderr)
+    ranks.say(f"{name}: measured on {task.count('test'):,} held-out examples in {took:.1f} s")
     return Trained(
         name, settings.variant(config), model, answers, scores, standing, chosen.steps, run.metrics()
     )
@@ -134,8 +144,9 @@ def _start(model: Model, task: Task, run: Run, config: Config) -> None:
         load_best(there, learned)
     else:
         folder, seed = run.folder / START, config["training"]["seed"]
-        first = settings.resolve(*recipe, settings={"seed": seed}, baseline=False)
-        there = Run.open(folder) if (folder / CONFIG).exists() else Run.create(folder, first, "")
+        shards = config["training"]["shards"]
+        first = settings.resolve(*recipe, settings={"seed": seed, "shards": shards}, baseline=False)
+        there = _run_in(folder, first)
         try:
             other = settings.make_task(there.config)
             learned = _one(there, there.config, other).model
@@ -148,7 +159,17 @@ def _start(model: Model, task: Task, run: Run, config: Config) -> None:
         raise UsageError(f"[train] {must}, but {named} does not: {str(error).splitlines()[0]}") from None
     ta.manual_seed(config["training"]["seed"])
     known = f", which knows {len({*task.words} & {*other.words}):,} of {len(task.words):,} words"
-    print(f"{name}: starts from {named}{known if task.words else ''}", file=sys.stderr)
+    ranks.say(f"{name}: starts from {named}{known if task.words else ''}")
+
+
+def _check_ranks(shards: int) -> None:
+    """Raise UsageError unless there is work for each rank."""
+    if ranks.size() > max(1, shards):
+        got = f"{ranks.size()} ranks" if shards else "the settings of a run in one piece (shards = 0)"
+        must = f"a batch must have as many shards as there are ranks, at most {max(1, shards)}"
+        if not shards:
+            must = "a run on several ranks must be cut into shards"
+        raise UsageError(f"[train] {must}, but got {got}.")
 
 
 def _beside(config: Config, name: str | None, model: Model) -> Config | None:

@@ -61,6 +61,15 @@ def assign(leaf: "Tensor", value: "Tensor") -> None:
         record.updates[leaf] = value
 
 
+def withdraw() -> "dict[Tensor, Tensor]":
+    """The updates that the trace has recorded so far, which are not to be done."""
+    record = current()
+    if record is None:
+        return {}
+    found, record.updates = record.updates, {}
+    return found
+
+
 def note_built(thing: object) -> None:
     """Note a module, or the memory of a leaf, that may be made while something is traced."""
     if scope.state.built is not None:

@@ -297,19 +297,31 @@ class BERT(Model):
 
     def loss(self, batch: Any) -> ta.Tensor:
         """The mean −log p of the words to be predicted, and that of the pairs, added."""
-        return self._losses(
-            self.logits(batch.tokens, batch.segments, batch.length), batch.targets, batch.following
-        )
+        words, pairs = self.means(batch)
+        return words + pairs
 
-    def _losses(self, logits: tuple[ta.Tensor, ta.Tensor], targets: Any, following: Any) -> ta.Tensor:
+    def means(self, batch: Any) -> tuple[ta.Tensor, ta.Tensor]:
+        """Both."""
+        logits = self.logits(batch.tokens, batch.segments, batch.length)
+        return self._losses(logits, batch.targets, batch.following)
+
+    def counts(self, batch: Any) -> tuple[int, int]:
+        """How many words, and how many pairs."""
+        return batch.weight, int((np.asarray(batch.following) != IGNORED).sum())
+
+    def _losses(
+        self, logits: tuple[ta.Tensor, ta.Tensor], targets: Any, following: Any
+    ) -> tuple[ta.Tensor, ta.Tensor]:
         words, pairs = logits
-        return ta.cross_entropy(words, targets, ignore_index=IGNORED) + ta.cross_entropy(
-            pairs, following, ignore_index=IGNORED
+        return (
+            ta.cross_entropy(words, targets, ignore_index=IGNORED),
+            ta.cross_entropy(pairs, following, ignore_index=IGNORED),
         )
 
     def _predictions(self, tokens, segments, length, targets, following) -> tuple[ta.Tensor, ...]:
         logits = self.logits(tokens, segments, length)
-        return ta.argmax(logits[0], -1), ta.argmax(logits[1], -1), self._losses(logits, targets, following)
+        words, pairs = self._losses(logits, targets, following)
+        return ta.argmax(logits[0], -1), ta.argmax(logits[1], -1), words + pairs
 
     def answer(self, batch: Any) -> Answers:
         """The most probable word of each place, (T,) a row; in that of [CLS], whether the pair is none (1)."""

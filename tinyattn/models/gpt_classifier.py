@@ -93,8 +93,21 @@ class GPTForLabels(Model):
 
     def loss(self, batch: Any) -> ta.Tensor:
         """Mean −log P(label); in training, λ times the language model's loss of the same texts is added."""
-        auxiliary = self.config.auxiliary if self.training else 0.0
-        return self.tuned.loss(*self.rows(batch.tokens, batch.length), batch.label, auxiliary)
+        first, *more = self.means(batch)
+        return sum(more, first)
+
+    def means(self, batch: Any) -> Sequence[ta.Tensor]:
+        """Both."""
+        return self.tuned.means(*self.rows(batch.tokens, batch.length), batch.label, self._auxiliary)
+
+    def counts(self, batch: Any) -> Sequence[int]:
+        """How many labels, and how many words: all of a row but the first."""
+        words = int(batch.length.sum()) + len(batch.length)  # (with extract)
+        return (batch.weight, words) if self._auxiliary else (batch.weight,)
+
+    @property
+    def _auxiliary(self) -> float:
+        return self.config.auxiliary if self.training else 0.0
 
     def answer(self, batch: Any) -> Answers:
         """The most probable label of each text."""

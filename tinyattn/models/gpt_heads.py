@@ -97,14 +97,18 @@ class GPTClassifier(nn.Module):
         """Mean −log P(label) of labels (B,), −1: none; and λ = ``auxiliary`` times the mean −log P of each token of the
         rows from those before it.
         """
+        first, *more = self.means(tokens, length, label, auxiliary)
+        return sum(more, first)
+
+    def means(self, tokens: Any, length: Any, label: Any, auxiliary: float = 0.5) -> list[ta.Tensor]:
+        """The parts of the loss: each the mean of something else."""
         hidden, last = self.last(tokens, length)
         loss = ta.cross_entropy(self.classifier(self.dropout(last)), label, ignore_index=NOTHING)
         if not auxiliary:
-            return loss
+            return [loss]
         tokens = as_tensor(tokens)
         inside = ta.arange(1, tokens.shape[1]).reshape(1, -1) < as_tensor(length).reshape(-1, 1)
         following = ta.where(inside, tokens[:, 1:], NOTHING)
         table = self.gpt.lm_head.weight
-        return loss + auxiliary * ta.linear_cross_entropy(
-            hidden[:, :-1], table, following, ignore_index=NOTHING
-        )
+        words = ta.linear_cross_entropy(hidden[:, :-1], table, following, ignore_index=NOTHING)
+        return [loss, auxiliary * words]

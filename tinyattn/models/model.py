@@ -45,7 +45,7 @@ class Objective:
     """One compiled step: what is minimised, and over which parameters.
 
     every: it is taken at every so-manieth step. rate: its learning rate, as a share of the run's. settings: other
-    training settings of its own.
+    training settings of its own. means, counts: see those of Model, for a loss that is a sum of means.
     """
 
     name: str
@@ -54,6 +54,16 @@ class Objective:
     every: int = 1
     rate: float = 1.0
     settings: Mapping[str, Any] = field(default_factory=dict)
+    means: Callable[[Any], Sequence[Tensor]] | None = None
+    counts: Callable[[Any], Sequence[int]] | None = None
+
+    def parts(self, batch: Any) -> Sequence[Tensor]:
+        """What the loss is the sum of."""
+        return (self.loss(batch),) if self.means is None else self.means(batch)
+
+    def weights(self, batch: Any) -> Sequence[int]:
+        """How many predictions each of these is the mean of."""
+        return (batch.weight,) if self.counts is None else self.counts(batch)
 
 
 @dataclass(frozen=True)
@@ -164,9 +174,17 @@ class Model(Module):
         """What a user is shown who gives the model one example: for most models, its answer."""
         return self.answer(batch)
 
+    def means(self, batch: Any) -> Sequence[Tensor]:
+        """The loss as a sum of means, each of other predictions: how a batch is put together from its parts."""
+        return (self.loss(batch),)
+
+    def counts(self, batch: Any) -> Sequence[int]:
+        """How many predictions of a batch each of these is the mean of."""
+        return (batch.weight,)
+
     def objectives(self) -> list[Objective]:
         """What training minimises, in the order of a step."""
-        return [Objective("loss", self.parameters(), self.loss)]
+        return [Objective("loss", self.parameters(), self.loss, means=self.means, counts=self.counts)]
 
     def start_from(self, other: "Model", here: Sequence[str], there: Sequence[str]) -> None:
         """Take over what a trained model, of this kind or of one in `begins_from`, has learned. here, there: the words

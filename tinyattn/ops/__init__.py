@@ -9,6 +9,7 @@ from tinyattn.graph.op import OPS
 from tinyattn.graph.public import PUBLIC
 from tinyattn.ops import methods as _methods  # noqa: F401  (binds operators to Tensor)
 from tinyattn.ops.arrays import (  # noqa: F401  (each file declares its operations and functions)
+    across,
     creation,
     einsum,
     elementwise,

@@ -21,6 +21,7 @@ from tinyattn.environment import number
 from tinyattn.graph.types import as_integer, fail
 from tinyattn.kernels import MAX_TILES, SCRATCH_BYTES
 from tinyattn.kernels.build import native
+from tinyattn.ranks import threads as threads_here
 from tinyattn.runtime.arena import aligned_bytes
 
 CLAIM, ACTIVE, STOP, HELPERS, YIELD, STRETCH = (
@@ -33,25 +34,26 @@ CLAIM, ACTIVE, STOP, HELPERS, YIELD, STRETCH = (
 )  # words of the meeting block, as in the executor
 
 
-def _processors() -> int:
+def _processors() -> set[int]:
+    """The numbers of those that this process may use."""
     with contextlib.suppress(AttributeError):
-        return max(1, len(os.sched_getaffinity(0)))
-    return os.cpu_count() or 1
+        return os.sched_getaffinity(0) or {0}
+    return set(range(os.cpu_count() or 1))
 
 
-MOST = max(16, 4 * _processors())
+MOST = max(16, 4 * len(_processors()))
 """Most threads that can be asked for: each takes memory, and spins while it looks for work."""
 
 
 def _default_threads() -> int:
     """``$TINYATTN_NUM_THREADS``, or else the first number in ``$OMP_NUM_THREADS`` if it is one, or else the number of
-    processors.
+    processors, of which each rank on this machine gets as many.
     """
     asked = number("TINYATTN_NUM_THREADS", range(1, MOST + 1), f"a number of threads from 1 to {MOST}")
     others = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
     if asked is None and others.isascii() and others.isdigit() and len(others) < 19 and int(others) > 0:
         asked = min(int(others), MOST)
-    return asked or _processors()
+    return asked or threads_here(_processors())
 
 
 class Pool:

@@ -1,6 +1,7 @@
 """How a model is trained: the settings of a run, and the optimizer that they stand for."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ from tinyattn.train import optim, schedules
 
 OPTIMIZERS = {"adam": optim.Adam, "adamw": optim.AdamW, "sgd": optim.SGD, "adadelta": optim.Adadelta}
 SCHEDULES = ("constant", "linear", "cosine", "noam")
+MOST_SHARDS = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,14 @@ class TrainingConfig:
     checkpoint_every: int = 300
     log_every: int = 20
     keep: int = 2  # numbered checkpoints
+    shards: int = 0  # pieces of a batch that ranks share, see train/shards.py; 0: it is one (under mpirun: 8)
+    share_optimizer: bool = False  # each rank keeps the moments of its part of the parameters alone
     start: str = ""  # what the parameters begin from: the folder of a run, "MODEL on TASK", or initial values
+
+    @property
+    def pieces(self) -> int:
+        """Into how many shards a batch is cut: no more than it has rows; 0 where it is one."""
+        return min(self.shards, self.batch_size)
 
     def check(self) -> "TrainingConfig":
         """Raise TinyattnError, with one sentence, for a value that makes no sense."""
@@ -47,6 +56,8 @@ class TrainingConfig:
                 refuse(name, "at least 1")
         if not 0 <= self.seed < 1 << 63:
             refuse("seed", "a whole number from 0 to 2**63 - 1")
+        if not 0 <= self.shards <= MOST_SHARDS:
+            refuse("shards", f"a whole number from 0 to {MOST_SHARDS}")
         for name in ("warmup_steps", "clip_norm", "weight_decay"):
             if not getattr(self, name) >= 0:
                 refuse(name, "at least 0")
@@ -69,8 +80,8 @@ class TrainingConfig:
             refuse("schedule", f"one of {', '.join(SCHEDULES)}")
         return self
 
-    def make_optimizer(self, parameters: list[Tensor]) -> optim.Optimizer:
-        """The optimizer, with its schedule, for the given parameters."""
+    def make_optimizer(self, parameters: list[Tensor], axes: Sequence[int] | None = None) -> optim.Optimizer:
+        """The optimizer, with its schedule, for the given parameters; or for pieces of some that have so many axes."""
         floor, warmup = self.minimum_rate * self.learning_rate, max(1, self.warmup_steps)
         rates = {
             "constant": lambda: schedules.constant(self.learning_rate),
@@ -86,10 +97,11 @@ class TrainingConfig:
         groups: Any = parameters
         if self.optimizer == "adamw":
             options["weight_decay"] = self.weight_decay
-            vectors = [w for w in parameters if w.ndim < 2]
+            known = list(zip(parameters, axes or [w.ndim for w in parameters], strict=True))
+            vectors = [w for w, rank in known if rank < 2]
             if self.weight_decay and vectors:
                 groups = [
-                    {"params": [w for w in parameters if w.ndim > 1]},
+                    {"params": [w for w, rank in known if rank > 1]},
                     {"params": vectors, "weight_decay": 0.0},
                 ]
         return OPTIMIZERS[self.optimizer](groups, **options)

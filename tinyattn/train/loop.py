@@ -8,7 +8,8 @@ each shape; a model with several objectives, such as a GAN, has one for each. Ar
 every so often, the best parameters kept, a checkpoint every so often and at the end.
 
 Ctrl-C (and SIGTERM) let the step finish, save, and raise Interrupted; a run resumed from a checkpoint
-continues bit for bit as if it had never stopped. A loss or gradient that is not finite stops the run with a
+continues bit for bit as if it had never stopped. Under ``mpirun`` the ranks take each step together (see
+``shards.py``), and stop after the same one. A loss or gradient that is not finite stops the run with a
 sentence: no checkpoint after it would be worth anything, and the last one from before is kept.
 """
 
@@ -17,10 +18,11 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+from tinyattn import ranks
 from tinyattn.errors import CheckpointError, DataError, TinyattnError, brief
 from tinyattn.graph.randomness import default_generator
 from tinyattn.graph.tensor import Tensor
@@ -31,6 +33,7 @@ from tinyattn.train.config import TrainingConfig
 from tinyattn.train.optimizer import Optimizer
 from tinyattn.train.progress import Progress
 from tinyattn.train.run import Run
+from tinyattn.train.shards import ShardedStep
 
 
 class Interrupted(Exception):
@@ -64,7 +67,13 @@ class Pursuit:
             "learning_rate": objective.rate * config.learning_rate,
         }
         own |= objective.settings
-        self.optimizer: Optimizer = replace(config, **own).check().make_optimizer(objective.parameters)
+        make = replace(config, **own).check().make_optimizer
+        self.sharded = None
+        if config.pieces:
+            self.sharded = ShardedStep(objective, config.pieces, make, config.share_optimizer)
+            self.optimizer: Optimizer = self.sharded.optimizer
+            return
+        self.optimizer = make(objective.parameters)
 
         @function
         def step(kind: type, arrays: dict) -> tuple[Tensor, Tensor]:
@@ -72,6 +81,26 @@ class Pursuit:
             return loss, self.optimizer.minimize(loss)
 
         self.step = step
+
+    def take(self, batch: Any, asked: Callable[[], bool]) -> tuple[float, float, bool | None]:
+        """Update the parameters: the loss, the norm of its gradient, and with shards whether a rank is ``asked`` to
+        stop.
+        """
+        if self.sharded:
+            return self.sharded.take(batch, asked)
+        loss, norm = self.step(type(batch), vars(batch))
+        return float(loss), float(norm), None
+
+    def state_dict(self) -> Arrays:
+        """The state of its optimizer."""
+        return self.sharded.state_dict() if self.sharded else self.optimizer.state_dict()
+
+    def load_state_dict(self, given: Arrays) -> None:
+        """Restore it."""
+        if self.sharded:
+            self.sharded.load_state_dict(given)
+        else:
+            self.optimizer.load_state_dict(given)
 
 
 class Trainer:
@@ -85,7 +114,7 @@ class Trainer:
         self.batches = task.batches("train", config.batch_size, seed=config.seed)
         self.standing = Standing(window=self._empty_window())
         self.progress = Progress(config.steps, quiet=True) if progress is None else progress
-        self._stop = False
+        self._asked = False
 
         @function
         def evaluate(kind: type, arrays: dict) -> Tensor:
@@ -99,8 +128,18 @@ class Trainer:
     def _optimizers(self) -> Arrays:
         """The state of all optimizers; with several objectives each array has its objective's name in front."""
         if len(self.pursuits) == 1:
-            return self.pursuits[0].optimizer.state_dict()
-        return {f"{p.name}.{k}": v for p in self.pursuits for k, v in p.optimizer.state_dict().items()}
+            return self.pursuits[0].state_dict()
+        return {f"{p.name}.{k}": v for p in self.pursuits for k, v in p.state_dict().items()}
+
+    def remarks(self) -> list[str]:
+        """What there is to say before it begins."""
+        steps = [pursuit.sharded for pursuit in self.pursuits if pursuit.sharded]
+        if not steps or ranks.size() == 1:
+            return []
+        kept, whole = (sum(bytes) for bytes in zip(*(step.moments() for step in steps), strict=True))
+        instead = f" instead of {whole / 1e6:.1f} MB" if kept < whole else ""
+        memory = f"{kept / 1e6:.1f} MB of moments on each{instead}"
+        return [f"{self.config.pieces} shards on {ranks.size()} ranks, {memory}"]
 
     # State.
 
@@ -140,7 +179,7 @@ class Trainer:
         for pursuit in self.pursuits:
             prefix = "" if len(self.pursuits) == 1 else f"{pursuit.name}."
             own = {k.removeprefix(prefix): v for k, v in saved.optimizer.items() if k.startswith(prefix)}
-            pursuit.optimizer.load_state_dict(own)
+            pursuit.load_state_dict(own)
         random.assign(saved.random["state"])
         self.standing = Standing(saved.step, **progress)
         self.progress.step = self.progress.first = saved.step
@@ -148,8 +187,10 @@ class Trainer:
 
     def save(self) -> None:
         """Write a checkpoint into the run's folder, and remove the oldest."""
-        checkpoint.save(self.run.folder / checkpoint.name_of(self.standing.step), self.checkpoint())
-        checkpoint.prune(self.run.folder, self.config.keep)
+        saved = self.checkpoint()  # (of all ranks)
+        if self.run.writes:
+            checkpoint.save(self.run.folder / checkpoint.name_of(self.standing.step), saved)
+            checkpoint.prune(self.run.folder, self.config.keep)
 
     # Training.
 
@@ -162,30 +203,33 @@ class Trainer:
         try:
             with self._signals():
                 while self.standing.step < self.config.steps:
-                    self._one_step()
+                    agreed = self._one_step()
                     self.standing.seconds = time.monotonic() - started
                     step, config = self.standing.step, self.config
                     last = step == config.steps
                     if self.model.keeps == "best" and (last or step % config.validate_every == 0):
                         self._validate()
-                    if last or step % config.checkpoint_every == 0 or self._stop:
+                    stop = self._asked if agreed is None else agreed
+                    if last or step % config.checkpoint_every == 0 or stop:
                         self.standing.seconds = time.monotonic() - started
                         self.save()
-                    if self._stop:
+                    if stop:
                         raise Interrupted(step)
         finally:
             self.progress.close()
         return self.standing
 
-    def _one_step(self) -> None:
+    def _one_step(self) -> bool | None:
+        """With ranks, whether they agree to stop."""
         standing, config = self.standing, self.config
         batch = next(self.batches)
         step = standing.step + 1
         losses: dict[str, float] = {}
+        agreed = None
         for number, pursuit in enumerate(self.pursuits):
             if step % pursuit.every:
                 continue
-            loss, norm = (float(value) for value in pursuit.step(type(batch), vars(batch)))
+            loss, norm, agreed = pursuit.take(batch, lambda: self._asked)
             standing.step = step
             if not (math.isfinite(loss) and math.isfinite(norm)):
                 self._not_finite(pursuit.name, loss, norm)
@@ -205,6 +249,7 @@ class Trainer:
                 | {"predictions_per_second": round(self.progress.predictions_per_second, 1)}
             )
             standing.window = self._empty_window()
+        return agreed
 
     def _not_finite(self, name: str, loss: float, norm: float) -> None:
         step = self.standing.step
@@ -229,16 +274,21 @@ class Trainer:
             standing.best, standing.best_step = standing.validation, standing.step
             best = self.checkpoint()
             best.optimizer, best.random = {}, {}
-            checkpoint.save(self.run.folder / checkpoint.BEST, best)
+            if self.run.writes:
+                checkpoint.save(self.run.folder / checkpoint.BEST, best)
 
     def evaluate(self, split: str) -> float:
         """The mean loss of a split, over its predictions, with dropout off: nats."""
         total, predictions = 0.0, 0
+
+        def nats(batch: Any) -> tuple[float, int]:
+            return float(self._evaluate(type(batch), vars(batch))) * batch.weight, batch.weight
+
         self.model.eval()
         try:
-            for batch in self.task.batches(split, self.config.batch_size):
-                total += float(self._evaluate(type(batch), vars(batch))) * batch.weight
-                predictions += batch.weight
+            for found, weight in ranks.shared(self.task.batches(split, self.config.batch_size), nats):
+                total += found
+                predictions += weight
         finally:
             self.model.train()
         return total / predictions
@@ -252,7 +302,7 @@ class Trainer:
         before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
         def ask(number, frame):
-            self._stop = True
+            self._asked = True
             for signum, handler in before.items():
                 signal.signal(signum, handler)
 

@@ -136,14 +136,15 @@ class Optimizer:
         return self.update(grad(loss, self.parameters))
 
     @isolated
-    def update(self, gradients: Sequence[Tensor]) -> Tensor:
+    def update(self, gradients: Sequence[Tensor], norm: Tensor | None = None) -> Tensor:
         """Like ``minimize``, with gradients from elsewhere: a list or tuple of Tensors, one for each parameter, of its
-        shape and type. ShapeError, DTypeError or TinyattnError for others, or if they are the gradients of a loss that
-        depends on none of the parameters.
+        shape and type; and with their ``norm``, a 0-d float64 Tensor, if it is known. ShapeError, DTypeError or
+        TinyattnError for others, or if they are the gradients of a loss that depends on none of the parameters.
         """
         self._check_gradients(gradients)
         with scope(self._name):
-            norm = sqrt(_total([cast(sum_of(square(g)), FLOAT64) for g in gradients]))
+            if norm is None:
+                norm = sqrt(_total([cast(sum_of(square(g)), FLOAT64) for g in gradients]))
             updates = self._updates(list(gradients), norm)
         if trace.current() is None:
             return tensor(Program([norm], [], updates).run([])[0])
@@ -216,13 +217,16 @@ class Optimizer:
     # State.
 
     def _leaves(self) -> dict[str, Tensor]:
-        names = [w.name or "" for w in self.parameters]
-        if len(set(names)) < len(names) or "" in names:
-            names = [str(k) for k in range(len(names))]
+        names = names_of(self.parameters)
         leaves = {"steps": self.steps, "lr": self._lr}
         for k, moment in enumerate(self.moments):
             leaves |= {_join(moment, name): own[k] for name, own in zip(names, self._moments, strict=True)}
         return leaves
+
+    @property
+    def moments_of(self) -> dict[Tensor, Moments]:
+        """The moments of each parameter."""
+        return dict(zip(self.parameters, self._moments, strict=True))
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Copies of all that the optimizer remembers: ``steps``, ``lr`` and each ``<moment>.<parameter>``.
@@ -238,6 +242,14 @@ class Optimizer:
     def __repr__(self) -> str:
         size = sum(w.size for w in self.parameters)
         return f"{self._name}({len(self.parameters)} parameters of {size:,} numbers, lr={float(self._lr):g})"
+
+
+def names_of(parameters: Sequence[Tensor]) -> list[str]:
+    """What parameters are called in a state dict: by their numbers where their names are not unique."""
+    names = [w.name or "" for w in parameters]
+    if len(set(names)) < len(names) or "" in names:
+        return [str(k) for k in range(len(names))]
+    return names
 
 
 def _join(moment: str, name: str | None) -> str:

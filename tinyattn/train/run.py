@@ -5,6 +5,8 @@
     ckpt-00000300.safetensors, best.safetensors
     report.html, *.svg       the report and its pictures
 
+Of several ranks, the first makes the folder and writes into it; the others know where it is.
+
 A run never writes into the folder of another one. While it lasts it holds a lock on its folder, so that two
 processes cannot continue the same run; the lock goes with the process, however that ends.
 """
@@ -13,11 +15,11 @@ import os
 import re
 import shlex
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tinyattn import files, formats
+from tinyattn import files, formats, ranks
 from tinyattn.errors import CheckpointError, DataError
 
 CONFIG, METRICS, LOCK = "config.toml", "metrics.jsonl", ".lock"
@@ -31,8 +33,8 @@ def command(*words: str | Path) -> str:
 class Run:
     """One run folder. Make it with `Run.create` or `Run.open`."""
 
-    def __init__(self, folder: Path, config: dict[str, Any]):
-        self.folder, self.config = folder, config
+    def __init__(self, folder: Path, config: dict[str, Any], writes: bool = True):
+        self.folder, self.config, self.writes = folder, config, writes
         self._lock: int | None = None
 
     @classmethod
@@ -42,6 +44,22 @@ class Run:
 
         Raises DataError when `folder` is a file or holds anything already.
         """
+        return cls._on_first(lambda: cls._made(folder, config, name))
+
+    @classmethod
+    def _on_first(cls, make: Callable[[], "Run"]) -> "Run":
+        """The run that rank 0 makes; on other ranks one that never writes."""
+        made = []
+
+        def there() -> tuple[Path, dict[str, Any]]:
+            made.append(make())
+            return made[0].folder, made[0].config
+
+        folder, config = ranks.on_first(there)
+        return made[0] if made else cls(folder, config, writes=False)
+
+    @classmethod
+    def _made(cls, folder: str | Path | None, config: dict[str, Any], name: str) -> "Run":
         try:
             folder = _first_free(Path("runs"), name) if folder is None else _empty(Path(folder))
             files.replace(folder / CONFIG, [toml(config).encode()])
@@ -56,6 +74,10 @@ class Run:
         """The run in `folder`, to be resumed or (without a lock) looked at. Raises CheckpointError if it is
         none.
         """
+        return cls._on_first(lambda: cls._found(folder, True)) if lock else cls._found(folder, False)
+
+    @classmethod
+    def _found(cls, folder: str | Path, lock: bool) -> "Run":
         run = cls(Path(folder), {})
         if not os.path.isfile(run.folder / CONFIG):
             got = "there is none" if os.path.isdir(folder) or not os.path.exists(folder) else "it is a file"
@@ -100,14 +122,18 @@ class Run:
     def discard(self) -> None:
         """Remove the folder, if nothing has been measured or saved in it: a run that couldn't begin."""
         self.close()
+        if not self.writes:
+            return
         names = {path.name for path in self.folder.iterdir()}
-        if names <= {CONFIG, METRICS, LOCK} and not self.metrics():
+        if names <= {CONFIG, METRICS, LOCK} and not any(self._records()):
             for name in names:
                 (self.folder / name).unlink()
             self.folder.rmdir()
 
     def save_config(self) -> None:
         """Write `config` after a change: what people wrote beside the values that are as they were stays."""
+        if not self.writes:
+            return
         path = self.folder / CONFIG
         old = path.read_text("utf-8") if path.is_file() and not path.is_symlink() else ""
         files.replace(path, [revised(old, toml(self.config)).encode()])
@@ -116,18 +142,21 @@ class Run:
 
     def log(self, record: dict[str, Any]) -> None:
         """Append one line to metrics.jsonl. Numbers that JSON does not have (nan, inf) become null."""
-        files.append(self.folder / METRICS, f"{files.to_json(record)}\n".encode())
+        if self.writes:
+            files.append(self.folder / METRICS, f"{files.to_json(record)}\n".encode())
 
     def metrics(self) -> list[dict[str, Any]]:
         """All lines of metrics.jsonl; what a crash left of a last one is left out. Raises CheckpointError for any
         other line that isn't one of ours.
         """
-        return [record for _, record in self._records()]
+        return ranks.on_first(lambda: [record for _, record in self._records()])
 
     def truncate_metrics(self, step: int) -> None:
         """Forget what was measured after `step`: a resumed run will measure it again. The other lines stay as they
         are.
         """
+        if not self.writes:
+            return
         kept = [line + b"\n" for line, record in self._records() if record["step"] <= step]
         files.replace(self.folder / METRICS, kept)
 

@@ -17,6 +17,7 @@ import stat
 import sys
 import tempfile
 import threading
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,6 +29,8 @@ _MAGIC = b"tinyattn-kernel\n"
 lock = threading.RLock()
 """Held by who compiles or links."""
 _addresses: dict[str, int] = {}
+_handed_over: dict[str, Any] = {}
+"""Kernels in Python, which must live as long as programs may call them."""
 compiled: list[str] = []
 """Kernels compiled (not loaded) by this process, in order."""
 
@@ -217,6 +220,24 @@ def missing(wanted: tuple[str, str] | Chain | RowChain) -> bool:
 def address(name: str, dtype: str = "f32") -> int:
     """Address of the kernel ``name`` (``"module.factory"``) for ``dtype`` (``"f32"`` or ``"f64"``)."""
     return make((name, dtype))
+
+
+def hand_over(name: str, dtype: str, work: Callable[[int, int, int, int], None]) -> None:
+    """Let ``work``, a function of Python's, be the kernel ``name``: it is called with the address of its words, the
+    first tile, the one past the last, and scratch memory. It must not fail: an error ends the process.
+    """
+
+    def safely(*given: int) -> None:
+        try:
+            work(*given)
+        except BaseException:  # (there is no way back through machine code, and no sense in going on)
+            traceback.print_exc()
+            sys.stderr.flush()
+            os._exit(1)
+
+    symbol = _symbol(name, dtype)
+    _handed_over[symbol] = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 4)(safely)
+    _addresses[symbol] = ctypes.cast(_handed_over[symbol], ctypes.c_void_p).value or 0
 
 
 def chain_address(chain: Chain | RowChain) -> int:
