@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 STOPPED = 130
 """128 + SIGINT, as shells have it."""
@@ -290,17 +290,21 @@ def _prepare_streams() -> None:
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         stream = getattr(sys, name)
         if stream is None:
-            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))
+            setattr(sys, name, _nowhere(mode))
         elif isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace", encoding="utf-8-sig" if name == "stdin" else None)
 
 
+def _nowhere(mode: str) -> Any:
+    return open(os.devnull, mode, encoding="utf-8")
+
+
 def _run(command: Callable[[argparse.Namespace], int | None], arguments: argparse.Namespace) -> int:
-    from tinyattn import ranks
+    from tinyattn.ranks import fail
 
     code, text = _outcome(command, arguments)
     if code:
-        ranks.fail(code, lambda: print(text, file=sys.stderr) if text else None)
+        fail(code, lambda: print(text, file=sys.stderr) if text else None)
     return code
 
 
@@ -308,12 +312,12 @@ def _outcome(
     command: Callable[[argparse.Namespace], int | None], arguments: argparse.Namespace
 ) -> tuple[int, str]:
     """A command's exit code, and what is to be said of its failure."""
-    from tinyattn import ranks
     from tinyattn.errors import TinyattnError, UsageError
+    from tinyattn.ranks import rank
 
     try:
-        if ranks.rank():  # the first one's results are those of all
-            sys.stdout = open(os.devnull, "w", encoding="utf-8")
+        if rank():  # the first one's results are those of all
+            sys.stdout = _nowhere("w")
         code = command(arguments) or 0
         sys.stdout.flush()  # here, where a full disk can still be reported
         return code, ""
