@@ -25,8 +25,8 @@ from tinyattn.graph.types import Shape, Type, as_array, fail
 class Tensor(Values):
     """A node. Attributes: ``op``, ``inputs``, ``attrs``, ``shape``, ``dtype``, ``name``, ``scope`` (module
     path), ``line`` (user's source line) and, in a derivative, ``origin``: the forward node that it belongs
-    to, and ``cotangent_of``: the value that it is the cotangent of, with the pass that found it. Make leaves
-    with ``ta.tensor`` and ``ta.parameter``."""
+    to, and ``cotangent_of``: the value that it is the cotangent of, with the pass that found it; ``elsewhere``: other
+    module paths in which the same expression was built. Make leaves with ``ta.tensor`` and ``ta.parameter``."""
 
     __slots__ = (
         "op",
@@ -39,6 +39,7 @@ class Tensor(Values):
         "line",
         "origin",
         "cotangent_of",
+        "elsewhere",
         "storage",
         "grad",
         "_memo",
@@ -55,6 +56,7 @@ class Tensor(Values):
     line: Any
     origin: "Tensor | None"
     cotangent_of: "tuple[Tensor, Any] | None"
+    elsewhere: tuple[tuple[str, ...], ...]
     storage: Any  # Storage for a leaf with a value, else None
     grad: "Tensor | None"
     _memo: Any
@@ -275,7 +277,7 @@ def fresh(op: Op, inputs, attrs, kind: Type | None, name=None, storage=None) -> 
     node.shape, node.dtype = kind if kind is not None else (None, None)  # type: ignore[assignment]
     node.name, node.storage, node.grad, node._memo, node._verified = name, storage, None, None, kind
     state = scope.state
-    node.scope, node.origin, node.cotangent_of = state.scope, state.origin, None
+    node.scope, node.origin, node.cotangent_of, node.elsewhere = state.scope, state.origin, None, ()
     node.line = state.line if state.line is not None else scope.user_line()
     return node
 
@@ -295,9 +297,25 @@ def make(name: str, *inputs: Tensor, **attrs) -> Tensor:
         kind = op.infer(*inputs, **attrs)
         node = fresh(op, inputs, attrs, kind if isinstance(kind, Type) else None)
         _enter(node, key)
+    elif node.scope is not scope.state.scope:
+        _note_place(node)
     if scope.state.made is not None:
         scope.state.made.add(node)
     return node
+
+
+def _note_place(node: Tensor) -> None:
+    """Somebody has built an expression that there was already: keep in which module, unless it was built by a rule, on
+    behalf of a node.
+    """
+    state = scope.state
+    if (
+        state.line is None
+        and state.scope != node.scope
+        and node.origin is state.origin is None
+        and state.scope not in node.elsewhere
+    ):
+        node.elsewhere += (state.scope,)
 
 
 def distinct(node: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from tinyattn.graph.text import structural_ids
 from tinyattn.graph.traverse import topological
 from tinyattn.viz import labels, symbols, textbook
 from tinyattn.viz.model import Cluster, Edge, Node, Path, Picture
-from tinyattn.viz.owners import owners
+from tinyattn.viz.owners import named, owners, places, shared
 from tinyattn.viz.places import Places
 from tinyattn.viz.room import LEAVES, Room, Shown, Source, Where
 from tinyattn.viz.symbols import Names, Symbol, Written
@@ -50,9 +50,15 @@ class Builder:
         where = dict(bound)
         order = topological(roots, where)
         owner = owners(order)
+        several = shared(order, owner)
+        where_made = places(order, owner, several)
         differentiated = symbols.orders(order, owner)
         room = room._replace(
-            owner=owner, order=differentiated, longest=symbols.longest(order, differentiated)
+            owner=owner,
+            shared=several,
+            places=where_made,
+            order=differentiated,
+            longest=symbols.longest(order, differentiated, where_made),
         )
         asked: dict[Tensor, list[Tensor]] = {}
         for node in order:
@@ -95,9 +101,9 @@ class Builder:
 
     def module_path(self, node: Tensor, room: Room | None = None) -> Path:
         """The clusters around a node, made if new: the room's, then the modules."""
-        node = node if room is None else room.of(node)
+        scope = node.scope if room is None else room.places[node]
         base = len(room.scope) if room is not None else 0
-        inner = node.scope[base:] if room is None or node.scope[:base] == room.scope else ()
+        inner = scope[base:] if room is None or scope[:base] == room.scope else ()
         return self.places.path(inner, room.path if room is not None else ())
 
     def _operands(self, node: Tensor, where: Where) -> list[Symbol]:
@@ -151,10 +157,12 @@ class Builder:
             if order:
                 for part in used:
                     called[part] = (
-                        called[part] or self.names.cotangent(part) or self.names.invented(part, order)
+                        called[part]
+                        or self.names.cotangent(part)
+                        or self.names.invented(order, room.places[node])
                     )
             given = given or ", ".join(name for name in called.values() if name)
-            written = self.names.write(node, operands, given, order, room.longest[node])
+            written = self.names.write(node, operands, given, order, room.longest[node], room.places[node])
             for part, name in called.items():
                 label = labels.output_label(node, part.attrs["key"], name) if len(used) > 1 else ""
                 name = name or (written.name if part.attrs["key"] == 0 else f"{written.name}.{label}")
@@ -185,6 +193,7 @@ class Builder:
             arrow=labels.arrow(node, written.name) if kind == "view" else "",
             rule=labels.gradient_rule(node, [symbol.text for symbol in operands]),
             attrs="" if kind == "constant" else labels.attributes(node),
+            shared=named(room.shared.get(node, ()), room.places[node]),
             line=line,
             source=text,
         )

@@ -158,6 +158,8 @@ def label(node: Node, room: int = 0) -> str:
     small = [*_types(node), *([node.value] if node.value else [])]
     if node.kind in ("group", "carry", "input", "parameter") and node.attrs:
         small = [node.attrs, *small]
+    if node.shared:
+        small.append(f"shared by {node.shared}")
     lines = "".join(f'<br/><font point-size="8" color="{style.FADED}">{text(line)}</font>' for line in small)
     lines = (
         "".join(f'<br/><font point-size="8" color="{style.BLUE}">{text(row)}</font>' for row in node.held)
@@ -205,6 +207,7 @@ def tooltip(node: Node, picture: Picture) -> str:
         f"pulls back: {node.rule}" if node.rule else "",
         f"by the rule of {_said(picture, node.origin)}" if node.origin else "",
         "/".join(picture.clusters[ident].label for ident in node.path),
+        f"shared by {node.shared}" if node.shared else "",
         f"{node.line}  {node.source}".strip(),
     ]
     return "\n".join(row for row in rows if row)

@@ -73,6 +73,8 @@ class Node:
     """Of a group: the types that come in; ``types`` are those that go out."""
     bytes: int = 0
     """Of its results, or of all results inside of a group."""
+    shared: str = ""
+    """The modules that build the same expression, where there are several."""
     parameters: int = 0
     results: int = 0
     """How many of these there are."""
@@ -83,7 +85,7 @@ class Node:
         self.title = markup.label(self.title)
         self.held = [markup.label(row) for row in self.held]
         self.name, self.arrow = markup.label(self.name), markup.label(self.arrow)
-        for what in ("formula", "rule", "attrs", "line", "source"):
+        for what in ("formula", "rule", "attrs", "line", "source", "shared"):
             setattr(self, what, markup.label(getattr(self, what), markup.PASSAGE))
 
     @property

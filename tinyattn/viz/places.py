@@ -65,10 +65,11 @@ def _merged(order: Iterable[Tensor]) -> dict[int, int]:
         if node.origin is not None or not node.inputs or node.op.view is not None:
             continue
         what = (node.op.name, *(leaf.name for leaf in node.inputs if leaf.op.name == "parameter"))
-        for depth, name in enumerate(node.scope):
-            if isinstance(name, Call):
-                place = made.setdefault(node.scope[: depth + 1], {})
-                place.setdefault(id(name), set()).add((node.scope[depth + 1 :], what))
+        for scope in (node.scope, *node.elsewhere):
+            for depth, name in enumerate(scope):
+                if isinstance(name, Call):
+                    place = made.setdefault(scope[: depth + 1], {})
+                    place.setdefault(id(name), set()).add((scope[depth + 1 :], what))
     same: dict[int, int] = {}
     for calls in made.values():
         passes: list[tuple[int, set]] = []

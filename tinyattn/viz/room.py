@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from tinyattn.graph.tensor import Tensor
 from tinyattn.viz.model import Path
+from tinyattn.viz.owners import Scope
 from tinyattn.viz.symbols import Symbol
 
 LEAVES = {"tensor": "input", "input": "input", "parameter": "parameter", "constant": "constant"}
@@ -31,7 +32,7 @@ class Room(NamedTuple):
     ids: Mapping[Tensor, str]
     prefix: str
     path: Path
-    scope: tuple[str, ...]
+    scope: Scope
     phase: Callable[[Tensor], str]
     names: Mapping[Tensor, str]
     """What values are called."""
@@ -41,6 +42,10 @@ class Room(NamedTuple):
     """Letters of a formula that may stand inside of those of the users."""
     owner: Mapping[Tensor, Tensor] = {}
     """The nodes that stand for others where it is asked to what a node belongs."""
+    shared: Mapping[Tensor, tuple[Scope, ...]] = {}
+    """The modules that build the same expression, where there are several."""
+    places: Mapping[Tensor, Scope] = {}
+    """In which module each lies."""
 
     def of(self, node: Tensor) -> Tensor:
         """The node whose module, line, phase and forward operation are those of ``node``."""

@@ -15,6 +15,7 @@ from tinyattn.graph.names import subscript
 from tinyattn.graph.op import OPS
 from tinyattn.graph.tensor import Tensor
 from tinyattn.viz import labels, notation
+from tinyattn.viz.owners import Scope, users_of
 
 SHORT, SHORT_SHARED, SHORT_GRADIENT = 20, 12, 30
 """Letters of a formula that may stand inside of others: in the forward part, there in several others, and in the
@@ -63,18 +64,19 @@ def orders(order: Sequence[Tensor], owner) -> dict[Tensor, int]:
     return found
 
 
-def longest(order: Sequence[Tensor], differentiated: Mapping[Tensor, int]) -> dict[Tensor, int]:
+def longest(
+    order: Sequence[Tensor],
+    differentiated: Mapping[Tensor, int],
+    places: Mapping[Tensor, Scope],
+) -> dict[Tensor, int]:
     """For each node of a topological order, how long its formula may be to stand inside of others. What leaves a module
-    has a name.
+    has a name. ``places``: in which module each lies.
     """
-    users: dict[Tensor, list[Tensor]] = {node: [] for node in order}
-    for node in order:
-        for source in node.inputs:
-            users.setdefault(source, []).append(node)
+    users = users_of(order)
     found: dict[Tensor, int] = {}
     for node in reversed(order):
         forward = [user for user in users[node] if not differentiated[user]]
-        leaves = any(user.scope[: len(node.scope)] != node.scope for user in forward)
+        leaves = any(places[user][: len(places[node])] != places[node] for user in forward)
         leaves |= any(labels.is_view(user) and found[user] == 0 for user in forward)
         if differentiated[node]:
             found[node] = SHORT_GRADIENT
@@ -142,10 +144,16 @@ class Names:
         """Of all forward values that are drawn, those inside of loops, too."""
 
     def write(
-        self, node: Tensor, operands: Sequence[Symbol], given: str, order: int, longest: int
+        self,
+        node: Tensor,
+        operands: Sequence[Symbol],
+        given: str,
+        order: int,
+        longest: int,
+        place: Scope,
     ) -> Written:
         """The texts of an operation. ``given``: its name, if it has one; ``order``: see :func:`orders`; ``longest``:
-        letters of a formula that may stand inside of those of its users.
+        letters of a formula that may stand inside of those of its users; ``place``: the module in which it lies.
         """
         text, level = formula(node, operands)
         if not given and labels.is_view(node):
@@ -153,7 +161,7 @@ class Names:
         if not given and order:
             given = self.cotangent(node)
         if not given and (len(text) > longest or node.dtype is None):
-            given = self.invented(node, order)
+            given = self.invented(order, place)
         return Written(given, text, Symbol(given) if given else Symbol(text, level))
 
     def cotangent(self, node: Tensor) -> str:
@@ -173,13 +181,13 @@ class Names:
             name = labels.output_name(after.inputs[0], after.attrs["key"])
         return "" if name.isdigit() else name
 
-    def invented(self, node: Tensor, order: int) -> str:
-        """A name for a value that has none."""
-        module = next((step for step in reversed(node.scope) if not step.isdigit()), "")
+    def invented(self, order: int, place: Scope) -> str:
+        """A name for a value that has none, in the module ``place``."""
+        module = next((step for step in reversed(place) if not step.isdigit()), "")
         if not order and not module:  # a, b, c, …, and after the last letter a₂, b₂, …
             count = self.count["a"] = self.count.get("a", -1) + 1
-            round, place = divmod(count, len(self.letters))
-            return self.letters[place] + (subscript(round + 1) if round else "")
-        key = "t" if order else "/".join(node.scope)
+            round, letter = divmod(count, len(self.letters))
+            return self.letters[letter] + (subscript(round + 1) if round else "")
+        key = "t" if order else "/".join(place)
         count = self.count[key] = self.count.get(key, 0) + 1
         return ("t" if order else cleaned(module)) + (subscript(count) if count > 1 else "")

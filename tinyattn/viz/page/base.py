@@ -115,5 +115,6 @@ def as_text(picture: Picture) -> str:
                 + (f"  {node.equation}" if node.name and node.formula else "")
                 + (f"  next: {', '.join(loops[node.id])}" if node.id in loops else "")
                 + (f"  # {picture.clusters[node.path[-1]].label}" if node.path else "")
+                + (f"  # shared by {node.shared}" if node.shared else "")
             )
     return "\n".join([*rows, *(f"\n{note}" for note in picture.notes)])

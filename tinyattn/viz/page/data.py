@@ -57,6 +57,7 @@ def _node(node: Node, picture: Picture, room: int) -> dict[str, Any]:
         "line": node.line,
         "source": node.source,
         "held": node.held,
+        "shared": node.shared,
         "members": node.members * node.times,
         "change": node.change,
         "room": room,

@@ -19,6 +19,7 @@ function inspector(view) {
       ...(one.bytes ? row("memory", one.bytes + (one.saved ? ", kept for the derivative" : "")) : one.saved ? row("memory", "kept for the derivative") : []),
       ...(one.line ? row("source", make("code", {}, one.line), make("code", { class: "source" }, one.source)) : []),
       ...(where ? row("module", where) : []),
+      ...(one.shared ? row("shared by", one.shared) : []),
       ...(origin ? row("by the rule of", origin) : []),
       ...(one.held.length ? row("parameters", one.held.join(", ")) : []),
       ...(one.attrs ? row("settings", one.attrs) : []),
