@@ -26,4 +26,6 @@ def graph_of(
     chosen = objectives[objective] if objective else next(iter(objectives.values()))
     batch = task.probe()
     named = {name: ta.tensor(array, name=name) for name, array in vars(batch).items()}
-    return ta.viz.draw(chosen.loss(type(batch)(**named)), direction=direction, depth=depth, **options)
+    loss = chosen.loss(type(batch)(**named))
+    loss.name = loss.name or "loss"
+    return ta.viz.draw(loss, direction=direction, depth=depth, **options)

@@ -1,8 +1,8 @@
 """A picture as DOT text, by the ``graphviz`` package (which quotes what isn't ``<a label>``; those are escaped here).
 
-Saved values are dotted arrows that don't take part in ranking, and there is a cluster for each module: both
-keep large graphs fast to lay out and free of long detours. Cotangents flow from the loss upwards beside the
-values they belong to.
+Saved values are dotted arrows whose ends may lie on one rank, which keeps forward values beside the derivatives that
+read them, and there is a cluster for each module: both keep large graphs fast to lay out and free of long detours.
+Cotangents flow from the loss upwards beside the values they belong to.
 """
 
 import textwrap
@@ -23,7 +23,7 @@ DETAILED = 40
 """Pictures of more nodes don't write on arrows that only the shape changes; it is in their tooltips."""
 SIGN = 3
 """Letters of what stands at an arrow's head without asking for room."""
-QUICK_NODES, QUICK_SECONDS = 600, 0.5
+QUICK_NODES, QUICK_SECONDS = 600, 1.0
 """Above this many nodes, or predicted seconds, dot's slow phases are limited."""
 
 

@@ -115,7 +115,7 @@ def _drawn(
             outputs[0], next(name for name in ("y", "loss", "result", "the result") if name not in taken)
         )
     builder = Builder(
-        _title(outputs, leaves if gradients else []), opened, called.values(), topological(roots)
+        _title(outputs, leaves if gradients else [], called), opened, called.values(), topological(roots)
     )
     builder.seeds = {seed: output for output, seed in seeds.items()}
     where = builder.level(roots, Room(ids, "", (), (), phases, called), {})
@@ -266,9 +266,10 @@ def _phases(outputs, gradients, forward, seeds):
     return phase
 
 
-def _title(outputs: Sequence[Tensor], leaves: Sequence[Tensor]) -> str:
-    kinds = ", ".join(labels.type_text(y.type) for y in outputs[:3]) + (", …" if len(outputs) > 3 else "")
-    return f"graph of {kinds}" + (
+def _title(outputs: Sequence[Tensor], leaves: Sequence[Tensor], called: Mapping[Tensor, str]) -> str:
+    """``graph of loss f32 () and its gradient by 3 leaves``."""
+    each = [" ".join(filter(None, (called.get(y, ""), labels.type_text(y.type)))) for y in outputs[:3]]
+    return f"graph of {', '.join(each)}{', …' if len(outputs) > 3 else ''}" + (
         f" and its gradient by {len(leaves)} lea{'f' if len(leaves) == 1 else 'ves'}" if leaves else ""
     )
 

@@ -26,7 +26,12 @@ to.
 """
 STRAIGHT = "-Gsplines=line"
 """The option that spares dot the routing of curves."""
-UNRANKED = ("saved", "loop", "update")
+UNRANKED = ("loop", "update")
+BESIDE = ("saved",)
+"""Kinds of arrows whose ends may lie on one rank. A forward value and the derivative that reads it are kept beside each
+other by them; without, a chain whose derivative has more steps than itself ends far away from it, and its saved values
+are as many arrows across the whole picture.
+"""
 
 INSTALL = (
     "Install Graphviz: 'sudo apt install graphviz' (Debian, Ubuntu), 'brew install graphviz' (macOS), 'winget install graphviz' (Windows); "
@@ -38,12 +43,12 @@ def points(picture: Picture) -> int:
     """Nodes, and points of arrows on the ranks that they cross; each upward arrow counts twice, as it is
     ranked by an invisible one.
     """
-    below: dict[str, list[str]] = {ident: [] for ident in picture.nodes}
+    below: dict[str, list[tuple[str, int]]] = {ident: [] for ident in picture.nodes}
     above = dict.fromkeys(picture.nodes, 0)
     for edge in picture.edges:
         if edge.kind not in UNRANKED:
             a, b = (edge.target, edge.source) if edge.kind in UPWARDS else (edge.source, edge.target)
-            below[a].append(b)
+            below[a].append((b, edge.kind not in BESIDE))
             above[b] += 1
     rank = dict.fromkeys(picture.nodes, 0)
     order, free = [], [ident for ident, count in above.items() if count == 0]
@@ -52,18 +57,20 @@ def points(picture: Picture) -> int:
     ):  # in a cycle (of collapsed modules) nothing becomes free: those nodes stay at the rank they have
         a = free.pop()
         order.append(a)
-        for b in below[a]:
-            rank[b] = max(rank[b], rank[a] + 1)
+        for b, least in below[a]:
+            rank[b] = max(rank[b], rank[a] + least)
             above[b] -= 1
             if above[b] == 0:
                 free.append(b)
     for a in reversed(order):  # leaves move down to their first user, as dot moves them
         if below[a]:
-            rank[a] = max(rank[a], min(rank[b] for b in below[a]) - 1)
+            rank[a] = max(rank[a], min(rank[b] - least for b, least in below[a]))
     spans = sum(abs(rank[e.target] - rank[e.source]) * (2 if e.kind in UPWARDS else 1) for e in picture.edges)
     return len(picture.nodes) + spans
 
 
+WORDS = 1000
+"""Nodes whose words dot measures in a second."""
 VAST_NODES = 1500
 """Above this many nodes dot's slow phases are limited to a tenth."""
 ENTANGLED = 10_000
@@ -81,10 +88,10 @@ def _is_framed(picture: Picture) -> bool:
 
 def seconds(picture: Picture) -> float:
     """About how long dot will take, on one core of 2024: right within a factor of five, for chains too long."""
-    count = points(picture)
+    count, words = points(picture), len(picture.nodes) / WORDS
     if _is_framed(picture):
-        return (count / 20_000) ** 1.6 / (2 if len(picture.nodes) > VAST_NODES else 1)
-    return count / 15_000 if count > ENTANGLED else (count / 8_000) ** 1.6
+        return words + (count / 20_000) ** 1.6 / (2 if len(picture.nodes) > VAST_NODES else 1)
+    return words + (count / 15_000 if count > ENTANGLED else (count / 8_000) ** 1.6)
 
 
 def available() -> bool:

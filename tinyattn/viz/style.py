@@ -106,7 +106,7 @@ EDGES = {
     "saved": {
         "color": ORANGE,
         "style": "dotted",
-        "constraint": "false",
+        "minlen": "0",
         "penwidth": "1.6",
         "arrowsize": "0.6",
     },
