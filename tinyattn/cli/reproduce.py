@@ -1,11 +1,10 @@
 """`tinyattn reproduce`: every figure again, beside its target and what has been recorded."""
 
 import argparse
-import sys
 from pathlib import Path
 
 import tinyattn as ta
-from tinyattn import files
+from tinyattn import files, ranks
 from tinyattn.errors import UsageError
 from tinyattn.experiments import reproduce as again
 
@@ -27,11 +26,9 @@ def reproduce(arguments: argparse.Namespace) -> int:
     if not arguments.json:
         print(_line(HEAD))
     lines = []
-    for row in found:
+    for row in again.Again(Path(arguments.out), data).finished(found, arguments.seeds):
         if row.why:
-            print(f"{row.name} on {row.recipe.task} is left out: {row.why}.", file=sys.stderr)
-        for seed in range(0 if row.why else arguments.seeds):
-            again.run(row, seed, Path(arguments.out), data.get(row.recipe.task))
+            ranks.say(f"{row.name} on {row.recipe.task} is left out: {row.why}.")
         for line in row.lines(recorded):
             lines.append(line)
             if not arguments.json:

@@ -26,10 +26,8 @@ def sweep(arguments: argparse.Namespace) -> None:
         config = settings.resolve(arguments.model, arguments.task, arguments.data, common | case)
     name = f"{settings.short(config['model']['name'])}-{settings.short(config['task']['name'])}"
     folder = Path(arguments.out or Path("runs") / "sweep" / name)
-    rows = [
-        sweeping.run(arguments.model, arguments.task, case, common, arguments.seeds, folder, arguments.data)
-        for case in found
-    ]
+    shared = sweeping.Sweep(arguments.model, arguments.task, common, folder, arguments.data)
+    rows = shared.rows(found, arguments.seeds)
     print(files.to_json([row.to_json() for row in rows]) if arguments.json else _table(rows))
 
 

@@ -1,7 +1,7 @@
 """Every figure again: each recipe of each model, with several seeds, beside its target and what has been recorded.
 
 A run that was stopped goes on, and one that is finished isn't trained again, so that a reproduction of days can be
-stopped and started as one likes.
+stopped and started as one likes. Under ``mpirun -n N`` the first rank hands the runs out to N − 1 others.
 """
 
 import statistics
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tinyattn import files, models, tasks
+from tinyattn import files, models, ranks, tasks
 from tinyattn.errors import CheckpointError, UsageError
 from tinyattn.experiments import settings
 from tinyattn.experiments.experiment import Experiment
@@ -74,24 +74,40 @@ def rows(names: Sequence[str] = (), data: Mapping[str, str] | None = None) -> li
     return found
 
 
-def run(row: Row, seed: int, folder: Path, data: str | None = None) -> None:
-    """Train a recipe with one seed, or go on with it, and add its figures to the row."""
-    recipe = row.recipe
-    name = "-".join(filter(None, [row.model, recipe.variant, recipe.task, str(seed)]))
-    place = folder / name
-    if (place / CONFIG).exists():
-        experiment = Experiment.open(place, data)
-        if experiment.config["training"]["seed"] != seed:
-            got = f"its seed is {experiment.config['training']['seed']}"
-            raise CheckpointError(f"[reproduce] {place} must be the run of seed {seed}, but {got}.")
-    else:
-        asked = _variant(settings.find_model(row.given)[1], recipe)
-        experiment = Experiment(row.given, recipe.task, seed=seed, data=data, **asked)
-    row.known = {figure.key: figure for figure in experiment.task.figures}
-    found = finish(experiment, place, data)[row.model]
-    for metric in row.known:
-        if isinstance(found.get(metric), (int, float)):
-            row.figures.setdefault(metric, {})[seed] = float(found[metric])
+@dataclass(frozen=True)
+class Again:
+    """The runs: in which folder, and where the files of tasks are, by the names of the tasks."""
+
+    folder: Path
+    data: Mapping[str, str]
+
+    def finished(self, found: Sequence[Row], seeds: int) -> Iterator[Row]:
+        """The rows, one after the other, with the figures of seeds 0 to seeds − 1; several ranks share the runs."""
+        wanted = [(row, seed) for row in found if not row.why for seed in range(seeds)]
+        told = ranks.spread(wanted, self.run)
+        for row in found:
+            for seed in range(0 if row.why else seeds):
+                row.known, figures = next(told)
+                for metric in row.known:
+                    if isinstance(figures.get(metric), (int, float)):
+                        row.figures.setdefault(metric, {})[seed] = float(figures[metric])
+            yield row
+
+    def run(self, wanted: tuple[Row, int]) -> tuple[dict[str, Figure], dict[str, Any]]:
+        """Train a recipe with one seed, or go on with it: the figures that the task knows, and what was measured."""
+        row, seed = wanted
+        recipe, data = row.recipe, self.data.get(row.recipe.task)
+        place = self.folder / "-".join(filter(None, [row.model, recipe.variant, recipe.task, str(seed)]))
+        if (place / CONFIG).exists():
+            experiment = Experiment.open(place, data)
+            if experiment.config["training"]["seed"] != seed:
+                got = f"its seed is {experiment.config['training']['seed']}"
+                raise CheckpointError(f"[reproduce] {place} must be the run of seed {seed}, but {got}.")
+        else:
+            asked = _variant(settings.find_model(row.given)[1], recipe)
+            experiment = Experiment(row.given, recipe.task, seed=seed, data=data, **asked)
+        known = {figure.key: figure for figure in experiment.task.figures}
+        return known, finish(experiment, place, data)[row.model]
 
 
 def finish(experiment: Experiment, place: Path, data: str | None = None) -> dict[str, Any]:

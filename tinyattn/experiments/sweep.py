@@ -1,9 +1,10 @@
 """A model with each of several settings, beside each other: which score, which size, which learning rate.
 
-    for case in cases({"score": ["dot", "general"], "window": ["2", "10"]}):     # all four combinations
-        row = run("luong", case, ...)
+    found = cases({"score": ["dot", "general"], "window": ["2", "10"]})     # all four combinations
+    rows = Sweep("luong", None, {"steps": 500}, Path("runs")).rows(found, seeds=3)
 
-Runs go on where they were stopped, as those of `reproduce` do.
+Runs go on where they were stopped, as those of `reproduce` do. Under ``mpirun -n N`` the first rank hands them out to
+N − 1 others, each of which trains as if it were alone.
 """
 
 import itertools
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tinyattn import ranks
 from tinyattn.errors import CheckpointError
 from tinyattn.experiments.experiment import Experiment
 from tinyattn.experiments.reproduce import finish
@@ -54,31 +56,46 @@ def cases(grid: Mapping[str, Sequence[str]], one_at_a_time: bool = False) -> lis
     return [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
 
 
-def run(
-    model: str, task: str | None, case: Mapping[str, str], common: Mapping[str, Any], seeds: int, folder: Path,
-    data: str | None = None,
-) -> Row:  # fmt: skip
-    """Train a case with seeds 0 to seeds − 1. common: further settings. Raises UsageError for settings that there are
-    none of, CheckpointError for a folder with other runs.
-    """
-    given: dict[str, Any] = {"data": data, "baseline": False, **common, **case}
-    experiments = [Experiment(model, task, seed=seed, **given) for seed in range(seeds)]
-    row = Row(case, {figure.key: figure for figure in experiments[0].task.figures})
-    for seed, experiment in enumerate(experiments):
-        place = folder / "-".join([*(f"{key}={value}" for key, value in case.items()), str(seed)])
+@dataclass(frozen=True)
+class Sweep:
+    """What all runs share. common: settings; folder: where the runs are."""
+
+    model: str
+    task: str | None
+    common: Mapping[str, Any]
+    folder: Path
+    data: str | None = None
+
+    def rows(self, found: Sequence[Mapping[str, str]], seeds: int) -> list[Row]:
+        """Train each case with seeds 0 to seeds − 1; several ranks share the runs. Raises UsageError for settings that
+        there are none of, CheckpointError for a folder with other runs.
+        """
+        wanted = [(case, seed) for case in found for seed in range(seeds)]
+        rows: list[Row] = []
+        for (case, seed), (known, figures) in zip(wanted, ranks.spread(wanted, self.run), strict=True):
+            if seed == 0:
+                rows.append(Row(case, known))
+            rows[-1].parameters, rows[-1].seconds[seed] = figures["parameters"], figures["seconds"]
+            for metric in known:
+                if isinstance(figures.get(metric), (int, float)):
+                    rows[-1].figures.setdefault(metric, {})[seed] = float(figures[metric])
+        return rows
+
+    def run(self, wanted: tuple[Mapping[str, str], int]) -> tuple[dict[str, Figure], dict[str, Any]]:
+        """Train a case with one seed: the figures that the task knows, and what was measured."""
+        case, seed = wanted
+        given: dict[str, Any] = {"data": self.data, "baseline": False, **self.common, **case}
+        experiment = Experiment(self.model, self.task, seed=seed, **given)
+        place = self.folder / "-".join([*(f"{key}={value}" for key, value in case.items()), str(seed)])
         if (place / CONFIG).exists():
-            found = Experiment.open(place, data).config
-            if any(_said(found[table]) != _said(experiment.config[table]) for table in COMPARED):
+            there = Experiment.open(place, self.data).config
+            if any(_said(there[table]) != _said(experiment.config[table]) for table in COMPARED):
                 must = f"{place} must be a run of these settings"
                 raise CheckpointError(
                     f"[sweep] {must}, but it has others: name another folder with --out DIR."
                 )
-        found = finish(experiment, place, data)[experiment.name]
-        row.parameters, row.seconds[seed] = found["parameters"], found["seconds"]
-        for metric in row.known:
-            if isinstance(found.get(metric), (int, float)):
-                row.figures.setdefault(metric, {})[seed] = float(found[metric])
-    return row
+        figures = finish(experiment, place, self.data)[experiment.name]
+        return {figure.key: figure for figure in experiment.task.figures}, figures
 
 
 def _said(table: Mapping[str, Any]) -> dict[str, Any]:

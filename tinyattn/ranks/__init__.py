@@ -13,7 +13,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from tinyattn.errors import TinyattnError
@@ -106,6 +106,31 @@ def shared(things: Iterable[Thing], work: Callable[[Thing], Value]) -> Iterator[
         yield _kept(theirs[number % size()][number // size()])
 
 
+def spread(things: Sequence[Thing], work: Callable[[Thing], Value]) -> Iterator[Value]:
+    """As ``shared``, for long works, each done by a rank as if it were alone: the first hands them out to the others,
+    whoever is free. After an error, or Ctrl-C, no more are begun. ``work`` must stand in a module."""
+    if size() == 1:
+        yield from map(work, things)
+        return
+    from mpi4py.futures import MPICommExecutor
+
+    outcome: Any = None
+    workers: Any
+    with MPICommExecutor(group(), root=0) as workers:
+        if workers is not None:
+            try:
+                outcome = list(workers.map(functools.partial(_by_itself, work), things)), None
+            except (Exception, KeyboardInterrupt) as error:
+                workers.shutdown(cancel_futures=True)
+                outcome = None, error
+    yield from _kept(group().bcast(outcome))
+
+
+def _by_itself(work: Callable[[Thing], Value], thing: Thing) -> Value:
+    with alone():
+        return work(thing)
+
+
 def _tried(work: Callable[[], Any]) -> tuple[Any, Exception | None]:
     try:
         return work(), None
@@ -113,7 +138,7 @@ def _tried(work: Callable[[], Any]) -> tuple[Any, Exception | None]:
         return None, error
 
 
-def _kept(outcome: tuple[Any, Exception | None]) -> Any:
+def _kept(outcome: tuple[Any, BaseException | None]) -> Any:
     value, error = outcome
     if error is not None:
         raise error
