@@ -138,7 +138,7 @@ def test_a_run_that_was_stopped_goes_on_bit_for_bit_and_is_reported(name, tmp_pa
 
     def stop_after_four(trainer):
         step(trainer)
-        trainer._stop = trainer.standing.step == 4
+        trainer._asked = trainer.standing.step == 4
 
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "_one_step", stop_after_four)
