@@ -112,13 +112,14 @@ class Images:
 @dataclass
 class Graph:
     """A drawing as SVG text, or a sentence that says why there is none. link: the file it is in; page: the page of it,
-    where it can be walked through."""
+    where it can be walked through; inside: that page itself, as text."""
 
     title: str
     svg: str
     link: str = ""
     caption: str = ""
     page: str = ""
+    inside: str = ""
 
 
 @dataclass

@@ -99,9 +99,9 @@ def test_a_derivative_of_more_steps_stays_beside_what_it_derives():
     """Each operation's derivative has more steps than it has itself; left alone, the two columns would drift apart, and
     arrows between them be the longer, the longer the chain is.
     """
-    few, many = (layout.points(chain(count).picture) for count in (20, 40))
+    few, many = (layout.points(chain(count).picture) for count in (25, 50))
     assert many < 2.1 * few
-    view = chain(20)
+    view = chain(25)
     height = {}
     for group in ET.fromstring(view.svg).iter("{http://www.w3.org/2000/svg}g"):
         if group.get("class", "").startswith("node"):

@@ -7,11 +7,19 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from browser import chromium, opened
 
-from tinyattn import sections
+import tinyattn as ta
+from tinyattn import sections, viz
 from tinyattn.viz import charts, report
 
 NASTY = '<script>alert("1")</script>&\''
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as started:
+        yield started
 
 
 class Page(HTMLParser):
@@ -136,3 +144,34 @@ def test_lines_stay_inside_their_frame_whatever_the_values(values):
     heights = [float(point.partition(",")[2]) for point in points.split()]
     assert all(charts.TOP <= y <= charts.HEIGHT - charts.BOTTOM for y in heights)
     assert (heights[0] < heights[1]) == (values[0] > values[1]) or values[0] == values[1]
+
+
+@pytest.mark.parametrize("width, dark", [(360, False), (1100, True), (3840, False)])
+def test_pages_of_graphs_stand_in_a_report(browser, tmp_path, width, dark):
+    """Two of the same graph: neither knows of the other, each answers clicks, and on paper stand their pictures."""
+    x, w = (ta.tensor(np.ones(shape), name=name) for name, shape in (("x", (2, 3)), ("w", (3, 3))))
+    view = viz.draw((ta.tanh(x @ w) ** 2).sum())
+    part = sections.Graph("<b>", view.svg, caption="c", inside=view.html())
+    report.write(tmp_path / "report.html", "t", "a", [part, part])
+    scheme = {"color_scheme": "dark" if dark else "light"}
+    with opened(browser, tmp_path / "report.html", "iframe", width, **scheme) as page:
+        for frame in (page.frame_locator("iframe").nth(k) for k in range(2)):
+            frame.locator(".walk[data-ready]").wait_for()
+            assert frame.locator(".panel h2").count() == 0
+            frame.locator("g.node", has_text="tanh").first.click()
+            assert frame.locator(".panel h2").inner_text() == "tanh"
+            assert frame.locator(".graph .lit.node").count() == 4, "x, w, their product, and itself"
+            box = frame.locator(".graph .node.chosen").bounding_box()
+            assert box["x"] >= 0 and box["x"] + box["width"] <= width
+            ground = frame.locator("body").evaluate("body => getComputedStyle(body).backgroundColor")
+            assert (ground == "rgb(255, 255, 255)") != dark
+        assert page.locator(".graph svg").first.is_visible() is False
+        page.emulate_media(media="print")
+        assert page.locator(".graph svg").first.is_visible() and not page.locator("iframe").first.is_visible()
+
+
+def test_no_words_of_a_page_in_a_report_allow_a_script():
+    """Only the policy of the page itself says which script may run."""
+    inside = "<title>script-src &#x27;sha256-AAAA=&#x27;</title>"
+    text = report.render("t", "a", [sections.Graph("g", "<svg></svg>", inside=inside)])
+    assert "script-src" not in text.partition("<title>")[0]

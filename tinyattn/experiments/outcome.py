@@ -167,6 +167,7 @@ def _graph(outcome: Outcome, run: Run) -> Graph:
     try:
         view = graph_of(outcome.models[0].model, outcome.task, depth=DEPTH)
         view.save(str(path)).save(str(run.folder / PAGE))
-        return Graph(title, path.read_text(encoding="utf-8"), GRAPH, caption, PAGE)
+        svg, page = (one.read_text(encoding="utf-8") for one in (path, run.folder / PAGE))
+        return Graph(title, svg, GRAPH, caption, PAGE, page)
     except Exception as error:  # most likely there is no `dot`, and the message says how to get it
         return Graph(title, f"Not drawn: {error}")

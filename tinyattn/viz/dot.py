@@ -1,7 +1,7 @@
 """A picture as DOT text, by the ``graphviz`` package (which quotes what isn't ``<a label>``; those are escaped here).
 
-Saved values are dotted arrows whose ends may lie on one rank, which keeps forward values beside the derivatives that
-read them, and there is a cluster for each module: both keep large graphs fast to lay out and free of long detours.
+Saved values are dotted arrows that rank in long pictures alone, to keep values beside the derivatives that read them, and
+there is a cluster for each module: both keep large graphs fast to lay out and free of long detours.
 Cotangents flow from the loss upwards beside the values they belong to.
 """
 
@@ -215,6 +215,8 @@ def tooltip(node: Node, picture: Picture) -> str:
 
 def _edge(graph, edge: Edge, picture: Picture) -> None:
     look = style.edge_style(edge, picture.nodes[edge.target])
+    if edge.kind == "saved":
+        look |= {"minlen": "0"} if layout.is_long(picture) else {"constraint": "false"}
     if edge.label and (len(picture.nodes) <= DETAILED or not edge.label.startswith("→ ")):
         shape = edge.label.startswith("→ ")
         if len(edge.label) > SIGN and len(picture.nodes) <= DETAILED:

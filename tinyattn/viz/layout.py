@@ -27,10 +27,10 @@ to.
 STRAIGHT = "-Gsplines=line"
 """The option that spares dot the routing of curves."""
 UNRANKED = ("loop", "update")
-BESIDE = ("saved",)
-"""Kinds of arrows whose ends may lie on one rank. A forward value and the derivative that reads it are kept beside each
-other by them; without, a chain whose derivative has more steps than itself ends far away from it, and its saved values
-are as many arrows across the whole picture.
+LONG = 150
+"""Nodes from which on saved values rank: the value no lower than the derivative that reads it, which keeps the two beside
+each other. Without, a chain whose derivative has more steps than itself ends far away from it, and all of its saved
+values are arrows across the whole picture; a small picture is lower without.
 """
 
 INSTALL = (
@@ -45,10 +45,11 @@ def points(picture: Picture) -> int:
     """
     below: dict[str, list[tuple[str, int]]] = {ident: [] for ident in picture.nodes}
     above = dict.fromkeys(picture.nodes, 0)
+    unranked = UNRANKED if is_long(picture) else (*UNRANKED, "saved")
     for edge in picture.edges:
-        if edge.kind not in UNRANKED:
+        if edge.kind not in unranked:
             a, b = (edge.target, edge.source) if edge.kind in UPWARDS else (edge.source, edge.target)
-            below[a].append((b, edge.kind not in BESIDE))
+            below[a].append((b, edge.kind != "saved"))
             above[b] += 1
     rank = dict.fromkeys(picture.nodes, 0)
     order, free = [], [ident for ident, count in above.items() if count == 0]
@@ -75,6 +76,11 @@ VAST_NODES = 1500
 """Above this many nodes dot's slow phases are limited to a tenth."""
 ENTANGLED = 10_000
 """Points of a picture without modules from which on its arrows are straight: curves would take a second and more."""
+
+
+def is_long(picture: Picture) -> bool:
+    """Whether saved values take part in ranking."""
+    return len(picture.nodes) > LONG
 
 
 def is_entangled(picture: Picture) -> bool:

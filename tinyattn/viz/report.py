@@ -2,10 +2,13 @@
 
 It is a single file that asks the network for nothing: styles and pictures are inside, and its content security policy
 forbids everything else. All words from data are escaped. It can be read on a telephone (360 pixels), in the dark, and
-on paper.
+on paper. Pages of graphs stand in frames, whose ids and rules of style are their own; a frame inherits the report's
+policy, which therefore allows the scripts of these pages, each by its digest, and no other.
 """
 
 import base64
+import html
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,7 +28,8 @@ STYLE = """
   --c0: #56b4e9; --c1: #e69f00; --c2: #2fc79a; --c3: #e0a0c4; } }
 * { box-sizing: border-box; }
 body { margin: 0 auto; padding: 1rem; max-width: 60rem; color: var(--ink); background: var(--paper);
-  font: 16px/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
+  font: 1rem/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
+@media (min-width: 2200px) { :root { font-size: 24px; } }
 h1 { font-size: 1.5rem; line-height: 1.2; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
 h3 { font-size: 1rem; margin-bottom: .3rem; }
 p.about, figcaption, .legend, th { color: var(--soft); }
@@ -36,6 +40,10 @@ table.sample { margin-bottom: 1.5rem; } table.sample td { white-space: pre-wrap;
 .scroll { overflow-x: auto; } figure { margin: 1rem 0; } svg.wide { width: 100%; height: auto; }
 .graph { background: #fff; border: 1px solid var(--rule); padding: .5rem; max-height: 80vh; overflow: auto; }
 .graph svg { max-width: 100%; height: auto; }
+iframe { display: block; width: 100%; height: min(80vh, 56rem); border: 1px solid var(--rule); }
+@media (min-width: 64rem) { figure.wide { width: min(94vw, 100rem); margin-left: calc(50% - min(94vw, 100rem) / 2); } }
+@media screen { iframe + .graph { display: none; } } @media print { iframe { display: none; } .graph { border: 0; max-height: none; overflow: visible; }
+  .graph svg { max-height: 90vh; } figure { break-inside: avoid; } h2 { break-after: avoid; } }
 img { image-rendering: pixelated; max-width: 100%; }
 pre { overflow-x: auto; white-space: pre-wrap; border: 1px solid var(--rule); padding: .7rem; font-size: .85rem; }
 .tick { font: 12px system-ui, sans-serif; fill: var(--soft); } .grid { stroke: var(--rule); }
@@ -47,7 +55,9 @@ figure.tile { display: inline-block; margin: .3rem; }
 .legend span { margin-right: 1.2rem; white-space: nowrap; }
 .right { color: var(--c2); } .wrong { color: var(--c1); }
 """
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; {}base-uri 'none'; form-action 'none'"
+_DIGEST = re.compile(r"script-src ('sha256-[A-Za-z0-9+/=]+')")
+"""Where the policy of a page, which stands before all words from data, names its script."""
 PIXELS = 480
 """How wide a row of images is shown, about."""
 
@@ -59,12 +69,15 @@ def write(path: str | Path, title: str, about: str, parts: Sequence[Section]) ->
 
 def render(title: str, about: str, parts: Sequence[Section]) -> str:
     """The page as text: a heading, a line about it, and the sections in their order."""
+    found = (_DIGEST.search(part.inside) for part in parts if isinstance(part, sections.Graph))
+    scripts = dict.fromkeys(digest[1] for digest in found if digest)
+    policy = POLICY.format(f"script-src {' '.join(scripts)}; " if scripts else "")
     body = [f"<h1>{escape(title)}</h1>", f'<p class="about">{escape(about)}</p>']
     for part in parts:
         body += [f"<h2>{escape(part.title)}</h2>", _DRAW[type(part)](part)]
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escape(title)}</title><style>{STYLE}</style></head>\n<body>\n"
         + "\n".join(body)
@@ -158,14 +171,18 @@ def _graph(part: sections.Graph) -> str:
         return f"<p>{escape(part.svg)}</p>"
     link = f'<a href="{escape(part.link)}">At full size</a>. ' if part.link else ""
     link = (
-        f'<a href="{escape(part.page)}">Walk through it</a>, with formulas and numbers. {link}'
+        f'<a href="{escape(part.page)}">On a page of its own</a>, with formulas and numbers. {link}'
         if part.page
         else link
     )
-    return (
-        f'<figure><div class="graph">{part.svg[part.svg.index("<svg") :]}</div>'
-        f"<figcaption>{link}{escape(part.caption)}</figcaption></figure>"
-    )
+    plain = re.sub(r' id="[^"]*"', "", part.svg[part.svg.index("<svg") :])  # (there may be several)
+    drawn = f'<div class="graph">{plain}</div>'
+    below = f"<figcaption>{link}{escape(part.caption)}</figcaption>"
+    if not part.inside:
+        return f"<figure>{drawn}{below}</figure>"
+    # On paper the picture stands in place of the page.
+    frame = f'<iframe sandbox="allow-scripts" title="{escape(part.title)}" srcdoc="{html.escape(part.inside)}"></iframe>'
+    return f'<figure class="wide">{frame}{drawn}{below}</figure>'
 
 
 def _points(part: sections.Points) -> str:

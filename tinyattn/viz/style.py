@@ -106,7 +106,6 @@ EDGES = {
     "saved": {
         "color": ORANGE,
         "style": "dotted",
-        "minlen": "0",
         "penwidth": "1.6",
         "arrowsize": "0.6",
     },

@@ -5,6 +5,7 @@ const READABLE = 1.35;  // pixels for a unit of the picture, whose letters are 1
 function camera(view) {
   const { stage, paper } = view;
   let svg, whole, scale = READABLE, x = 0, y = 0;  // (x, y): the middle of what is seen
+  let begun = null;  // what is in the middle at first, until somebody moves: a frame may get its size late
   const pointers = new Map();
   const size = () => [stage.clientWidth || 1, stage.clientHeight || 1];
   // The sheet that the picture is on is moved, not the picture: then nothing in it is laid out again.
@@ -18,6 +19,7 @@ function camera(view) {
     return [x + (e.clientX - box.left - w / 2) / scale, y + (e.clientY - box.top - h / 2) / scale];
   };
   function zoom(factor, [px, py] = [x, y]) {
+    begun = null;
     const next = Math.min(Math.max(scale * factor, Math.min(fitting(), READABLE) / 2), 24);
     x = px + (x - px) * scale / next; y = py + (y - py) * scale / next; scale = next;
     paint();
@@ -40,6 +42,7 @@ function camera(view) {
   }
   // At first: everything, if that can be read, else the loss and what is around it.
   function begin(element) {
+    begun = () => begin(element);
     scale = READABLE;
     if (fitting() >= READABLE * 0.75 || !element) { fit(); scale = Math.max(Math.min(scale, 3), element ? 0 : READABLE); return paint(); }
     show(element, true);
@@ -50,8 +53,10 @@ function camera(view) {
     x = keep(x, whole[0], whole[2], w); y = keep(y, whole[1], whole[3], h);
     show(element);
   }
-  stage.addEventListener("wheel", e => { e.preventDefault(); zoom(Math.exp(-e.deltaY / 500), at(e)); }, { passive: false });
-  stage.addEventListener("pointerdown", e => { pointers.set(e.pointerId, at(e)); view.dragged = false; });
+  // In the frame of another page the wheel moves that page, until somebody comes in by a click or a key.
+  const entered = () => window === window.parent || document.hasFocus();
+  stage.addEventListener("wheel", e => { if (!entered()) return; e.preventDefault(); zoom(Math.exp(-e.deltaY / 500), at(e)); }, { passive: false });
+  stage.addEventListener("pointerdown", e => { begun = null; pointers.set(e.pointerId, at(e)); view.dragged = false; });
   stage.addEventListener("pointermove", e => {
     if (!pointers.has(e.pointerId)) return;
     const before = pointers.get(e.pointerId), now = at(e);
@@ -67,9 +72,11 @@ function camera(view) {
   });
   for (const name of ["pointerup", "pointercancel"]) stage.addEventListener(name, e => pointers.delete(e.pointerId));
   stage.addEventListener("dblclick", e => { if (!e.target.closest(".node")) fit(); });
-  new ResizeObserver(() => { if (svg) paint(); }).observe(stage);
+  new ResizeObserver(() => { if (svg) (begun ?? paint)(); }).observe(stage);
   return {
-    take(next) { svg = next; whole = svg.getAttribute("viewBox").split(" ").map(Number); }, begin, fit, zoom, show, boxOf,
-    move(dx, dy) { const [w, h] = size(); x += dx * w / scale / 10; y += dy * h / scale / 10; paint(); },
+    take(next) { svg = next; whole = svg.getAttribute("viewBox").split(" ").map(Number); }, begin, zoom, boxOf,
+    fit() { begun = null; fit(); },
+    show(element) { begun = null; show(element); },
+    move(dx, dy) { begun = null; const [w, h] = size(); x += dx * w / scale / 10; y += dy * h / scale / 10; paint(); },
   };
 }

@@ -97,6 +97,8 @@ async function start(root) {
   root.querySelector(".list")?.addEventListener("click", () => root.classList.toggle("listed"));
   root.querySelector(".reset")?.addEventListener("click", () => { view.machine.reset(); view.tell("values"); view.redraw?.(); });
   open(data.first);
+  root.classList.toggle("framed", window !== window.parent);
+  addEventListener("focus", () => root.classList.remove("framed"), { once: true });
   addEventListener("hashchange", linked);
   if (location.hash) linked();
   views.push(view);
