@@ -36,6 +36,9 @@ class Bench:
         self.name, options = name, {"reset_after": True} if name == "seq2seq" else {}
         sizes = settings.settings_of(models.get(name).Config)
         options |= {} if drawn else {key: 0.0 for key in ("dropout", "blur") if key in sizes}
+        options |= (
+            {"averaging": 0.0} if "averaging" in sizes else {}
+        )  # (the mean of generators is no part of a step)
         experiment = ta.Experiment(name, schedule="constant", warmup_steps=0, **options)
         if name == "bahdanau":
             experiment.model.encoder.reset_after = True

@@ -105,6 +105,14 @@ def sagan_generate(c: Any, p: Parameters, z: jax.Array) -> jax.Array:
     return jnp.tanh(x + p[f"generator.{place - 1}.bias"][:, None, None])
 
 
+def with_deviation(x: jax.Array, size: int) -> jax.Array:
+    """One channel more: how much the images of a group differ."""
+    groups = x.reshape(-1, size, *x.shape[1:])
+    deviation = jnp.sqrt(groups.var(axis=1) + 1e-8).mean(axis=(1, 2, 3))
+    told = 10 * jnp.repeat(deviation, size)[:, None, None, None]
+    return jnp.concatenate([x, jnp.broadcast_to(told, (len(x), 1, *x.shape[2:]))], axis=1)
+
+
 def sagan_judge(c: Any, p: Parameters, x: jax.Array, key: jax.Array) -> jax.Array:
     """Images → (B,)."""
     x, place = blurred(c, x, key), 0
@@ -114,6 +122,8 @@ def sagan_judge(c: Any, p: Parameters, x: jax.Array, key: jax.Array) -> jax.Arra
         place += 2
         if k + 1 == c.attention:
             x, place = look(p, f"discriminator.{place}", x), place + 1
+    if c.companions:
+        x, place = with_deviation(x, c.companions), place + 1
     name = f"discriminator.{place}"
     return x.reshape(len(x), -1) @ normed(p, name).reshape(-1) + p[f"{name}.bias"]
 

@@ -77,6 +77,20 @@ class SelfAttention(nn.Module):
         return self.gamma * self.v(found.mT.unflatten(2, x.shape[2:])) + x
 
 
+class Deviation(nn.Module):
+    """One channel more: how much the images of a group differ."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size = size
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        groups = x.unflatten(0, (-1, self.size))
+        deviation = (groups.var(1, correction=0) + 1e-8).sqrt().mean((1, 2, 3))
+        told = 10 * deviation.repeat_interleave(self.size)[:, None, None, None]
+        return torch.cat([x, told.expand(-1, 1, *x.shape[2:])], 1)
+
+
 class SAGAN(Game):
     def __init__(self, c: Any) -> None:
         super().__init__(c)
@@ -94,7 +108,9 @@ class SAGAN(Game):
             out = [nn.BatchNorm2d(width), nn.ReLU(), *look, spectral_norm(last) if k else last, *out]
         first = spectral_norm(nn.ConvTranspose2d(c.latent, widths[-1], base, bias=False))
         self.generator = nn.Sequential(first, *out, nn.Tanh())
-        self.discriminator = nn.Sequential(*into, spectral_norm(nn.Conv2d(widths[-1], 1, base)))
+        into += [Deviation(c.companions)] if c.companions else []
+        last = nn.Conv2d(widths[-1] + (c.companions > 0), 1, base)
+        self.discriminator = nn.Sequential(*into, spectral_norm(last))
 
     def discriminator_loss(self, batch: Batch) -> torch.Tensor:
         with torch.no_grad():

@@ -5,7 +5,7 @@ import pytest
 
 import tinyattn as ta
 from tinyattn import errors, tasks
-from tinyattn.models.sagan import SAGAN, SAGANConfig, SelfAttention
+from tinyattn.models.sagan import SAGAN, Deviation, SAGANConfig, SelfAttention
 from tinyattn.sections import Images
 from tinyattn.train.config import TrainingConfig
 from tinyattn.train.loop import Pursuit
@@ -206,3 +206,18 @@ def test_a_report_shows_where_each_player_looks():
         rows, columns = marked.any(axis=3).argmax(axis=2) // 4, marked.any(axis=2).argmax(axis=2) // 4
         assert rows.tolist() == [[0, 0, 1, 1]] * 4 and columns.tolist() == [[0, 1, 0, 1]] * 4
     assert not np.array_equal(drawing.images, judging.images) and way.title == "From one image to another"
+
+
+def test_the_discriminator_is_told_how_much_the_images_of_a_group_differ():
+    x = np.random.default_rng(0).standard_normal((6, 4, 2, 2))
+    found = Deviation(3)(ta.tensor(x)).numpy()
+    expected = 10 * x.reshape(2, 3, 4, 2, 2).std(axis=1).mean(axis=(1, 2, 3))
+    assert np.array_equal(found[:, :4], x) and found.shape == (6, 5, 2, 2)
+    np.testing.assert_allclose(
+        found[:, 4], np.repeat(expected, 3)[:, None, None] * np.ones((2, 2)), rtol=1e-6
+    )
+    net = model(companions=2).eval()
+    images, _ = data(4)
+    before, images[0] = net.judge(images).numpy(), -images[0]
+    moved = net.judge(images).numpy() != before
+    assert moved.tolist() == [True, True, False, False]  # the other of its group knows, too

@@ -37,6 +37,8 @@ class DCGANConfig:
     in training (Sønderby et al. 2017, section 3.3), so that it looks at shapes, not at pixels; 0 in the paper.
     smoothing: by how much the probability that D is to give a real image falls short of 1 (Salimans et al. 2016,
     section 3.4), so that it is never rewarded for being surer than that; 0 in the paper.
+    averaging: images are drawn by the mean of all generators so far, in which each counts so much as the next one
+    (parts/averaged.py; 0.999 is usual); 0, as in the paper: by the last one.
     smallest: the layers halve images as long as they don't get smaller than that (4 in the paper). What D's inner
     layer sees of an image must be nearly all of it, or D can't tell whether its parts belong together.
     """
@@ -46,12 +48,13 @@ class DCGANConfig:
     latent: int = 100
     width: int = 64
     blur: float = 0.0
+    averaging: float = 0.0
     smoothing: float = 0.0
     smallest: int = 4
 
     def __post_init__(self):
         """Raise TinyattnError, with one sentence, for a value that makes no sense."""
-        check_sizes("DCGAN", self, shares=("smoothing",))
+        check_sizes("DCGAN", self, shares=("smoothing", "averaging"))
         check_blur("DCGAN", self.blur)
 
     def plan(self) -> tuple[int, int]:
@@ -100,6 +103,7 @@ class DCGAN(Adversarial):
         for weight in self.parameters():
             if weight.ndim > 1:
                 weight.assign(nn.init.normal(weight.shape, std=0.02))
+        self._begin_averaging()
         self._draw = ta.function(self.forward)
 
     def discriminator_loss(self, images: ta.Tensor, z: ta.Tensor) -> ta.Tensor:

@@ -20,6 +20,7 @@ in G (section 4.1; Miyato et al. 2018), and the two learn at rates of their own 
 Shapes in comments: B images, C channels, H × H pixels, N places, n latent numbers.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,10 +38,13 @@ from tinyattn.sections import Images, Section
 from tinyattn.tasks.images import on_page
 
 TRAINING = {
-    "learning_rate": 1e-3, "beta1": 0.5, "beta2": 0.999, "clip_norm": 0.0, "batch_size": 64,
+    "learning_rate": 1e-3, "beta1": 0.0, "beta2": 0.99, "schedule": "linear", "clip_norm": 0.0, "batch_size": 64,
 }  # fmt: skip
+LEARNING = {"generator_rate": 1.0, "averaging": 0.998, "companions": 16}
 LEAK = 0.1
 """The slope of D's leaky relu on the left (Miyato et al. 2018, table 3)."""
+AUDIBLE = 10.0
+"""What the deviation of a group of images is multiplied by."""
 ORANGE, SHOWN = (1.0, 0.5, 0.0), 4
 """The mark of a place that looks, and how many images a report shows with it."""
 
@@ -50,7 +54,8 @@ class SAGANConfig:
     """Sizes. latent: numbers of z; width: channels of the layers next to the image, which double from layer to
     layer; smallest: the layers halve images as long as they don't get smaller than that. attention: after how many
     halvings the players look across the image. generator_rate: the generator's learning rate, as a share of the
-    discriminator's. blur: as in DCGAN.
+    discriminator's. blur, averaging: as in DCGAN. companions: D is told how much so
+    many images that follow each other in the batch differ; 0, as in the paper: it isn't. Divides the batch size.
     """
 
     image_size: int = from_task()
@@ -61,10 +66,12 @@ class SAGANConfig:
     attention: int = 1
     generator_rate: float = 0.25
     blur: float = 0.0
+    averaging: float = 0.0
+    companions: int = 0
 
     def __post_init__(self):
         """Raise TinyattnError, with one sentence, for a value that makes no sense."""
-        check_sizes("SAGAN", self, shares=())
+        check_sizes("SAGAN", self, shares=("averaging",))
         check_blur("SAGAN", self.blur)
         if not 0 < self.generator_rate <= 100:
             must = "generator_rate must be positive and at most 100"
@@ -102,6 +109,28 @@ class SelfAttention(nn.Module):
         return ta.attention(query, key, key, scale=1.0, return_weights=True)[1]
 
 
+class Deviation(nn.Module):
+    """One channel more, which says how much the images of a group differ: (B, C, H, W) → (B, C + 1, H, W).
+
+    A group is `size` images that follow each other in the batch, and what they are told is ten times the standard
+    deviation over them, meant over all C·H·W numbers (Karras et al. 2018, section 3, without the factor: behind it
+    stands a weight of spectral norm 1, which would hardly hear of it).
+    """
+
+    def __init__(self, size: int):
+        self.size = size
+
+    def forward(self, x: ta.Tensor) -> ta.Tensor:
+        """The channel comes last."""
+        count, size = x.shape[0], math.gcd(x.shape[0], self.size)
+        groups = x.reshape(count // size, size, *x.shape[1:])
+        apart = groups - ta.mean(groups, axis=1, keepdims=True)
+        deviation = ta.sqrt(ta.mean(apart * apart, axis=1) + 1e-8)  # (groups, C, H, W)
+        told = AUDIBLE * ta.mean(deviation, axis=(1, 2, 3)).reshape(-1, 1, 1, 1, 1)
+        told = ta.broadcast_to(told, (count // size, size, 1, *x.shape[2:]))
+        return ta.concat([x, told.reshape(count, 1, *x.shape[2:])], axis=1)
+
+
 def _places(x: ta.Tensor) -> ta.Tensor:
     """(B, C, H, W) → (B, N, C)."""
     return x.reshape(*x.shape[:2], -1).transpose(0, 2, 1)
@@ -123,13 +152,13 @@ class SAGAN(Adversarial):
     recipes = (
         Recipe(
             "mirror-shapes",
-            sizes={"width": 32, "smallest": 2, "blur": 0.2, "generator_rate": 1.0},
-            training=TRAINING | {"steps": 4000},
+            sizes={"width": 32, "smallest": 2} | LEARNING,
+            training=TRAINING | {"steps": 6000},
             targets={"match_rate": 0.8},
         ),
         Recipe(
             "mnist",
-            sizes={"width": 32, "blur": 0.1, "generator_rate": 0.5},
+            sizes={"width": 32} | LEARNING,
             training=TRAINING | {"steps": 1500},
             targets={"recognised": 0.9, "kinds": 1.0},
         ),
@@ -151,12 +180,15 @@ class SAGAN(Adversarial):
             out = [nn.BatchNorm2d(width), nn.ReLU(), *look, last, *out]
         first = _normalised(nn.ConvTranspose2d(config.latent, widths[-1], base, bias=False))
         self.generator = nn.Sequential(first, *out, nn.Tanh())
-        self.discriminator = nn.Sequential(*into, _normalised(nn.Conv2d(widths[-1], 1, base)))
+        into += [Deviation(config.companions)] if config.companions else []
+        logit = _normalised(nn.Conv2d(widths[-1] + (config.companions > 0), 1, base))
+        self.discriminator = nn.Sequential(*into, logit)
+        self._begin_averaging()
         self._draw, self._look = ta.function(self.forward), ta.function(self._looked)
 
     def discriminator_loss(self, images: ta.Tensor, z: ta.Tensor) -> ta.Tensor:
-        """max(0, 1 − D(x)) + max(0, 1 + D(G(z))) of each row: (B, C, H, H) and (B, n) → (B,). D sees real and drawn
-        images in one batch, in which no image knows of another."""
+        """max(0, 1 − D(x)) + max(0, 1 + D(G(z))) of each row: (B, C, H, H) and (B, n) → (B,). D sees real
+        and drawn images in one batch, in which no image knows of another, but of those in its group (`Deviation`)."""
         images = as_tensor(images)
         found = self.judge(ta.concat([images, self(z)]))
         real, drawn = found[: images.shape[0]], found[images.shape[0] :]
@@ -172,11 +204,11 @@ class SAGAN(Adversarial):
         """Noise (B, n) → images (B, C, H, H), and β of each player when G draws them and D sees them, (B, N, N)."""
         x, found = ta.reshape(z, (*z.shape, 1, 1)), []
         images = x
-        for player in (self.generator, self.discriminator):
+        for player in (self.drawer, self.discriminator):
             for layer in player:  # type: ignore[attr-defined]
                 found += [layer.weights(x)] if isinstance(layer, SelfAttention) else []
                 x = layer(x)
-            images = x if player is self.generator else images
+            images = x if player is self.drawer else images
             x = images
         return (images, *found)
 

@@ -12,6 +12,7 @@ from tinyattn.errors import ShapeError, TinyattnError
 from tinyattn.graph.leaf import as_tensor
 from tinyattn.graph.types import fail
 from tinyattn.models.model import Model, Objective
+from tinyattn.models.parts.averaged import follow, follower
 from tinyattn.sections import Images, Section, Table
 from tinyattn.tasks.images import on_page
 from tinyattn.tasks.parts.randomness import Stream
@@ -38,8 +39,8 @@ def check_blur(op: str, blur: float) -> None:
 
 
 class Adversarial(Model):
-    """A generator and a discriminator. Call it with z for images. Subclasses make both, have the fields `latent`
-    and `blur` in their Config, and say what each player loses.
+    """A generator and a discriminator. Call it with z for images. Subclasses make both, have the fields `latent`,
+    `blur` and `averaging` in their Config, and say what each player loses.
     """
 
     keeps = "last"
@@ -48,6 +49,13 @@ class Adversarial(Model):
     discriminator: nn.Module
     generator_rate = 1.0
     """The learning rate of the generator, as a share of the discriminator's."""
+    average: nn.Module | None = None
+    """What draws when nothing is learnt, if not the generator itself: the mean of those that there have been."""
+
+    def _begin_averaging(self) -> None:
+        """To be called with both players made."""
+        if self.config.averaging:
+            self.average = follower(self.generator)
 
     def discriminator_loss(self, images: ta.Tensor, z: ta.Tensor) -> ta.Tensor:
         """What D loses by each row: images (B, C, H, H) and noise (B, n) → (B,)."""
@@ -57,9 +65,14 @@ class Adversarial(Model):
         """What G loses by each row: (B, n) → (B,)."""
         raise NotImplementedError
 
+    @property
+    def drawer(self) -> nn.Module:
+        """The generator, or outside of training the mean of generators in its place."""
+        return self.generator if self.training or self.average is None else self.average
+
     def forward(self, z: ta.Tensor) -> ta.Tensor:
         """Noise (B, n) → images (B, C, H, H) from −1 to 1."""
-        return self.generator(ta.reshape(z, (*z.shape, 1, 1)))
+        return self.drawer(ta.reshape(z, (*z.shape, 1, 1)))
 
     def judge(self, images: ta.Tensor) -> ta.Tensor:
         """Images (B, C, H, H) → what D says of each, (B,): the more, the more real. In training they are blurred."""
@@ -75,7 +88,7 @@ class Adversarial(Model):
             Objective(
                 "generator",
                 self.generator.parameters(),
-                lambda b: ta.mean(self.generator_loss(self.noise(b))),
+                self._generator_step,
                 rate=self.generator_rate,
             ),
         ]
@@ -84,6 +97,14 @@ class Adversarial(Model):
         """The discriminator's mean loss of the rows that count."""
         rows = self.discriminator_loss(batch.images, self.noise(batch))
         return ta.sum(ta.where(batch.valid, rows, 0.0)) / ta.sum(ta.cast(batch.valid, rows.dtype))
+
+    def _generator_step(self, batch: Any) -> ta.Tensor:
+        """The generator's mean loss; the mean of generators goes on, and draws as many, to know its statistics."""
+        z = self.noise(batch)
+        if self.training and self.average is not None:
+            self.average(ta.reshape(z, (*z.shape, 1, 1)))
+            follow(self.average, self.generator, self.config.averaging)
+        return ta.mean(self.generator_loss(z))
 
     def noise(self, batch: Any) -> ta.Tensor:
         """z (B, n): drawn in training, else always the same."""
