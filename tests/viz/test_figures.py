@@ -1,6 +1,7 @@
 """Attention over images, memories, points and words: where things are drawn, and what they tell."""
 
 import base64
+import shutil
 import struct
 import xml.etree.ElementTree as ET
 import zlib
@@ -10,6 +11,7 @@ import pytest
 from browser import chromium, opened
 
 from tinyattn import errors, viz
+from tinyattn.viz import raster
 
 SVG = "{http://www.w3.org/2000/svg}"
 HOSTILE = "<script>&\"'"
@@ -113,6 +115,39 @@ def test_figures_fit_into_their_pages(tmp_path, width):
                 assert box["x"] >= 0 and box["x"] + box["width"] <= width
 
 
+@pytest.mark.skipif(not any(map(shutil.which, raster.PROGRAMS)), reason="needs a program that draws SVG")
+def test_a_figure_as_png_is_what_the_svg_shows(tmp_path):
+    image = np.zeros((2, 2))
+    image[0, 1] = 1
+    figure = viz.overlay(image, np.ones((1, 2, 2)), ["a"])
+    data = figure.save(tmp_path / "a.png").svg and (tmp_path / "a.png").read_bytes()
+    width, height = (
+        round(float(figure.svg.split(f'{side}="')[1].split('"')[0])) for side in ("width", "height")
+    )
+    assert struct.unpack(">II", data[16:24]) == (2 * width, 2 * height)
+    assert len(data) > 500
+
+
+def test_the_program_that_draws_is_told_what_to_draw(tmp_path, monkeypatch):
+    figure = viz.pointers(np.eye(2), [(0, 1)])
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(
+        errors.TinyattnError, match="rsvg-convert, Inkscape or Chromium, but none was found"
+    ) as caught:
+        figure.save(tmp_path / "a.png")
+    assert "librsvg2-bin" in str(caught.value) and not (tmp_path / "a.png").exists()
+    program = tmp_path / "rsvg-convert"
+    program.write_text(
+        '#!/bin/sh\n[ "$1 $2 $3 $4 $5" = "-z 2 -b white -o" ] && { read line < "$7"; echo "$line" > "$6"; }\n'
+    )
+    program.chmod(0o755)
+    figure.save(tmp_path / "a.png")
+    assert (tmp_path / "a.png").read_text().startswith("<svg")
+    program.write_text("#!/bin/sh\necho no fonts >&2; exit 1\n")
+    with pytest.raises(errors.TinyattnError, match="rsvg-convert must be able to make a .png, but no fonts"):
+        figure.save(tmp_path / "b.png")
+
+
 @pytest.mark.parametrize(
     ("call", "text"),
     [
@@ -122,7 +157,7 @@ def test_figures_fit_into_their_pages(tmp_path, width):
         (lambda: viz.pointers(np.ones((2, 2)), [(0, 2)]), "[pointers] arrows must be pairs from 0 to 1, but got (0, 2)."),
         (lambda: viz.arcs(["a"], np.ones((2, 2))), "[arcs] weights must be (1, 1), a row and a column for each of the tokens, but got (2, 2)."),
         (lambda: viz.arcs(["a"], [["x"]]), "[arcs] weights must be numbers, but got <U1."),
-        (lambda: viz.film(np.eye(2)).save("x.gif"), "[save] the file's name must end in .svg, .html, but got 'x.gif'."),
+        (lambda: viz.film(np.eye(2)).save("x.gif"), "[save] the file's name must end in .svg, .html, .png, but got 'x.gif'."),
     ],
 )  # fmt: skip
 def test_mistakes_are_told(call, text):

@@ -17,7 +17,7 @@ from tinyattn import errors
 from tinyattn.graph.tensor import Tensor
 from tinyattn.graph.types import fail
 from tinyattn.markup import escape, label
-from tinyattn.viz import output, page, style
+from tinyattn.viz import output, page, raster, style
 from tinyattn.viz.heat import heatmap
 
 _TILE, _GAP, _LINE = 160, 14, 18
@@ -41,9 +41,14 @@ class FigureView:
         return page.zoom_page(self.title, self.svg)
 
     def save(self, path: str | os.PathLike) -> "FigureView":
-        """Write the figure to a .svg or .html file. Raises DataError for other names and places."""
-        kind = output.kind_of(path, ("svg", "html"))
-        output.write(path, self.svg + "\n" if kind == "svg" else self.html())
+        """Write the figure to a .svg, .html or .png file. Raises DataError for other names and places, TinyattnError for a
+        .png where no program is there to make it.
+        """
+        kind = output.kind_of(path, ("svg", "html", "png"))
+        if kind == "png":
+            output.write(path, raster.png_of(self.svg))
+        else:
+            output.write(path, self.svg + "\n" if kind == "svg" else self.html())
         return self
 
     def show(self) -> None:

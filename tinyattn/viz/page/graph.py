@@ -133,6 +133,7 @@ def _svg(made: bytes, title: str, prefix: str) -> str:
     text = base.clean_svg(made.decode(), title)
     text = re.sub(r"<title>[^<]*</title>\n?", "", text)
     text = re.sub(r'<g id="a_[^"]*"><a [^>]*>\n?', "", text).replace("</a>\n</g>\n", "")
+    text = text.replace(">\n<", "><")  # (each of them would be a node of the document)
     for said, less in _SAID:
         text = text.replace(said, less)
     text = re.sub(r' id="', f' id="{prefix}', text)

@@ -8,7 +8,7 @@ function lens(view) {
   // Only what changes is touched: from one node to its neighbour that is little, and a graph may have thousands of arrows.
   function light(id) {
     const { graph, elements, svg } = view, next = new Set();
-    for (const element of coloured) element.style.removeProperty("--way");
+    for (const element of coloured) { element.style.removeProperty("--way"); element.classList.remove("way"); }
     coloured = [];
     elements.get(shown)?.classList.remove("chosen");
     shown = id;
@@ -42,6 +42,7 @@ function lens(view) {
   function colour(element, way) {
     if (!element) return;
     element.style.setProperty("--way", way);
+    element.classList.add("way");
     coloured.push(element);
   }
   view.listen("select", light);
