@@ -1,6 +1,6 @@
 """What `bench` and `warmup` run: the training step of a model, on the first batch of its task."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tinyattn.experiments import settings
@@ -34,4 +34,5 @@ def of(experiment: Experiment, batch: Any = None) -> Workload:
     model.train()
     if batch is None:
         batch = next(iter(experiment.task.batches("train", config.batch_size, seed=config.seed)))
+    config = replace(config, shards=0)
     return Workload(model, [Pursuit(one, config) for one in model.objectives()], batch)

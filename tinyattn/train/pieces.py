@@ -70,7 +70,6 @@ class Pieces:
 
     def load_state_dict(self, optimizer: Optimizer, given: Mapping[str, Any]) -> None:
         """Keep the own part of that of whole parameters."""
-        self.take()
         optimizer.steps.assign(given["steps"])
         optimizer.lr.storage.write(given["lr"])
         for (w, inside, _, _), leaves in zip(self._found, self._moments(optimizer), strict=True):

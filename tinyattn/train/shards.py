@@ -51,12 +51,7 @@ class ShardedStep:
     def __init__(
         self, objective: Any, shards: int, make: Callable[..., Optimizer], share_optimizer: bool = False
     ):
-        self.name, self.every, self.objective, self.shards = (
-            objective.name,
-            objective.every,
-            objective,
-            shards,
-        )
+        self.objective, self.shards = objective, shards
         self._mine = tree.share(shards, ranks.rank(), ranks.size())
         self._order: list[Tensor] = list(reversed(objective.parameters))
         kinds = sorted({str(w.dtype) for w in self._order})
@@ -90,11 +85,8 @@ class ShardedStep:
         self._states = [leaf for leaf in left if leaf.dtype == real]
         self._others = [leaf for leaf in left if leaf.dtype != real]
         states = [reshape(left[leaf] * (1 / self.shards), (-1,)) for leaf in self._states]
-        beside = [
-            *states,
-            cast(reshape(loss, (1,)), real),
-            zeros((1,), real),
-        ]  # the last: who is asked to stop
+        asked = zeros((1,), real)  # who is asked to stop: filled in after the run
+        beside = [*states, cast(reshape(loss, (1,)), real), asked]
         padding = [zeros((self._padding,), real)] if self._padding else []
         return concat([*gradients, *padding]), concat(beside), [left[leaf] for leaf in self._others]
 
@@ -142,6 +134,7 @@ class ShardedStep:
             squares = np.zeros(slices.count)
             squares[slices.blocks.start : slices.blocks.stop] = self._squares(part) if part.size else ()
             slices.of_blocks().gather(squares)
+            self._pieces.take()
             norm = float(self._finish(part, squares))
             self._pieces.give(slices)
             return norm
@@ -151,6 +144,12 @@ class ShardedStep:
             slices.gather(whole)
             part = whole
         return float(self._finish(part, None))
+
+    def example(self) -> tuple[np.ndarray, Callable[[np.ndarray], float]]:
+        """For measuring: a gradient, and what updates the parameters with one when all ranks are done."""
+        return np.zeros(self._slices.count * CHUNK, self._order[0].dtype), lambda g: float(
+            self._finish(g, None)
+        )
 
     # State.
 
