@@ -44,10 +44,21 @@ def opened(browser, path, ready, width=1100, height=800, **options):
 
 def colour_at(page, x, y):
     """What is seen at a place of the window: red, green, blue."""
-    shot = page.screenshot(clip={"x": int(x), "y": int(y), "width": 1, "height": 1})
+    return colours_at(page, x, y, 1)[0]
+
+
+def colours_at(page, x, y, count):
+    """What is seen at a place of the window and at those to the right of it: (count, 3), red, green, blue."""
+    shot = page.screenshot(clip={"x": int(x), "y": int(y), "width": count, "height": 1})
     place, packed = 8, b""
+    channels = 4 if shot[25] == 6 else 3
     while place < len(shot):
         size = int.from_bytes(shot[place : place + 4])
         packed += shot[place + 8 : place + 8 + size] if shot[place + 4 : place + 8] == b"IDAT" else b""
         place += 12 + size
-    return np.frombuffer(zlib.decompress(packed)[1:4], np.uint8).astype(int)
+    how, *row = zlib.decompress(packed)
+    for k in range(
+        channels, len(row)
+    ):  # (nothing lies above, so that each way of PNG's is a share of what lies left)
+        row[k] = (row[k] + {0: 0, 1: 1, 2: 0, 3: 0.5, 4: 1}[how] * row[k - channels] // 1) % 256
+    return np.array(row, int).reshape(count, channels)[:, :3]

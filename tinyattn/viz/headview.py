@@ -43,16 +43,11 @@ def head_view(
     Raises ShapeError if shapes or numbers of tokens don't fit, DataError for what holds no numbers, and for a layer or
     head that isn't there.
     """
-    given = _Given("head_view", gradients, prettify_tokens, html_action)
-    given.read(
-        attention,
-        tokens,
-        encoder_attention,
-        decoder_attention,
-        cross_attention,
-        encoder_tokens,
-        decoder_tokens,
+    attentions, sides = (
+        (encoder_attention, decoder_attention, cross_attention),
+        (encoder_tokens, decoder_tokens),
     )
+    given = _Given("head_view", attention, tokens, attentions, sides, gradients, prettify_tokens, html_action)
     given.keep(include_layers, None)
     opened = [[0] if layer is None else [layer], [0] if heads is None else heads]
     for name, chosen, there in zip(("layer", "heads"), opened, given.counts(), strict=True):
@@ -72,7 +67,13 @@ def model_view(
     display_mode: "dark" or "light", the reader's own without. include_layers, include_heads: the numbers of those that
     are shown, all without. The other arguments and errors are those of ``head_view``.
     """
-    given = _Given("model_view", gradients, prettify_tokens, html_action)
+    attentions, sides = (
+        (encoder_attention, decoder_attention, cross_attention),
+        (encoder_tokens, decoder_tokens),
+    )
+    given = _Given(
+        "model_view", attention, tokens, attentions, sides, gradients, prettify_tokens, html_action
+    )
     if display_mode not in (None, "dark", "light"):
         fail(
             errors.DataError,
@@ -80,15 +81,6 @@ def model_view(
             "display_mode must be 'dark', 'light' or None",
             f"got {display_mode!r}",
         )
-    given.read(
-        attention,
-        tokens,
-        encoder_attention,
-        decoder_attention,
-        cross_attention,
-        encoder_tokens,
-        decoder_tokens,
-    )
     given.keep(include_layers, include_heads)
     return given.view("all", sentence_b_start, scheme=display_mode or "")
 
@@ -131,20 +123,22 @@ class AttentionView:
 class _Given:
     """The arguments of a view on their way into a page."""
 
-    def __init__(self, op: str, gradients, prettify: bool, action: str):
+    def __init__(self, op: str, attention, tokens, three, sides, gradients, prettify: bool, action: str):
         self.op, self.gradients, self.prettify = op, gradients, prettify
         self.blocks: dict[str, mapspage.Maps] = {}
         if action not in ("view", "return"):
             fail(errors.DataError, op, "html_action must be 'view' or 'return'", f"got {action!r}")
+        self._read(attention, tokens, three, dict(zip(("encoder", "decoder"), sides, strict=True)))
 
-    def read(self, attention, tokens, encoder, decoder, cross, encoder_tokens, decoder_tokens) -> None:
-        """Take one attention, or up to three of an encoder and decoder."""
-        three = {
-            "Encoder": (encoder, ("encoder", "encoder")),
-            "Decoder": (decoder, ("decoder", "decoder")),
-            "Cross": (cross, ("decoder", "encoder")),
+    def _read(self, attention, tokens, three, sides: dict[str, Any]) -> None:
+        """Take one attention, or up to three of an encoder and decoder, whose tokens are those of the ``sides``."""
+        ends = {
+            "Encoder": ("encoder", "encoder"),
+            "Decoder": ("decoder", "decoder"),
+            "Cross": ("decoder", "encoder"),
         }
-        chosen = {name: one for name, one in three.items() if one[0] is not None}
+        given = zip(ends.items(), three, strict=True)
+        chosen = {name: (one, both) for (name, both), one in given if one is not None}
         if (attention is None) == (not chosen):
             must = "there must be attention, or attentions of an encoder and decoder"
             fail(errors.DataError, self.op, must, "got both" if chosen else "got neither")
@@ -154,7 +148,6 @@ class _Given:
         if self.gradients is not None:
             must = "gradients go with attention"
             fail(errors.DataError, self.op, must, "got those of an encoder or decoder")
-        sides = {"encoder": encoder_tokens, "decoder": decoder_tokens}
         for name, (maps, both) in chosen.items():
             for side in both:
                 if isinstance(sides[side], str) or not hasattr(sides[side], "__len__"):
