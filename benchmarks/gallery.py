@@ -4,11 +4,11 @@
 
 draws the graph of the loss of every model, forward and backward, closed and to one and two levels of modules; of each
 RUN, the folder of a training, where its model looks in a held-out example; and derives every operation that has a
-derivative of its own. What the folder held before is replaced.
+derivative of its own. What the folder held before is replaced, but for where the models of other runs look.
 """
 
 import argparse
-import shutil
+import re
 from pathlib import Path
 from typing import Any
 
@@ -38,42 +38,59 @@ def graphs(folder: Path) -> list[str]:
         for depth in DEPTHS:
             path = folder / f"{name}-{depth}.svg"
             view = experiment.graph(depth=depth)
-            if len(view.svg) <= LARGEST:
-                view.save(path)
+            picture = light(view.svg)
+            if len(picture) <= LARGEST:
+                path.write_text(picture)
             cells.append(f"[{len(view.drawn.nodes)} nodes]({path.name})" if path.exists() else "too large")
         rows.append(f"| {name} | " + " | ".join(cells) + " |")
         print(rows[-1], flush=True)
     return rows
 
 
+def light(svg: str) -> str:
+    """A picture without what an image in a page can't show: tooltips, ids and classes."""
+    svg = re.sub(r"<title>[^<]*</title>\n?", "", svg)
+    svg = re.sub(r'<g id="a_[^"]*"><a [^>]*>\n?', "", svg).replace("</a>\n</g>\n", "")
+    return re.sub(r' (id|class)="[^"]*"', "", svg).replace(">\n<", "><") + "\n"
+
+
+LOOKS = "## Where trained models look"
+
+
+def known_looks() -> dict[str, list[str]]:
+    """What the page says of runs, by model and task."""
+    page = FOLDER / "README.md"
+    text = page.read_text() if page.exists() else ""
+    inside = text.partition(f"{LOOKS}\n")[2].partition("\n## ")[0]
+    parts = (part.strip("\n").split("\n") for part in inside.split("### ")[1:])
+    return {part[0]: [f"### {part[0]}", *part[1:], ""] for part in parts}
+
+
 def looks(folder: Path, runs: list[Path]) -> list[str]:
-    """Draw where the model of each run looks; lines of the page about them."""
-    rows = []
+    """Draw where the model of each run looks; lines of the page about these and earlier ones."""
+    found = known_looks()
     for run in runs:
         try:
             experiment = Experiment.open(run)
-            path = folder / f"{experiment.name}-on-{experiment.task.name}.svg"
-            if path.exists():
-                continue
+            name = f"{experiment.name} on {experiment.task.name}"
+            path = folder / f"{name.replace(' ', '-')}.svg"
             made = _figure(experiment)
         except TinyattnError as error:  # (a run of an older version)
             print(f"{run}: {error}", flush=True)
             continue
         if made is None:
-            print(f"{experiment.name} on {experiment.task.name}: looks at nothing", flush=True)
+            print(f"{name}: looks at nothing", flush=True)
             continue
         told, view = made
         view.save(path)
-        rows += [
-            f"### {experiment.name} on {experiment.task.name}",
-            "",
-            told,
-            "",
-            f"![{told}]({path.name})",
-            "",
-        ]
+        found[name] = [f"### {name}", "", told, "", f"![{told}]({path.name})", ""]
         print(path, flush=True)
-    return rows
+    order = [*models.MODELS]
+    return [
+        row
+        for name in sorted(found, key=lambda name: order.index(name.split(" on ")[0]))
+        for row in found[name]
+    ]
 
 
 def _figure(experiment: Experiment) -> tuple[str, Any] | None:
@@ -165,8 +182,10 @@ def main() -> None:
     )
     parser.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="the folder of a training")
     arguments = parser.parse_args()
-    shutil.rmtree(FOLDER, ignore_errors=True)
-    FOLDER.mkdir(parents=True)
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    for path in FOLDER.iterdir():
+        if path.name.startswith("derive-") or re.search(r"-[0-2]\.svg$", path.name):
+            path.unlink()
     page = [
         "# Gallery",
         "",
@@ -184,7 +203,7 @@ def main() -> None:
         *derivations(FOLDER),
         "",
     ]
-    page += ["## Where trained models look", "", *looks(FOLDER, arguments.runs)]
+    page += [LOOKS, "", *looks(FOLDER, arguments.runs)]
     page += [
         "## Graphs of models",
         "",

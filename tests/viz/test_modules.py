@@ -274,3 +274,17 @@ def test_a_loop_that_another_graph_has_made_before_is_no_second_pass():
     kept = Net()(x)
     labels = frames(viz.draw(Net()(x).sum()).picture)
     assert kept is not None and not [label for label in labels if "pass" in label], labels
+
+
+def test_a_view_that_another_graph_has_made_before_is_no_second_pass():
+    class Places(nn.Module):
+        def __init__(self):
+            self.weight = ta.parameter(np.ones((5, 4), np.float32))
+
+        def forward(self, x):
+            return ta.tanh(x + self.weight[:2])
+
+    net, first, second = nn.Sequential(Places()), leaf("x", 2, 4), leaf("x₂", 2, 4)
+    kept = net(first)
+    labels = frames(viz.draw(net(second).sum()).picture)
+    assert kept is not None and labels == ["0 ⟨Places⟩"]

@@ -62,14 +62,17 @@ def _merged(order: Iterable[Tensor]) -> dict[int, int]:
     """
     made: dict[tuple, dict[int, set]] = {}
     for node in _with_bodies(order):
-        if node.origin is not None or not node.inputs or node.op.view is not None:
+        if node.origin is not None or not node.inputs:
             continue
+        seen = (
+            node.op.view is not None
+        )  # (a view tells no passes apart: that of a parameter is the same in all)
         what = (node.op.name, *(leaf.name for leaf in node.inputs if leaf.op.name == "parameter"))
         for scope in (node.scope, *node.elsewhere):
             for depth, name in enumerate(scope):
                 if isinstance(name, Call):
                     place = made.setdefault(scope[: depth + 1], {})
-                    place.setdefault(id(name), set()).add((scope[depth + 1 :], what))
+                    place.setdefault(id(name), set()).update(() if seen else [(scope[depth + 1 :], what)])
     same: dict[int, int] = {}
     for calls in made.values():
         passes: list[tuple[int, set]] = []
