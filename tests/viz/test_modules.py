@@ -288,3 +288,10 @@ def test_a_view_that_another_graph_has_made_before_is_no_second_pass():
     kept = net(first)
     labels = frames(viz.draw(net(second).sum()).picture)
     assert kept is not None and labels == ["0 ⟨Places⟩"]
+
+
+def test_a_step_that_another_graph_has_traced_before_is_no_second_pass():
+    net, x = nn.Sequential(nn.LSTM(4, 4)), leaf("x", 2, 3, 4)
+    kept = net(x)[0].sum()
+    labels = frames(viz.draw((net(x * 2.0)[0] * 3.0).sum()).picture)
+    assert kept is not None and not [label for label in labels if "pass" in label], labels

@@ -61,13 +61,13 @@ def _merged(order: Iterable[Tensor]) -> dict[int, int]:
     two make the same operation at the same place.
     """
     made: dict[tuple, dict[int, set]] = {}
-    for node in _with_bodies(order):
+    for node, loops in _with_bodies(order):
         if node.origin is not None or not node.inputs:
             continue
         seen = (
             node.op.view is not None
         )  # (a view tells no passes apart: that of a parameter is the same in all)
-        what = (node.op.name, *(leaf.name for leaf in node.inputs if leaf.op.name == "parameter"))
+        what = (loops, node.op.name, *(leaf.name for leaf in node.inputs if leaf.op.name == "parameter"))
         for scope in (node.scope, *node.elsewhere):
             for depth, name in enumerate(scope):
                 if isinstance(name, Call):
@@ -86,9 +86,9 @@ def _merged(order: Iterable[Tensor]) -> dict[int, int]:
     return same
 
 
-def _with_bodies(order: Iterable[Tensor]) -> Iterator[Tensor]:
-    """The nodes, and those of the steps of loops among them."""
+def _with_bodies(order: Iterable[Tensor], loops: int = 0) -> Iterator[tuple[Tensor, int]]:
+    """The nodes, and those of the steps of loops among them, each with the number of loops around it."""
     for node in order:
-        yield node
+        yield node, loops
         if node.op.name == "scan":
-            yield from _with_bodies(node.attrs["body"].nodes())
+            yield from _with_bodies(node.attrs["body"].nodes(), loops + 1)
