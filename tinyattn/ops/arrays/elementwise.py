@@ -24,6 +24,12 @@ from tinyattn.graph.types import BOOL, FLOAT32, FLOAT64, INT64, Type, as_dtype, 
 from tinyattn.ops.arrays.quotients import by_terms, of_exp, of_sigmoid
 
 _BROUGHT = {"float": real_operands, "number": number_operands, "bool": common_operands}
+_TYPES = {
+    "float": "Of float32 or float64; integers and bools become float32.",
+    "number": "Of real numbers or integers; bools count as int64.",
+    "bool": "Of bools.",
+}
+"""What functions say of their operands."""
 
 
 WHOLE = "constant almost everywhere"
@@ -85,7 +91,13 @@ def row(
         return make(name, *values)
 
     function.__name__ = function.__qualname__ = name
-    function.__doc__ = f"Elementwise ``{formula.format('x', 'y', 'z')}``; shapes broadcast as in NumPy."
+    shapes = "of any shape, which the result has" if count == 1 else "shapes broadcast as in NumPy"
+    wrong = "DTypeError for what isn't" if needs == "bool" else "DTypeError for what holds no numbers"
+    fit = "" if count == 1 else "ShapeError for shapes that don't fit, "
+    function.__doc__ = (
+        f"Elementwise ``{formula.format('x', 'y', 'z')}``; {shapes}.\n\n"
+        f"{_TYPES[needs]}{' The result is bool.' * (result == 'bool')} Raises {fit}{wrong}."
+    )
     if called == "":
         return function
     if derivative is ZERO:
