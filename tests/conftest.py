@@ -22,7 +22,8 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(autouse=True)
 def _own_operations():
     """Operations that a test makes are gone after it: others go over the whole table."""
-    from tinyattn.graph.op import OPS  # (after the environment is set)
+    import tinyattn.api  # noqa: F401  (all of the package's are there before the first test; after the environment is set)
+    from tinyattn.graph.op import OPS
 
     before = set(OPS)
     yield

@@ -5,8 +5,6 @@ from pathlib import Path
 
 import pytest
 
-import tinyattn.api  # noqa: F401  (what a test registers is gone after it)
-
 EXAMPLES = Path(__file__).parents[1] / "examples"
 CASES = {  # steps, what must be beaten by then, by how much
     "patches": (250, "patches alone", 0.2),

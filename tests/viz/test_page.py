@@ -459,14 +459,8 @@ def test_names_are_words_whatever_they_are(browser, tmp_path):
             assert page.locator("img, .panel script").count() == 0
 
 
-def _busy(client):
-    """Seconds that the page's thread has worked: other processes on the machine don't count."""
-    return next(
-        m["value"] for m in client.send("Performance.getMetrics")["metrics"] if m["name"] == "TaskDuration"
-    )
-
-
-def test_1500_nodes_are_light_and_quick(browser, tmp_path):
+def test_1500_nodes_are_light(browser, tmp_path):
+    """What makes a page slow is counted here; it is timed by benchmarks/pages.py."""
     x = ta.tensor(np.ones((4, 4)), name="x")
     y = x
     for k in range(375):
@@ -475,20 +469,5 @@ def test_1500_nodes_are_light_and_quick(browser, tmp_path):
     view = viz.draw(y.sum(), x).save(tmp_path / "a.html")
     assert len(view.drawn.nodes) >= 1500
     assert os.path.getsize(tmp_path / "a.html") < 2_000_000
-    loads, times = [], []
-    for _ in range(2):
-        page = browser.new_page(viewport={"width": 1100, "height": 800})
-        client = page.context.new_cdp_session(page)
-        client.send("Performance.enable", {"timeDomain": "threadTicks"})
-        page.goto(f"file://{tmp_path / 'a.html'}")
-        page.wait_for_selector(READY)
-        loads.append(_busy(client))
-        times.append([])
-        for ident in [*view.drawn.nodes][10::150]:
-            before = _busy(client)
-            page.evaluate("id => { views[0].select(id); document.body.offsetHeight; }", ident)
-            times[-1].append(_busy(client) - before)
-        page.close()
-    # (Of two runs the faster: the caches of a busy machine are others'.)
-    highlights = sorted(map(min, *times))
-    assert min(loads) < 1 and highlights[len(highlights) // 2] < 0.1, (loads, times)
+    with opened(browser, tmp_path / "a.html", READY) as page:
+        assert page.evaluate("document.querySelectorAll('*').length") < 30_000
