@@ -112,7 +112,7 @@ def test_a_folder_that_cannot_be_written_to_is_named(tmp_path):
 
 
 def test_all_files_are_written_in_one_place():
-    """But for object code, which the floor below writes, and pages in the folder of temporary files."""
+    """But for object code, which the floor below writes, and pages and pictures in the folder of temporary files."""
     package = Path(ta.__file__).parent
     writes = re.compile(
         r"write_text|write_bytes|NamedTemporaryFile|open\([^)\n]*[\"'][wax]b?[\"']|os\.replace"
@@ -122,4 +122,4 @@ def test_all_files_are_written_in_one_place():
         for path in package.rglob("*.py")
         if any(writes.search(line) for line in path.read_text().splitlines())
     }
-    assert found == {"files.py", "kernels/build/native.py", "viz/output.py"}
+    assert found == {"files.py", "kernels/build/native.py", "viz/output.py", "viz/raster.py"}

