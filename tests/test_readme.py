@@ -4,6 +4,9 @@ import re
 from pathlib import Path
 
 from benchmarks import results_table
+from tinyattn import models
+from tinyattn.experiments import settings
+from tinyattn.experiments.reproduce import Row
 from tinyattn.train import results
 
 RESULTS = Path(__file__).parents[1] / "results"
@@ -39,3 +42,21 @@ def test_the_results_are_those_recorded():
     assert results_table.updated(README.read_text("utf-8")) == README.read_text("utf-8"), (
         "run python -m benchmarks.results_table"
     )
+
+
+def test_all_that_is_recorded_is_reproduced():
+    """The command of each record asks for a recipe, so that `tinyattn reproduce` runs it again."""
+    asked = {
+        (name, recipe.task, Row(name, name, recipe, {}).variant, *recipe.options.items())
+        for name in models.MODELS
+        for recipe in models.get(name).recipes
+    }
+    recorded = set()
+    for record in results.read(RESULTS / "results.json"):
+        words = record["command"].split()
+        given = dict(word.split("=") for word in words if "=" in word)
+        model, task = words[2], words[4]
+        config = settings.resolve(model, task, "." if "--data" in words else None, given)
+        options = [(key, config["task"][key]) for key in given if key in config["task"]]
+        recorded.add((model, task, settings.variant(config), *options))
+    assert len(recorded) > 60 and not recorded - asked

@@ -32,7 +32,7 @@ def reproduce(arguments: argparse.Namespace) -> int:
         for line in row.lines(recorded):
             lines.append(line)
             if not arguments.json:
-                figure = row.known[line["metric"].removeprefix(f"{row.recipe.variant}_")]
+                figure = row.known[line["metric"].removeprefix(f"{row.variant}_")]
                 goal = "" if line["target"] is None else figure.goal(line["target"])
                 old = "" if line["recorded"] is None else figure.say(line["recorded"])
                 missed = "  missed" if line["reached"] is False else ""

@@ -36,13 +36,19 @@ class Row:
     figures: dict[str, dict[int, float]] = field(default_factory=dict)
 
     @property
+    def variant(self) -> str:
+        """Of the model, by its sizes: what it is recorded as."""
+        model = settings.find_model(self.given)[1]
+        return model.variant(settings_of(model.Config) | dict(self.recipe.sizes))
+
+    @property
     def name(self) -> str:
         """Model and variant."""
-        return f"{self.model} {self.recipe.variant}".strip()
+        return f"{self.model} {self.variant}".strip()
 
     def lines(self, recorded: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
         """What there is to say of each figure; recorded: see train/results.py."""
-        before = f"{self.recipe.variant}_" if self.recipe.variant else ""
+        before = f"{self.variant}_" if self.variant else ""
         for metric, found in self.figures.items():
             key = {"model": self.model, "task": self.recipe.task, "metric": before + metric}
             old = next((r for r in recorded if all(r[k] == v for k, v in key.items())), None)
@@ -97,14 +103,16 @@ class Again:
         """Train a recipe with one seed, or go on with it: the figures that the task knows, and what was measured."""
         row, seed = wanted
         recipe, data = row.recipe, self.data.get(row.recipe.task)
-        place = self.folder / "-".join(filter(None, [row.model, recipe.variant, recipe.task, str(seed)]))
+        options = (f"{key}-{value}" for key, value in recipe.options.items())
+        kind = [row.model, recipe.variant, recipe.task, *options, str(seed)]
+        place = self.folder / "-".join(filter(None, kind))
         if (place / CONFIG).exists():
             experiment = Experiment.open(place, data)
             if experiment.config["training"]["seed"] != seed:
                 got = f"its seed is {experiment.config['training']['seed']}"
                 raise CheckpointError(f"[reproduce] {place} must be the run of seed {seed}, but {got}.")
         else:
-            asked = _variant(settings.find_model(row.given)[1], recipe)
+            asked = asked_for(settings.find_model(row.given)[1], recipe)
             experiment = Experiment(row.given, recipe.task, seed=seed, data=data, **asked)
         known = {figure.key: figure for figure in experiment.task.figures}
         return known, finish(experiment, place, data)[row.model]
@@ -122,10 +130,11 @@ def finish(experiment: Experiment, place: Path, data: str | None = None) -> dict
     return source.json(source.content())["models"]
 
 
-def _variant(model: type[Model], recipe: Recipe) -> dict[str, Any]:
-    """The settings by which a recipe's variant is asked for."""
+def asked_for(model: type[Model], recipe: Recipe) -> dict[str, Any]:
+    """The settings by which a recipe is asked for: those of its variant, and the options of its task."""
     defaults, sizes = settings_of(model.Config), dict(recipe.sizes)
-    return {key: sizes[key] for key in model.varies if sizes.get(key, defaults[key]) != defaults[key]}
+    varied = {key: sizes[key] for key in model.varies if sizes.get(key, defaults[key]) != defaults[key]}
+    return varied | dict(recipe.options)
 
 
 def recorded() -> list[dict[str, Any]]:

@@ -63,7 +63,10 @@ def resolve(
     sizes = settings_of(model_class.Config)
     asked_for = {key.removeprefix("model."): value for key, value in (settings or {}).items()}
     chosen = {key: parse(key, asked_for[key], sizes[key]) for key in model_class.varies if key in asked_for}
-    recipe = model_class.recipe(task_name, model_class.variant(sizes | chosen))
+    known = tasks.options(task_class)
+    said = {key.removeprefix("task."): (key, value) for key, value in (settings or {}).items()}
+    options = {name: parse(*said[name], known[name]) for name in known.keys() & said.keys() - sizes.keys()}
+    recipe = model_class.recipe(task_name, model_class.variant(sizes | chosen), options)
     training_settings = asdict(TrainingConfig(shards=SHARDS * ranks.launched())) | dict(recipe.training)
     for key in {"start", "training.start"} & (settings or {}).keys():
         training_settings["start"] = _found_start((settings or {})[key])
@@ -73,7 +76,7 @@ def resolve(
         "model": sizes
         | dict(recipe.sizes)
         | {key: as_there[key] for key in sizes.keys() & as_there.keys() - own},
-        "task": tasks.options(task_class),
+        "task": known,
         "training": training_settings,
     }
     for key, value in (settings or {}).items():

@@ -73,7 +73,7 @@ def train(
 def _train(run: Run, task: Task) -> Outcome:
     config = run.config
     trained = [_one(run, config, task)]
-    recipe = type(trained[0].model).recipe(config["task"]["name"], trained[0].variant)
+    recipe = type(trained[0].model).recipe(config["task"]["name"], trained[0].variant, config["task"])
     beside = _beside(config, recipe.baseline, trained[0].model)
     if beside and config.get("run", {}).get("baseline", True):
         folder = run.folder / BASELINE
@@ -189,7 +189,7 @@ def _record(trained: Trained, config: Config) -> None:
     words = ["tinyattn train", settings.short(config["model"]["name"]), "--task", task]
     words += ["--data DIR"] if config["task"].get("data") else []
     words += [f"--set {text}" for text in config.get("run", {}).get("set", [])]
-    figures, recipe = trained.scores.figures, model.recipe(task, trained.variant)
+    figures, recipe = trained.scores.figures, model.recipe(task, trained.variant, config["task"])
     before = f"{trained.variant}_" if trained.variant else ""
 
     def named(found: Mapping[str, Any]) -> dict[str, Any]:

@@ -90,6 +90,7 @@ class Bahdanau(EncoderDecoder):
             "multi30k", MULTI30K_SIZES | {"attention": 256}, MULTI30K, baseline="seq2seq",
             reported={"bleu": "26.75 (WMT 14 en-fr)"},
         ),
+        Recipe("copy", baseline="seq2seq"),
     )  # fmt: skip
     config: BahdanauConfig
 

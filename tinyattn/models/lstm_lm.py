@@ -10,7 +10,7 @@ from tinyattn import nn
 from tinyattn.models.model import Recipe
 from tinyattn.models.parts.language import RecurrentConfig, RecurrentLanguageModel
 
-AGREEMENT = {"steps": 4000, "batch_size": 64, "learning_rate": 1e-2, "schedule": "cosine"}
+AGREEMENT = {"steps": 8000, "batch_size": 64, "learning_rate": 1e-2, "schedule": "cosine"}
 
 
 class LSTMConfig(RecurrentConfig):

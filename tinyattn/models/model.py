@@ -70,7 +70,8 @@ class Objective:
 class Recipe:
     """Settings with which a model reaches its figures on a task. baseline: the model trained beside it, sized by
     its `Config.like`. variant: which variant of the model it is for (see Model.variant). reported: by figure, what the
-    paper has of this kind, and on what if that is another task."""
+    paper has of this kind, and on what if that is another task. options: of the task, such as how long its rows are,
+    that it is for; with none it is for all that no other recipe is for."""
 
     task: str
     sizes: Mapping[str, Any] = field(default_factory=dict)
@@ -79,6 +80,11 @@ class Recipe:
     targets: Mapping[str, float] = field(default_factory=dict)
     variant: str = ""
     reported: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def fits(self, task: str, options: Mapping[str, Any]) -> bool:
+        """Whether it is for this task with these options."""
+        return self.task == task and self.options.items() <= options.items()
 
 
 class Model(Module):
@@ -131,10 +137,11 @@ class Model(Module):
         return "-".join(names)
 
     @classmethod
-    def recipe(cls, task: str, variant: str = "") -> Recipe:
-        """The settings of a variant for a task; where none have been found yet, those for the task or defaults, the
-        usual baseline, and no targets."""
-        known = {recipe.variant: recipe for recipe in cls.recipes if recipe.task == task}
+    def recipe(cls, task: str, variant: str = "", options: Mapping[str, Any] | None = None) -> Recipe:
+        """The settings of a variant for a task with these options; where none have been found yet, those for the task
+        or defaults, the usual baseline, and no targets."""
+        fitting = [recipe for recipe in cls.recipes if recipe.fits(task, options or {})]
+        known = {one.variant: one for one in sorted(fitting, key=lambda one: len(one.options))}
         if variant in known:
             return known[variant]
         baseline = cls.recipes[0].baseline if cls.recipes else None

@@ -38,7 +38,7 @@ TRAINING: dict[str, Any] = {
     "validate_every": 1000, "checkpoint_every": 1000,
 }  # fmt: skip
 SMALL_BATCHES = TRAINING | {
-    "steps": 50_000, "batch_size": 32, "learning_rate": 2e-3, "validate_every": 2500, "checkpoint_every": 2500,
+    "steps": 90_000, "batch_size": 32, "learning_rate": 2e-3, "validate_every": 2500, "checkpoint_every": 2500,
 }  # fmt: skip
 """Labels have no noise, so many small updates lead further than few large ones."""
 BEAM = 3

@@ -104,6 +104,19 @@ class Seq2SeqConfig(EncoderDecoderConfig):
         )
 
 
+VARIANTS: dict[str, dict[str, Any]] = {
+    "lstm": {"unit": "lstm"},
+    "rnn": {"unit": "rnn"},
+    "reset-after": {"reset_after": True},
+    "no-bidirectional": {"bidirectional": False},
+    "sutskever": {"form": "sutskever"},
+    "sutskever-lstm": {"form": "sutskever", "unit": "lstm"},
+    "sutskever-rnn": {"form": "sutskever", "unit": "rnn"},
+    "sutskever-lstm-no-bidirectional": {"form": "sutskever", "unit": "lstm", "bidirectional": False},
+}
+"""The variants: the last is the paper's."""
+
+
 class Seq2Seq(EncoderDecoder):
     """The encoder-decoder with one context c for all steps, in the recurrence and in the output; or in the form of
     Sutskever et al., where all the decoder is given is the first state.
@@ -119,6 +132,7 @@ class Seq2Seq(EncoderDecoder):
     varies = ("form", "unit", "reset_after", "bidirectional")
     recipes = (
         Recipe("tiny-mt", training=TINY_MT),
+        *(Recipe("tiny-mt", sizes, TINY_MT, variant=variant) for variant, sizes in VARIANTS.items()),
         Recipe(
             "multi30k", MULTI30K_SIZES, MULTI30K, reported={"bleu": "17.82 (WMT 14 en-fr, Bahdanau et al.)"}
         ),
