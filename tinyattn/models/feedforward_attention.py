@@ -31,7 +31,7 @@ TRAINING: dict[str, Any] = {"steps": 12000, "batch_size": 10, "learning_rate": 1
 what is asked, so more updates of 10 rows lead further than fewer of 100, for a quarter of the rows."""
 LENGTHS = {100: 1.0, 50: 1.0, 500: 0.999, 1000: 0.999, 5000: 0.99}
 """How long rows are, and how many answers must be right."""
-LONGEST: dict[str, Any] = {("multiplication", 5000): {"steps": 20_000}}
+LONGEST: dict[tuple[str, int], dict[str, Any]] = {("multiplication", 5000): {"steps": 20_000}}
 """Where that many updates don't do."""
 
 
