@@ -62,8 +62,8 @@ register(
 
 @public(at(real(3, 4)))
 def all_reduce(x) -> Tensor:
-    """The sum of ``x`` over all ranks, added up in one fixed order: floating-point, of one shape on all of them → the
-    same. With one rank it is ``x``. Raises DTypeError for integers and bools.
+    """The sum of ``x`` over all ranks, added up in one fixed order: ``x`` (…), floating-point, of one shape on all
+    of them → (…). With one rank it is ``x``. Raises DTypeError for integers and bools.
     """
     x = as_tensor(x)
     if not is_float(x.dtype):

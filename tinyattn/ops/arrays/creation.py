@@ -16,7 +16,9 @@ from tinyattn.ops.arrays.shape import broadcast_to
 
 @public(constant="no tensor goes in")
 def full(shape: int | Sequence[int], value, dtype=np.float32) -> Tensor:
-    """A tensor of one repeated number."""
+    """A tensor of the number ``value``, repeated. Of ``shape``, an integer or several, and ``dtype``. Raises
+    ShapeError for a negative size.
+    """
     if isinstance(dtype, int):
         must = "the shape must be one argument, a tuple"
         fail(errors.ShapeError, "full", must, f"got {shape} and {dtype}", "Write ta.ones((2, 3)).")
@@ -32,39 +34,39 @@ def full(shape: int | Sequence[int], value, dtype=np.float32) -> Tensor:
 
 @public(constant="no tensor goes in")
 def zeros(shape: int | Sequence[int], dtype=np.float32) -> Tensor:
-    """Zeros."""
+    """Zeros. Of ``shape``, an integer or several, and ``dtype``. Raises ShapeError for a negative size."""
     return full(shape, 0, dtype)
 
 
 @public(constant="no tensor goes in")
 def ones(shape: int | Sequence[int], dtype=np.float32) -> Tensor:
-    """Ones."""
+    """Ones. Of ``shape``, an integer or several, and ``dtype``. Raises ShapeError for a negative size."""
     return full(shape, 1, dtype)
 
 
 @public(constant="its values are given")
 def full_like(x, fill_value, dtype=None) -> Tensor:
-    """``fill_value`` in the shape of ``x``, and in its element type unless ``dtype`` is given."""
+    """``fill_value`` in the shape of ``x`` (…) → (…), of the type of ``x`` unless ``dtype`` is given."""
     x = as_tensor(x)
     return full(x.shape, fill_value, x.dtype if dtype is None else dtype)
 
 
 @public(constant="its values are given")
 def zeros_like(x, dtype=None) -> Tensor:
-    """Zeros in the shape of ``x``, and in its element type unless ``dtype`` is given."""
+    """Zeros in the shape of ``x`` (…) → (…), of the type of ``x`` unless ``dtype`` is given."""
     return full_like(x, 0, dtype)
 
 
 @public(constant="its values are given")
 def ones_like(x, dtype=None) -> Tensor:
-    """Ones in the shape of ``x``, and in its element type unless ``dtype`` is given."""
+    """Ones in the shape of ``x`` (…) → (…), of the type of ``x`` unless ``dtype`` is given."""
     return full_like(x, 1, dtype)
 
 
 @public(constant="no tensor goes in")
 def arange(start: float, stop: float | None = None, step: float = 1, dtype=None) -> Tensor:
-    """``start, start + step, …`` below ``stop``, as in NumPy (one argument: from 0). Element type: int64, float32 if
-    one of the numbers is a float, or ``dtype``.
+    """``start, start + step, …`` below ``stop``, as in NumPy (one argument: from 0) → (n,). Element type: int64,
+    float32 if one of the numbers is a float, or ``dtype``. Raises ShapeError for a step of 0.
     """
     given: tuple[Any, Any, Any] = (0 if stop is None else start, start if stop is None else stop, step)
     if step == 0 or any(not math.isfinite(number) for number in given):
@@ -79,7 +81,9 @@ def arange(start: float, stop: float | None = None, step: float = 1, dtype=None)
 
 @public(constant="no tensor goes in")
 def linspace(start: float, stop: float, num: int = 50, endpoint: bool = True, dtype=np.float32) -> Tensor:
-    """``num`` numbers at equal distances from ``start`` to ``stop``, which is the last if ``endpoint``."""
+    """``num`` numbers at equal distances from ``start`` to ``stop``, which is the last if ``endpoint`` → (num,), of
+    ``dtype``. Raises ShapeError for a negative number of them.
+    """
     if not (math.isfinite(start) and math.isfinite(stop)):
         fail(errors.ShapeError, "linspace", "the bounds must be finite", f"got {start} and {stop}")
     (count,) = as_shape("linspace", num)

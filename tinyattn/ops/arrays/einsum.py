@@ -22,10 +22,12 @@ from tinyattn.ops.arrays.triangles import diagonal
 
 @public(at("bij,bjk->bik", real(2, 3, 4), real(2, 4, 2)))
 def einsum(subscripts: str, *operands) -> Tensor:
-    """Einstein summation over one or more operands, e.g. ``einsum("bik,bjk->bij", q, k)``; explicit or
-    implicit output; ``...`` stands for axes that broadcast, and an axis of size 1 is repeated.
+    """Einstein summation over one or more operands, e.g. ``einsum("bik,bjk->bij", q, k)``: q (b, i, k), k (b, j, k)
+    → (b, i, j). ``subscripts``: with explicit or implicit output; ``...`` stands for axes that broadcast, and an
+    axis of size 1 is repeated.
 
-    Computed pairwise from the left, each pair as a transposed matrix product.
+    Computed pairwise from the left, each pair as a transposed matrix product. Bools count as int64. Raises
+    ShapeError for subscripts that don't fit the shapes.
     """
     tensors = number_operands(*operands)
     text = _without_ellipsis(subscripts.replace(" ", ""), [x.ndim for x in tensors])

@@ -27,7 +27,7 @@ _BROUGHT = {"float": real_operands, "number": number_operands, "bool": common_op
 _TYPES = {
     "float": "Of float32 or float64; integers and bools become float32.",
     "number": "Of real numbers or integers; bools count as int64.",
-    "bool": "Of bools.",
+    "bool": "Of element type bool, as is the result.",
 }
 """What functions say of their operands."""
 
@@ -109,8 +109,10 @@ def row(
 
 @public(at(real(3, 4), FLOAT64))
 def cast(x, dtype) -> Tensor:
-    """``x`` with another element type (float to integer truncates); the gradient passes through between
-    floating-point types.
+    """``x`` (…) with another element type: (…) → (…), of ``dtype``. Numbers are cut off to integers; anything but 0
+    is True.
+
+    The gradient passes between floating-point types. Raises DTypeError for a type that there isn't.
     """
     x, dtype = as_tensor(x), as_dtype(dtype, "cast")
     return x if x.dtype == dtype else make("cast", x, dtype=dtype)
@@ -217,7 +219,10 @@ _relu = row(
 
 @public(at(apart(3, 4)))
 def relu(x) -> Tensor:
-    """Elementwise ``max(x, 0)``, of the type of ``x``."""
+    """Elementwise ``max(x, 0)``; of any shape, which the result has.
+
+    Of real numbers or integers; bools count as int64.
+    """
     (x,) = number_operands(x)
     return _relu(x) if is_float(x.dtype) else maximum(x, 0)
 
@@ -270,6 +275,8 @@ _power = row(
 def power(x, y) -> Tensor:
     """``x^y``, element by element; shapes broadcast as in NumPy. Of integers an integer, which wraps around; there
     exponents below 0 are refused where they are known, and give 0 (or ±1 for x = ±1) where they are not.
+
+    Raises ShapeError for shapes that don't fit, DTypeError for such exponents.
     """
     x, y = number_operands(x, y)
     known = constant_value(y) if y.op.name == "constant" else None
@@ -288,7 +295,10 @@ def _whole(name, reference, formula, kinks) -> Callable[..., Tensor]:
         return function(x) if is_float(x.dtype) else x
 
     rounded.__name__ = rounded.__qualname__ = name
-    rounded.__doc__ = f"Elementwise ``{formula.format('x')}``, of the type of ``x``."
+    rounded.__doc__ = (
+        f"Elementwise ``{formula.format('x')}``; of any shape, which the result has.\n\n"
+        "Of real numbers or integers, which stay as they are; bools count as int64."
+    )
     return rounded if name == "round" else public(constant=WHOLE)(rounded)
 
 
@@ -303,7 +313,10 @@ _MOST_DECIMALS = {FLOAT32: 37, FLOAT64: 307}
 
 @public(constant=WHOLE)
 def round(x, decimals: int = 0) -> Tensor:
-    """``x`` rounded to ``decimals`` digits behind the point (before it, if negative), halves to the even digit."""
+    """``x`` rounded to ``decimals`` digits behind the point (before it, if negative), halves to the even digit.
+
+    Of any shape, which the result has; of real numbers or integers; bools count as int64.
+    """
     x = as_tensor(x)
     if decimals == 0 or (not is_float(x.dtype) and decimals > 0):
         return _to_whole(x)
@@ -354,8 +367,10 @@ logical_not = row("not", np.logical_not, ZERO, "¬{0}", needs="bool", called="lo
 
 @public(at(flags(3, 4), real(3, 4), real(4)))
 def where(condition, x, y) -> Tensor:
-    """``x`` where ``condition`` (bool) holds, else ``y``; the gradient of each reaches it only where it was
-    chosen.
+    """``x`` where ``condition`` holds, else ``y``; shapes broadcast as in NumPy.
+
+    Of any element type, which the result has; the condition is of bools. The gradient of each reaches it only where
+    it was chosen. Raises ShapeError for shapes that don't fit, DTypeError for another condition.
     """
     condition = as_tensor(condition)
     if condition.dtype != BOOL:
@@ -383,7 +398,9 @@ register(
 
 @public(at(real(3, 4), low=-0.5, high=0.7))
 def clip(x, low=None, high=None) -> Tensor:
-    """``x`` limited to [``low``, ``high``]."""
+    """``x`` limited to [``low``, ``high``], numbers or None, element by element; the result has its shape. Integers
+    and bools become float32.
+    """
     x = as_tensor(x)
     if low is not None:
         x = maximum(x, low)
@@ -392,7 +409,7 @@ def clip(x, low=None, high=None) -> Tensor:
 
 @public(constant="that is its purpose")
 def stop_gradient(x) -> Tensor:
-    """``x`` as a constant: no gradient passes."""
+    """``x`` as a constant: no gradient passes. Of any shape, which the result has, and of any element type."""
     return make("stop_gradient", as_tensor(x))
 
 

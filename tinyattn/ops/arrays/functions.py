@@ -90,14 +90,18 @@ logaddexp = row(
 
 @public(at(real(3, 4)))
 def silu(x) -> Tensor:
-    """``x·σ(x)``, also called swish (Hendrycks & Gimpel 2016; Ramachandran et al. 2017)."""
+    """``x·σ(x)``, also called swish (Hendrycks & Gimpel 2016; Ramachandran et al. 2017). Of any shape, which the
+    result has. Integers and bools become float32.
+    """
     x = as_tensor(x)
     return x * sigmoid(x)
 
 
 @public(at(apart(3, 4)))
 def leaky_relu(x, slope: float = 0.01) -> Tensor:
-    """``x`` where x > 0, else ``slope · x`` (Maas et al. 2013)."""
+    """``x`` where x > 0, else ``slope · x`` (Maas et al. 2013). Of any shape, which the result has. Integers and
+    bools become float32.
+    """
     x = as_tensor(x)
     x = x if is_float(x.dtype) else cast(x, FLOAT32)
     return where(x > 0, x, x * slope)
@@ -105,7 +109,9 @@ def leaky_relu(x, slope: float = 0.01) -> Tensor:
 
 @public(at(real(3, 4), alpha=0.5))
 def elu(x, alpha: float = 1.0) -> Tensor:
-    """``x`` where x > 0, else ``alpha·(exp(x) − 1)`` (Clevert et al. 2016)."""
+    """``x`` where x > 0, else ``alpha·(exp(x) − 1)`` (Clevert et al. 2016). Of any shape, which the result has.
+    Integers and bools become float32.
+    """
     x = as_tensor(x)
     x = x if is_float(x.dtype) else cast(x, FLOAT32)
     positive = x > 0
@@ -114,5 +120,7 @@ def elu(x, alpha: float = 1.0) -> Tensor:
 
 @public(at(real(3, 4)))
 def log_sigmoid(x) -> Tensor:
-    """``log σ(x) = −log(1 + exp(−x))``, which keeps its digits at both ends."""
+    """``log σ(x) = −log(1 + exp(−x))``, which keeps its digits at both ends. Of any shape, which the result has.
+    Integers and bools become float32.
+    """
     return -softplus(neg(*real_operands(x)))

@@ -37,10 +37,11 @@ from tinyattn.ops.arrays.shape import broadcast_to, reshape, slice_, transpose
 
 @public(at(real(4, 3), fixed([1, 0, 3, 1])))
 def take(x, indices, axis: int = 0) -> Tensor:
-    """Entries of ``x`` along ``axis`` at integer ``indices`` (any shape, negative from the end): shape
-    x[:axis] + indices + x[axis+1:].
+    """Entries of ``x`` along ``axis`` at ``indices``, integers of any shape, negative from the end: x (n, m),
+    indices (i,) → (i, m) for axis 0.
 
-    Raises ShapeError for indices out of range, when the program runs if they are known only then.
+    Of any element type, which the result has. Raises DTypeError for indices that aren't integers, ShapeError for
+    those out of range, when the program runs if they are known only then.
     """
     x, indices = as_tensor(x), as_tensor(indices)
     axis = normalize_axis("take", axis, x.ndim)
@@ -148,8 +149,9 @@ register(
 
 @public(at(real(5, 3), fixed([[1, 4], [1, 0]])))
 def embedding(table, indices, padding_idx: int | None = None) -> Tensor:
-    """Rows of ``table`` (V, d) at integer ``indices`` (…) from 0 to V − 1: (…, d). No gradient reaches the row
-    ``padding_idx``. Raises ShapeError for other indices, when the program runs if they are known only then.
+    """Rows of ``table`` (V, d) at ``indices`` (…), integers from 0 to V − 1 → (…, d). Of any element type, which
+    the result has. No gradient reaches the row ``padding_idx``. Raises ShapeError for other indices, when the
+    program runs if they are known only then.
     """
     table, indices = as_tensor(table), as_tensor(indices)
     size = table.shape[normalize_axis("embedding", 0, table.ndim)]
@@ -168,7 +170,7 @@ def embedding(table, indices, padding_idx: int | None = None) -> Tensor:
 
 @public(constant="no reals go in")
 def one_hot(indices, size: int, dtype=np.float32) -> Tensor:
-    """(…) integers from 0 to size − 1 → (…, size) with 1 at each index and 0 elsewhere.
+    """``indices`` (…), integers from 0 to ``size`` − 1 → (…, size), 1 at each index and 0 elsewhere, of ``dtype``.
 
     Raises ShapeError for other integers, when the program runs if they are known only then.
     """
@@ -187,10 +189,12 @@ def hot_rows(indices: Tensor, size: int, dtype) -> Tensor:
 
 @public(at(real(3, 4), fixed([[1], [0], [3]]), -1))
 def take_along_axis(x, indices, axis: int) -> Tensor:
-    """``np.take_along_axis``: for each position along the other axes, entries of ``x`` at integer ``indices``, which
-    have as many axes as ``x`` (broadcast but for ``axis``) and may be negative, from the end.
+    """``np.take_along_axis``: for each position along the other axes, entries of ``x`` at integer ``indices``,
+    which have as many axes as ``x`` (broadcast but for ``axis``) and may be negative, from the end: x (n, m),
+    indices (n, k) → (n, k) for axis 1.
 
-    Raises ShapeError for indices out of range, when the program runs if they are known only then.
+    Of any element type, which the result has. Raises ShapeError for indices out of range, when the program runs if
+    they are known only then.
     """
     op, x, indices = "take_along_axis", as_tensor(x), as_tensor(indices)
     axis = normalize_axis(op, axis, x.ndim)
@@ -326,8 +330,11 @@ def _advanced(x: Tensor, advanced: list[tuple[int, Tensor]], items: list) -> Ten
 
 @public(at(real(3, 4), (slice(None), 1), real(3)))
 def index_update(x, index, value) -> Tensor:
-    """``x`` with ``x[index] = value``, as a new tensor. The index: integers, slices, ellipsis, and 0-d integer
-    tensors, whose values may be known only at run time.
+    """``x`` with ``x[index] = value``, as a new tensor: x (…), value (…), which broadcasts to ``x[index]`` → (…).
+
+    The ``index``: integers, slices, ellipsis, and 0-d integer tensors, whose values may be known only at run time.
+    Of any element type, which the result has. Raises ShapeError for an index that isn't there or a value that
+    doesn't fit.
     """
     x = as_tensor(x)
     value = as_tensor(value, x)

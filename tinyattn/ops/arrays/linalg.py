@@ -23,8 +23,9 @@ from tinyattn.runtime.copies import coalesce
 
 @public(at(real(2, 3, 4), real(4, 5)))
 def matmul(a, b) -> Tensor:
-    """The matrix product over the last two axes, (…, n, k) @ (…, k, m) → (…, n, m); 1-D operands are vectors
-    as in NumPy; batch axes broadcast. Integers give integers, which wrap around; bools count as int64.
+    """The matrix product over the last two axes: a (…, n, k), b (…, k, m) → (…, n, m). 1-D operands are vectors as
+    in NumPy; batch axes broadcast. Integers give integers, which wrap around; bools count as int64. Raises
+    ShapeError for what doesn't fit.
     """
     a, b = number_operands(a, b)
     if not a.shape or not b.shape:
@@ -280,5 +281,7 @@ _affine("affine_sigmoid", "σ({0}·{1} + {2})", "sigmoid")
 
 @public(at(real(5), real(5)))
 def dot(a, b) -> Tensor:
-    """Inner product of two vectors."""
+    """The inner product of two vectors: a (n,), b (n,) → (). Bools count as int64. Raises ShapeError for other
+    shapes.
+    """
     return matmul(a, b)

@@ -21,15 +21,18 @@ from tinyattn.ops.arrays.shape import reshape, transpose
 
 @public(at(real(3), real(4)))
 def outer(a, b) -> Tensor:
-    """``a_i b_j`` for all pairs: (n, m) for n and m numbers of any shape."""
+    """``a_i b_j`` for all pairs: a (n,), b (m,) → (n, m); operands with more axes are flattened. Bools count as
+    int64.
+    """
     a, b = number_operands(a, b)
     return reshape(a, (-1, 1)) * reshape(b, (1, -1))
 
 
 @public(at(real(2, 3, 4), real(3, 4, 2)))
 def tensordot(a, b, axes: int | Sequence = 2) -> Tensor:
-    """The sum of products over pairs of axes: ``axes`` pairs of a's last and b's first, or two lists of axes. The axes
-    that are left come in the order of a, then of b. NumPy's tensordot.
+    """The sum of products over pairs of axes: ``axes`` pairs of a's last and b's first, or two lists of axes. a (n,
+    k, l), b (k, l, m) → (n, m) for 2: the axes that are left come in the order of a, then of b. Bools count as
+    int64. NumPy's tensordot. Raises ShapeError for pairs of different sizes.
     """
     a, b = number_operands(a, b)
     if isinstance(axes, (int, np.integer)):
@@ -62,8 +65,8 @@ def tensordot(a, b, axes: int | Sequence = 2) -> Tensor:
 
 @public(at(real(3, 4), 1))
 def cumprod(x, axis: int = 0) -> Tensor:
-    """Running products along ``axis``: y_i = x_0 · … · x_i (of integers, int64). A loop, whose derivatives
-    hold at zeros, too.
+    """Running products of ``x`` along ``axis``, y_i = x_0 · … · x_i: x (…) → (…). Of bools and integers int64. A
+    loop, whose derivatives hold at zeros, too. Raises ShapeError for an axis that isn't there.
     """
     (x,) = number_operands(x)
     x = x if is_float(x.dtype) else cast(x, INT64)

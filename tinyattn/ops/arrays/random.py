@@ -134,8 +134,9 @@ register(
 
 @public(constant="no tensor goes in")
 def random_uniform(shape, low: float = 0.0, high: float = 1.0, dtype=np.float32) -> Tensor:
-    """Numbers uniform in [low, high); new ones at every use outside, and at every call inside, a compiled
-    function.
+    """Numbers uniform in [``low``, ``high``): new ones at every use outside, and at every call inside, a compiled
+    function. Of ``shape`` and ``dtype``, floating-point. Raises ShapeError for a negative size, DTypeError for
+    another type.
     """
     dtype = as_dtype(dtype, "random_uniform")
     if not is_float(dtype):
@@ -147,14 +148,19 @@ def random_uniform(shape, low: float = 0.0, high: float = 1.0, dtype=np.float32)
 
 @public(constant="no tensor goes in")
 def random_normal(shape, mean: float = 0.0, std: float = 1.0, dtype=np.float32) -> Tensor:
-    """Normal numbers, by Box and Muller's transformation √(−2 log u) cos 2πv."""
+    """Normal numbers of ``mean`` and standard deviation ``std``, by Box and Muller's transformation √(−2 log u) cos
+    2πv. Of ``shape`` and ``dtype``, floating-point. Raises ShapeError for a negative size, DTypeError for another
+    type.
+    """
     u, v = random_uniform(shape, dtype=dtype), random_uniform(shape, dtype=dtype)
     return sqrt(-2.0 * log(1.0 - u)) * cos(2 * math.pi * v) * std + mean
 
 
 @public(constant="a choice")
 def bernoulli(p, shape, dtype=np.float32) -> Tensor:
-    """1 with probability ``p`` (a number or a Tensor that broadcasts to ``shape``), else 0."""
+    """1 with probability ``p``, a number or a Tensor that broadcasts to ``shape``, else 0. p (…) → ``shape``, of
+    ``dtype``. Raises ShapeError where it doesn't broadcast.
+    """
     return cast(random_uniform(shape) < p, dtype)
 
 
@@ -179,8 +185,9 @@ register(
 
 @public(at(real(3, 5), 0.3))
 def dropout(x, p: float = 0.5) -> Tensor:
-    """Each element set to 0 with probability ``p``, the others divided by 1 − p (Srivastava et al. 2014);
-    ``p`` = 0 gives ``x``.
+    """Each element of ``x`` set to 0 with probability ``p``, the others divided by 1 − p (Srivastava et al. 2014);
+    ``p`` = 0 gives ``x``. Of any shape, which the result has. Integers and bools become float32. Raises ShapeError
+    for another probability.
     """
     x = as_tensor(x)
     x = x if is_float(x.dtype) else cast(x, FLOAT32)

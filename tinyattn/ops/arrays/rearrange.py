@@ -22,7 +22,9 @@ from tinyattn.ops.arrays.shape import broadcast_to, concat, reshape, slice_, tra
 
 @public(at(real(2, 3, 4), 0, -1))
 def swapaxes(x, axis1: int, axis2: int) -> Tensor:
-    """``x`` with two axes exchanged."""
+    """``x`` with the axes ``axis1`` and ``axis2`` exchanged: x (…, n, …, m, …) → (…, m, …, n, …). Of any element
+    type, which the result has. Raises ShapeError for an axis that isn't there.
+    """
     x = as_tensor(x)
     first, second = (normalize_axis("swapaxes", axis, x.ndim) for axis in (axis1, axis2))
     order = list(range(x.ndim))
@@ -32,8 +34,9 @@ def swapaxes(x, axis1: int, axis2: int) -> Tensor:
 
 @public(at(real(2, 3, 4), 0, -1))
 def moveaxis(x, source, destination) -> Tensor:
-    """``x`` with the axes ``source`` (an integer or several) moved to the places ``destination``; the others
-    keep their order.
+    """``x`` with the axes ``source`` (one integer, or several) moved to the places ``destination``; the others keep
+    their order: x (n, …) → (…, n) for 0 and −1. Of any element type, which the result has. Raises ShapeError for an
+    axis that isn't there.
     """
     x = as_tensor(x)
     places = []
@@ -52,14 +55,17 @@ def moveaxis(x, source, destination) -> Tensor:
 
 @public(at(real(2, 3, 2)))
 def flatten(x) -> Tensor:
-    """``x`` as a vector, in row-major order (``ravel`` is the same)."""
+    """``x`` as a vector, in row-major order: x (…) → (n,). Of any element type, which the result has. (``ravel`` is
+    the same.)
+    """
     return reshape(as_tensor(x), -1)
 
 
 @public(at(real(3, 4), 1, -1))
 def roll(x, shift: int | Sequence[int], axis: int | Sequence[int] | None = None) -> Tensor:
     """``x`` moved on by ``shift`` places along ``axis``; what leaves at the end comes in at the beginning. Without
-    an axis, along the flattened ``x``; several axes have a shift each, or one for all.
+    an axis, along the flattened ``x``; several axes have a shift each, or one for all. Of any shape, which the
+    result has, and of any element type. Raises ShapeError for an axis that isn't there.
     """
     x = as_tensor(x)
     if axis is None:
@@ -92,7 +98,9 @@ def between(x: Tensor, axis: int, start: int, stop: int) -> Tensor:
 
 @public(at(real(2, 3), (2, 1)))
 def tile(x, reps: int | Sequence[int]) -> Tensor:
-    """``x`` beside itself ``reps`` times along each axis, counted from the last."""
+    """``x`` beside itself ``reps`` times along each axis, counted from the last: x (…, n) → (…, n′), n′ = reps · n.
+    Of any element type, which the result has. Raises ShapeError for negative numbers of times.
+    """
     x, counts = as_tensor(x), as_shape("tile", reps)
     rank = max(x.ndim, len(counts))
     counts = (1,) * (rank - len(counts)) + counts
@@ -104,8 +112,9 @@ def tile(x, reps: int | Sequence[int]) -> Tensor:
 
 @public(at(real(2, 3), 2, 1))
 def repeat(x, repeats: int | Sequence[int], axis: int | None = None) -> Tensor:
-    """Each entry of ``x`` along ``axis`` ``repeats`` times in a row, or each a number of times of its own. Without
-    an axis, of the flattened ``x``.
+    """Each entry of ``x`` along ``axis`` ``repeats`` times in a row, or each a number of times of its own; without
+    an axis, of the flattened ``x``: x (…, n, …) → (…, n′, …), n′ = repeats · n. Of any element type, which the
+    result has. Raises ShapeError for other numbers of times.
     """
     x = as_tensor(x)
     if axis is None:

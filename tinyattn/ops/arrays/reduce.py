@@ -86,9 +86,16 @@ def _row(name, reference, derivative, formula, vjp, *, empty_ok=False, kinks=Non
         return make(name, x, axes=normalize_axes(name, axis, x.ndim), keepdims=bool(keepdims))
 
     function.__name__ = function.__qualname__ = name
-    function.__doc__ = f"``{formula.format('x')}`` over ``axis`` (an integer, a tuple, or all axes)."
-    if name in ("sum", "prod"):
-        function.__doc__ += " Of bools and integers it is int64."
+    types = (
+        "Of bools and integers int64"
+        if name in ("sum", "prod")
+        else "Of any element type, which the result has"
+    )
+    of_none = "" if empty_ok else ", or that is empty"
+    function.__doc__ = (
+        f"``{formula.format('x')}`` over ``axis`` (an integer, a tuple, or all axes). {types}. Raises ShapeError for "
+        f"an axis that isn't there{of_none}."
+    )
     return public(at(domain(3, 4), 1))(function)
 
 
@@ -165,7 +172,9 @@ min = _row(
 
 @public(at(real(3, 4)))
 def mean(x, axis=None, keepdims: bool = False) -> Tensor:
-    """The mean over ``axis``; of integers and bools, whose sum is exact, in float32."""
+    """The mean of ``x`` over ``axis``. Integers and bools become float32, after their sum, which is exact. Raises
+    ShapeError for an axis that isn't there, or that is empty.
+    """
     x = as_tensor(x)
     count = math.prod(x.shape[a] for a in normalize_axes("mean", axis, x.ndim))
     if count == 0:
@@ -175,7 +184,9 @@ def mean(x, axis=None, keepdims: bool = False) -> Tensor:
 
 @public(at(real(3, 4), 1, ddof=1))
 def var(x, axis=None, keepdims: bool = False, ddof: float = 0) -> Tensor:
-    """The variance over ``axis``, the sum of squares divided by (count − ddof), or by 0 if that is less."""
+    """The variance of ``x`` over ``axis``: the sum of squares divided by (count − ``ddof``), or by 0 if that is
+    less. Integers and bools become float32. Raises ShapeError for an axis that isn't there, or that is empty.
+    """
     x = as_tensor(x)
     centred = x - mean(x, axis, keepdims=True)
     count = math.prod(x.shape[a] for a in normalize_axes("var", axis, x.ndim))
@@ -193,19 +204,25 @@ def _truth(name: str, fold: str, of_none: bool, x, axis, keepdims: bool) -> Tens
 
 @public(constant="bools come out")
 def any(x, axis=None, keepdims: bool = False) -> Tensor:
-    """Whether any element is True, or a number other than 0 (as NaN is): bool; False of none."""
+    """Whether any element of ``x`` over ``axis`` is True, or a number other than 0 (as NaN is): bool; False of
+    none. Raises ShapeError for an axis that isn't there.
+    """
     return _truth("any", "max", False, x, axis, keepdims)
 
 
 @public(constant="bools come out")
 def all(x, axis=None, keepdims: bool = False) -> Tensor:
-    """Whether every element is True, or a number other than 0: bool; True of none."""
+    """Whether every element of ``x`` over ``axis`` is True, or a number other than 0: bool; True of none. Raises
+    ShapeError for an axis that isn't there.
+    """
     return _truth("all", "min", True, x, axis, keepdims)
 
 
 @public(at(real(3, 4), -1))
 def logsumexp(x, axis=None, keepdims: bool = False) -> Tensor:
-    """``log Σ exp x`` over ``axis``, without overflow: the maximum is taken out first; −∞ of none."""
+    """``log Σ exp x`` over ``axis``, without overflow: the maximum is taken out first; −∞ of none. Integers and
+    bools become float32. Raises ShapeError for an axis that isn't there.
+    """
     (x,) = real_operands(x)
     axes = normalize_axes("logsumexp", axis, x.ndim)
     if builtins.any(x.shape[a] == 0 for a in axes):
@@ -244,8 +261,8 @@ def _arg_row(name, reference):
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = (
-        f"Position of the extreme along ``axis`` (None: of all numbers in a row) as np.{name}, int64: the first on "
-        "ties; NaN counts. With ``keepdims`` the axis stays, of size 1."
+        f"Position of the extreme of ``x`` over ``axis`` (None: of all numbers in a row) as np.{name}, int64: the "
+        "first on ties; NaN counts. Raises ShapeError for an axis that isn't there, or that is empty."
     )
     return public(constant="integers come out")(function)
 
@@ -268,7 +285,9 @@ register(
 
 @public(at(real(3, 4), 1))
 def cumsum(x, axis: int = 0, reverse: bool = False) -> Tensor:
-    """Running sums along ``axis``; with ``reverse``, from the end. Of bools and integers they are int64."""
+    """Running sums of ``x`` along ``axis``; with ``reverse``, from the end: x (…) → (…). Of bools and integers
+    int64. Raises ShapeError for an axis that isn't there.
+    """
     x = _wide(as_tensor(x))
     return make("cumsum", x, axis=normalize_axis("cumsum", axis, x.ndim), reverse=bool(reverse))
 

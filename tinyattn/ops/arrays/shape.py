@@ -32,7 +32,10 @@ from tinyattn.ops.arrays.elementwise import cast
 
 @public(at(real(3, 4), (2, -1)))
 def reshape(x, *shape) -> Tensor:
-    """``x`` with another shape of the same size, in row-major order; one axis may be −1."""
+    """``x`` (…) with another shape of the same size, in row-major order: (…) → (…). ``shape``: integers or one
+    tuple of them; one axis may be −1, and is then as long as it must be. Of any element type, which the result has.
+    Raises ShapeError for another size.
+    """
     x = as_tensor(x)
     sizes = tuple(shape[0]) if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
     sizes = as_shape("reshape", sizes, -1)
@@ -68,7 +71,9 @@ register(
 
 @public(at(real(2, 3, 4), 1, -1, 0))
 def transpose(x, *axes) -> Tensor:
-    """``x`` with its axes in another order; without ``axes``, reversed."""
+    """``x`` with its ``axes`` in another order, by default reversed: x (a, b, c) → (c, b, a), or (b, c, a) for 1,
+    2, 0. Of any element type, which the result has. Raises ShapeError unless each axis is named once.
+    """
     x = as_tensor(x)
     order = tuple(axes[0]) if len(axes) == 1 and isinstance(axes[0], (tuple, list)) else axes
     order = (
@@ -107,7 +112,9 @@ register(
 
 @public(at(real(3, 1), (2, 3, 4)))
 def broadcast_to(x, shape: Sequence[int]) -> Tensor:
-    """``x`` repeated to ``shape`` by NumPy's rules."""
+    """``x`` repeated to a shape by NumPy's rules: ``x`` (…) → ``shape``. Of any element type, which the result has.
+    Raises ShapeError where that can't be.
+    """
     x, shape = as_tensor(x), as_shape("broadcast_to", shape)
     return x if x.shape == shape else make("broadcast_to", x, shape=shape)
 
@@ -216,7 +223,9 @@ def _several(op: str, tensors) -> list[Tensor]:
 
 @public(at([real(3, 4), real(3, 2)], -1))
 def concat(tensors: Sequence, axis: int = 0) -> Tensor:
-    """Tensors joined along an existing axis; the other axes must agree."""
+    """``tensors`` joined along an existing ``axis``: (…, n, …), (…, m, …) → (…, n + m, …); the other axes must
+    agree. Of any element type, the wider of two. Raises ShapeError for other shapes, and for no tensors.
+    """
     parts = _several("concat", tensors)
     if not parts:
         fail(errors.ShapeError, "concat", "there must be at least one tensor", "got none")
@@ -278,7 +287,9 @@ register(
 
 @public(at(real(3, 4), 1))
 def expand_dims(x, axis: int) -> Tensor:
-    """``x`` with a new axis of size 1 before axis ``axis`` of the result."""
+    """``x`` with a new axis of size 1 before ``axis`` of the result: x (a, b) → (a, 1, b) for axis 1. Of any
+    element type, which the result has. Raises ShapeError for an axis that there can't be.
+    """
     x = as_tensor(x)
     axis = normalize_axis("expand_dims", axis, x.ndim + 1)
     return reshape(x, (*x.shape[:axis], 1, *x.shape[axis:]))
@@ -286,7 +297,9 @@ def expand_dims(x, axis: int) -> Tensor:
 
 @public(at(real(3, 1, 4)))
 def squeeze(x, axis=None) -> Tensor:
-    """``x`` without the axes of size 1 (all of them, or those named)."""
+    """``x`` without its axes of size 1, or without those named by ``axis``: x (a, 1, b) → (a, b). Of any element
+    type, which the result has. Raises ShapeError for an axis that isn't there or isn't 1.
+    """
     x = as_tensor(x)
     named = set(normalize_axes("squeeze", axis, x.ndim))
     if axis is not None and any(x.shape[a] != 1 for a in named):
@@ -301,7 +314,9 @@ def squeeze(x, axis=None) -> Tensor:
 
 @public(at([real(2, 3), real(2, 3)], -1))
 def stack(tensors: Sequence, axis: int = 0) -> Tensor:
-    """Tensors of one shape, joined along a new axis."""
+    """``tensors`` of one shape, joined along a new ``axis``: k of (n, m) → (n, m, k) for axis −1. Of any element
+    type, the wider of two. Raises ShapeError for different shapes, and for no tensors.
+    """
     parts = _several("stack", tensors)
     if len({p.shape for p in parts}) != 1:
         fail(
@@ -316,7 +331,9 @@ def stack(tensors: Sequence, axis: int = 0) -> Tensor:
 
 @public(at(real(2, 6), (1, 2, 3), 1))
 def split(x, sizes: int | Sequence[int], axis: int = 0) -> list[Tensor]:
-    """``x`` cut along an axis: into ``sizes`` equal parts, or parts of the given sizes."""
+    """``x`` cut along ``axis`` into ``sizes`` equal parts, or parts of the given ``sizes``: a list of them, x (…,
+    n, …) → (…, n′, …). Of any element type, which the result has. Raises ShapeError where the sizes don't make n.
+    """
     x = as_tensor(x)
     axis = normalize_axis("split", axis, x.ndim)
     one = as_integer(sizes) is not None
@@ -334,7 +351,9 @@ def split(x, sizes: int | Sequence[int], axis: int = 0) -> list[Tensor]:
 
 @public(at(real(3, 4), 1))
 def flip(x, axis=None) -> Tensor:
-    """``x`` with the order along the axes (all, or those named) reversed."""
+    """``x`` with the order along ``axis`` (all, one, or several) reversed. Of any shape, which the result has, and
+    of any element type. Raises ShapeError for an axis that isn't there.
+    """
     x = as_tensor(x)
     named = set(normalize_axes("flip", axis, x.ndim))
     return x[tuple(slice(None, None, -1) if a in named else slice(None) for a in range(x.ndim))]
@@ -342,7 +361,10 @@ def flip(x, axis=None) -> Tensor:
 
 @public(at(real(2, 3), ((1, 0), (0, 2))))
 def pad(x, widths, value: float = 0.0) -> Tensor:
-    """``x`` with ``widths`` = ((before, after), …) constant elements added along each axis."""
+    """``x`` with ``widths`` = ((before, after), …), constant elements added along each axis, of ``value``: x (n, m)
+    → (n′, m′), n′ = before + n + after. Of any element type, which the result has. Raises ShapeError for other
+    widths, DTypeError for a value that isn't of x's type.
+    """
     x = as_tensor(x)
     widths = widths.tolist() if isinstance(widths, np.ndarray) else widths
     given = widths if isinstance(widths, (tuple, list)) else (widths,)

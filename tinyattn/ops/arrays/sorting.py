@@ -80,8 +80,9 @@ def _rows(x, axis: int | None) -> tuple[Tensor, int]:
 
 @public(constant="integers come out")
 def argsort(x, axis: int | None = -1, descending: bool = False) -> Tensor:
-    """Positions (int64) along ``axis`` (None: in the flattened ``x``) that would sort ``x``: equal numbers in the order
-    they are in, NaN last. ``descending``: the largest first, and NaN before all; equal numbers stay in order then, too.
+    """Positions (int64) along ``axis`` (None: in the flattened ``x``) that would sort ``x``: x (…) → (…). Equal
+    numbers stay in the order they are in, NaN comes last. ``descending``: the largest first, and NaN before all;
+    equal numbers stay in order then, too. Raises ShapeError for an axis that isn't there.
     """
     x, axis = _rows(x, axis)
     return _order("argsort", x, axis, descending)
@@ -89,15 +90,19 @@ def argsort(x, axis: int | None = -1, descending: bool = False) -> Tensor:
 
 @public(at(apart(3, 4)))
 def sort(x, axis: int | None = -1, descending: bool = False) -> Tensor:
-    """``x`` in the order of :func:`argsort`; the cotangent of each number goes back to where it was."""
+    """``x`` in the order of ``argsort``, ``descending`` or not: x (…) → (…). Of any element type, which the result
+    has. The cotangent of each number goes back to where it was. Raises ShapeError for an axis that isn't there.
+    """
     x, axis = _rows(x, axis)
     return take_along_axis(x, _order("sort", x, axis, descending), axis)
 
 
 @public(at(apart(3, 4), 2))
 def topk(x, k: int, axis: int = -1, largest: bool = True) -> tuple[Tensor, Tensor]:
-    """The ``k`` largest numbers along ``axis``, largest first (NaN before all), and their positions (int64); of equal
-    ones the first. Not ``largest``: the least, the least first (NaN behind all). torch's topk.
+    """The ``k`` largest numbers of ``x`` along ``axis``, largest first (NaN before all), and their positions
+    (int64); of equal ones the first: x (…, n) → (…, k) twice. Not ``largest``: the least, the least first (NaN
+    behind all). Of any element type, which the result has. torch's topk. Raises ShapeError where there are fewer
+    than ``k``.
     """
     x = as_tensor(x)
     axis = normalize_axis("topk", axis, x.ndim)

@@ -26,18 +26,23 @@ def _root(x: Tensor, degree: float = 2) -> Tensor:
 
 @public(at(real(3, 4), 1))
 def std(x, axis=None, keepdims: bool = False, ddof: float = 0) -> Tensor:
-    """The standard deviation over ``axis``: √(Σ (x − mean)² / (count − ddof)); its gradient is 0 where it is 0."""
+    """The standard deviation over ``axis``: √(Σ (x − mean)² / (count − ddof)); its gradient is 0 where it is 0.
+    Integers and bools become float32. Raises ShapeError for an axis that isn't there, or that is empty.
+    """
     return _root(var(x, axis, keepdims, ddof))
 
 
 @public(at(real(3, 4), 2, 1))
 def norm(x, ord: float | str | None = None, axis=None, keepdims: bool = False) -> Tensor:
-    """The norm of vectors (one axis) or matrices (two), as ``np.linalg.norm``; without ``ord`` and ``axis``, √Σx² of
-    everything. Its gradient at the zero vector is 0.
+    """The norm of ``x``, vectors (one axis) or matrices (two), as ``np.linalg.norm``; without ``ord`` and ``axis``,
+    √Σx² of everything. Its gradient at the zero vector is 0.
 
-    ``ord`` of vectors: 2 (the default), 1, any number p for (Σ|x|^p)^(1/p), 0 for how many aren't 0, ±inf for
-    the largest or least |x|. Of matrices: ``"fro"`` (the default), 1 or −1 for the largest or least column sum
-    of |x|, ±inf for row sums.
+    ``ord`` of vectors: 2 (the default), 1, any number p for (Σ|x|^p)^(1/p), 0 for how many aren't 0, ±inf for the
+    largest or least |x|. Of matrices: ``"fro"`` (the default), 1 or −1 for the largest or least column sum of |x|,
+    ±inf for row sums.
+
+    x (…, n) → (…) for one axis, which with ``keepdims`` stays. Integers and bools become float32. Raises ShapeError
+    for another ``ord`` or other axes.
     """
     x = as_tensor(x)
     x = x if is_float(x.dtype) else cast(x, FLOAT32)
@@ -78,14 +83,19 @@ def _vector_norm(x: Tensor, ord, axes: tuple[int, ...], keepdims: bool) -> Tenso
 
 @public(constant="integers come out")
 def count_nonzero(x, axis=None, keepdims: bool = False) -> Tensor:
-    """How many elements over ``axis`` aren't 0 (or are True): int64."""
+    """How many elements of ``x`` over ``axis`` aren't 0 (or are True): int64. Raises ShapeError for an axis that
+    isn't there.
+    """
     x = as_tensor(x)
     return sum(cast(x if x.dtype == BOOL else not_equal(x, 0), INT64), axis, keepdims)
 
 
 @public(at(real(3, 4)))
 def diff(x, n: int = 1, axis: int = -1) -> Tensor:
-    """Differences x[i + 1] − x[i] of neighbours along ``axis``, taken ``n`` times; of bools, whether they differ."""
+    """Differences x[i + 1] − x[i] of neighbours along ``axis``, taken ``n`` times: x (…, T, …) → (…, T − n, …). Of
+    any element type, which the result has; of bools, whether they differ. Raises ShapeError for an axis that isn't
+    there, DTypeError for another ``n``.
+    """
     x = as_tensor(x)
     axis = normalize_axis("diff", axis, x.ndim)
     if n < 0:

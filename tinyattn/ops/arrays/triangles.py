@@ -38,20 +38,25 @@ def _triangle(op: str, x, k: int, keeps) -> Tensor:
 
 @public(at(real(3, 4)))
 def tril(x, k: int = 0) -> Tensor:
-    """The lower triangle of each matrix (…, n, m): 0 above its ``k``-th diagonal."""
+    """The lower triangle of each matrix: x (…, n, m) → (…, n, m), 0 above its ``k``-th diagonal. Of any element
+    type, which the result has. Raises ShapeError for fewer axes.
+    """
     return _triangle("tril", x, k, less_equal)
 
 
 @public(at(real(3, 4)))
 def triu(x, k: int = 0) -> Tensor:
-    """The upper triangle of each matrix (…, n, m): 0 below its ``k``-th diagonal."""
+    """The upper triangle of each matrix: x (…, n, m) → (…, n, m), 0 below its ``k``-th diagonal. Of any element
+    type, which the result has. Raises ShapeError for fewer axes.
+    """
     return _triangle("triu", x, k, greater_equal)
 
 
 @public(at(real(3, 4), 1))
 def diagonal(x, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
-    """The diagonal of the matrices that ``axis1`` and ``axis2`` span, as the last axis of the result; ``offset`` > 0
-    is above the main one.
+    """The diagonal of the matrices that ``axis1`` and ``axis2`` span, as the last axis of the result; ``offset`` >
+    0 is above the main one: x (n, m, …) → (…, n). Of any element type, which the result has. Raises ShapeError for
+    axes that aren't there.
     """
     x = as_tensor(x)
     first, second = (normalize_axis("diagonal", axis, x.ndim) for axis in (axis1, axis2))
@@ -68,7 +73,9 @@ def diagonal(x, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
 
 @public(at(real(3), 1))
 def diag(x, k: int = 0) -> Tensor:
-    """The ``k``-th diagonal of a matrix; or of a vector, the matrix that has it there and 0 elsewhere."""
+    """The ``k``-th diagonal of a matrix; or of a vector, the matrix that has it there and 0 elsewhere: x (n,) → (m,
+    m), m = n + |k|. Of any element type, which the result has. Raises ShapeError for other numbers of axes.
+    """
     x = as_tensor(x)
     if x.ndim == 2:
         return diagonal(x, k)
@@ -82,12 +89,16 @@ def diag(x, k: int = 0) -> Tensor:
 
 @public(at(real(3, 3)))
 def trace(x, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
-    """The sum of the diagonal (see :func:`diagonal`)."""
+    """The sum of the diagonal of the matrices that ``axis1`` and ``axis2`` span; ``offset`` > 0: of one above the
+    main one. x (n, n, …) → (…). Bools count as int64. Raises ShapeError for axes that aren't there.
+    """
     return sum(diagonal(x, offset, axis1, axis2), -1)
 
 
 @public(constant="no tensor goes in")
 def eye(n: int, m: int | None = None, k: int = 0, dtype=np.float32) -> Tensor:
-    """The matrix (n, m), square without ``m``, that is 1 on its ``k``-th diagonal and 0 elsewhere."""
+    """The matrix → (n, m), square without ``m``, that is 1 on its ``k``-th diagonal and 0 elsewhere, of ``dtype``.
+    Raises ShapeError for a negative size.
+    """
     row, column = _places(as_shape("eye", (n, n if m is None else m)), k)
     return cast(equal(row, column), as_dtype(dtype, "eye"))

@@ -120,10 +120,11 @@ hand_derived(
 
 @public(at(real(2, 3), real(4, 3), real(3)))
 def additive_alignment(q, k, v) -> Tensor:
-    """``e_ij = vᵀ tanh(q_i + k_j)`` of projected queries (…, Tq, a) and keys (…, Tk, a): the additive score
-    with W and U already applied.
+    """``e_ij = vᵀ tanh(q_i + k_j)`` of projected queries and keys: q (…, Tq, a), k (…, Tk, a), v (a,) → (…, Tq,
+    Tk), the additive score with W and U already applied.
 
-    In a decoder the keys' projection is computed once for all steps.
+    In a decoder the keys' projection is computed once for all steps. Bahdanau et al. 2015, appendix A.1.2. Integers
+    and bools become float32. Raises ShapeError for what doesn't fit.
     """
     q, k, v = real_operands(q, k, v)
     if q.ndim < 2 or k.ndim < 2 or not q.shape[-1] == k.shape[-1] or v.shape != k.shape[-1:]:
@@ -141,10 +142,10 @@ def additive_alignment(q, k, v) -> Tensor:
 
 @public(at(real(2, 3), real(4, 5), real(2, 3), real(2, 5), real(2)))
 def additive_score(query, keys, W, U, v) -> Tensor:
-    """``e_ij = vᵀ tanh(W s_i + U h_j)``: query (…, Tq, ds), keys (…, Tk, dh), W (a, ds), U (a, dh), v (a,) →
-    (…, Tq, Tk).
+    """``e_ij = vᵀ tanh(W s_i + U h_j)``: query (…, Tq, ds), keys (…, Tk, dh), W (a, ds), U (a, dh), v (a,) → (…,
+    Tq, Tk).
 
-    Bahdanau et al. 2015, appendix A.1.2.
+    Bahdanau et al. 2015, appendix A.1.2. Integers and bools become float32. Raises ShapeError for what doesn't fit.
     """
     query, keys, W, U, v = real_operands(query, keys, W, U, v)
     check_scored("additive_score", query, keys, False)
@@ -161,8 +162,10 @@ def additive_score(query, keys, W, U, v) -> Tensor:
 
 @public(at(real(2, 3), real(4, 5), real(2, 8), real(2)))
 def concat_score(query, keys, W, v) -> Tensor:
-    """``e_ij = vᵀ tanh(W [s_i; h_j])``: W (a, ds + dh), v (a,). Luong et al. 2015, eq. 8 (concat); the
-    additive score with W = [W | U].
+    """``e_ij = vᵀ tanh(W [s_i; h_j])``: query (…, Tq, ds), keys (…, Tk, dh), W (a, ds + dh), v (a,) → (…, Tq, Tk);
+    the additive score with W = [W | U].
+
+    Luong et al. 2015, eq. 8 (concat). Integers and bools become float32. Raises ShapeError for what doesn't fit.
     """
     query, keys, W, v = real_operands(query, keys, W, v)
     check_scored("concat_score", query, keys, False)

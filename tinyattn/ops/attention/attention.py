@@ -224,18 +224,18 @@ def attention(
 ) -> Any:
     """``softmax(τ Q Kᵀ + M) V``: query (…, Tq, d), keys (…, Tk, d), values (…, Tk, dv) → (…, Tq, dv).
 
-    Leading axes broadcast: keys and values of one head may serve many query heads. ``mask`` broadcasts to
-    (…, Tq, Tk): bool, True = may attend, or floating-point, added to the scores (−∞ forbids; a learned bias
-    gets its gradient). ``is_causal``: query i sees keys j ≤ i, counted from the first query and key also
-    where Tq ≠ Tk; with a mask, both must allow. ``scale``: τ, by default 1/√d. ``dropout_p``: each weight is
-    set to 0 with this probability, the others divided by 1 − p. ``return_weights``: also the weights P
-    (…, Tq, Tk), as they are before dropout, of which the output is made then: both have their derivatives by Q and K,
-    and the output has one by P. They cost memory for Tq × Tk numbers; without them no scores are stored.
-    ``enable_gqa``: on the third axis from the end, keys and values have fewer heads than the queries, each for a group
-    of neighbouring query heads (Ainslie et al. 2023); they are not repeated in memory.
+    Leading axes broadcast: keys and values of one head may serve many query heads. ``mask`` broadcasts to (…, Tq,
+    Tk): bool, True = may attend, or floating-point, added to the scores (−∞ forbids; a learned bias gets its
+    gradient). ``is_causal``: query i sees keys j ≤ i, counted from the first query and key also where Tq ≠ Tk; with
+    a mask, both must allow. ``scale``: τ, by default 1/√d. ``dropout_p``: each weight is set to 0 with this
+    probability, the others divided by 1 − p. ``return_weights``: also the weights P (…, Tq, Tk), as they are before
+    dropout, of which the output is made then: both have their derivatives by Q and K, and the output has one by P.
+    They cost memory for Tq × Tk numbers; without them no scores are stored. ``enable_gqa``: on the third axis from
+    the end, keys and values have fewer heads than the queries, each for a group of neighbouring query heads
+    (Ainslie et al. 2023); they are not repeated in memory.
 
-    A query that may attend to nothing gets 0, and gradient 0; what nobody may attend to, be it NaN or
-    infinite, has no influence. Raises ShapeError or DTypeError. Vaswani et al. 2017, eq. 1.
+    A query that may attend to nothing gets 0, and gradient 0; what nobody may attend to, be it NaN or infinite, has
+    no influence. Integers and bools become float32. Raises ShapeError or DTypeError. Vaswani et al. 2017, eq. 1.
     """
     query, keys, values = _operands("attention", query, keys, values)
     if not 0 <= dropout_p < 1:

@@ -43,13 +43,13 @@ from tinyattn.ops.memory.addressing import one_for_each
 
 @public(constant="a choice")
 def hard_attention(scores, mask=None) -> Tensor:
-    """One place for each query, drawn from softmax(scores): scores (…, Tq, Tk) → one-hot (…, Tq, Tk), which has
-    no gradient.
+    """One place for each query, drawn from softmax(scores): scores (…, Tq, Tk) → one-hot (…, Tq, Tk), which has no
+    gradient.
 
     ``sample @ values`` is the context; the values get the gradient of where they were looked at, and
-    :func:`score_function` gives one to the scores. ``mask``: bool (True = may be looked at) or additive; a
-    fully masked row gives zeros. Drawn by inverting the cumulative distribution at one uniform number a
-    query. Xu et al. 2015, eq. 8.
+    :func:`score_function` gives one to the scores. ``mask``: bool (True = may be looked at) or additive; a fully
+    masked row gives zeros. Drawn by inverting the cumulative distribution at one uniform number a query. Xu et al.
+    2015, eq. 8. Integers and bools become float32. Raises ShapeError for what doesn't fit.
     """
     (scores,) = real_operands(scores)
     if not scores.ndim or not scores.shape[-1]:
@@ -120,13 +120,14 @@ def score_function(
     reward_weight: float = 1.0,
     entropy_weight: float = 0.0,
 ) -> Tensor:
-    """``−λ_r (R − b) log p(s̃) − λ_e H(α)`` for each query, to be added to the loss: scores and sample
-    (…, Tq, Tk), reward R and baseline b (…, Tq), or smaller → (…, Tq).
+    """``−λ_r (R − b) log p(s̃) − λ_e H(α)`` for each query, to be added to the loss: scores and sample (…, Tq, Tk),
+    reward R and baseline b (…, Tq), or smaller → (…, Tq).
 
     Its derivative is REINFORCE's estimate of that of −λ_r E[R] − λ_e H through the choice: sample, reward and
-    baseline count as constants. ``reward`` is what came of the sample, log p(y | s̃, a) of the words that
-    follow; ``mask`` as in :func:`hard_attention`. Xu et al. 2015, eqs. 11 to 13 (there λ_r = 0.1,
-    λ_e = 0.002, b a running mean of R).
+    baseline count as constants. ``reward`` is what came of the sample, log p(y | s̃, a) of the words that follow;
+    ``reward_weight``: λ_r, ``entropy_weight``: λ_e, ``mask`` as in :func:`hard_attention`. Xu et al. 2015, eqs. 11
+    to 13 (there λ_r = 0.1, λ_e = 0.002, b a running mean of R). Integers and bools become float32. Raises
+    ShapeError for what doesn't fit.
     """
     scores, sample, reward, baseline = real_operands(scores, sample, reward, baseline)
     if not scores.ndim or sample.shape != scores.shape:

@@ -74,15 +74,15 @@ def self_attention(
 ) -> Any:
     """Multi-head attention, batch first: query (…, Tq, E), keys (…, Tk, E), values (…, Tk, E) → (…, Tq, E).
 
-    The projections are cut into ``num_heads`` heads of E / heads columns. ``params`` has them under the names
-    of PyTorch's ``MultiheadAttention``: ``in_proj_weight`` (3E, E), or ``q_proj_weight``, ``k_proj_weight``
-    and ``v_proj_weight`` (E, width) where keys or values have widths of their own; ``in_proj_bias`` (3E),
+    The projections are cut into ``num_heads`` heads of E / heads columns. ``params`` has them under the names of
+    PyTorch's ``MultiheadAttention``: ``in_proj_weight`` (3E, E), or ``q_proj_weight``, ``k_proj_weight`` and
+    ``v_proj_weight`` (E, width) where keys or values have widths of their own; ``in_proj_bias`` (3E),
     ``out_proj.weight`` (E, E) and ``out_proj.bias`` (E). A bias or W_o that is absent is left out. Without
     ``params`` there are no projections: weights drawn anew at each call could never be trained.
 
-    ``mask`` broadcasts to (…, heads, Tq, Tk); True = may attend (in PyTorch's module True forbids).
-    ``is_causal`` as in :func:`attention`. ``return_weights``: also the weights of each head
-    (…, heads, Tq, Tk). Raises ShapeError or DTypeError.
+    ``mask`` broadcasts to (…, heads, Tq, Tk); True = may attend (in PyTorch's module True forbids). ``is_causal``
+    as in :func:`attention`. ``return_weights``: also the weights of each head (…, heads, Tq, Tk). Integers and
+    bools become float32. Raises ShapeError or DTypeError. Vaswani et al. 2017, section 3.2.2.
     """
     given = real_operands(query, keys, values)
     for name, x in zip(("query", "keys", "values"), given, strict=True):

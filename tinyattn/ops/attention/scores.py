@@ -80,8 +80,8 @@ def check_scored(op: str, query: Tensor, keys: Tensor, same_width: bool) -> None
 
 @public(at(real(2, 3), real(4, 3)))
 def dot_score(query, keys) -> Tensor:
-    """``e_ij = s_i · h_j``: query (…, Tq, d), keys (…, Tk, d) → (…, Tq, Tk). Luong et al. 2015, eq. 8
-    (dot).
+    """``e_ij = s_i · h_j``: query (…, Tq, d), keys (…, Tk, d) → (…, Tq, Tk). Luong et al. 2015, eq. 8 (dot).
+    Integers and bools become float32. Raises ShapeError for what doesn't fit.
     """
     query, keys = real_operands(query, keys)
     check_scored("dot_score", query, keys, True)
@@ -90,7 +90,9 @@ def dot_score(query, keys) -> Tensor:
 
 @public(at(real(2, 3), real(4, 3)))
 def scaled_dot_score(query, keys, scale: float | None = None) -> Tensor:
-    """``e_ij = s_i · h_j / √d`` (or times ``scale``). Vaswani et al. 2017, eq. 1."""
+    """``e_ij = s_i · h_j / √d`` (or times ``scale``): query (…, Tq, d), keys (…, Tk, d) → (…, Tq, Tk). Vaswani et
+    al. 2017, eq. 1. Integers and bools become float32. Raises ShapeError for what doesn't fit.
+    """
     query, keys = real_operands(query, keys)
     check_scored("scaled_dot_score", query, keys, True)
     return call(
@@ -140,8 +142,8 @@ hand_derived(
 
 @public(at(real(2, 3), real(4, 5), real(3, 5)))
 def general_score(query, keys, W) -> Tensor:
-    """``e_ij = s_iᵀ W h_j``: query (…, Tq, ds), keys (…, Tk, dh), W (ds, dh). Luong et al. 2015, eq. 8
-    (general).
+    """``e_ij = s_iᵀ W h_j``: query (…, Tq, ds), keys (…, Tk, dh), W (ds, dh) → (…, Tq, Tk). Luong et al. 2015, eq.
+    8 (general). Integers and bools become float32. Raises ShapeError for what doesn't fit.
     """
     query, keys, W = real_operands(query, keys, W)
     check_scored("general_score", query, keys, False)
@@ -202,11 +204,11 @@ hand_derived(
 
 @public(at(real(2, 3), real(4, 3)))
 def cosine_score(query, keys, eps: float = 1e-8) -> Tensor:
-    """``e_ij = s_i · h_j / (|s_i| |h_j| + ε)``, between −1 and 1: query (…, Tq, d), keys (…, Tk, d) → (…, Tq,
-    Tk).
+    """``e_ij = s_i · h_j / (|s_i| |h_j| + ε)``, between −1 and 1: query (…, Tq, d), keys (…, Tk, d) → (…, Tq, Tk).
 
-    A row of zeros scores 0 with everything. Graves et al. 2014, eq. 6 (with a key strength:
-    :func:`content_addressing`).
+    ``eps``: ε, more than 0. A row of zeros scores 0 with everything. Graves et al. 2014, eq. 6 (with a key
+    strength: :func:`content_addressing`). Integers and bools become float32. Raises ShapeError for what doesn't
+    fit.
     """
     query, keys = real_operands(query, keys)
     check_scored("cosine_score", query, keys, True)
@@ -250,8 +252,9 @@ def location_score(query, keys, W) -> Tensor:
     """``e_i = W s_i``, a score for each place that depends on the query alone: query (…, Tq, ds), W (S, ds) for at
     most S places → (…, Tq, Tk). Luong et al. 2015, eq. 9.
 
-    Of ``keys`` (…, Tk, d), or of the integer Tk, only the number counts. A shorter sentence uses the first
-    rows of W (give its mask to ``ta.softmax``); places past the S-th score −∞, so they are ignored.
+    Of ``keys`` (…, Tk, d), or of the integer Tk, only the number counts. A shorter sentence uses the first rows of
+    W (give its mask to ``ta.softmax``); places past the S-th score −∞, so they are ignored. Integers and bools
+    become float32. Raises ShapeError for what doesn't fit.
     """
     query, W = real_operands(query, W)
     shape = (int(keys), 0) if isinstance(keys, (int, np.integer)) else as_tensor(keys).shape

@@ -174,7 +174,8 @@ def softmax(x, axis: int = -1, mask=None) -> Tensor:
     """``exp x / Σ exp x`` along ``axis``, without overflow. ``mask``: bool (True = may attend) or additive,
     broadcast to x's shape.
 
-    A fully masked row gives zeros. Same shape and type as ``x`` (integers become float32).
+    A fully masked row gives zeros. Same shape and type as ``x``; integers and bools become float32. Raises
+    ShapeError for a scalar, an axis that isn't there or a mask that doesn't broadcast. Bridle 1990, section 2.
     """
     x, masks, undo = prepare("softmax", x, axis, mask)
     return transpose(call("softmax", x, *masks), undo)
@@ -182,8 +183,10 @@ def softmax(x, axis: int = -1, mask=None) -> Tensor:
 
 @public(at(real(3, 4)))
 def log_softmax(x, axis: int = -1, mask=None) -> Tensor:
-    """``x − log Σ exp x`` along ``axis``; masked entries are −∞ (and a fully masked row is all −∞), their
-    gradients zero.
+    """``x − log Σ exp x`` along ``axis``. ``mask`` as for :func:`softmax`: masked entries are −∞ (and a fully
+    masked row is all −∞), their gradients zero.
+
+    Same shape and type as ``x``; integers and bools become float32. Raises ShapeError for the same.
     """
     x, masks, undo = prepare("log_softmax", x, axis, mask)
     return transpose(call("log_softmax", x, *masks), undo)

@@ -56,17 +56,17 @@ hand_derived(
 
 @public(at(positive(2, 3), 6, half_width=8, predictive=True))
 def local_window(position, length: int, half_width: float = 10, predictive: bool = False) -> Tensor:
-    """The window of half-width D around each query's ``position`` p (…, Tq) over ``length`` keys → (…, Tq,
+    """The window of ``half_width`` D around each query's ``position`` p (…, Tq) over ``length`` keys → (…, Tq,
     length).
 
-    Monotonic (local-m): bool, True where |s − p| ≤ D; a mask for ``ta.softmax`` or ``ta.attention``, with
-    p = ``ta.arange(Tq)`` in Luong's model. ``predictive`` (local-p): the Gaussian exp(−(s − p)² / 2σ²),
-    σ = D/2, 0 outside the window, in the type of p; differentiable in p. The alignment is then
+    Monotonic (local-m): bool, True where |s − p| ≤ D; a mask for ``ta.softmax`` or ``ta.attention``, with p =
+    ``ta.arange(Tq)`` in Luong's model. ``predictive`` (local-p): the Gaussian exp(−(s − p)² / 2σ²), σ = D/2, 0
+    outside the window, in the type of p; differentiable in p. The alignment is then
 
         ta.softmax(scores, mask=ta.local_window(p, S, D)) * ta.local_window(p, S, D, predictive=True)
 
-    and p = S σ(v·tanh(W h)). Positions and D are in words, the first being 0. Luong et al. 2015, eqs. 9 and
-    10. Raises ShapeError for a negative length or width, or D = 0 if predictive.
+    and p = S σ(v·tanh(W h)). Positions and D are in words, the first being 0. Luong et al. 2015, eqs. 9 and 10.
+    Raises ShapeError for a negative length or width, or D = 0 if predictive. Integers and bools become float32.
     """
     position = as_tensor(position)
     if length < 0 or not (half_width > 0 or half_width == 0 and not predictive) or math.isinf(half_width):

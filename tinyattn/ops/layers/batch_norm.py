@@ -149,15 +149,16 @@ def batch_norm(
     momentum: float | Tensor = 0.1,
     eps: float = 1e-5,
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """``(x − mean) / √(var + eps) · weight + bias`` for each channel of x (N, C), (N, C, L) or (N, C, H, W).
+    """``(x − mean) / √(var + eps) · weight + bias`` for each channel of x (N, C), (N, C, L) or (N, C, H, W) → the
+    same shape, (N, C, …).
 
-    Returns y and the running statistics after this step, (C,) each: in training ``(1 − momentum) · old +
-    momentum · new`` with the batch's mean and its variance divided by count − 1 (y is made with the one
-    divided by count), otherwise those that were given. No gradient passes from x to them. Without running
+    Returns y and the running statistics after this step, running_mean (C,) and running_var (C,): in training ``(1 −
+    momentum) · old + momentum · new`` with the batch's mean and its variance divided by count − 1 (y is made with
+    the one divided by count), otherwise those that were given. No gradient passes from x to them. Without running
     statistics the batch's are used, and None is returned for them. weight, bias: (C,), or None for 1 and 0.
 
-    Raises ShapeError for what doesn't fit, and in training for a single number a channel. (Ioffe & Szegedy
-    2015, algorithms 1 and 2.)
+    Raises ShapeError for what doesn't fit, and in training for a single number a channel. (Ioffe & Szegedy 2015,
+    algorithms 1 and 2.) Integers and bools become float32.
     """
     x, *given = real_operands(x, optional=(weight, bias, running_mean, running_var))
     if x.ndim < 2:

@@ -193,8 +193,11 @@ def _linear(x, weight, bias):
 
 @public(at(real(2, 3), (real(2, 4), real(2, 4)), real(16, 3), real(16, 4), real(16)))
 def lstm_cell(x, state, w_ih, w_hh, b_ih=None, b_hh=None) -> tuple[Tensor, Tensor]:
-    """One LSTM step: x (B, I), state (h, c) of (B, H), w_ih (4H, I), w_hh (4H, H), biases (4H,), gates i, f,
-    g, o as in torch → new (h, c).
+    """One LSTM step: x (B, I), state (h, c) of (B, H) each, w_ih (4H, I), w_hh (4H, H), b_ih (4H,), b_hh (4H,),
+    gates i, f, g, o as in torch → new (h, c): → (B, H) each.
+
+    c' = σ(f) c + σ(i) tanh(g), h' = σ(o) tanh(c'). Integers and bools become float32. Raises ShapeError for what
+    doesn't fit. (Hochreiter & Schmidhuber 1997; the forget gate: Gers et al. 2000.)
     """
     if not isinstance(state, (tuple, list)) or len(state) != 2:
         fail(errors.ShapeError, "lstm_cell", "the state must be a pair (h, c)", f"got {state!r}")
@@ -205,11 +208,11 @@ def lstm_cell(x, state, w_ih, w_hh, b_ih=None, b_hh=None) -> tuple[Tensor, Tenso
 
 @public(at(real(2, 3), real(2, 4), real(12, 3), real(12, 4), real(12), real(12)))
 def gru_cell(x, h, w_ih, w_hh, b_ih=None, b_hh=None, reset_after: bool = True) -> Tensor:
-    """One GRU step: x (B, I), h (B, H), w_ih (3H, I), w_hh (3H, H), biases (3H,), gates r, z, n → new h (B,
-    H).
+    """One GRU step: x (B, I), h (B, H), w_ih (3H, I), w_hh (3H, H), b_ih (3H,), b_hh (3H,), gates r, z, n → (B, H),
+    the new h.
 
-    ``reset_after=True`` is torch's convention; ``False`` the original one (Cho et al. 2014; the two biases
-    are then added up).
+    ``reset_after=True`` is torch's convention; ``False`` the original one (Cho et al. 2014; the two biases are then
+    added up). Integers and bools become float32. Raises ShapeError for what doesn't fit.
     """
     x, h, w_ih, w_hh, b_ih, b_hh = real_operands(x, h, w_ih, w_hh, optional=(b_ih, b_hh))
     _check_cell("gru_cell", x, h, w_ih, w_hh, 3)
@@ -231,8 +234,11 @@ def check_nonlinearity(op: str, name: str) -> str:
 
 @public(at(real(2, 3), real(2, 4), real(4, 3), real(4, 4), real(4)))
 def rnn_cell(x, h, w_ih, w_hh, b_ih=None, b_hh=None, nonlinearity: str = "tanh") -> Tensor:
-    """One step of a plain RNN, tanh (or relu) of W_ih x + b_ih + W_hh h + b_hh: x (B, I), h (B, H), w_ih (H, I),
-    w_hh (H, H), biases (H,) → new h (B, H). Raises ShapeError. (Elman 1990.)
+    """One step of a plain RNN, tanh (or relu, by ``nonlinearity``) of W_ih x + b_ih + W_hh h + b_hh. x (B, I), h
+    (B, H), w_ih (H, I), w_hh (H, H), b_ih (H,), b_hh (H,) → (B, H), the new h.
+
+    Integers and bools become float32. Raises ShapeError for what doesn't fit, TinyattnError for another
+    nonlinearity. (Elman 1990.)
     """
     x, h, w_ih, w_hh, b_ih, b_hh = real_operands(x, h, w_ih, w_hh, optional=(b_ih, b_hh))
     _check_cell("rnn_cell", x, h, w_ih, w_hh, 1)

@@ -111,10 +111,10 @@ def convolve(op: str, x: Tensor, weight: Tensor, biases: list[Tensor], groups: i
 def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups: int = 1) -> Tensor:
     """Convolution of images x (N, C, H, W) with weight (O, C/groups, KH, KW) and bias (O,) → (N, O, H', W').
 
-    H' = ⌊(H + 2 padding − dilation (KH − 1) − 1)/stride⌋ + 1. ``stride``, ``padding`` (zeros on all sides)
-    and ``dilation``: one integer, or one for each axis; ``padding`` may also be "valid" (0) or "same": H' = H, which
-    needs stride 1. ``groups``: channels and results are in so many groups, each convolved by itself. torch's
-    conv2d. Raises ShapeError or DTypeError for what doesn't fit. LeCun et al. 1989.
+    H' = ⌊(H + 2 padding − dilation (KH − 1) − 1)/stride⌋ + 1. ``stride``, ``padding`` (zeros on all sides) and
+    ``dilation``: one integer, or one for each axis; ``padding`` may also be "valid" (0) or "same": H' = H, which
+    needs stride 1. ``groups``: channels and results are in so many groups, each convolved by itself. Integers and
+    bools become float32. torch's conv2d. Raises ShapeError or DTypeError for what doesn't fit. LeCun et al. 1989.
     """
     op = "conv2d"
     x, weight, biases = _prepare(op, x, weight, bias, "N, C, H, W", "O, C, KH, KW", groups)
@@ -131,9 +131,9 @@ def conv1d(
 ) -> Tensor:
     """Convolution of sequences x (N, C, L) with weight (O, C/groups, K) and bias (O,) → (N, O, L').
 
-    With ``causal``, (K − 1)·dilation zeros come before the sequence and none after it, so that position t
-    sees t and what is before it, and L' = L for stride 1 (van den Oord et al. 2016, WaveNet; SNAIL).
-    Otherwise as :func:`conv2d`.
+    With ``causal``, (K − 1)·dilation zeros come before the sequence and none after it, so that position t sees t
+    and what is before it, and L' = L for stride 1 (van den Oord et al. 2016, WaveNet; SNAIL). Otherwise as
+    :func:`conv2d`. Integers and bools become float32.
     """
     op = "conv1d"
     x, weight, biases = _prepare(op, x, weight, bias, "N, C, L", "O, C, K", groups)
@@ -170,7 +170,8 @@ def conv_transpose2d(
 
     H' = (H − 1) stride − 2 padding + dilation (KH − 1) + 1 + output_padding: the derivative of :func:`conv2d` with
     respect to its operand, used as a layer. ``output_padding``, smaller than stride or dilation, chooses among the
-    sizes that conv2d would make H from. torch's conv_transpose2d. Raises ShapeError or DTypeError.
+    sizes that conv2d would make H from. Integers and bools become float32. torch's conv_transpose2d. Raises
+    ShapeError or DTypeError.
     """
     op = "conv_transpose2d"
     x, weight, biases = _prepare(op, x, weight, bias, "N, C, H, W", "C, O, KH, KW", groups)

@@ -108,10 +108,11 @@ for _name, _definition, _slope, _curvature, _formula, _vjp, _flops, _slope_flops
 
 @public(at(real(3, 4)), at(real(3, 4), approximate="tanh"))
 def gelu(x, approximate: str = "none") -> Tensor:
-    """``x Φ(x)`` with the normal distribution function Φ, element by element; with ``approximate="tanh"``
-    ``½ x (1 + tanh(√(2/π) (x + 0.044715 x³)))``, as in GPT-2 and BERT.
+    """``x Φ(x)`` with the normal distribution function Φ, element by element; with ``approximate="tanh"`` ``½ x (1
+    + tanh(√(2/π) (x + 0.044715 x³)))``, as in GPT-2 and BERT.
 
-    Same shape and type as ``x`` (integers become float32). (Hendrycks & Gimpel 2016.)
+    Same shape and type as ``x``; integers and bools become float32. Raises TinyattnError for another
+    ``approximate``. (Hendrycks & Gimpel 2016.)
     """
     x = as_tensor(x)
     if approximate not in ("none", "tanh"):

@@ -64,8 +64,9 @@ hand_derived(
 
 @public(at(apart(3, 4)))
 def maxout(x) -> Tensor:
-    """The larger of each pair of neighbours along the last axis: (…, 2L) → (…, L); the first on ties.
-    Bahdanau et al. 2015, appendix A.2.2.
+    """The larger of each pair of neighbours along the last axis: x (…, 2L) → (…, L); the first on ties. Of any
+    element type, which the result has. Raises ShapeError for an odd number of them. Bahdanau et al. 2015, appendix
+    A.2.2.
     """
     x = as_tensor(x)
     if x.ndim == 0 or x.shape[-1] % 2:

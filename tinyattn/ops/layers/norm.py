@@ -134,11 +134,11 @@ def _normalize(op: str, x, normalized_shape, *affine, eps: float) -> Tensor:
 
 @public(at(real(3, 4), 4, real(4), real(4)))
 def layer_norm(x, normalized_shape, weight=None, bias=None, eps: float = 1e-5) -> Tensor:
-    """``(x − mean) / √(var + eps) · weight + bias`` over the last axes of ``x``, those of
-    ``normalized_shape`` (an integer or a tuple), with the variance divided by their count.
+    """``(x − mean) / √(var + eps) · weight + bias`` over the last axes of ``x``, those of ``normalized_shape`` (an
+    integer or a tuple), with the variance divided by their count.
 
-    weight, bias: of shape ``normalized_shape``, or None for 1 and 0. Same shape and type as ``x`` (integers
-    become float32). Raises ShapeError for what doesn't fit. (Ba, Kiros & Hinton 2016, equations 3 and 4.)
+    weight, bias: of shape ``normalized_shape``, or None for 1 and 0. Same shape and type as ``x``; integers and
+    bools become float32. Raises ShapeError for what doesn't fit. (Ba, Kiros & Hinton 2016, equations 3 and 4.)
     """
     return _normalize("layer_norm", x, normalized_shape, weight, bias, eps=eps)
 
@@ -147,7 +147,7 @@ def layer_norm(x, normalized_shape, weight=None, bias=None, eps: float = 1e-5) -
 def rms_norm(x, normalized_shape, weight=None, eps: float | None = None) -> Tensor:
     """``x / √(mean x² + eps) · weight`` over the last axes of ``x``, those of ``normalized_shape``.
 
-    As :func:`layer_norm` without the mean; ``eps`` None is the smallest step from 1 of x's type, as in
+    As :func:`layer_norm` without the mean and the bias; ``eps`` None is the smallest step from 1 of x's type, as in
     torch. (Zhang & Sennrich 2019, equation 4.)
     """
     x = as_tensor(x)
@@ -157,11 +157,11 @@ def rms_norm(x, normalized_shape, weight=None, eps: float | None = None) -> Tens
 
 @public(at(real(2, 4, 3), 2, real(4), real(4)))
 def group_norm(x, num_groups: int, weight=None, bias=None, eps: float = 1e-5) -> Tensor:
-    """``(x − mean) / √(var + eps) · weight + bias`` of x (N, C, …), with mean and variance of each of ``num_groups``
-    groups of channels, in each of the N.
+    """``(x − mean) / √(var + eps) · weight + bias`` of x (N, C, …), with mean and variance of each of
+    ``num_groups`` groups of channels, in each of the N.
 
-    weight, bias: (C,), a number a channel, or None for 1 and 0. Same shape and type as ``x`` (integers become
-    float32). Raises ShapeError for what doesn't fit. (Wu & He 2018, equations 1 and 7.)
+    weight, bias: (C,), a number a channel, or None for 1 and 0. Same shape and type as ``x``; integers and bools
+    become float32. Raises ShapeError for what doesn't fit. (Wu & He 2018, equations 1 and 7.)
     """
     x, weight, bias = real_operands(x, optional=(weight, bias))
     if x.ndim < 2 or num_groups < 1 or x.shape[1] % num_groups:

@@ -136,9 +136,9 @@ def max_pool2d(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode: bo
     """The maximum of each window of x (N, C, H, W) → (N, C, H', W').
 
     H' = ⌊(H + 2 padding − dilation (K − 1) − 1)/stride⌋ + 1, or with ``ceil_mode`` ⌈…⌉ + 1, as long as each window
-    begins before x ends. ``kernel_size`` K, ``stride`` (default: K), ``padding`` ≤ K/2 and ``dilation``: one integer,
-    or one for each axis. NaN where a window has one. The cotangent goes to the first maximum. Raises ShapeError.
-    torch's max_pool2d.
+    begins before x ends. ``kernel_size`` K, ``stride`` (default: K), ``padding`` ≤ K/2 and ``dilation``: one
+    integer, or one for each axis. NaN where a window has one. The cotangent goes to the first maximum. Raises
+    ShapeError. Integers and bools become float32. torch's max_pool2d.
     """
     x, attrs = _prepare("max_pool2d", x, kernel_size, stride, padding, dilation, ceil_mode)
     if attrs.pop("dilation") == (1, 1):
@@ -161,7 +161,8 @@ def avg_pool2d(
     """The mean of each window of x (N, C, H, W) → (N, C, H', W'); sizes as for :func:`max_pool2d`.
 
     The zeros around x count, unless ``count_include_pad`` is False; what ``ceil_mode`` adds behind them doesn't.
-    ``divisor_override``: divide by this number instead. Raises ShapeError. torch's avg_pool2d.
+    ``divisor_override``: divide by this number instead. Raises ShapeError. Integers and bools become float32.
+    torch's avg_pool2d.
     """
     op = "avg_pool2d"
     x, attrs = _prepare(op, x, kernel_size, stride, padding, 1, ceil_mode)
@@ -184,10 +185,11 @@ def avg_pool2d(
 
 @public(at(real(2, 2, 4, 5), 2))
 def adaptive_avg_pool2d(x, output_size) -> Tensor:
-    """Means of windows that cover x (N, C, H, W), so that the result is (N, C, *output_size).
+    """Means of windows that cover x (N, C, H, W), → (N, C, R, S).
 
-    ``output_size``: one integer, or one for each axis, None for that of x. Output r of R is the mean of pixels
-    ⌊r H/R⌋ to ⌈(r + 1) H/R⌉ − 1. Raises ShapeError. torch's adaptive_avg_pool2d.
+    ``output_size``: R and S, one integer for both, or one for each, None for that of x. Output r of R is the mean
+    of pixels ⌊r H/R⌋ to ⌈(r + 1) H/R⌉ − 1. Raises ShapeError. Integers and bools become float32. torch's
+    adaptive_avg_pool2d.
     """
     op = "adaptive_avg_pool2d"
     x = _image(op, x)

@@ -59,9 +59,9 @@ def spectral_norm(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """``weight / σ`` with its largest singular value σ as estimated from ``u`` and ``v``, and the new u and v.
 
-    The weight, of any shape, counts as a matrix (h, w) whose rows lie along axis ``dim`` (0; 1 for a
-    transposed convolution); u (h,) and v (w,) estimate its first singular vectors. Each of
-    ``n_power_iterations`` steps (1 in training, 0 in evaluation) improves them; no gradient passes through
+    The weight (…), floating-point, of two axes or more → (…), counts as a matrix (h, w) whose rows lie along axis
+    ``dim`` (0; 1 for a transposed convolution); ``dim``; u (h,) and v (w,) estimate its first singular vectors.
+    Each of ``n_power_iterations`` steps (1 in training, 0 in evaluation) improves them; no gradient passes through
     u and v. ``eps`` keeps norms from 0. Raises ShapeError for what doesn't fit. (Miyato et al. 2018.)
     """
     weight, u, v = as_tensor(weight), as_tensor(u), as_tensor(v)

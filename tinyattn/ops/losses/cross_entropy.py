@@ -95,8 +95,11 @@ hand_derived(
 def cross_entropy_rows(
     logits, targets, ignore_index: int | None = None, label_smoothing: float = 0.0
 ) -> Tensor:
-    """``−log softmax(logits)[target]`` of each row: logits (…, C), integer targets (…) → (…); 0 where the
-    target is ``ignore_index``.
+    """``−log softmax(logits)[target]`` of each row, logits (…, C), floating-point, integer targets (…) → (…); 0
+    where the target is ``ignore_index``. ``label_smoothing`` as for :func:`cross_entropy`.
+
+    Raises ShapeError for classes that aren't there, DTypeError for logits that aren't floating-point or targets
+    that aren't integers.
     """
     logits, targets = as_tensor(logits), as_tensor(targets)
     if not is_float(logits.dtype) or targets.dtype.kind != "i":

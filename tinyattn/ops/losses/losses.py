@@ -161,10 +161,10 @@ def cross_entropy(
 def nll_loss(
     log_probabilities, targets, weight=None, ignore_index: int | None = None, reduction: str = "mean"
 ) -> Tensor:
-    """−w_t log p_t: log-probabilities (…, C), integer classes (…) → (), or (…) with ``reduction="none"``.
+    """−w_t log p_t: log_probabilities (…, C), targets (…), integer classes → (), or (…) with ``reduction="none"``.
 
-    ``weight``, ``ignore_index`` and ``reduction`` as for :func:`cross_entropy`, which is this of
-    ``log_softmax``. Raises ShapeError or DTypeError. torch's ``nll_loss``, but the classes are on the last axis.
+    ``weight``, ``ignore_index`` and ``reduction`` as for :func:`cross_entropy`, which is this of ``log_softmax``.
+    Raises ShapeError or DTypeError. torch's ``nll_loss``, but the classes are on the last axis.
     """
     op = "nll_loss"
     log_p, targets = as_tensor(log_probabilities), as_tensor(targets)
@@ -196,11 +196,13 @@ def nll_loss(
 
 @public(at(real(3, 4), positive(3, 4)))
 def kl_div(log_probabilities, target, reduction: str = "mean", log_target: bool = False) -> Tensor:
-    """Kullback-Leibler divergence Σ y (log y − log p) of log-probabilities log p from probabilities y, of one shape.
+    """Kullback-Leibler divergence Σ y (log y − log p) of log p from probabilities y: log_probabilities (…), target
+    (…) of one shape → (), or (…).
 
-    torch's ``kl_div``: the first argument is log p; with ``log_target`` so is the second. "mean" is over all
-    elements; the divergence of distributions is "sum", or "batchmean": the sum over all / the first axis. "none"
-    keeps the shape. Where y = 0 the loss is −0·log p. Raises ShapeError.
+    torch's ``kl_div``: the first argument is log p; with ``log_target`` the second is log y. ``reduction``: "mean"
+    is over all elements; the divergence of distributions is "sum", or "batchmean": the sum over all / the first
+    axis. "none" keeps the shape. Where y = 0 the loss is −0·log p. Integers and bools become float32. Raises
+    ShapeError for what doesn't fit, TinyattnError for another reduction.
     """
     log_p, y = _operands("kl_div", log_probabilities, target, reduction, ("batchmean",))
     if log_target:
@@ -214,11 +216,13 @@ def kl_div(log_probabilities, target, reduction: str = "mean", log_target: bool 
 
 @public(at(real(3, 4), positive(3, 4)))
 def bce_with_logits(logits, targets, weight=None, pos_weight=None, reduction: str = "mean") -> Tensor:
-    """Binary cross-entropy a y softplus(−x) + (1 − y) softplus(x) of logits x and targets y in [0, 1], of one shape.
+    """Binary cross-entropy a y softplus(−x) + (1 − y) softplus(x) of logits x (…) and targets y (…) in [0, 1], of
+    one shape → (), or (…).
 
     ``pos_weight`` a: how much more a positive counts, ``weight``: a factor of each loss; both broadcast to the
     logits' shape. ``reduction``: "mean" (over all elements, whatever their weights), "sum" or "none". torch's
-    ``binary_cross_entropy_with_logits``. Raises ShapeError.
+    ``binary_cross_entropy_with_logits``. Integers and bools become float32. Raises ShapeError for what doesn't fit,
+    TinyattnError for another reduction.
     """
     op = "bce_with_logits"
     x, y = _operands(op, logits, targets, reduction)
@@ -235,23 +239,33 @@ def bce_with_logits(logits, targets, weight=None, pos_weight=None, reduction: st
 
 @public(at(real(3, 4), real(3, 4)))
 def mse_loss(predictions, targets, reduction: str = "mean") -> Tensor:
-    """(x − y)² of predictions and targets of one shape: their mean, sum, or, with "none", each. Raises ShapeError."""
+    """(x − y)² of predictions (…) and targets (…) of one shape → (), or (…) with "none".
+
+    ``reduction``: "mean", "sum" or "none". torch's mse_loss. Integers and bools become float32. Raises ShapeError
+    for what doesn't fit, TinyattnError for another reduction.
+    """
     x, y = _operands("mse_loss", predictions, targets, reduction)
     return _reduced((x - y) * (x - y), reduction)
 
 
 @public(at(apart(3, 4), real(3, 4)))
 def l1_loss(predictions, targets, reduction: str = "mean") -> Tensor:
-    """|x − y| of predictions and targets of one shape: their mean, sum, or, with "none", each. Raises ShapeError."""
+    """|x − y| of predictions (…) and targets (…) of one shape → (), or (…) with "none".
+
+    ``reduction``: "mean", "sum" or "none". torch's l1_loss. Integers and bools become float32. Raises ShapeError
+    for what doesn't fit, TinyattnError for another reduction.
+    """
     x, y = _operands("l1_loss", predictions, targets, reduction)
     return _reduced(abs(x - y), reduction)
 
 
 @public(at(apart(3, 4), real(3, 4)))
 def smooth_l1_loss(predictions, targets, reduction: str = "mean", beta: float = 1.0) -> Tensor:
-    """e²/2β where |e| < β, else |e| − β/2, of e = x − y: predictions and targets of one shape.
+    """e²/2β where |e| < β, else |e| − β/2, of e = x − y: predictions (…) and targets (…) of one shape → (), or (…)
+    with "none".
 
-    ``reduction``: "mean", "sum" or "none". β = 0 is :func:`l1_loss`. Raises ShapeError. Girshick 2015, eq. 3.
+    ``reduction``: "mean", "sum" or "none". ``beta``: β; 0 makes it :func:`l1_loss`. Integers and bools become
+    float32. Raises ShapeError for what doesn't fit, TinyattnError for another reduction. Girshick 2015, eq. 3.
     """
     x, y = _operands("smooth_l1_loss", predictions, targets, reduction)
     _check_width("smooth_l1_loss", "beta", beta, beta >= 0, "≥ 0")
@@ -263,9 +277,11 @@ def smooth_l1_loss(predictions, targets, reduction: str = "mean", beta: float = 
 
 @public(at(apart(3, 4), real(3, 4), delta=1.3))
 def huber_loss(predictions, targets, reduction: str = "mean", delta: float = 1.0) -> Tensor:
-    """e²/2 where |e| ≤ δ, else δ (|e| − δ/2), of e = x − y: predictions and targets of one shape.
+    """e²/2 where |e| ≤ δ, else δ (|e| − δ/2), of e = x − y: predictions (…) and targets (…) of one shape → (), or
+    (…) with "none".
 
-    ``reduction``: "mean", "sum" or "none". Raises ShapeError. Huber 1964.
+    ``delta``: δ. ``reduction``: "mean", "sum" or "none". Integers and bools become float32. Raises ShapeError for
+    what doesn't fit, TinyattnError for another reduction. Huber 1964.
     """
     x, y = _operands("huber_loss", predictions, targets, reduction)
     _check_width("huber_loss", "delta", delta, delta > 0, "> 0")

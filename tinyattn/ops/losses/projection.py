@@ -147,10 +147,10 @@ def linear_cross_entropy(
 ) -> Tensor:
     """Mean cross-entropy of ``hidden · weightᵀ + bias``, a scalar in nats, the logits being made in place.
 
-    hidden (…, d), weight (V, d) such as an embedding table, integer targets (…), bias (V,) or None; the
-    other arguments as for :func:`cross_entropy`, which it equals. Logits of more than 256 MiB are never
-    held at once, but made in both passes, some 64 MiB at a time. Raises ShapeError or DTypeError for what
-    doesn't fit.
+    hidden (…, d), weight (V, d) such as an embedding table, integer targets (…), bias (V,) or None; the other
+    arguments as for :func:`cross_entropy`, which it equals. Logits of more than 256 MiB are never held at once, but
+    made in both passes, some 64 MiB at a time. Integers and bools become float32. Raises ShapeError or DTypeError
+    for what doesn't fit.
     """
     hidden, weight, bias = real_operands(hidden, weight, optional=(bias,))
     targets = as_tensor(targets)

@@ -145,13 +145,13 @@ hand_derived(
 
 @public(at(real(2, 2, 9), real(2, 4, 3), weighting(2, 2, 4)))
 def memory_address(emitted, memory, previous, eps: float = 1e-8) -> Tensor:
-    """New weightings from what the heads emit: emitted (…, H, W + S + 3), memory (…, N, W), previous weightings
-    (…, H, N) → (…, H, N); for one head the axis H may be left out.
+    """New weightings from what the heads emit: emitted (…, H, W + S + 3), memory (…, N, W), previous weightings (…,
+    H, N) → (…, H, N); for one head the axis H may be left out.
 
-    A head emits its key (W), and before activation its strength, its gate, S = 2R + 1 ≤ 2N − 1 shifts −R … R
-    and its sharpening, in this order. Graves et al. 2014, eqs. 5 to 9; the same as ``content_addressing``,
-    ``interpolate``, ``circular_shift`` and ``sharpen`` one after another, in one kernel. Raises ShapeError for
-    what doesn't fit.
+    A head emits its key (W), and before activation its strength, its gate, S = 2R + 1 ≤ 2N − 1 shifts −R … R and
+    its sharpening, in this order. Graves et al. 2014, eqs. 5 to 9; the same as ``content_addressing``,
+    ``interpolate``, ``circular_shift`` and ``sharpen`` one after another, in one kernel. ``eps``: the ε of the
+    cosine. Integers and bools become float32. Raises ShapeError for what doesn't fit.
     """
     emitted, memory, previous = real_operands(emitted, memory, previous)
     given = f"got {emitted.shape}, {memory.shape} and {previous.shape}"

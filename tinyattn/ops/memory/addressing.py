@@ -81,11 +81,11 @@ hand_derived(
 
 @public(at(real(2, 2, 3), positive(2, 2), real(2, 4, 3)))
 def content_addressing(key, strength, memory, eps: float = 1e-8) -> Tensor:
-    """``w_i = softmax_i(β cos(k, M_i))``: key (…, H, W), strength β (…, H), memory (…, N, W) → (…, H, N); for
-    one head key (…, W), strength (…) → (…, N).
+    """``w_i = softmax_i(β cos(k, M_i))``: key (…, H, W), strength β (…, H), memory (…, N, W) → (…, H, N); for one
+    head key (…, W), strength (…) → (…, N).
 
-    The cosine is k·M_i / (|k| |M_i| + ε), 0 for a row of zeros. Raises ShapeError for what doesn't fit.
-    Graves et al. 2014, eqs. 5 and 6.
+    The cosine is k·M_i / (|k| |M_i| + ε), ``eps`` being ε, 0 for a row of zeros. Raises ShapeError for what doesn't
+    fit. Graves et al. 2014, eqs. 5 and 6. Integers and bools become float32.
     """
     key, strength, memory = real_operands(key, strength, memory)
     single = key.ndim == memory.ndim - 1
@@ -129,8 +129,8 @@ hand_derived(
 
 @public(at(inside(2, 2), weighting(2, 2, 4), weighting(2, 2, 4)))
 def interpolate(gate, content, previous) -> Tensor:
-    """``g w^c + (1 − g) w_{t−1}``: gate g (…) in [0, 1], two weightings (…, N) → (…, N). Graves et al. 2014,
-    eq. 7.
+    """``g w^c + (1 − g) w_{t−1}``: gate g (…) in [0, 1], content w^c (…, N), previous w_{t−1} (…, N) → (…, N).
+    Graves et al. 2014, eq. 7. Integers and bools become float32. Raises ShapeError for what doesn't fit.
     """
     gate, content, previous = real_operands(gate, content, previous)
     if content.shape != previous.shape or not content.ndim:
@@ -213,12 +213,12 @@ hand_derived(
 def circular_shift(weights, shift) -> Tensor:
     """Each weighting of ``weights`` (…, N) moved on around the circle of places → (…, N).
 
-    ``shift`` (…, 2R + 1), of as many axes as ``weights``: a distribution over the shifts −R … R, R < N,
-    w̃_i = Σ_k s_k w_{(i − k) mod N}. Graves et al. 2014, eq. 8.
+    ``shift`` (…, 2R + 1), of as many axes as ``weights``: a distribution over the shifts −R … R, R < N, w̃_i = Σ_k
+    s_k w_{(i − k) mod N}. Graves et al. 2014, eq. 8.
 
-    ``shift`` (…), of one axis less, or a single number: any u, the weighting shifted by ⌊u⌋ and by ⌊u⌋ + 1,
-    mixed in proportion. A shift of 6.7 is 0.3 of 6 and 0.7 of 7 (ibid., the lower end of a uniform
-    distribution of width one).
+    ``shift`` (…), of one axis less, or a single number: any u, the weighting shifted by ⌊u⌋ and by ⌊u⌋ + 1, mixed
+    in proportion. A shift of 6.7 is 0.3 of 6 and 0.7 of 7 (ibid., the lower end of a uniform distribution of width
+    one). Integers and bools become float32. Raises ShapeError for what doesn't fit.
     """
     weights, shift = real_operands(weights, shift)
     must = "weights must be (…, N) and shift (…, 2R + 1), or (…) for a shift by a number"
@@ -301,6 +301,7 @@ def sharpen(weights, gamma) -> Tensor:
     """``w_i^γ / Σ_j w_j^γ``: weights ≥ 0 (…, N), gamma γ ≥ 1 (…) → (…, N). Graves et al. 2014, eq. 9.
 
     Powers are taken relative to the largest weight, so a large γ doesn't underflow. A row of zeros stays one.
+    Integers and bools become float32. Raises ShapeError for what doesn't fit.
     """
     weights, gamma = real_operands(weights, gamma)
     if not weights.ndim:

@@ -45,7 +45,7 @@ hand_derived(
 @public(at(weighting(2, 2, 4), real(2, 4, 3)))
 def memory_read(weights, memory) -> Tensor:
     """``r = Σ_i w_i M_i``: weights (…, H, N), or (…, N) for one head, memory (…, N, W) → (…, H, W) or (…, W).
-    Graves et al. 2014, eq. 2.
+    Graves et al. 2014, eq. 2. Integers and bools become float32. Raises ShapeError for what doesn't fit.
     """
     weights, memory = real_operands(weights, memory)
     single = weights.ndim == memory.ndim - 1
@@ -156,11 +156,12 @@ hand_derived(
 
 @public(at(real(2, 4, 3), weighting(2, 2, 4), weighting(2, 2, 3), real(2, 2, 3)))
 def memory_write(memory, weights, erase, add) -> Tensor:
-    """``M'_i = M_i ⊙ Π_h (1 − w_hi e_h) + Σ_h w_hi a_h``: memory (…, N, W), weights (…, H, N), erase in [0, 1]
-    and add (…, H, W) → (…, N, W); for one head the axis H may be left out.
+    """``M'_i = M_i ⊙ Π_h (1 − w_hi e_h) + Σ_h w_hi a_h``: memory (…, N, W), weights (…, H, N), erase in [0, 1] and
+    add (…, H, W) → (…, N, W); for one head the axis H may be left out.
 
-    Of several heads, first all erase (in any order: they multiply), then all add, so none erases what another
-    has just written. Graves et al. 2014, eqs. 3 and 4. Raises ShapeError for what doesn't fit.
+    Of several heads, first all erase (in any order: they multiply), then all add, so none erases what another has
+    just written. Graves et al. 2014, eqs. 3 and 4. Raises ShapeError for what doesn't fit. Integers and bools
+    become float32.
     """
     memory, weights, erase, add = real_operands(memory, weights, erase, add)
     given = weights.shape, erase.shape, add.shape
