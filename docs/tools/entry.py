@@ -1,5 +1,6 @@
 """One entry of the reference, in Markdown: heading, signature, docstring, methods, where it stands in the sources."""
 
+import dataclasses
 import enum
 import functools
 import inspect
@@ -8,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from names import find
+
+from tinyattn.models import Model
 
 ROOT = Path(__file__).resolve().parents[2]
 GALLERY = ROOT / "docs" / "gallery"
@@ -23,6 +26,8 @@ def entry(name: str) -> str:
     if callable(value) and not _is_element_type(value):
         parts.append(code(signature(name, value)))
     parts.append(prose(_doc(value)))
+    if inspect.isclass(value) and issubclass(value, Model) and value is not Model:
+        parts.append(prose(_doc(inspect.getmodule(value))))
     if inspect.isclass(value) and value.__module__.startswith("tinyattn") and not _is_error(value):
         parts += [_config(value), _methods(value)]
     parts.append(" · ".join(filter(None, [_derivation(name), _source(value)])))
@@ -125,7 +130,7 @@ def _config(value: type) -> str:
         "Its settings:\n\n"
         + code(signature(f"ta.models.{config.__name__}", config))
         + "\n\n"
-        + prose(_doc(config))
+        + "\n\n".join(prose(_doc(kind)) for kind in config.__mro__ if dataclasses.is_dataclass(kind))
     )
 
 

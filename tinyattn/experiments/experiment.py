@@ -29,11 +29,12 @@ from tinyattn.train.run import Run
 class Experiment:
     """A model on a task, ready to be trained; or, by `Experiment.open`, one that has been.
 
-    model, task: names (`ta.models.list()`, `ta.tasks.list()`), "file.py:Class" of your own, or classes; the
-    default task is the model's first. data: the files of the task, if it reads some. baseline: whether the model
-    that it is compared with is trained, too. Further keywords change settings of the model, the task or the
-    training: steps=500, hidden=128 (or {"model.hidden": 128}, where two share a name).
-    Raises UsageError for what does not exist or fit, DataError for data that is missing or damaged.
+    model, task: names (`ta.models.list()`, `ta.tasks.list()`), "file.py:Class" of your own, or classes; the default
+    task is the model's first. seed: of initial values, batches and what the task makes; data: the files of the
+    task, if it reads some. baseline: whether the model that it is compared with is trained, too. Further keywords
+    change settings of the model, the task or the training: steps=500, hidden=128 (or {"model.hidden": 128}, where
+    two share a name). Raises UsageError for what does not exist or fit; data that is missing or damaged is found out
+    when it is read.
     """
 
     def __init__(

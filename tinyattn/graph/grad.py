@@ -293,7 +293,9 @@ def _dummy(value: Tensor, index: int) -> Tensor:
 
 
 def hvp(fn: Callable, inputs: Sequence[Tensor], vectors: Sequence[Tensor]):
-    """``(value, H·v)`` for the scalar function ``fn``: the gradient of ⟨∇f, v⟩."""
+    """``(value, H·v)`` for the scalar function ``fn`` of ``inputs``, v being ``vectors``, of their shapes: the
+    gradient of ⟨∇f, v⟩. Raises ShapeError if the value isn't a scalar or a vector has another shape.
+    """
     y = fn(*inputs)
     gradients = grad(y, list(inputs))
     inner = constant(0, y.dtype)

@@ -135,16 +135,18 @@ def _array(data, dtype, op: str, weak=FLOAT32) -> np.ndarray:
 def tensor(data, dtype=None, name: str | None = None) -> Tensor:
     """A leaf with a value.
 
-    ``data``: NumPy array, nested lists or a number; copied, so that neither changes with the other. Element
-    type: that of the array; float32 for lists of Python floats; or ``dtype``. Raises DTypeError for what
-    isn't numbers.
+    ``data``: NumPy array, nested lists or a number; copied, so that neither changes with the other. Element type:
+    that of the array; float32 for lists of Python floats; or ``dtype``. ``name``: what pictures and texts call it.
+    Raises DTypeError for what isn't numbers.
     """
     array = _array(data, dtype, "tensor")
     return fresh(OPS["tensor"], (), {}, Type(array.shape, array.dtype), name, Storage(array))
 
 
 def parameter(data, dtype=None, name: str | None = None) -> Tensor:
-    """A trainable leaf: like :func:`tensor`, but optimizers overwrite it."""
+    """A trainable leaf: like :func:`tensor`, but optimizers overwrite it. ``name``: what pictures and texts call
+    it.
+    """
     array = _array(data, dtype, "parameter")
     if not is_float(array.dtype):
         fail(

@@ -50,7 +50,7 @@ def random_state() -> np.ndarray:
 
 
 def set_random_state(state: np.ndarray) -> None:
-    """Go on with the random numbers that were to come when ``random_state`` returned this. ShapeError or
+    """Go on with the random numbers that were to come when ``random_state`` returned ``state``. ShapeError or
     DTypeError for anything else, TinyattnError inside a compiled function.
     """
     words = np.asarray(state)

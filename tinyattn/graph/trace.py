@@ -46,8 +46,13 @@ def record(fn: Callable[..., Any], args: Any, kwargs: Any) -> tuple[Any, Trace]:
 
 
 def assign(leaf: "Tensor", value: "Tensor") -> None:
-    """``leaf`` holds ``value`` after this step: recorded while tracing, done at once otherwise."""
-    if leaf.storage is None or value.type != leaf.type:
+    """``leaf`` holds ``value`` after this step: recorded while tracing, done at once otherwise. Raises ShapeError
+    for a value of another shape or element type, TinyattnError for what is no leaf.
+    """
+    if leaf.storage is None:
+        must = "only a leaf, made by ta.tensor or ta.parameter, can be given a value"
+        fail(errors.TinyattnError, "assign", must, f"got {leaf!r}")
+    if value.type != leaf.type:
         fail(
             errors.ShapeError,
             "assign",

@@ -73,7 +73,11 @@ class Alignment(nn.Module):
 
 
 class Bahdanau(EncoderDecoder):
-    """The encoder-decoder with additive attention."""
+    """The encoder-decoder with additive attention.
+
+    Its batch holds word numbers: source (B, S), source_length (B,), target_in (B, T) from <bos> on, and target_out
+    (B, T) with <eos>, which the loss is of.
+    """
 
     Config = BahdanauConfig
     name = "bahdanau"

@@ -50,6 +50,10 @@ class BERTConfig:
     """Sizes and choices by Hugging Face's names; without arguments those of BERT-base (110 million parameters).
 
     hidden_act: "gelu", "gelu_tanh" (the authors' program) or "relu". causal: no place sees a later one.
+
+    vocab_size: V; max_position_embeddings: the longest row; num_hidden_layers layers of num_attention_heads heads,
+    hidden_size numbers wide, intermediate_size inside; type_vocab_size: how many segments there are; dropout: of
+    embedded tokens, weights, and what each part adds; layer_norm_eps: ε of the norms.
     """
 
     vocab_size: int = from_task(30522)
@@ -230,8 +234,8 @@ class Heads(nn.Module):
 
 
 class BERT(Model):
-    """The model with the two heads of its pre-training. Call it with tokens, segments and lengths for the outputs that
-    other heads stand on.
+    """The model with the two heads of its pre-training. Call it with tokens (B, T), segments (B, T) and length (B,)
+    for the outputs that other heads stand on.
 
     Initial values are N(0, 0.02²) for matrices, 0 for biases.
     """

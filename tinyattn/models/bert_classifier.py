@@ -29,7 +29,11 @@ TUNING: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class BERTClassifierConfig(BERTConfig):
-    """Sizes as BERT's, by default those of its recipe for `documents`."""
+    """Sizes as BERT's, by default those of its recipe for `documents`.
+
+    hidden_size, num_hidden_layers, num_attention_heads, intermediate_size: as BERT's. vocabulary: how many words
+    the texts have, classes: how many labels there are, longest: the most words of a text.
+    """
 
     hidden_size: int = 64
     num_hidden_layers: int = 2
@@ -76,7 +80,7 @@ class FineTuned(Model):
 
 
 class BERTForLabels(FineTuned):
-    """A label for each text."""
+    """A label for each text: tokens (B, T) of which length (B,) count, and label (B,)."""
 
     name = "bert-classifier"
     families = ("classification",)

@@ -24,7 +24,10 @@ from tinyattn.tasks.task import Answers
 
 @dataclass(frozen=True)
 class BERTReaderConfig(BERTConfig):
-    """Sizes as BERT's, by default those of its recipe for `documents`."""
+    """Sizes as BERT's, by default those of its recipe for `documents`.
+
+    hidden_size, num_hidden_layers, num_attention_heads, intermediate_size: as BERT's.
+    """
 
     hidden_size: int = 64
     num_hidden_layers: int = 2
@@ -33,7 +36,9 @@ class BERTReaderConfig(BERTConfig):
 
 
 class BERTForSpans(FineTuned):
-    """The part of a passage that answers a question."""
+    """The part of a passage that answers a question: tokens (B, T) and segments (B, T), of which length (B,) count;
+    the answer goes from start (B,) to end (B,), both included.
+    """
 
     Config = BERTReaderConfig
     name = "bert-reader"

@@ -23,7 +23,7 @@ FEWER = {"steps": 600, "learning_rate": 3e-4, "validate_every": 50}
 
 
 class BERTForTags(FineTuned):
-    """A tag for each word."""
+    """A tag for each word: tokens (B, T) of which length (B,) count, and tags (B, T)."""
 
     name = "bert-tagger"
     families = ("tagging",)

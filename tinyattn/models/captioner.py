@@ -28,7 +28,7 @@ from tinyattn.models.parts.captioning import (
 
 @dataclass(frozen=True)
 class CaptionerConfig(CaptionConfig):
-    """Sizes."""
+    """Sizes: those of all captioners."""
 
     @property
     def pool(self) -> int:
@@ -61,7 +61,9 @@ class CaptionerConfig(CaptionConfig):
 
 
 class Captioner(CaptionModel):
-    """The model."""
+    """The model: images (B, C, H, W), and captions as word numbers: target_in (B, T) from <bos> on, target_out (B,
+    T) with <eos>.
+    """
 
     Config = CaptionerConfig
     name = "captioner"

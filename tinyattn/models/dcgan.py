@@ -36,11 +36,13 @@ class DCGANConfig:
     layer (the paper, with images of 64 × 64: 128). blur: the standard deviation of noise on all images that D sees
     in training (Sønderby et al. 2017, section 3.3), so that it looks at shapes, not at pixels; 0 in the paper.
     smoothing: by how much the probability that D is to give a real image falls short of 1 (Salimans et al. 2016,
-    section 3.4), so that it is never rewarded for being surer than that; 0 in the paper.
-    averaging: images are drawn by the mean of all generators so far, in which each counts so much as the next one
-    (parts/averaged.py; 0.999 is usual); 0, as in the paper: by the last one.
-    smallest: the layers halve images as long as they don't get smaller than that (4 in the paper). What D's inner
-    layer sees of an image must be nearly all of it, or D can't tell whether its parts belong together.
+    section 3.4), so that it is never rewarded for being surer than that; 0 in the paper. averaging: images are
+    drawn by the mean of all generators so far, in which each counts so much as the next one (parts/averaged.py;
+    0.999 is usual); 0, as in the paper: by the last one. smallest: the layers halve images as long as they don't
+    get smaller than that (4 in the paper). What D's inner layer sees of an image must be nearly all of it, or D
+    can't tell whether its parts belong together.
+
+    image_size: pixels of a side; channels: of images.
     """
 
     image_size: int = from_task()
@@ -63,7 +65,9 @@ class DCGANConfig:
 
 
 class DCGAN(Adversarial):
-    """Generator and discriminator. Call it with z for images."""
+    """Generator and discriminator. Call it with z (B, latent) for images (B, C, H, W), from −1 to 1 as those of its
+    batches.
+    """
 
     Config = DCGANConfig
     name = "dcgan"

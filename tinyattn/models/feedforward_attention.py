@@ -1,4 +1,4 @@
-"""Feed-forward attention (Raffel & Ellis 2016), which reads a row of any length without a recurrence.
+"""Feed-forward attention (Raffel & Ellis 2016, section 1.2), which reads a row of any length without a recurrence.
 
     h_t = LReLU(W_xh x_t + b_xh)                what each step says, by itself
     e_t = tanh(W_hc h_t + b_hc)                 a number: how much it matters
@@ -37,7 +37,7 @@ LONGEST: dict[tuple[str, int], dict[str, Any]] = {("multiplication", 5000): {"st
 
 @dataclass(frozen=True)
 class FeedForwardAttentionConfig:
-    """Sizes; the paper's hidden is 100."""
+    """Sizes. features: numbers of a step; hidden: D, in the paper 100."""
 
     features: int = from_task()
     hidden: int = 100  # D
@@ -108,7 +108,9 @@ class Pooling(Model):
 
 
 class FeedForwardAttention(Pooling):
-    """The mean whose weights are learned."""
+    """The mean whose weights are learned, of steps (B, T, features) of which length (B,) count; target (B,) is a
+    number.
+    """
 
     name = "feedforward-attention"
     recipes = (
@@ -136,7 +138,7 @@ class FeedForwardAttention(Pooling):
 
 
 class MeanPooling(Pooling):
-    """The plain mean of all steps."""
+    """The plain mean of all steps (B, T, features) of which length (B,) count: the baseline without attention."""
 
     name = "mean-pooling"
     remark = "no attention"

@@ -76,8 +76,11 @@ Caches = tuple[KVCache, ...] | None
 class GPTConfig:
     """Sizes and choices; without arguments those of GPT-2 (124 million parameters).
 
-    activation: "gelu", "gelu_tanh" (the papers') or "relu". norm_first: pre-norm as GPT-2, else post-norm as
-    GPT-1. bias: of the linear layers and norms; nanoGPT trains without. norm_epsilon: ε of the norms.
+    activation: "gelu", "gelu_tanh" (the papers') or "relu". norm_first: pre-norm as GPT-2, else post-norm as GPT-1.
+    bias: of the linear layers and norms; nanoGPT trains without. norm_epsilon: ε of the norms.
+
+    vocab_size: V; block_size: the longest text that is seen at once; n_layer blocks of n_head heads, n_embd numbers
+    wide. dropout: of embedded tokens, weights, and what each part adds.
     """
 
     vocab_size: int = from_task(50257)
@@ -217,10 +220,11 @@ class Blocks(nn.Module):
 
 
 class GPT(Model):
-    """The language model. Call it with tokens for logits, or use ``loss`` and ``generate``.
+    """The language model. Call it with tokens (B, T) for logits (B, T, V), those of the token after each, or use
+    ``loss`` and ``generate``.
 
-    Initial values are GPT-2's: N(0, 0.02²), N(0, 0.02²/2L) for the last layer of each of the 2L parts that
-    add to the stream, so that its variance doesn't grow with their number, and biases 0.
+    Initial values are GPT-2's: N(0, 0.02²), N(0, 0.02²/2L) for the last layer of each of the 2L parts that add to
+    the stream, so that its variance doesn't grow with their number, and biases 0.
     """
 
     Config = GPTConfig

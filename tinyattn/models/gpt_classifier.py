@@ -31,8 +31,12 @@ TUNING: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class GPTClassifierConfig(GPTConfig):
-    """Sizes as GPT's, by default those of its recipe for `topic-texts`. auxiliary: λ, the share of the language model's
-    loss in training."""
+    """Sizes as GPT's, by default those of its recipe for `topic-texts`. auxiliary: λ, the share of the language
+    model's loss in training.
+
+    n_layer, n_head, n_embd, dropout, norm_first: as GPT's. vocabulary: how many words the texts have, classes: how
+    many labels there are, longest: the most words of a text.
+    """
 
     n_layer: int = 2
     n_head: int = 4
@@ -58,7 +62,7 @@ class GPTClassifierConfig(GPTConfig):
 
 
 class GPTForLabels(Model):
-    """A label for each text."""
+    """A label for each text: tokens (B, T) of which length (B,) count, and label (B,)."""
 
     Config = GPTClassifierConfig
     name = "gpt-classifier"

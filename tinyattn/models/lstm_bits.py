@@ -1,4 +1,5 @@
-"""A long short-term memory that says bits: the baseline of what has a memory beside its state (NTM).
+"""A long short-term memory (Hochreiter & Schmidhuber 1997) that says bits: the baseline of what has a memory beside its
+state (NTM).
 
     h_t, c_t = LSTM(x_t, h_{t−1}, c_{t−1}),   p_t = σ(W h_t + b)
 
@@ -20,7 +21,7 @@ TRAINING = {
 
 @dataclass(frozen=True)
 class LSTMBitsConfig(BitsConfig):
-    """Sizes."""
+    """Sizes. layers: how many, one upon the other."""
 
     layers: int = 1
 
@@ -39,7 +40,7 @@ class LSTMBitsConfig(BitsConfig):
 
 
 class LSTMBits(BitsModel):
-    """The baseline."""
+    """The baseline: inputs (B, T, F) and targets (B, T, G), bits, of which the steps asked (B, T) count."""
 
     Config = LSTMBitsConfig
     name = "lstm-bits"

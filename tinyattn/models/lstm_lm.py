@@ -1,4 +1,5 @@
-"""A language model with a long short-term memory (Hochreiter & Schmidhuber 1997; Zaremba, Sutskever & Vinyals 2014).
+"""A language model with a long short-term memory (Hochreiter & Schmidhuber 1997; Zaremba, Sutskever & Vinyals 2014,
+section 3).
 
     h_t, c_t = LSTM(E x_t, h_{t−1}, c_{t−1}),   p(x_{t+1} | x_1 … x_t) = softmax(W h_t + b)
 
@@ -14,7 +15,7 @@ AGREEMENT = {"steps": 8000, "batch_size": 64, "learning_rate": 1e-2, "schedule":
 
 
 class LSTMConfig(RecurrentConfig):
-    """Sizes."""
+    """Sizes: those of all recurrent language models."""
 
     def num_parameters(self) -> int:
         """How many numbers training can change."""
@@ -36,7 +37,7 @@ class LSTMConfig(RecurrentConfig):
 
 
 class LSTMLanguageModel(RecurrentLanguageModel):
-    """The language model."""
+    """The language model: tokens (B, T) and the targets (B, T), each the token after."""
 
     Config = LSTMConfig
     name = "lstm-lm"

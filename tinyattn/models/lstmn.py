@@ -147,7 +147,7 @@ class LSTMNLayer(nn.Module):
 
 
 class LSTMN(RecurrentLanguageModel):
-    """The language model."""
+    """The language model: tokens (B, T) and the targets (B, T), each the token after."""
 
     Config = LSTMNConfig
     name = "lstmn"

@@ -44,7 +44,11 @@ TRANSLATES = {"exact_match": 0.99, "aer": 0.10}
 @dataclass(frozen=True)
 class LSTMNFusionConfig:
     """Sizes, of encoder and decoder alike. fusion: "deep" or "shallow"; dropout: of embedded words and in front of
-    the output layer.
+    the output layer; embedding, hidden: numbers of a word and of a state; attention: A, how many numbers they are
+    compared in.
+
+    source_vocabulary, target_vocabulary: how many words each language has; longest_target: the most words an answer
+    can have, 0 for 2 S + 10.
     """
 
     source_vocabulary: int = from_task()
@@ -103,7 +107,11 @@ class InterAttention(nn.Module):
 
 
 class LSTMNFusion(TranslationModel):
-    """The encoder-decoder of two LSTMNs."""
+    """The encoder-decoder of two LSTMNs.
+
+    Its batch holds word numbers: source (B, S), source_length (B,), target_in (B, T) from <bos> on, and target_out
+    (B, T) with <eos>, which the loss is of.
+    """
 
     Config = LSTMNFusionConfig
     name = "lstmn-fusion"

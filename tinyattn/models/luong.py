@@ -61,7 +61,13 @@ is 1 at one word, mostly the last, and stays there (the paper trains by plain gr
 class LuongConfig:
     """Sizes and choices; the paper's are embedding and hidden 1000, layers 4, window 10, in one direction.
 
-    window: D, of local attention. normaliser: how scores become weights.
+    attention: "global", "local-m" or "local-p"; score: "dot", "general", "concat", "location", "scaled-dot",
+    "cosine" or "additive"; normaliser: how scores become weights, "softmax", "relu-length", "relu-sum" or "relu";
+    window: D, of local attention. input_feeding: the last h̃ is given to the next step. bidirectional: the encoder
+    reads in both directions. dropout: of embedded words, between layers and of h̃.
+
+    source_vocabulary, target_vocabulary: how many words each language has; longest_target: the most words an answer
+    can have, 0 for 2 S + 10. longest_source: places that location-based scores know.
     """
 
     source_vocabulary: int = from_task()
@@ -105,7 +111,11 @@ class Look(NamedTuple):
 
 
 class Luong(TranslationModel):
-    """The stacked LSTM with global or local attention."""
+    """The stacked LSTM with global or local attention.
+
+    Its batch holds word numbers: source (B, S), source_length (B,), target_in (B, T) from <bos> on, and target_out
+    (B, T) with <eos>, which the loss is of.
+    """
 
     Config = LuongConfig
     name = "luong"

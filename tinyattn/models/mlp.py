@@ -1,4 +1,5 @@
-"""The multilayer perceptron (Rumelhart, Hinton & Williams 1986), which answers one vector with one class.
+"""The multilayer perceptron (Rumelhart, Hinton & Williams 1986, equations 1 and 2), which answers one vector with one
+class.
 
     h_0 = x,   h_l = tanh(W_l h_{l−1} + b_l)   for each hidden layer,   p(class | x) = softmax(W h_L + b)
 
@@ -19,7 +20,9 @@ from tinyattn.tasks.task import Answers
 
 @dataclass(frozen=True)
 class MLPConfig:
-    """Sizes. hidden: units of a hidden layer; layers: how many there are."""
+    """Sizes. features: numbers of a row; classes: how many there are; hidden: units of a hidden layer; layers: how
+    many of these; dropout: of their values.
+    """
 
     features: int = from_task()
     classes: int = from_task()
@@ -33,7 +36,7 @@ class MLPConfig:
 
 
 class MLP(Model):
-    """Numbers to a class: points, or images as rows of pixels."""
+    """Numbers to a class: points (B, features), or images (B, C, H, W) as rows of pixels; label (B,)."""
 
     Config = MLPConfig
     name = "mlp"

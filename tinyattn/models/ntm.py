@@ -53,7 +53,9 @@ EMPTY = 1e-6
 
 @dataclass(frozen=True)
 class NTMConfig(BitsConfig):
-    """Sizes; these are the paper's for copying. heads: of each kind. radius: R, the farthest shift."""
+    """Sizes; these are the paper's for copying. controller: "lstm" or "feedforward"; shift: "softmax" or "number";
+    heads: of each kind; places: N, of width W; radius: R, the farthest shift.
+    """
 
     controller: str = "lstm"
     shift: str = "softmax"
@@ -93,7 +95,7 @@ class Machine(NamedTuple):
 
 
 class NTM(BitsModel):
-    """The machine."""
+    """The machine: inputs (B, T, F) and targets (B, T, G), bits, of which the steps asked (B, T) count."""
 
     Config = NTMConfig
     name = "ntm"

@@ -47,7 +47,9 @@ BEAM = 3
 
 @dataclass(frozen=True)
 class PointerNetworkConfig:
-    """Sizes; the paper's hidden is 256 or 512."""
+    """Sizes. features: D, numbers of a point; hidden: in the paper 256 or 512. permutation: an answer names every
+    point once; polygon: it is a polygon whose sides don't cross: then no others are looked at.
+    """
 
     features: int = from_task()
     permutation: bool = from_task(False)
@@ -60,7 +62,9 @@ class PointerNetworkConfig:
 
 
 class PointerNetwork(Model):
-    """The network."""
+    """The network: points (B, N, D) of which count (B,) are there; slots_in (B, T) are the answers before each
+    step, slots_out (B, T) those that are right: the numbers of points from 1, and 0 for the end.
+    """
 
     Config = PointerNetworkConfig
     name = "pointer"

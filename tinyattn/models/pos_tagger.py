@@ -47,6 +47,10 @@ class POSTaggerConfig:
     """Sizes and choices. variant: one of VARIANTS. window: words on each side; whole: all of the sentence instead.
     aligned: the decoder is given h_i beside c_i. layers, heads, score, normaliser and positions: of self-attention;
     spread: of the first word vectors (parts/reader.py).
+
+    vocabulary, classes: how many words and tags there are; spellings: how many parts of spellings words are also
+    known by, or 0; longest: the most words of a sentence; embedding, hidden: numbers of a word and of a state;
+    dropout: of word vectors and of the states that tags are said from.
     """
 
     vocabulary: int = from_task()
@@ -198,7 +202,7 @@ def _recipes() -> tuple[Recipe, ...]:
 
 
 class POSTagger(Model):
-    """A tag for each word, by one of VARIANTS."""
+    """A tag for each word, by one of VARIANTS: tokens (B, T) of which length (B,) count, and tags (B, T)."""
 
     Config: ClassVar[type] = POSTaggerConfig
     name = "pos-tagger"

@@ -54,8 +54,10 @@ class SAGANConfig:
     """Sizes. latent: numbers of z; width: channels of the layers next to the image, which double from layer to
     layer; smallest: the layers halve images as long as they don't get smaller than that. attention: after how many
     halvings the players look across the image. generator_rate: the generator's learning rate, as a share of the
-    discriminator's. blur, averaging: as in DCGAN. companions: D is told how much so
-    many images that follow each other in the batch differ; 0, as in the paper: it isn't. Divides the batch size.
+    discriminator's. blur, averaging: as in DCGAN. companions: D is told how much so many images that follow each
+    other in the batch differ; 0, as in the paper: it isn't. Divides the batch size.
+
+    image_size: pixels of a side; channels: of images.
     """
 
     image_size: int = from_task()
@@ -143,7 +145,9 @@ def _normalised(layer: Any) -> Any:
 
 
 class SAGAN(Adversarial):
-    """Generator and discriminator. Call it with z for images."""
+    """Generator and discriminator. Call it with z (B, latent) for images (B, C, H, W), from −1 to 1 as those of its
+    batches.
+    """
 
     Config = SAGANConfig
     name = "sagan"

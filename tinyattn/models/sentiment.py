@@ -49,8 +49,13 @@ SST_OF = {"lstmn": {"steps": 3000}}
 
 @dataclass(frozen=True)
 class SentimentClassifierConfig:
-    """Sizes and choices. variant: one of VARIANTS. layers, heads: of self-attention. missing: the share of words left
-    out in training. spread: the deviation of word vectors at first."""
+    """Sizes and choices. variant: one of VARIANTS. layers, heads: of self-attention. missing: the share of words
+    left out in training. spread: the deviation of word vectors at first.
+
+    vocabulary, classes: how many words and labels there are; embedding: numbers of a word; hidden: of a state in
+    each direction, of an LSTMN its attention's width, too; dropout: of word vectors and of what the label is said
+    from.
+    """
 
     vocabulary: int = from_task()
     classes: int = from_task()
@@ -84,7 +89,7 @@ class Pooling(nn.Module):
 
 
 class SentimentClassifier(Model):
-    """A label for each text, by one of VARIANTS."""
+    """A label for each text, by one of VARIANTS: tokens (B, T) of which length (B,) count, and label (B,)."""
 
     Config = SentimentClassifierConfig
     name = "sentiment"

@@ -43,10 +43,10 @@ FORMS = ("cho", "sutskever")
 
 @dataclass(frozen=True)
 class Seq2SeqConfig(EncoderDecoderConfig):
-    """Sizes and choices. context: the width of the summary c; 0 stands for the width of what it is made from. unit:
-    "gru", "lstm" or "rnn"; reset_after: of the two forms of a GRU that of torch. layers: of the form "sutskever",
-    whose paper has 4; it reads in one direction, from the end, or with `bidirectional` in both, each with half of
-    the hidden width.
+    """Sizes and choices. context: the width of the summary c; 0 stands for the width of what it is made from. form:
+    "cho" or "sutskever". unit: "gru", "lstm" or "rnn"; reset_after: of the two forms of a GRU that of torch.
+    layers: of the form "sutskever", whose paper has 4; it reads in one direction, from the end, or with
+    `bidirectional` in both, each with half of the hidden width.
     """
 
     context: int = 0
@@ -120,6 +120,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
 class Seq2Seq(EncoderDecoder):
     """The encoder-decoder with one context c for all steps, in the recurrence and in the output; or in the form of
     Sutskever et al., where all the decoder is given is the first state.
+
+    Its batch holds word numbers: source (B, S), source_length (B,), target_in (B, T) from <bos> on, and target_out
+    (B, T) with <eos>, which the loss is of.
     """
 
     Config = Seq2SeqConfig

@@ -57,9 +57,10 @@ KEPT = 0.9
 
 @dataclass(frozen=True)
 class ShowAttendTellConfig(CaptionConfig):
-    """Sizes, and how it learns. compared: how many numbers a state and an annotation are compared in. stochastic: λ;
-    expected: the share of batches in which hard attention takes the expectation; reward, entropy: λ_r and λ_e.
-    dropout: of h_t on its way to the words, so that it is safer to look than to remember.
+    """Sizes, and how it learns. attention: "soft" or "hard". compared: how many numbers a state and an annotation
+    are compared in. stochastic: λ; expected: the share of batches in which hard attention takes the expectation;
+    reward, entropy: λ_r and λ_e. dropout: of h_t on its way to the words, so that it is safer to look than to
+    remember.
     """
 
     compared: int = 64
@@ -104,7 +105,9 @@ class Look(NamedTuple):
 
 
 class ShowAttendTell(CaptionModel):
-    """The model."""
+    """The model: images (B, C, H, W), and captions as word numbers: target_in (B, T) from <bos> on, target_out (B,
+    T) with <eos>.
+    """
 
     Config = ShowAttendTellConfig
     name = "show-attend-tell"

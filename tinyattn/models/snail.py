@@ -1,5 +1,5 @@
-"""SNAIL, the simple neural attentive learner (Mishra, Rohaninejad, Chen & Abbeel 2018), which learns to learn: what it
-has seen so far in a sequence is all that it knows of the task at hand.
+"""SNAIL, the simple neural attentive learner (Mishra, Rohaninejad, Chen & Abbeel 2018, section 3), which learns to
+learn: what it has seen so far in a sequence is all that it knows of the task at hand.
 
 Three blocks, each of which adds what it finds to what it is given, X (T, C), with nothing of a later step:
 
@@ -59,8 +59,11 @@ TRAINING: dict[str, Any] = {
 @dataclass(frozen=True)
 class SNAILConfig:
     """Sizes. filters: D of the dense blocks (the paper: 128, and 32 for bandits); the keys and values of attention
-    follow from it. channels, features: of the network that looks at drawings, in its layers and at its end. discount,
-    trace: γ and λ; entropy, value: c_H and c_V. convolution, attention: False leaves these blocks out.
+    follow from it. channels, features: of the network that looks at drawings, in its layers and at its end.
+    discount, trace: γ and λ; entropy, value: c_H and c_V. convolution, attention: False leaves these blocks out.
+
+    choices: N, of labels or arms; length: T; image_size: pixels of a side, 0 where there are no drawings, but arms
+    to be pulled.
     """
 
     choices: int = from_task()
@@ -197,7 +200,9 @@ class Game:
 
 
 class SNAIL(Model):
-    """The learner: of drawings where the task has some, else a player of bandits."""
+    """The learner: of drawings where the task has some, images (B, T, C, H, W) with the labels shown (B, K), the
+    query last, and label (B,); else a player of bandits.
+    """
 
     Config = SNAILConfig
     name = "snail"

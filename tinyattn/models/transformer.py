@@ -57,6 +57,10 @@ class TransformerConfig:
 
     norm_first: pre-norm. activation: "relu" (the paper's) or "gelu". tied: "all" (the paper's; both languages need
     one vocabulary), "target" or "none".
+
+    dropout: of what each part adds, and of embedded words; label_smoothing: ε, in training. source_vocabulary,
+    target_vocabulary: how many words each language has; longest_target: the most words an answer can have, 0 for 2
+    S + 10.
     """
 
     source_vocabulary: int = from_task()
@@ -83,7 +87,11 @@ class TransformerConfig:
 
 
 class Transformer(TranslationModel):
-    """The encoder-decoder. `encode` and `decode` are its halves; called it gives logits and where it looked."""
+    """The encoder-decoder. `encode` and `decode` are its halves; called it gives logits and where it looked.
+
+    Its batch holds word numbers: source (B, S), source_length (B,), target_in (B, T) from <bos> on, and target_out
+    (B, T) with <eos>, which the loss is of.
+    """
 
     Config = TransformerConfig
     name = "transformer"

@@ -19,7 +19,7 @@ from tinyattn.ops.layers.gelu import gelu
 
 
 class Identity(Module):
-    """Nothing: what comes in goes out. Arguments of the constructor are ignored, as in torch."""
+    """Nothing: (…) → (…), what comes in goes out. Arguments of the constructor are ignored, as in torch."""
 
     def __init__(self, *args: Any, **kwargs: Any):
         pass
@@ -29,7 +29,7 @@ class Identity(Module):
 
 
 class ReLU(Module):
-    """max(x, 0), element by element."""
+    """max(x, 0): (…) → (…), element by element."""
 
     def __init__(self, inplace: bool = False):
         pass
@@ -39,7 +39,7 @@ class ReLU(Module):
 
 
 class LeakyReLU(Module):
-    """x where x > 0, else ``negative_slope`` · x (Maas et al. 2013)."""
+    """x where x > 0, else ``negative_slope`` · x: (…) → (…), element by element. (Maas et al. 2013.)"""
 
     def __init__(self, negative_slope: float = 0.01, inplace: bool = False):
         self.negative_slope = negative_slope
@@ -52,7 +52,9 @@ class LeakyReLU(Module):
 
 
 class GELU(Module):
-    """x Φ(x), element by element; ``approximate="tanh"`` for the approximation (Hendrycks & Gimpel 2016)."""
+    """x Φ(x): (…) → (…), element by element. ``approximate="tanh"`` for the approximation: see
+    :func:`tinyattn.gelu`. (Hendrycks & Gimpel 2016.)
+    """
 
     def __init__(self, approximate: str = "none"):
         self.approximate = approximate
@@ -65,7 +67,7 @@ class GELU(Module):
 
 
 class SiLU(Module):
-    """x σ(x), element by element."""
+    """x σ(x): (…) → (…), element by element. (Hendrycks & Gimpel 2016.)"""
 
     def __init__(self, inplace: bool = False):
         pass
@@ -75,7 +77,7 @@ class SiLU(Module):
 
 
 class ELU(Module):
-    """x where x > 0, else α (e^x − 1), element by element (Clevert et al. 2016)."""
+    """x where x > 0, else α (e^x − 1), ``alpha`` being α: (…) → (…), element by element. (Clevert et al. 2016.)"""
 
     def __init__(self, alpha: float = 1.0, inplace: bool = False):
         self.alpha = alpha
@@ -88,28 +90,28 @@ class ELU(Module):
 
 
 class LogSigmoid(Module):
-    """log σ(x), element by element."""
+    """log σ(x): (…) → (…), element by element."""
 
     def forward(self, x: Tensor) -> Tensor:
         return log_sigmoid(x)
 
 
 class Tanh(Module):
-    """tanh x, element by element."""
+    """tanh x: (…) → (…), element by element."""
 
     def forward(self, x: Tensor) -> Tensor:
         return tanh(x)
 
 
 class Sigmoid(Module):
-    """σ(x) = 1/(1 + e⁻ˣ), element by element."""
+    """σ(x) = 1/(1 + e⁻ˣ): (…) → (…), element by element."""
 
     def forward(self, x: Tensor) -> Tensor:
         return sigmoid(x)
 
 
 class Softplus(Module):
-    """log(1 + e^{βx})/β, element by element; x itself where βx > ``threshold``."""
+    """log(1 + e^{βx})/β, ``beta`` being β, and x itself where βx > ``threshold``: (…) → (…), element by element."""
 
     def __init__(self, beta: float = 1.0, threshold: float = 20.0):
         self.beta, self.threshold = beta, threshold
@@ -124,7 +126,7 @@ class Softplus(Module):
 
 
 class Softmax(Module):
-    """Weights of sum 1 along the axis ``dim``."""
+    """Weights of sum 1 along the axis ``dim``: (…) → (…). Raises ShapeError where x doesn't have it."""
 
     def __init__(self, dim: int):
         self.dim = dim
@@ -137,14 +139,16 @@ class Softmax(Module):
 
 
 class LogSoftmax(Softmax):
-    """The logarithm of :class:`Softmax`."""
+    """The logarithm of :class:`Softmax`, with the same ``dim``: (…) → (…)."""
 
     def forward(self, x: Tensor) -> Tensor:
         return log_softmax(x, self.dim)
 
 
 class Flatten(Module):
-    """The axes from ``start_dim`` to ``end_dim`` as one: by default (N, …) → (N, size)."""
+    """The axes from ``start_dim`` to ``end_dim`` as one: by default (N, a, b) → (N, a·b). Raises ShapeError for
+    axes that x doesn't have, or in the wrong order.
+    """
 
     def __init__(self, start_dim: int = 1, end_dim: int = -1):
         self.start_dim, self.end_dim = start_dim, end_dim

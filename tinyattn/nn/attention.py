@@ -70,16 +70,18 @@ def silenced(x: Tensor, padding: Any, batch_first: bool) -> Tensor:
 
 
 class MultiheadAttention(Module):
-    """torch.nn.MultiheadAttention: options, parameters and their names, results.
+    """torch.nn.MultiheadAttention: options, parameters and their names, results. query (L, N, E), key (S, N, kdim),
+    value (S, N, vdim) → (L, N, E) and the weights (N, L, S); see ``forward``.
 
-    ``kdim``, ``vdim``: widths of keys and values where they are not ``embed_dim``. ``add_bias_kv`` appends a
-    learned key and value to each sequence, ``add_zero_attn`` a key and value of zeros. ``dropout``:
-    probability of dropping a weight in training.
+    ``embed_dim``: E, ``num_heads``: h; ``batch_first``: N comes first. ``kdim``, ``vdim``: widths of keys and
+    values where they are not ``embed_dim``. ``add_bias_kv`` appends a learned key and value to each sequence,
+    ``add_zero_attn`` a key and value of zeros. ``dropout``: probability of dropping a weight in training.
 
     Parameters: ``in_proj_weight`` (3E, E), the rows of queries, keys and values in this order; or, with other
-    widths, ``q_proj_weight`` (E, E), ``k_proj_weight`` (E, kdim), ``v_proj_weight`` (E, vdim);
-    ``in_proj_bias`` (3E,); ``bias_k`` and ``bias_v`` (1, 1, E); ``out_proj.weight`` (E, E), ``out_proj.bias``
-    (E,). Raises ShapeError unless ``embed_dim`` is divisible by ``num_heads``.
+    widths, ``q_proj_weight`` (E, E), ``k_proj_weight`` (E, kdim), ``v_proj_weight`` (E, vdim); ``in_proj_bias``
+    (3E,); ``bias_k`` (1, 1, E) and ``bias_v`` (1, 1, E); ``out_proj.weight`` (E, E), ``out_proj.bias`` (E,). Raises
+    ShapeError unless ``embed_dim`` is divisible by ``num_heads``, and for inputs that don't fit; TinyattnError for
+    what a cache can't be used with. Vaswani et al. 2017, section 3.2.2.
     """
 
     def __init__(

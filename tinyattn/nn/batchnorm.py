@@ -74,12 +74,26 @@ class _BatchNorm(Module):
 
 
 class BatchNorm1d(_BatchNorm):
-    """Over the batch, and the places if there are any: (N, C) or (N, C, L) → the same."""
+    """Over the batch, and the places if there are any: (N, C, L) → (N, C, L), or (N, C) → (N, C). As
+    :func:`tinyattn.batch_norm`; (Ioffe & Szegedy 2015).
+
+    ``num_features``: C, ``eps``: ε. Parameters, if ``affine``: ``weight`` (C,), ``bias`` (C,), 1 and 0 at first.
+    Buffers, if ``track_running_stats``: ``running_mean`` (C,), ``running_var`` (C,), 0 and 1 at first, and
+    ``num_batches_tracked`` (). ``momentum`` None takes the average of all batches so far. Raises ShapeError for
+    other axes or channels.
+    """
 
     _ranks = (2, 3)
 
 
 class BatchNorm2d(_BatchNorm):
-    """Over the batch and the pixels: (N, C, H, W) → the same."""
+    """Over the batch and the pixels: (N, C, H, W) → (N, C, H, W). As :func:`tinyattn.batch_norm`; (Ioffe & Szegedy
+    2015).
+
+    ``num_features``: C, ``eps``: ε. Parameters, if ``affine``: ``weight`` (C,), ``bias`` (C,), 1 and 0 at first.
+    Buffers, if ``track_running_stats``: ``running_mean`` (C,), ``running_var`` (C,), 0 and 1 at first, and
+    ``num_batches_tracked`` (). ``momentum`` None takes the average of all batches so far. Raises ShapeError for
+    other axes or channels.
+    """
 
     _ranks = (4,)

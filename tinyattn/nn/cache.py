@@ -31,7 +31,7 @@ Position = Any
 
 
 class KVCache(NamedTuple):
-    """Keys (B, H, T, D) and values (B, H, T, D_v) of up to T positions of B sequences, in H heads."""
+    """``keys`` (B, H, T, D) and ``values`` (B, H, T, D_v) of up to T positions of B sequences, in H heads."""
 
     keys: Tensor
     values: Tensor

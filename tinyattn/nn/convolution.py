@@ -58,10 +58,12 @@ def _matters(name: str, value: Any) -> bool:
 
 
 class Conv1d(_Convolution):
-    """Convolution of sequences: (N, in, L) → (N, out, L′), as :func:`tinyattn.conv1d`.
+    """Convolution of sequences: (N, C, L) → (N, O, L′), as :func:`tinyattn.conv1d`.
 
-    Parameters: ``weight`` (out, in, kernel_size), ``bias`` (out,). ``causal`` (not in torch) pads on the left
-    only, so that no position sees a later one.
+    ``in_channels``: C, ``out_channels``: O, ``kernel_size``: K; ``padding``: zeros on both sides, or "same" or
+    "valid". Parameters: ``weight`` (O, C/groups, K), ``bias`` (O,). ``causal`` (not in torch) pads on the left
+    only, so that no position sees a later one. ``padding_mode``: "zeros" alone. Raises ShapeError for sizes that
+    don't fit each other.
     """
 
     def __init__(
@@ -93,14 +95,15 @@ class Conv1d(_Convolution):
         super().__init__(in_channels, out_channels, shape, groups, bias, padding_mode, dtype, **settings)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, in, L) → (N, out, L′)."""
+        """(N, C, L) → (N, O, L′)."""
         return _batched(conv1d, 3, x, self.weight, self.bias, **self.settings)
 
 
 class Conv2d(_Convolution):
-    """Convolution of images: (N, in, H, W) → (N, out, H′, W′), as :func:`tinyattn.conv2d`.
+    """Convolution of images: (N, C, H, W) → (N, O, H′, W′), as :func:`tinyattn.conv2d`.
 
-    Parameters: ``weight`` (out, in, KH, KW), ``bias`` (out,).
+    ``in_channels``: C, ``out_channels``: O, ``kernel_size``: KH and KW. Parameters: ``weight`` (O, C/groups, KH,
+    KW), ``bias`` (O,). ``padding_mode``: "zeros" alone. Raises ShapeError for sizes that don't fit each other.
     """
 
     def __init__(
@@ -121,15 +124,15 @@ class Conv2d(_Convolution):
         super().__init__(in_channels, out_channels, shape, groups, bias, padding_mode, dtype, **settings)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, in, H, W) → (N, out, H′, W′)."""
+        """(N, C, H, W) → (N, O, H′, W′)."""
         return _batched(conv2d, 4, x, self.weight, self.bias, **self.settings)
 
 
 class ConvTranspose2d(_Convolution):
-    """Transposed convolution of images: (N, in, H, W) → (N, out, H′, W′), as
-    :func:`tinyattn.conv_transpose2d`.
+    """Transposed convolution of images: (N, C, H, W) → (N, O, H′, W′), as :func:`tinyattn.conv_transpose2d`.
 
-    Parameters: ``weight`` (in, out, KH, KW), ``bias`` (out,).
+    ``in_channels``: C, ``out_channels``: O, ``kernel_size``: KH and KW. Parameters: ``weight`` (C, O/groups, KH,
+    KW), ``bias`` (O,). ``padding_mode``: "zeros" alone. Raises ShapeError for sizes that don't fit each other.
     """
 
     def __init__(
@@ -154,7 +157,7 @@ class ConvTranspose2d(_Convolution):
         super().__init__(in_channels, out_channels, shape, groups, bias, padding_mode, dtype, **settings)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, in, H, W) → (N, out, H′, W′)."""
+        """(N, C, H, W) → (N, O, H′, W′)."""
         return _batched(conv_transpose2d, 4, x, self.weight, self.bias, **self.settings)
 
 
@@ -213,7 +216,9 @@ class MaxPool2d(_Pool):
 
 
 class AvgPool2d(_Pool):
-    """The mean of each window: (N, C, H, W) → (N, C, H′, W′), as :func:`tinyattn.avg_pool2d`."""
+    """The mean of each window: (N, C, H, W) → (N, C, H′, W′). ``kernel_size``, ``stride`` and ``padding`` as for
+    MaxPool2d, the others as :func:`tinyattn.avg_pool2d`.
+    """
 
     def __init__(
         self,
@@ -233,9 +238,7 @@ class AvgPool2d(_Pool):
 
 
 class AdaptiveAvgPool2d(Module):
-    """Means over windows that cover x: (N, C, H, W) → (N, C, *output_size), as
-    :func:`tinyattn.adaptive_avg_pool2d`.
-    """
+    """Means over windows that cover x: (N, C, H, W) → (N, C, R, S), as :func:`tinyattn.adaptive_avg_pool2d`."""
 
     def __init__(self, output_size: Any):
         self.output_size = output_size

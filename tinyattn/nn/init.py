@@ -38,17 +38,19 @@ def _sizes(shape: Shape) -> tuple[int, ...]:
 
 
 def zeros(shape: Shape) -> np.ndarray:
-    """Zeros."""
+    """Zeros, float32, of ``shape``."""
     return np.zeros(_sizes(shape))
 
 
 def uniform(shape: Shape, low: float = 0.0, high: float = 1.0) -> np.ndarray:
-    """Uniform in [low, high)."""
+    """Numbers uniform in [``low``, ``high``), float32, of ``shape``."""
     return low + (high - low) * _numbers(shape)
 
 
 def normal(shape: Shape, mean: float = 0.0, std: float = 1.0) -> np.ndarray:
-    """Normal, by the transformation √(−2 log u) cos 2πv of Box and Muller."""
+    """Normal numbers of ``mean`` and standard deviation ``std``, float32, of ``shape``; by Box and Muller's
+    transformation √(−2 log u) cos 2πv.
+    """
     u, v = _numbers((2, *_sizes(shape)))
     return mean + std * np.sqrt(-2 * np.log(1 - u)) * np.cos(2 * np.pi * v)
 
@@ -63,24 +65,32 @@ def fans(shape: Shape) -> tuple[int, int]:
 
 
 def xavier_uniform(shape: Shape, gain: float = 1.0) -> np.ndarray:
-    """Uniform in ±gain √(6 / (fan in + fan out)) (Glorot & Bengio 2010)."""
+    """Uniform in ±gain √(6 / (fan in + fan out)), float32, of ``shape`` (out, in, …) (Glorot & Bengio 2010). Raises
+    ShapeError for fewer axes.
+    """
     bound = gain * math.sqrt(6 / sum(fans(shape)))
     return uniform(shape, -bound, bound)
 
 
 def xavier_normal(shape: Shape, gain: float = 1.0) -> np.ndarray:
-    """Normal with standard deviation gain √(2 / (fan in + fan out)) (Glorot & Bengio 2010)."""
+    """Normal with standard deviation gain √(2 / (fan in + fan out)), float32, of ``shape`` (out, in, …) (Glorot &
+    Bengio 2010). Raises ShapeError for fewer axes.
+    """
     return normal(shape, 0.0, gain * math.sqrt(2 / sum(fans(shape))))
 
 
 def kaiming_uniform(shape: Shape, gain: float = math.sqrt(2), mode: str = "fan_in") -> np.ndarray:
-    """Uniform in ±gain √(3 / fan), gain √2 for relu (He et al. 2015); ``mode`` is "fan_in" or "fan_out"."""
+    """Uniform in ±gain √(3 / fan), gain √2 for relu, float32, of ``shape`` (out, in, …); ``mode`` is "fan_in" or
+    "fan_out" (He et al. 2015). Raises ShapeError for fewer axes, TinyattnError for another mode.
+    """
     bound = gain * math.sqrt(3 / _fan(shape, mode))
     return uniform(shape, -bound, bound)
 
 
 def kaiming_normal(shape: Shape, gain: float = math.sqrt(2), mode: str = "fan_in") -> np.ndarray:
-    """Normal with standard deviation gain / √fan, the gain √2 being that of relu (He et al. 2015)."""
+    """Normal with standard deviation gain / √fan, gain √2 for relu, float32, of ``shape`` (out, in, …); ``mode`` is
+    "fan_in" or "fan_out" (He et al. 2015). Raises ShapeError for fewer axes, TinyattnError for another mode.
+    """
     return normal(shape, 0.0, gain / math.sqrt(_fan(shape, mode)))
 
 
@@ -91,9 +101,8 @@ def _fan(shape: Shape, mode: str) -> int:
 
 
 def orthogonal(shape: Shape, gain: float = 1.0) -> np.ndarray:
-    """A random matrix of orthonormal rows or columns, whichever are fewer, times ``gain`` (Saxe et al. 2014).
-
-    Axes after the second join it.
+    """A random matrix of orthonormal rows or columns, whichever are fewer, times ``gain``, float32, of ``shape``
+    (out, in, …), whose axes after the second join it (Saxe et al. 2014). Raises ShapeError for fewer axes.
     """
     sizes = _sizes(shape)
     fans(sizes)

@@ -19,9 +19,10 @@ from tinyattn.ops.arrays.shape import transpose
 
 
 class Linear(Module):
-    """y = x Wᵀ + b over the last axis: (…, in) → (…, out).
+    """y = x Wᵀ + b over the last axis: (…, I) → (…, O).
 
-    Parameters: ``weight`` (out, in) and ``bias`` (out,), both uniform in ±1/√in as in torch.
+    ``in_features``: I, ``out_features``: O. Parameters: ``weight`` (O, I) and ``bias`` (O,), both uniform in ±1/√I
+    as in torch. Raises ShapeError for sizes below 1, and where the last axis isn't I long.
     """
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True, dtype: Any = np.float32):
@@ -32,7 +33,7 @@ class Linear(Module):
         self.bias = parameter(init.uniform(out_features, -bound, bound), dtype) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
-        """(…, in) → (…, out). Raises ShapeError when the last axis is not ``in_features`` long."""
+        """(…, I) → (…, O). Raises ShapeError when the last axis is not I long."""
         x = as_tensor(x)
         if not x.shape or x.shape[-1] != self.in_features:
             must = f"the last axis of x must have in_features = {self.in_features} elements"
@@ -46,10 +47,11 @@ class Linear(Module):
 
 
 class Embedding(Module):
-    """A vector for each of ``num_embeddings`` ids: integers (…) → (…, embedding_dim).
+    """A vector for each of ``num_embeddings`` ids: integers (…) → (…, embedding_dim). As
+    :func:`tinyattn.embedding`.
 
-    Parameter: ``weight`` (num_embeddings, embedding_dim), standard normal. The row ``padding_idx`` starts as
-    0 and has no gradient.
+    Parameter: ``weight`` (num_embeddings, embedding_dim), standard normal. The row ``padding_idx`` starts as 0 and
+    has no gradient. Raises ShapeError for a row or ids that there aren't.
     """
 
     def __init__(
@@ -77,7 +79,9 @@ class Embedding(Module):
 
 
 class Dropout(Module):
-    """In training, each element is 0 with probability p, else divided by 1 − p (Srivastava et al. 2014)."""
+    """In training, each element is 0 with probability ``p``, else divided by 1 − p: (…) → (…) (Srivastava et al.
+    2014). Raises ShapeError unless 0 ≤ p < 1.
+    """
 
     def __init__(self, p: float = 0.5):
         self.p = check_probability("Dropout", p)

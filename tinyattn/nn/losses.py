@@ -40,7 +40,9 @@ class _Loss(Module):
 
 
 class CrossEntropyLoss(_Loss):
-    """As :func:`tinyattn.cross_entropy`: logits (N, C, …), classes (N, …) or probabilities (N, C, …)."""
+    """As :func:`tinyattn.cross_entropy`, but for the axis of the classes: logits (N, C, …), classes (N, …) or
+    probabilities (N, C, …) → (), or (N, …) with ``reduction="none"``. ``weight`` (C,): how much each class counts.
+    """
 
     def __init__(
         self,
@@ -63,7 +65,9 @@ class CrossEntropyLoss(_Loss):
 
 
 class NLLLoss(_Loss):
-    """−log p of log-probabilities (N, C, …) and classes (N, …), as :func:`tinyattn.nll_loss`."""
+    """−log p of log-probabilities and classes, but for the axis of the classes as :func:`tinyattn.nll_loss`: (N, C,
+    …), classes (N, …) → (), or (N, …) with ``reduction="none"``. ``weight`` (C,): how much each class counts.
+    """
 
     def __init__(self, weight: Any = None, *, ignore_index: int = -100, reduction: str = "mean"):
         super().__init__(reduction=reduction)
@@ -75,7 +79,7 @@ class NLLLoss(_Loss):
 
 
 class BCEWithLogitsLoss(_Loss):
-    """Binary cross-entropy of logits and targets of one shape, as :func:`tinyattn.bce_with_logits`."""
+    """Binary cross-entropy of logits and targets of one shape, (…), (…) → (). As :func:`tinyattn.bce_with_logits`."""
 
     def __init__(self, weight: Any = None, *, reduction: str = "mean", pos_weight: Any = None):
         super().__init__(reduction=reduction)
@@ -86,7 +90,8 @@ class BCEWithLogitsLoss(_Loss):
 
 
 class KLDivLoss(_Loss):
-    """Kullback-Leibler divergence of log-probabilities from probabilities, as :func:`tinyattn.kl_div`.
+    """Kullback-Leibler divergence of log-probabilities from probabilities, (…), (…) → (). As
+    :func:`tinyattn.kl_div`.
 
     ``reduction`` may also be "batchmean", which is the mean of the divergences.
     """
@@ -100,21 +105,23 @@ class KLDivLoss(_Loss):
 
 
 class MSELoss(_Loss):
-    """(x − y)², as :func:`tinyattn.mse_loss`."""
+    """(x − y)² of predictions and targets of one shape, (…), (…) → (). As :func:`tinyattn.mse_loss`."""
 
     def forward(self, predictions: Tensor, targets: Tensor) -> Tensor:
         return mse_loss(predictions, targets, self.reduction)
 
 
 class L1Loss(_Loss):
-    """|x − y|, as :func:`tinyattn.l1_loss`."""
+    """|x − y| of predictions and targets of one shape, (…), (…) → (). As :func:`tinyattn.l1_loss`."""
 
     def forward(self, predictions: Tensor, targets: Tensor) -> Tensor:
         return l1_loss(predictions, targets, self.reduction)
 
 
 class SmoothL1Loss(_Loss):
-    """Quadratic near 0, then linear, as :func:`tinyattn.smooth_l1_loss`."""
+    """Quadratic near 0, then linear, of predictions and targets of one shape, (…), (…) → (). As
+    :func:`tinyattn.smooth_l1_loss`.
+    """
 
     def __init__(self, *, reduction: str = "mean", beta: float = 1.0):
         super().__init__(reduction=reduction)
@@ -125,7 +132,9 @@ class SmoothL1Loss(_Loss):
 
 
 class HuberLoss(_Loss):
-    """Quadratic near 0, then linear, as :func:`tinyattn.huber_loss`."""
+    """Quadratic near 0, then linear, of predictions and targets of one shape, (…), (…) → (). As
+    :func:`tinyattn.huber_loss`.
+    """
 
     def __init__(self, *, reduction: str = "mean", delta: float = 1.0):
         super().__init__(reduction=reduction)

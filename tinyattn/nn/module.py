@@ -33,7 +33,9 @@ from tinyattn.nn import state
 
 
 class Module:
-    """Base class of everything with parameters. Subclasses define ``forward``; calling a module calls it."""
+    """Base class of everything with parameters. Subclasses define ``forward``; calling a module calls it. Raises
+    TinyattnError where it doesn't.
+    """
 
     _path: tuple[str, ...] = ()
     """The attributes that lead to this module from the outermost one, by way of its first parent."""
@@ -279,7 +281,7 @@ def _refuse_hidden_parts(module: Module, name: str, value: Any) -> None:
 
 
 class ModuleList(Module):
-    """Modules in a list. Their names are their positions."""
+    """``modules`` in a list. Their names are their positions. Raises TinyattnError for what isn't a module."""
 
     def __init__(self, modules: Iterable[Module] = ()):
         for module in modules:
@@ -304,7 +306,9 @@ class ModuleList(Module):
 
 
 class ModuleDict(Module):
-    """Modules by name. A name is a part of the dotted names in the state dict, as an attribute is."""
+    """``modules`` by name. A name is a part of the dotted names in the state dict, as an attribute is. Raises
+    TinyattnError for what isn't a module, and for names that can't be parts of dotted ones.
+    """
 
     def __init__(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]] = ()):
         self.update(modules)
@@ -361,7 +365,9 @@ class ModuleDict(Module):
 
 
 class Sequential(Module):
-    """Steps in order, y = f_n(… f_2(f_1(x))): modules, or functions of one tensor such as ``ta.tanh``."""
+    """Steps in order, y = f_n(… f_2(f_1(x))): modules, or functions of one tensor such as ``ta.tanh``. Raises
+    TinyattnError for other steps.
+    """
 
     def __init__(self, *steps: Module | Callable[[Tensor], Tensor]):
         for position, step in enumerate(steps):

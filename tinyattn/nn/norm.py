@@ -44,10 +44,12 @@ class _Norm(Module):
 
 
 class LayerNorm(_Norm):
-    """Mean 0 and variance 1 over the last axes, then a learned scale and shift.
+    """Mean 0 and variance 1 over the last axes, then a learned scale and shift: (…, n) → (…, n). As
+    :func:`tinyattn.layer_norm`.
 
-    ``normalized_shape``: the last axes, an integer for one. Parameters, unless ``elementwise_affine`` is
-    False: ``weight`` and, if ``bias``, ``bias``, both of ``normalized_shape``, 1 and 0 at first.
+    ``normalized_shape``: the last axes, an integer for one. Parameters, unless ``elementwise_affine`` is False:
+    ``weight`` (n,) and, if ``bias``, ``bias`` (n,), 1 and 0 at first. Raises ShapeError where the last axes are
+    others.
     """
 
     def __init__(
@@ -72,10 +74,10 @@ class LayerNorm(_Norm):
 
 
 class RMSNorm(_Norm):
-    """Mean square 1 over the last axes, then a learned scale.
+    """Mean square 1 over the last axes, then a learned scale: (…, n) → (…, n). As :func:`tinyattn.rms_norm`.
 
-    ``normalized_shape`` and ``elementwise_affine`` as for LayerNorm; ``eps`` None is the smallest step from 1
-    of x's element type. Parameter: ``weight``.
+    ``normalized_shape`` and ``elementwise_affine`` as for LayerNorm; ``eps`` None is the smallest step from 1 of
+    x's element type. Parameter: ``weight`` (n,). Raises ShapeError where the last axes are others.
     """
 
     def __init__(
@@ -93,10 +95,11 @@ class RMSNorm(_Norm):
 
 
 class GroupNorm(Module):
-    """Mean 0 and variance 1 over each of ``num_groups`` groups of channels of x (N, C, …), then an affine map.
+    """Mean 0 and variance 1 over each of ``num_groups`` groups of the ``num_channels`` channels, then an affine
+    map: (N, C, …) → (N, C, …). As :func:`tinyattn.group_norm`.
 
-    Parameters, if ``affine``: ``weight`` and, if ``bias``, ``bias``, (C,): a scale and a shift a channel, 1 and 0 at
-    first.
+    Parameters, if ``affine``: ``weight`` (C,) and, if ``bias``, ``bias`` (C,): a scale and a shift a channel, 1 and
+    0 at first. Raises ShapeError for other channels, or where the groups don't divide them.
     """
 
     def __init__(

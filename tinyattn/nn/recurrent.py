@@ -194,12 +194,14 @@ class _Recurrent(Module):
 
 
 class LSTM(_Recurrent):
-    """A long short-term memory, ``num_layers`` deep, in one or both directions.
+    """A long short-term memory, ``num_layers`` deep, in one or both directions: x (T, B, I) → (T, B, H) and the
+    last state (h, c). See :func:`tinyattn.lstm_cell`; (Hochreiter & Schmidhuber 1997).
 
-    Parameters of layer k, in torch's gate order i, f, g, o: ``weight_ih_lk`` (4H, I), ``weight_hh_lk`` (4H,
-    H), ``bias_ih_lk`` and ``bias_hh_lk`` (4H,); the backward direction's end in ``_reverse``; all uniform in
-    ±1/√H. ``dropout``: probability of dropping between layers. Call with (x, (h, c), lengths): see
-    ``forward``.
+    ``input_size``: I, ``hidden_size``: H, ``num_layers``: how many, one upon the other; ``batch_first``: x is (B,
+    T, I), not (T, B, I); ``bidirectional``: in both directions. Parameters of layer k, in torch's gate order i, f,
+    g, o: ``weight_ih_lk`` (4H, I), ``weight_hh_lk`` (4H, H), ``bias_ih_lk`` (4H,), ``bias_hh_lk`` (4H,); the
+    backward direction's end in ``_reverse``; all uniform in ±1/√H. ``dropout``: probability of dropping between
+    layers. Call with (x, (h, c), lengths): see ``forward``. Raises ShapeError for sizes below 1.
     """
 
     gates, states = 4, 2
@@ -219,15 +221,17 @@ class LSTM(_Recurrent):
 
 
 class GRU(_Recurrent):
-    """A gated recurrent network, ``num_layers`` deep, in one or both directions.
+    """A gated recurrent network, ``num_layers`` deep, in one or both directions: x (T, B, I) → (T, B, H) and the
+    last state. See :func:`tinyattn.gru_cell`; (Cho et al. 2014).
 
-    Parameters of layer k, in torch's gate order r, z, n: ``weight_ih_lk`` (3H, I), ``weight_hh_lk`` (3H, H),
-    ``bias_ih_lk`` and ``bias_hh_lk`` (3H,); the backward direction's end in ``_reverse``; all uniform in
-    ±1/√H. ``dropout``: probability of dropping between layers. Call with (x, h, lengths): see ``forward``.
+    ``input_size``: I, ``hidden_size``: H, ``num_layers``: how many, one upon the other; ``batch_first``: x is (B,
+    T, I), not (T, B, I); ``bidirectional``: in both directions. Parameters of layer k, in torch's gate order r, z,
+    n: ``weight_ih_lk`` (3H, I), ``weight_hh_lk`` (3H, H), ``bias_ih_lk`` (3H,), ``bias_hh_lk`` (3H,); the backward
+    direction's end in ``_reverse``; all uniform in ±1/√H. ``dropout``: probability of dropping between layers. Call
+    with (x, h, lengths): see ``forward``. Raises ShapeError for sizes below 1.
 
-    ``reset_after=False`` is the form of Bahdanau et al. 2015: the reset gate acts before the product, n =
-    tanh(W_in x + U_n (r ⊙ h) + b), and z chooses the new value, h' = (1 − z) ⊙ h + z ⊙ n; the two biases are
-    added up.
+    ``reset_after=False`` is the form of Bahdanau et al. 2015: the reset gate acts before the product, n = tanh(W_in
+    x + U_n (r ⊙ h) + b), and z chooses the new value, h' = (1 − z) ⊙ h + z ⊙ n; the two biases are added up.
     """
 
     gates, states = 3, 1
@@ -254,11 +258,14 @@ class GRU(_Recurrent):
 
 
 class RNN(_Recurrent):
-    """A plain recurrent network with tanh or relu (``nonlinearity``), ``num_layers`` deep, in one or both directions.
+    """A plain recurrent network with tanh or relu (``nonlinearity``), ``num_layers`` deep, in one or both
+    directions: x (T, B, I) → (T, B, H) and the last state. See :func:`tinyattn.rnn_cell`; (Elman 1990).
 
-    Parameters of layer k: ``weight_ih_lk`` (H, I), ``weight_hh_lk`` (H, H), ``bias_ih_lk`` and ``bias_hh_lk`` (H,); the
-    backward direction's end in ``_reverse``; all uniform in ±1/√H. ``dropout``: probability of dropping between
-    layers. Call with (x, h, lengths): see ``forward``.
+    ``input_size``: I, ``hidden_size``: H, ``num_layers``: how many, one upon the other; ``batch_first``: x is (B,
+    T, I), not (T, B, I); ``bidirectional``: in both directions. Parameters of layer k: ``weight_ih_lk`` (H, I),
+    ``weight_hh_lk`` (H, H), ``bias_ih_lk`` (H,), ``bias_hh_lk`` (H,); the backward direction's end in ``_reverse``;
+    all uniform in ±1/√H. ``dropout``: probability of dropping between layers. Call with (x, h, lengths): see
+    ``forward``. Raises ShapeError for sizes below 1.
     """
 
     gates, states = 1, 1
@@ -331,7 +338,10 @@ class _Cell(Module):
 
 
 class LSTMCell(_Cell):
-    """One step of an LSTM: ``weight_ih`` (4H, I), ``weight_hh`` (4H, H), ``bias_ih``, ``bias_hh`` (4H,)."""
+    """One step of an LSTM: x (B, I) → (B, H), the h of the new (h, c). ``input_size``: I, ``hidden_size``: H.
+    Parameters: ``weight_ih`` (4H, I), ``weight_hh`` (4H, H), ``bias_ih`` (4H,), ``bias_hh`` (4H,). As
+    :func:`tinyattn.lstm_cell`. Raises ShapeError for sizes below 1.
+    """
 
     gates, states = 4, 2
 
@@ -340,9 +350,9 @@ class LSTMCell(_Cell):
 
 
 class GRUCell(_Cell):
-    """One step of a GRU: ``weight_ih`` (3H, I), ``weight_hh`` (3H, H), ``bias_ih`` and ``bias_hh`` (3H,).
-
-    ``reset_after`` as in GRU.
+    """One step of a GRU: x (B, I) → (B, H). ``input_size``: I, ``hidden_size``: H; ``reset_after`` as in GRU.
+    Parameters: ``weight_ih`` (3H, I), ``weight_hh`` (3H, H), ``bias_ih`` (3H,), ``bias_hh`` (3H,). As
+    :func:`tinyattn.gru_cell`. Raises ShapeError for sizes below 1.
     """
 
     gates = 3
@@ -356,7 +366,10 @@ class GRUCell(_Cell):
 
 
 class RNNCell(_Cell):
-    """One step of an RNN: ``weight_ih`` (H, I), ``weight_hh`` (H, H), ``bias_ih`` and ``bias_hh`` (H,)."""
+    """One step of an RNN: x (B, I) → (B, H). ``input_size``: I, ``hidden_size``: H, ``nonlinearity``: "tanh" or
+    "relu". Parameters: ``weight_ih`` (H, I), ``weight_hh`` (H, H), ``bias_ih`` (H,), ``bias_hh`` (H,). As
+    :func:`tinyattn.rnn_cell`. Raises ShapeError for sizes below 1.
+    """
 
     gates = 1
 

@@ -72,8 +72,9 @@ def spectral_norm(
     """Let ``module`` see its parameter ``name`` divided by its largest singular value; returns ``module``.
 
     The parameter counts as a matrix with the axis ``dim`` (0; for ConvTranspose2d 1) against all others. The
-    arguments and keys are those of ``torch.nn.utils.parametrizations.spectral_norm``. Raises TinyattnError if
-    there is no such parameter with two axes or more.
+    arguments and keys are those of ``torch.nn.utils.parametrizations.spectral_norm``. Raises TinyattnError if there
+    is no such parameter with two axes or more. ``n_power_iterations``: how many steps improve the estimate at each
+    call in training; ``eps`` keeps norms from 0. As :func:`tinyattn.spectral_norm`; (Miyato et al. 2018).
     """
     weight = vars(module).get(name)
     if not isinstance(weight, Tensor) or weight.op.name != "parameter" or weight.ndim < 2:

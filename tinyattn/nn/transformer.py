@@ -34,10 +34,11 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": relu, "gelu": gelu
 
 
 def sinusoidal_positions(length: int, width: int, dtype: Any = np.float32) -> np.ndarray:
-    """(length, width): a code for each position, added to the embeddings (Vaswani et al. 2017, section 3.5).
+    """→ (length, width): a code for each position, of ``dtype``, to be added to the embeddings (Vaswani et al.
+    2017, section 3.5).
 
-    PE(p, 2i) = sin(p / 10000^(2i/width)), PE(p, 2i+1) = cos(p / 10000^(2i/width)): each pair of columns turns
-    with a wavelength of its own, so that PE(p + k) is a rotation of PE(p).
+    PE(p, 2i) = sin(p / 10000^(2i/width)), PE(p, 2i+1) = cos(p / 10000^(2i/width)): each pair of columns turns with
+    a wavelength of its own, so that PE(p + k) is a rotation of PE(p).
     """
     angles = np.arange(length)[:, None] * 10000.0 ** (-np.arange(0, width, 2) / width)
     codes = np.stack([np.sin(angles), np.cos(angles)], axis=-1).reshape(length, -1)
@@ -97,10 +98,14 @@ class _Layer(Module):
 
 
 class TransformerEncoderLayer(_Layer):
-    """Self-attention and a network of width ``dim_feedforward``; torch.nn.TransformerEncoderLayer.
+    """Self-attention and a network; torch.nn.TransformerEncoderLayer: (S, N, E) → (S, N, E).
 
-    ``activation``: "relu", "gelu" or a function. ``norm_first``: pre-norm. ``bias``: of all linear layers and
-    norms. Parameters: ``self_attn.*``, ``linear1.*``, ``linear2.*``, ``norm1.*``, ``norm2.*``.
+    ``d_model``: E; ``nhead``: how many heads; ``dim_feedforward``: the width of the network; ``dropout``: of
+    weights, of what each part adds and inside the network; ``activation``: "relu", "gelu" or a function;
+    ``layer_norm_eps``: ε of the norms; ``batch_first``: N comes first; ``norm_first``: pre-norm; ``bias``: of all
+    linear layers and norms. Parameters: ``self_attn.*``, ``linear1.*``, ``linear2.*``, ``norm1.*``, ``norm2.*``.
+    Raises TinyattnError for another activation, ShapeError for shapes that don't fit. Vaswani et al. 2017, section
+    3.1.
     """
 
     attentions = ("self_attn",)
@@ -132,10 +137,15 @@ class DecoderCache(NamedTuple):
 
 
 class TransformerDecoderLayer(_Layer):
-    """Self-attention, attention to a memory, and a network; torch.nn.TransformerDecoderLayer.
+    """Self-attention, attention to a memory, and a network; torch.nn.TransformerDecoderLayer: tgt (T, N, E), memory
+    (S, N, E) → (T, N, E).
 
-    Options as for the encoder's; parameters ``self_attn.*``, ``multihead_attn.*``, ``linear1.*``,
-    ``linear2.*``, ``norm1.*`` to ``norm3.*``.
+    ``d_model``: E; ``nhead``: how many heads; ``dim_feedforward``: the width of the network; ``dropout``: of
+    weights, of what each part adds and inside the network; ``activation``: "relu", "gelu" or a function;
+    ``layer_norm_eps``: ε of the norms; ``batch_first``: N comes first; ``norm_first``: pre-norm; ``bias``: of all
+    linear layers and norms. Parameters: ``self_attn.*``, ``multihead_attn.*``, ``linear1.*``, ``linear2.*``,
+    ``norm1.*``, ``norm2.*``, ``norm3.*``. Raises TinyattnError for another activation, ShapeError for shapes that
+    don't fit. Vaswani et al. 2017, section 3.1.
     """
 
     attentions = ("self_attn", "multihead_attn")
@@ -200,7 +210,9 @@ class _Stack(Module):
 
 
 class TransformerEncoder(_Stack):
-    """``num_layers`` copies of ``encoder_layer``, equal at first; ``layers.{i}.*`` and ``norm.*``."""
+    """``num_layers`` copies of ``encoder_layer``, equal at first, and ``norm``, if there is one, at the end: (S, N,
+    E) → (S, N, E). Parameters: ``layers.*`` and ``norm.*``.
+    """
 
     def __init__(self, encoder_layer: TransformerEncoderLayer, num_layers: int, norm: Module | None = None):
         super().__init__(encoder_layer, num_layers, norm)
@@ -219,7 +231,8 @@ class TransformerEncoder(_Stack):
 
 
 class TransformerDecoder(_Stack):
-    """``num_layers`` copies of ``decoder_layer``, equal at first; ``layers.{i}.*`` and ``norm.*``.
+    """``num_layers`` copies of ``decoder_layer``, equal at first, and ``norm``, if there is one, at the end: tgt
+    (T, N, E), memory (S, N, E) → (T, N, E). Parameters: ``layers.*`` and ``norm.*``.
 
     To continue a sequence position by position:
 
@@ -265,10 +278,18 @@ class TransformerDecoder(_Stack):
 
 
 class Transformer(Module):
-    """An encoder and a decoder, each with a norm at the end; torch.nn.Transformer.
+    """An encoder and a decoder, each with a norm at the end; torch.nn.Transformer: src (S, N, E), tgt (T, N, E) →
+    (T, N, E).
 
-    Parameters: ``encoder.layers.{i}.*``, ``encoder.norm.*``, ``decoder.layers.{i}.*``, ``decoder.norm.*``; all
-    matrices uniform as Glorot & Bengio 2010. Embeddings and the output layer are the user's.
+    ``d_model``: E; ``nhead``: how many heads; ``dim_feedforward``: the width of the network; ``dropout``: of
+    weights, of what each part adds and inside the network; ``activation``: "relu", "gelu" or a function;
+    ``layer_norm_eps``: ε of the norms; ``batch_first``: N comes first; ``norm_first``: pre-norm; ``bias``: of all
+    linear layers and norms. ``num_encoder_layers``, ``num_decoder_layers``: how many; ``custom_encoder``,
+    ``custom_decoder``: modules that stand for them.
+
+    Parameters: ``encoder.layers.*``, ``encoder.norm.*``, ``decoder.layers.*``, ``decoder.norm.*``; all matrices
+    uniform as Glorot & Bengio 2010. Embeddings and the output layer are the user's. Raises ShapeError for shapes
+    that don't fit. Vaswani et al. 2017, section 3.1.
     """
 
     def __init__(

@@ -28,8 +28,9 @@ def custom_vjp(fn: Callable, derivative: Callable, formula: str = "", vjp_formul
     **options)`` returns one cotangent for each tensor (None: no gradient), written with Tensor operators, so that
     it can be differentiated, too. With several results ``cotangent`` and ``result`` are tuples. ``formula`` and
     ``vjp_formula`` are how pictures and texts write them, ``{0}``, ``{1}`` … standing for the tensors, ȳ for the
-    cotangent. Options must be hashable. Everything that is differentiated must be an argument: raises
-    TinyattnError when ``fn`` closes over Tensors, or a cotangent has not the type of its tensor.
+    cotangent. Options must be hashable. Everything that is differentiated must be an argument: raises TinyattnError
+    when ``fn`` closes over Tensors or ``derivative`` returns another number of cotangents, ShapeError when one has
+    not the type of its tensor.
 
         cube = ta.custom_vjp(lambda x: x**3, lambda g, y, x: 3 * g * x**2, "{0}³", "3ȳ·{0}²")
         ta.gradcheck(cube, [x])

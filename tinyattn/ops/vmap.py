@@ -23,10 +23,11 @@ Axes = int | None | Sequence[int | None]
 def vmap(fn: Callable, in_axes: Axes = 0, out_axes: int = 0) -> Callable:
     """``fn`` over an axis of its arguments: ``vmap(fn)(xs)[i]`` is ``fn(xs[i])``.
 
-    ``in_axes``: which axis of each argument (a Tensor, an array or a tree of them) holds the examples; None where all
-    examples share it; one number for all arguments. ``out_axes``: where the axis of the examples goes in the results.
-    Differentiable; may be nested. Tensors that ``fn`` closes over are shared, and so are its random numbers. Raises
-    ShapeError when the arguments have different numbers of examples.
+    ``in_axes``: which axis of each argument (a Tensor, an array or a tree of them) holds the examples; None where
+    all examples share it; one number for all arguments. ``out_axes``: where the axis of the examples goes in the
+    results. Differentiable; may be nested. Tensors that ``fn`` closes over are shared, and so are its random
+    numbers. Raises ShapeError when the arguments have different numbers of examples, or none has any, TinyattnError
+    for what is no function.
     """
     if not callable(fn):
         fail(errors.TinyattnError, "vmap", "what is mapped must be a function", f"got {fn!r}")

@@ -197,8 +197,8 @@ def _names(fn: Callable) -> list[str]:
 
 
 class Function:
-    """A Python function compiled for each signature of its arguments. Call it with arrays; it returns
-    new arrays. With ``out=``, an array or a tree of arrays like what the function returns (None where a new array is
+    """``fn``, a Python function, compiled for each signature of its arguments. Call it with arrays; it returns new
+    arrays. With ``out=``, an array or a tree of arrays like what the function returns (None where a new array is
     wanted), results are written there, unless the function has a parameter of that name itself.
     """
 

@@ -31,12 +31,15 @@ def gradcheck(
     evaluate: Callable = reference.evaluate,
     seed: int = 0,
 ) -> bool:
-    """Compare the derivatives of ``fn(*inputs)`` (a Tensor or a tuple of them) with central differences;
-    True, or GradcheckError.
+    """Compare the derivatives of ``fn(*inputs)`` (a Tensor or a tuple of them) with central differences; True, or
+    GradcheckError.
 
-    ``inputs``: arrays or Tensors, taken as float64 (integer and bool ones are held fixed). ``order`` 2 also
-    checks the derivative of the derivative. The error names the input, the element and both numbers, or the
-    operation at whose kink the point lies.
+    ``inputs``: arrays or Tensors, taken as float64 (integer and bool ones are held fixed). ``order`` 2 also checks
+    the derivative of the derivative. The error names the input, the element and both numbers, or the operation at
+    whose kink the point lies.
+
+    ``atol``, ``rtol``: how far a derivative may be from its difference, in absolute numbers and as a share of it.
+    ``evaluate``: what computes values, and ``seed``: of the random directions in which the second order is checked.
     """
     if evaluate is reference.evaluate:
         evaluate = functools.partial(evaluate, definitions={})

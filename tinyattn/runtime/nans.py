@@ -20,7 +20,7 @@ class NonFiniteError(TinyattnError, FloatingPointError):
 
 
 def debug_nans(on: bool = True) -> None:
-    """Stop with an error at the first value that is NaN or infinite; False switches it off."""
+    """Stop with NonFiniteError at the first value that is NaN or infinite; ``on=False`` switches it off."""
     global enabled
     enabled = bool(on)
 

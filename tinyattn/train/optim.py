@@ -14,7 +14,9 @@ from tinyattn.train.optimizer import Optimizer
 class SGD(Optimizer):
     """Gradient descent with momentum μ and weight decay λ.
 
-    g ← g + λw;  b' = μb + g;  w' = w − lr·b', or w − lr·(g + μb') with ``nesterov`` (Sutskever et al. 2013).
+    g ← g + λw; b' = μb + g; w' = w − lr·b', or w − lr·(g + μb') with ``nesterov`` (Sutskever et al. 2013).
+
+    ``parameters``, ``lr`` and further options as for :class:`Optimizer`; ``momentum``: μ, ``weight_decay``: λ.
     """
 
     def __init__(
@@ -44,8 +46,10 @@ class SGD(Optimizer):
 class Adam(Optimizer):
     """Adam (Kingma & Ba 2015): steps of a size that does not depend on the gradient's scale.
 
-    g ← g + λw;  m' = m + (1−β₁)(g − m);  v' = β₂v + (1−β₂)g²;  w' = w − lr/(1−β₁ᵗ) · m' / (√v' / √(1−β₂ᵗ) +
-    ε).
+    g ← g + λw; m' = m + (1−β₁)(g − m); v' = β₂v + (1−β₂)g²; w' = w − lr/(1−β₁ᵗ) · m' / (√v' / √(1−β₂ᵗ) + ε).
+
+    ``parameters``, ``lr`` and further options as for :class:`Optimizer`; ``betas``: β₁ and β₂, ``eps``: ε,
+    ``weight_decay``: λ. Kingma & Ba 2015, algorithm 1.
     """
 
     moments = ("exp_avg", "exp_avg_sq")
@@ -83,6 +87,9 @@ class AdamW(Adam):
     """Adam with decoupled weight decay (Loshchilov & Hutter 2019).
 
     The weight shrinks to (1 − lr·λ)w before Adam's step, and the gradient stays as it is.
+
+    ``parameters``, ``lr`` and further options as for :class:`Optimizer`; the others as Adam's: ``betas``, ``eps``,
+    ``weight_decay``: λ. Loshchilov & Hutter 2019, algorithm 2.
     """
 
     decoupled = True
@@ -100,11 +107,14 @@ class AdamW(Adam):
 
 
 class RMSprop(Optimizer):
-    """RMSprop (Tieleman & Hinton 2012), as in torch; ``centered`` divides by the standard deviation of the
-    gradient (Graves 2013).
+    """RMSprop (Tieleman & Hinton 2012), as in torch; ``centered`` divides by the standard deviation of the gradient
+    (Graves 2013).
 
-    g ← g + λw;  n' = αn + (1−α)g²;  m' = m + (1−α)(g − m);  d = √n' or √(n' − m'²);  b' = μb + g/(d + ε);  w'
-    = w − lr·b'.
+    g ← g + λw; n' = αn + (1−α)g²; m' = m + (1−α)(g − m); d = √n' or √(n' − m'²); b' = μb + g/(d + ε); w' = w −
+    lr·b'.
+
+    ``parameters``, ``lr`` and further options as for :class:`Optimizer`; ``alpha``: α, ``eps``: ε,
+    ``weight_decay``: λ, ``momentum``: μ.
     """
 
     def __init__(
@@ -143,7 +153,10 @@ class RMSprop(Optimizer):
 class Adadelta(Optimizer):
     """Adadelta (Zeiler 2012): steps in the parameter's own units.
 
-    g ← g + λw;  n' = ρn + (1−ρ)g²;  δ = √(a + ε)/√(n' + ε) · g;  a' = ρa + (1−ρ)δ²;  w' = w − lr·δ.
+    g ← g + λw; n' = ρn + (1−ρ)g²; δ = √(a + ε)/√(n' + ε) · g; a' = ρa + (1−ρ)δ²; w' = w − lr·δ.
+
+    ``parameters``, ``lr`` and further options as for :class:`Optimizer`; ``rho``: ρ, ``eps``: ε, ``weight_decay``:
+    λ. Zeiler 2012, algorithm 1.
     """
 
     moments = ("square_avg", "acc_delta")
@@ -173,7 +186,9 @@ class Adadelta(Optimizer):
 class GravesRMSprop(Optimizer):
     """RMSprop as Graves wrote it down (2013, equations 38–41), the optimizer of the Neural Turing Machine.
 
-    n' = ρn + (1−ρ)g²;  m' = ρm + (1−ρ)g;  Δ' = μΔ − lr · g / √(n' − m'² + ε);  w' = w + Δ'.
+    n' = ρn + (1−ρ)g²; m' = ρm + (1−ρ)g; Δ' = μΔ − lr · g / √(n' − m'² + ε); w' = w + Δ'.
+
+    ``parameters``, ``lr`` and further options as for :class:`Optimizer`; ``rho``: ρ, ``momentum``: μ, ``eps``: ε.
     """
 
     moments = ("square_avg", "grad_avg", "delta")

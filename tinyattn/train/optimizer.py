@@ -43,14 +43,16 @@ Moments = tuple[Tensor, ...]
 class Optimizer:
     """What all optimizers share: gradients, clipping, learning rate, state.
 
-    ``parameters``: leaves made by ``ta.parameter``, for instance ``model.parameters()``; or groups of them as
-    in torch, ``[{"params": …, "weight_decay": 0.0}, …]``, each with an ``lr`` or ``weight_decay`` of its own
-    where it gives one. ``lr``: a number, or
-    a schedule (``ta.optim.schedules``, or a function of yours: ``lambda step: 0.1 / (1 + step)``), a function of the
-    number of updates done, a float64 Tensor. ``clip_norm`` limits the
-    norm of all gradients together (Pascanu et al. 2013), ``clip_value`` each of their elements. With
-    ``skip_nonfinite`` an update whose gradients hold inf or NaN changes nothing, not even the count of
-    updates: the loop sees the norm, and the parameters are still good.
+    ``parameters``: leaves made by ``ta.parameter``, for instance ``model.parameters()``; or groups of them as in
+    torch, ``[{"params": …, "weight_decay": 0.0}, …]``, each with an ``lr`` or ``weight_decay`` of its own where it
+    gives one. ``lr``: a number, or a schedule (``ta.optim.schedules``, or a function of yours: ``lambda step: 0.1 /
+    (1 + step)``), a function of the number of updates done, a float64 Tensor. ``clip_norm`` limits the norm of all
+    gradients together (Pascanu et al. 2013), ``clip_value`` each of their elements. With ``skip_nonfinite`` an
+    update whose gradients hold inf or NaN changes nothing, not even the count of updates: the loop sees the norm,
+    and the parameters are still good.
+
+    Raises TinyattnError for no parameters, for one that is there twice, and for a rate or an option that makes no
+    sense.
     """
 
     moments: tuple[str, ...] = ()

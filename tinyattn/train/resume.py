@@ -21,8 +21,8 @@ Optimizers = Optimizer | Sequence[Optimizer] | None
 
 
 def save(path: str | Path, model: Module, optimizer: Optimizers = None) -> None:
-    """Write a model, its optimizer (or a list of them, or none) and the random state to a file, whole or not
-    at all.
+    """Write a model, its optimizer (or a list of them, or none) and the random state to the file ``path``, whole or
+    not at all.
 
     Raises CheckpointError when the disk refuses, TinyattnError for other objects.
     """
@@ -33,10 +33,10 @@ def save(path: str | Path, model: Module, optimizer: Optimizers = None) -> None:
 
 
 def load(path: str | Path, model: Module, optimizer: Optimizers = None) -> None:
-    """Restore what ``save`` wrote, into a model and optimizers made like those that were saved.
+    """Restore what ``save`` wrote to ``path``, into a model and optimizers made like those that were saved.
 
-    Without ``optimizer`` only the model and the random state are restored. Raises CheckpointError, with
-    nothing changed, when the file is damaged or belongs to others: names, shapes and element types must agree.
+    Without ``optimizer`` only the model and the random state are restored. Raises CheckpointError, with nothing
+    changed, when the file is damaged or belongs to others: names, shapes and element types must agree.
     """
     _check("load", model, optimizer)
     saved, optimizers = checkpoint.load(path), _named(optimizer)

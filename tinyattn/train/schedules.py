@@ -59,21 +59,24 @@ def _schedule(formula: Callable[[Any, Any], Any]) -> Schedule:
 
 
 def constant(lr: float) -> Schedule:
-    """The same rate at every step."""
+    """The rate ``lr`` at every step."""
     return _schedule(lambda f, step: step * 0 + lr)
 
 
 def linear_warmup(
     lr: float, warmup_steps: int, total_steps: int | None = None, floor: float = 0.0
 ) -> Schedule:
-    """Rise linearly over ``warmup_steps``, then fall linearly to ``floor`` at ``total_steps``, if given."""
+    """Rise linearly to ``lr`` over ``warmup_steps``, then fall linearly to ``floor`` at ``total_steps``, if given.
+    Raises TinyattnError unless 0 ≤ warmup_steps < total_steps.
+    """
     if total_steps is None:
         return _warmed_up(lr, warmup_steps, warmup_steps + 1, lr, lambda f, progress: progress)
     return _warmed_up(lr, warmup_steps, total_steps, floor, lambda f, progress: progress)
 
 
 def cosine(lr: float, total_steps: int, warmup_steps: int = 0, floor: float = 0.0) -> Schedule:
-    """After a linear warm-up, fall along half a cosine from ``lr`` to ``floor`` at ``total_steps``.
+    """After a linear warm-up of ``warmup_steps``, fall along half a cosine from ``lr`` to ``floor`` at
+    ``total_steps``. Raises TinyattnError unless 0 ≤ warmup_steps < total_steps.
 
     Loshchilov & Hutter 2017, without restarts.
     """
@@ -97,7 +100,9 @@ def _warmed_up(lr: float, warmup_steps: int, total_steps: int, floor: float, fal
 
 
 def noam(d_model: int, warmup_steps: int = 4000, factor: float = 1.0) -> Schedule:
-    """factor · d_model^−½ · min(n^−½, n · warmup_steps^−3⁄2), n = step + 1 (Vaswani et al. 2017, eq. 3)."""
+    """factor · d_model^−½ · min(n^−½, n · warmup_steps^−3⁄2), n = step + 1 (Vaswani et al. 2017, eq. 3). Raises
+    TinyattnError unless both numbers are positive.
+    """
     if d_model < 1 or warmup_steps < 1:
         got = f"got {d_model} and {warmup_steps}"
         fail(errors.TinyattnError, "schedule", "d_model and warmup_steps must be positive", got)

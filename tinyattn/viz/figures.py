@@ -31,7 +31,7 @@ _BLUE = "#2088C8"
 
 
 class FigureView:
-    """A figure: its ``svg``, to be saved, shown and put into pages. Notebooks show it by themselves."""
+    """A figure: its ``title`` and ``svg``, to be saved, shown and put into pages. Notebooks show it by themselves."""
 
     def __init__(self, title: str, svg: str):
         self.title, self.svg = title, svg
@@ -164,8 +164,8 @@ def pointers(
 ) -> FigureView:
     """Points in the plane, numbered from 1, with arrows from one to another, and in grey those that are right.
 
-    points: (n, 2); arrows, right: pairs of numbers of points from 0. Raises ShapeError for other shapes, and for
-    numbers of points that aren't there.
+    ``name`` is the title; points: (n, 2); arrows, right: pairs of numbers of points from 0. Raises ShapeError for
+    other shapes, and for numbers of points that aren't there.
     """
     places = _array("pointers", "points", points).astype(np.float64)
     if places.ndim != 2 or places.shape[1:] != (2,) or not len(places):

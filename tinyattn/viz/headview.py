@@ -64,8 +64,9 @@ def model_view(
 ) -> "AttentionView":  # fmt: skip
     """All heads of all layers as a table of small maps, and the chosen one large.
 
-    display_mode: "dark" or "light", the reader's own without. include_layers, include_heads: the numbers of those that
-    are shown, all without. The other arguments and errors are those of ``head_view``.
+    display_mode: "dark" or "light", the reader's own without. include_layers, include_heads: the numbers of those
+    that are shown, all without. The other arguments and errors are as :func:`tinyattn.viz.head_view` has them. Raises DataError
+    for another display_mode.
     """
     attentions, sides = (
         (encoder_attention, decoder_attention, cross_attention),

@@ -19,10 +19,12 @@ _FALLBACKS = (250, 3)
 
 
 class GraphView:
-    """A drawn graph. ``picture``: its nodes, edges and clusters as data; ``notes``: remarks, for instance
-    that modules were collapsed.
+    """A drawn graph. ``picture``: its nodes, edges and clusters as data; ``notes``: remarks, for instance that
+    modules were collapsed.
 
     ``str(view)`` is the picture as text; in a notebook it shows itself.
+
+    ``depth``, ``repeated``: see ``draw``; ``shown``: what pages show beside it.
     """
 
     def __init__(

@@ -14,7 +14,7 @@ from tinyattn.tasks.task import Answers
 
 @dataclass(frozen=True)
 class BitsConfig:
-    """Sizes. hidden: of the controller, or of each layer."""
+    """Sizes. inputs, outputs: channels of the task; hidden: of the controller, or of each layer."""
 
     inputs: int = from_task()
     outputs: int = from_task()

@@ -34,6 +34,9 @@ MNIST_TRAINING: dict[str, Any] = TRAINING | {"steps": 1200}
 class CaptionConfig:
     """Sizes. channels: of images; width: channels of the network's first layer, which double from layer to layer;
     layers: how many there are, each of which but the last halves the image; embedding: m; hidden: n.
+
+    target_vocabulary: how many words there are; image_size: pixels of a side; longest_target: the most words a
+    caption can have.
     """
 
     target_vocabulary: int = from_task()

@@ -39,9 +39,11 @@ MULTI30K_SIZES: dict[str, Any] = {"embedding": 256, "hidden": 256, "maxout": 256
 class EncoderDecoderConfig:
     """Sizes; the paper's are embedding 620, hidden 1000, maxout 500 (Bahdanau et al. 2015, appendix A.2.3).
 
-    init: "standard" draws as torch does, uniform in ±1/√fan-in, and learns in minutes with Adam. "paper"
-    draws as the paper's appendix B.1 says; with weights that small the first epochs are slow (it meant
-    Adadelta, and days).
+    init: "standard" draws as torch does, uniform in ±1/√fan-in, and learns in minutes with Adam. "paper" draws as
+    the paper's appendix B.1 says; with weights that small the first epochs are slow (it meant Adadelta, and days).
+
+    source_vocabulary, target_vocabulary: how many words each language has; longest_target: the most words an answer
+    can have, 0 for 2 S + 10. dropout: of embedded words and of the maxout layer; the papers have none.
     """
 
     source_vocabulary: int = from_task()

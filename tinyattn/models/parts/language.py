@@ -20,7 +20,10 @@ from tinyattn.tasks.text import NOTHING
 
 @dataclass(frozen=True)
 class RecurrentConfig:
-    """Sizes. dropout: of embedded words and of the states in front of the output layer."""
+    """Sizes. vocab_size: how many words there are; embedding, hidden: numbers of a word and of a state; layers: how
+    many, one upon the other. dropout: of embedded words and of the states in front of the output layer. block_size:
+    the longest text that the task has; longer ones can be written.
+    """
 
     vocab_size: int = from_task()
     embedding: int = 64
