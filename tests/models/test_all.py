@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import pkgutil
+import shutil
 from dataclasses import MISSING, fields, replace
 
 import numpy as np
@@ -15,7 +16,7 @@ from tinyattn.graph.scope import Line
 from tinyattn.models.model import Model
 from tinyattn.tasks.task import SPLITS, Task
 from tinyattn.train import checkpoint
-from tinyattn.train.loop import Interrupted, Trainer
+from tinyattn.train.loop import Trainer
 
 EVERY_MODEL = pytest.mark.parametrize("name", models.MODELS)
 EMBEDDED = [name for name in tasks.TASKS if not tasks.needs_data(tasks.find(name))]
@@ -128,36 +129,50 @@ def test_a_model_is_saved_and_drawn(name, tmp_path):
     experiment.graph(direction="forward", depth=1).save(str(tmp_path / "graph.json"))
 
 
+class Trained(Exception):
+    """A run is trained to its end; what comes after it isn't asked for."""
+
+
 @EVERY_MODEL
-def test_a_run_that_was_stopped_goes_on_bit_for_bit_and_is_reported(name, tmp_path, monkeypatch):
+def test_a_run_that_was_killed_goes_on_bit_for_bit_and_is_reported(name, tmp_path, monkeypatch):
     settings = {"steps": 6, "validate_every": 3, "checkpoint_every": 4, "baseline": False, "start": ""}
-    with monkeypatch.context() as patch:
-        patch.setattr(training, "write_report", lambda outcome, run: None)  # (one report is enough)
-        whole = experiment_of(name, **settings).train(tmp_path / "whole")
     step = Trainer._one_step
 
-    def stop_after_four(trainer):
+    def keep_the_fourth(trainer):
+        if trainer.standing.step == 4:
+            shutil.copytree(trainer.run.folder, tmp_path / "killed")
         step(trainer)
-        trainer._asked = trainer.standing.step == 4
+
+    def no_more(run, model):
+        raise Trained
 
     with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "_one_step", stop_after_four)
-        with pytest.raises(Interrupted):
-            experiment_of(name, **settings).train(tmp_path / "stopped")
-    outcome = ta.Experiment.open(tmp_path / "stopped", lock=True).train(resume=True)
-    one, other = (checkpoint.latest(tmp_path / folder) for folder in ("whole", "stopped"))
+        patch.setattr(Trainer, "_one_step", keep_the_fourth)
+        patch.setattr(training, "load_best", no_more)
+        with pytest.raises(Trained):
+            experiment_of(name, **settings).train(tmp_path / "whole")
+    experiment = ta.Experiment.open(tmp_path / "killed", lock=True)
+    outcome = experiment.train(resume=True)
+    one, other = (checkpoint.latest(tmp_path / folder) for folder in ("whole", "killed"))
     assert one.step == other.step == 6
     for part in ("model", "optimizer", "random"):
         left, right = getattr(one, part), getattr(other, part)
         assert left and {k: v.tobytes() for k, v in left.items()} == {
             k: v.tobytes() for k, v in right.items()
         }
-    assert outcome.figures == whole.figures and set(outcome.figures) <= {f.key for f in outcome.task.figures}
+    best = [tmp_path / folder / checkpoint.BEST for folder in ("whole", "killed")]
+    if models.get(name).keeps == "best":
+        one, other = map(checkpoint.load, best)
+        assert {k: v.tobytes() for k, v in one.model.items()} == {
+            k: v.tobytes() for k, v in other.model.items()
+        }
+    else:
+        assert not any(path.exists() for path in best)
+    assert outcome.figures and set(outcome.figures) <= {f.key for f in outcome.task.figures}
     page = outcome.report.read_text()
     assert "Results on held-out data" in page and "Settings" in page and str(outcome)
-    again = ta.Experiment.open(tmp_path / "whole")
-    text = again.task.suggestions(1)[0]
-    assert again.sample(text)["input"] == text
+    text = experiment.task.suggestions(1)[0]
+    assert experiment.sample(text)["input"] == text
 
 
 @EVERY_TASK

@@ -208,13 +208,16 @@ def sample_text(sample) -> str:
 
 def operations() -> list:
     """The rows of torch's table that have a counterpart here."""
+    import torch
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from torch.testing._internal import common_utils
         from torch.testing._internal.common_methods_invocations import op_db
-    common_utils.extract_test_fn = lambda: (
-        None
-    )  # (looks through the whole stack for a TestCase at each sample)
+        from torch.testing._internal.opinfo import core
+    # at each sample torch looks through the whole stack for a TestCase, and writes it down for devices that aren't here
+    common_utils.extract_test_fn = core.extract_test_fn = lambda: None
+    common_utils.set_rng_seed = lambda seed: torch.default_generator.manual_seed(seed)
     return [row for row in op_db if row.name in CALLS]
 
 

@@ -103,10 +103,7 @@ class Rewriter:
             candidate for candidate in (RULES if rules is None else rules) if candidate.soundness in soundness
         ]
         sound.sort(key=lambda candidate: not candidate.ops)  # those for all operations come last
-        self.by_op = {
-            name: [r for r in sound if (not r.ops or name in r.ops) and (r.suits is None or r.suits(op))]
-            for name, op in OPS.items()
-        }
+        self._sound = sound
         self._by_ops: dict[tuple[str, ...], list[NodeRule]] = {}
         self.log = log if log is not None else Log()
 
@@ -115,8 +112,12 @@ class Rewriter:
         key = (name, *[source.op.name for source in inputs])
         found = self._by_ops.get(key)
         if found is None:
-            below = set(key[1:])
-            found = [r for r in self.by_op[key[0]] if not (r.below and below.isdisjoint(r.below))]
+            op, below = OPS[name], set(key[1:])
+            found = [
+                r for r in self._sound
+                if (not r.ops or name in r.ops) and (r.suits is None or r.suits(op))
+                and not (r.below and below.isdisjoint(r.below))
+            ]  # fmt: skip
             self._by_ops[key] = found
         return found
 

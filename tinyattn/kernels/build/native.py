@@ -208,6 +208,11 @@ def store(wanted: tuple[str, str] | Chain | RowChain) -> None:
     _code(*_source(wanted))
 
 
+def known(wanted: tuple[str, str] | Chain | RowChain) -> bool:
+    """Whether this process has it."""
+    return _source(wanted).symbol in _addresses
+
+
 def missing(wanted: tuple[str, str] | Chain | RowChain) -> bool:
     """Whether it is neither known to this process nor in the cache."""
     symbol, file, _ = _source(wanted)

@@ -61,6 +61,10 @@ class _Crew:
                 self.helpers += 1
                 threading.Thread(target=self._lead, name="tinyattn kernels", daemon=True).start()
 
+    def busy(self) -> bool:
+        """Whether anything is in the line, or taken."""
+        return bool(self.line or self.taken)
+
     def last(self, wanted: set[Wanted]) -> Wanted | None:
         """Take the last one of the line that is among ``wanted``."""
         with self.changed:
@@ -123,7 +127,10 @@ def begin(wanted: Iterable[Wanted], helpers: int) -> None:
 
 def ensure(wanted: Iterable[Wanted], helpers: int) -> None:
     """Have all of ``wanted`` compiled, by this process and up to so many helpers, if much of it is missing."""
-    missing = [one for one in dict.fromkeys(wanted) if native.missing(one)]
+    unknown = [one for one in dict.fromkeys(wanted) if not native.known(one)]
+    if len([one for one in unknown if type(one) is tuple]) < FEW and not _crew.busy():
+        return  # (as nearly always: without a look at the disk)
+    missing = [one for one in unknown if native.missing(one)]
     kernels = [one for one in missing if type(one) is tuple]
     if helpers < 1 or native.cache_directory() is None:
         return
