@@ -8,7 +8,6 @@ import shlex
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 import tinyattn as ta
@@ -21,12 +20,12 @@ import entry  # noqa: E402
 import names  # noqa: E402
 import notebook  # noqa: E402
 import pages  # noqa: E402
+import printed  # noqa: E402
 
-BLOCK = re.compile(r"^```(python|sh) *(?:title=\"(.*?)\")?\n(.*?)^```", re.MULTILINE | re.DOTALL)
 PAGES = {
     str(path.relative_to(DOCS)): blocks
     for path in sorted(DOCS.glob("**/*.md"))
-    if (blocks := BLOCK.findall(path.read_text("utf-8")))
+    if (blocks := printed.BLOCK.findall(path.read_text("utf-8")))
 }
 NEEDS_A_DOWNLOAD = {"models/gpt.md"}
 """Pages whose code reads files that others publish."""
@@ -36,22 +35,21 @@ NEEDS_A_DOWNLOAD = {"models/gpt.md"}
 def test_the_code_of_a_page_runs_in_order(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     threads = ta.get_num_threads()
-    space: dict = {"np": np, "ta": ta, "__name__": "page"}
     try:
-        for number, (kind, file, block) in enumerate(PAGES[page]):
-            if file:
-                Path(file).write_text(block, "utf-8")
-            elif kind == "python":
-                exec(compile(block, f"{page}, block {number}", "exec"), space)
+        for block, now in printed.run(page, (DOCS / page).read_text("utf-8")):
+            assert block[4] in (None, now), "run python docs/tools/printed.py on the page"
     finally:
         ta.set_num_threads(threads)
+    for picture in Path("pictures").glob("*.svg"):
+        kept = (printed.PICTURES / picture.name).read_text("utf-8")
+        assert printed.words(kept) == printed.words(picture.read_text("utf-8")), picture
 
 
 @pytest.mark.parametrize(
     "page", sorted(page for page, found in PAGES.items() if any(b[0] == "sh" for b in found))
 )
 def test_the_commands_of_a_page_parse(page):
-    lines = [line for kind, _, block in PAGES[page] if kind == "sh" for line in block.splitlines()]
+    lines = [line for kind, _, block, _ in PAGES[page] if kind == "sh" for line in block.splitlines()]
     for line in lines:
         if line.startswith("tinyattn "):
             cli.parser().parse_args(shlex.split(line, comments=True)[1:])

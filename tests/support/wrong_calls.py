@@ -160,6 +160,7 @@ WRONG: dict[str, dict[str, Callable]] = {
         "DataError": lambda: viz.heatmap(np.ones((2, 2)), to_file="map.doc"),
     },
     "ta.viz.model_view": {"DataError": lambda: viz.model_view([np.ones((2, 3, 3))], display_mode="grey")},
+    "ta.viz.memory_plan": {"TinyattnError": lambda: viz.memory_plan("word")},
     "ta.viz.overlay": {"ShapeError": lambda: viz.overlay(np.ones(3), np.ones((2, 2)))},
     "ta.viz.plot_model": {
         "TinyattnError": lambda: viz.plot_model(nn.Linear(2, 2), to_file=None),

@@ -256,3 +256,9 @@ def test_what_a_loop_stacks_has_its_names_whatever_the_shapes():
     last, (wide, narrow) = ta.scan(lambda h, row: (ta.tanh(h + row), (ta.concat([h, row], 0), h * row)), h, x)
     called = set(names([narrow.sum() + wide.sum(), narrow, wide]).values())
     assert {"wide", "narrow"} <= called
+
+
+def test_a_factor_beside_a_call_is_wrapped(capsys):
+    x, w = leaf("x", 2, 2), leaf("w", 2, 2)
+    assert str(ta.show(ta.gelu(x @ w + w) / 2)) == "(x·w + w) Φ(x·w + w) / 2"
+    assert str(ta.show(ta.gelu(x @ w))) == "x·w Φ(x·w)"

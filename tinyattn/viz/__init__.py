@@ -14,9 +14,10 @@ from tinyattn.viz.dropins import make_dot, plot_model
 from tinyattn.viz.figures import FigureView, arcs, film, overlay, pointers
 from tinyattn.viz.headview import AttentionView, head_view, model_view
 from tinyattn.viz.heat import Heatmap, heatmap
+from tinyattn.viz.memory import memory_plan
 from tinyattn.viz.view import GraphView
 
 __all__ = [
     "AttentionView", "FigureView", "GraphView", "Heatmap", "arcs", "attention_maps", "compare", "draw", "film", "head_view",
-    "heatmap", "make_dot", "model_view", "overlay", "plot_model", "pointers",
+    "heatmap", "make_dot", "memory_plan", "model_view", "overlay", "plot_model", "pointers",
 ]  # fmt: skip

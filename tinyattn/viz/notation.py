@@ -48,7 +48,7 @@ def level(template: str) -> int:
         return 1
     if re.search(r" [+−∗] ", text) or text.startswith("−"):
         return 2
-    if re.search(r"[·/⊙]|^Σ | mod |^x x$", text):
+    if re.search(r"[·/⊙]|^Σ | mod |^x \w+$", text):
         return 3
     return 4 if re.search(r"[²³^ᵀ]", text) else 9
 
@@ -80,9 +80,9 @@ def fill(template: str, operands: Sequence[tuple[str, int]]) -> str:
             least = 9
         elif left in "·/⊙∗√" and left or right and right in "·/⊙∗":
             least = 9 if left == "/" else 3
-        elif left == "Σ" or left == "x":
-            least = 3
-        elif left == "−":
+        elif left in ("Σ", "x", "−") or re.match(
+            r"[^\W\d_]\w*\(", after
+        ):  # (the last: a factor beside a call)
             least = 3
         return wrapped(*operands[k], least)
 

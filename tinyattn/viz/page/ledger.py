@@ -1,8 +1,5 @@
-"""What stands in memory, and when: the plan of the program that computes what is drawn, for the page to show.
-
-The program keeps every value from the kernel that makes it to the last that reads it, at a place in one arena. What
-forward makes and the derivative still reads is what is *kept*. Values that are made where they are read (fused, or computed
-again) take no memory and are not in the ledger.
+"""The ledger of a page: what stands in the memory of the program that computes what is drawn, and when, with the nodes of
+the picture whose values these are.
 """
 
 from typing import Any
@@ -10,10 +7,8 @@ from typing import Any
 from tinyattn import errors
 from tinyattn.graph.tensor import Tensor
 from tinyattn.graph.traverse import topological
-from tinyattn.runtime.memory import Buffer
-from tinyattn.runtime.plan import planned, rows_of, size_of
 from tinyattn.runtime.program import Program
-from tinyattn.viz import labels
+from tinyattn.viz.memory import arena_of, described
 from tinyattn.viz.model import Node, Picture
 from tinyattn.viz.room import Shown
 
@@ -36,35 +31,20 @@ def ledger_of(picture: Picture, shown: Shown | None) -> dict[str, Any] | None:
         program = program_behind(picture, shown)
     except errors.TinyattnError:
         return None
-    rows = list(rows_of(program.lowered.main))
-    backward = next(
-        (k for k, row in enumerate(rows) if row.node is not None and row.node.origin is not None), len(rows)
-    )
-    makers: dict[Buffer, list[tuple[int, Tensor]]] = {}
-    for k, row in enumerate(rows):
-        for ref in row.writes:
-            if row.node is not None:
-                makers.setdefault(ref.buffer.root(), []).append((k, row.node))
-    known = _Known(picture, shown)
+    arena, known = arena_of(program), _Known(picture, shown)
     blocks = []
-    for buffer, life in planned(program.lowered).items():
-        made = makers.get(buffer, [])
-        kept = life.first < backward <= life.last
-        # A value may be made where one stood that nothing reads any more: of what is kept, the last that forward made.
-        held = [maker for k, maker in made if k < backward or not kept] or [maker for _, maker in made]
-        node = known.node(held[-1], buffer.nbytes) if held else None
+    for block in arena.blocks:
+        node = known.node(block.maker, block.nbytes) if block.maker is not None else None
         blocks.append(
             {
                 "id": node.id if node is not None else None,
-                "name": (node.name or node.title)
-                if node is not None
-                else _described(held[-1] if held else None),
-                "from": life.first,
-                "to": life.last,
-                "at": buffer.offset,
-                "bytes": size_of(buffer),
-                "kept": kept,
-                "gradient": life.first >= backward,
+                "name": (node.name or node.title) if node is not None else described(block.maker),
+                "from": block.first,
+                "to": block.last,
+                "at": block.offset,
+                "bytes": block.size,
+                "kept": block.kept,
+                "gradient": block.gradient,
             }
         )
     if not blocks:
@@ -73,8 +53,8 @@ def ledger_of(picture: Picture, shown: Shown | None) -> dict[str, Any] | None:
         "blocks": blocks,
         "peak": program.peak_bytes,
         "alive": program.plan.alive,
-        "kernels": len(rows),
-        "backward": backward,
+        "kernels": arena.kernels,
+        "backward": arena.backward,
     }
 
 
@@ -110,10 +90,3 @@ def _place(value: Tensor, nbytes: int) -> tuple:
     line = value.line
     assert line is not None
     return line.file, line.number, nbytes, value.origin is None
-
-
-def _described(maker: Tensor | None) -> str:
-    if maker is None:
-        return "work space"
-    where = labels.place(maker.line)[0]
-    return labels.title(maker) + (f", {where}" if where else "")
