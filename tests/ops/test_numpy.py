@@ -178,32 +178,58 @@ def test_reductions_of_nothing(name, dtype):
 
 # The table.
 
-TABLE = re.findall(
-    r"^\| `(.+?)` \| (.+?) \| (.+?) \|", Path(__file__).parents[2].joinpath("docs/numpy.md").read_text(), re.M
+PAGE, _, FUNCTIONS = (
+    Path(__file__).parents[2].joinpath("docs/numpy.md").read_text("utf-8").partition("## Beside PyTorch")
 )
+TABLE = re.findall(r"^\| `(.+?)` \| (.+?) \| (.+?) \| (.+?) \|", PAGE, re.M)
+BESIDE = re.findall(r"^\| `(.+?)` \| (.+?) \| `(.+?)` \| (.+?) \|", FUNCTIONS, re.M)
 KINDS = {"f32": "f4", "f64": "f8", "i32": "i4", "i64": "i8", "u8": "u1", "u64": "u8", "f16": "f2", "b": "?"}
 
 
 def evaluated(expression, library, make):
     """The value of an expression as text: a type, numbers, or ``error``."""
     names = {short: lambda x, t=t: make(np.array(x, t)) for short, t in KINDS.items()}
-    refusals = TinyattnError if library is ta else (TypeError, ValueError)
+    refusals = TinyattnError if library is ta else (TypeError, ValueError, RuntimeError)
+    if library.__name__ == "torch":
+        names |= {"torch": library, "F": library.nn.functional}
     try:
-        value = eval(expression, {"xp": library, "np": np, **names})
-        value = value.numpy() if isinstance(value, ta.Tensor) else value
-        value = value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+        return f"`{_plain(eval(expression, {'xp': library, 'np': np, 'ta': ta, **names}))}`".replace(
+            "torch.", ""
+        )
     except refusals:
         return "error"
-    return f"`{value}`"
+
+
+def _plain(value):
+    """Without what it is wrapped in: numbers, lists, tuples, types."""
+    if isinstance(value, tuple):
+        return tuple(map(_plain, value))
+    value = value.detach() if hasattr(value, "detach") else value
+    value = value.numpy() if isinstance(value, ta.Tensor) else value
+    return value.tolist() if hasattr(value, "tolist") else value
 
 
 def test_there_is_a_table():
-    assert len(TABLE) > 30 and any(numpy != ours for _, numpy, ours in TABLE)
+    assert len(TABLE) > 40 and any(numpy != ours for _, numpy, _, ours in TABLE) and len(BESIDE) > 5
 
 
-@pytest.mark.parametrize(("expression", "numpy", "ours"), TABLE, ids=[row[0] for row in TABLE])
-def test_the_table_of_differences_is_true(expression, numpy, ours):
+@pytest.mark.parametrize(("expression", "numpy", "torch", "ours"), TABLE, ids=[row[0] for row in TABLE])
+def test_the_table_of_differences_is_true(expression, numpy, torch, ours):
     assert evaluated(expression, np, lambda x: x) == numpy
+    assert evaluated(expression, ta, ta.tensor) == ours
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_tables_say_what_torch_does():
+    """Without torch the tables are the record."""
+    torch = pytest.importorskip("torch")
+    said = {**{row[0]: row[2] for row in TABLE}, **{row[0]: row[1] for row in BESIDE}}
+    found = {expression: evaluated(expression, torch, torch.from_numpy) for expression in said}
+    assert found == said
+
+
+@pytest.mark.parametrize(("expression", "ours"), [row[2:] for row in BESIDE], ids=[row[2] for row in BESIDE])
+def test_what_stands_beside_torch_is_true(expression, ours):
     assert evaluated(expression, ta, ta.tensor) == ours
 
 
