@@ -29,3 +29,12 @@ def _own_operations():
     yield
     for name in set(OPS) - before:
         del OPS[name]
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Reports have no picture of a graph: for tests of other things, which train many runs."""
+    from tinyattn.experiments import outcome
+    from tinyattn.sections import Graph
+
+    monkeypatch.setattr(outcome, "_graph", lambda *_: Graph("", "Not drawn."))

@@ -28,7 +28,7 @@ def place(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_recipes_are_run_again_and_go_on(place, capsys):
+def test_recipes_are_run_again_and_go_on(undrawn, place, capsys):
     assert main(["reproduce", "mine.py:Small", "--seeds", "2"]) == 1  # a target is out of reach
     out, err = capsys.readouterr()
     assert "Small on mnist is left out: it reads files: add --data mnist=PATH." in err
@@ -50,7 +50,7 @@ def test_recipes_are_run_again_and_go_on(place, capsys):
     assert json.loads(before)["models"]["Small"]["accuracy"] == line["seeds"]["1"], "the same bits again"
 
 
-def test_records_stand_beside(place, capsys):
+def test_records_stand_beside(undrawn, place, capsys):
     assert main(["train", "mine.py:Small", "--task", "digits", "--record"]) == 0
     capsys.readouterr()
     main(["reproduce", "mine.py:Small", "--seeds", "1", "--json"])

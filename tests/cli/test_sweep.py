@@ -20,7 +20,7 @@ def test_all_combinations_or_one_setting_at_a_time():
     ]  # fmt: skip
 
 
-def test_cases_are_trained_compared_and_gone_on_with(tmp_path, monkeypatch, capsys):
+def test_cases_are_trained_compared_and_gone_on_with(undrawn, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main([*COMMON, "--grid", "layers=1,2", "--grid", "learning_rate=1e-2,1e-5", "--seeds", "2"]) == 0
     out, err = capsys.readouterr()

@@ -18,7 +18,7 @@ FEW = {"steps": 2, "batch_size": 4, "warmup_steps": 0, "validate_every": 2, "che
 
 
 @pytest.fixture
-def place(tmp_path, monkeypatch):
+def place(undrawn, tmp_path, monkeypatch):
     """An empty folder to work in, in which the first stage is short."""
     monkeypatch.chdir(tmp_path)
     short = Recipe("topic-texts", GPT1_SIZES, {"steps": 3, "batch_size": 4, "learning_rate": 1e-2})
