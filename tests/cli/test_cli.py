@@ -62,6 +62,11 @@ def test_help_and_version(capsys):
         (["trian"], "did you mean train?"),
         (["train", "--stepz", "5"], "[train] unrecognized arguments: --stepz; did you mean --steps?"),
         (["train", "--fly"], "unrecognized arguments: --fly"),
+        (
+            ["train", "--hidden", "9"],
+            "unrecognized arguments: --hidden; settings are written --set hidden=….",
+        ),
+        (["sample"], "[sample] the following arguments are required: RUN."),
         (["train", "--steps", "0"], "must be a whole number of at least 1, but got '0'"),
         (["train", "--steps", "ten"], "but got 'ten'"),
         (["train", "--seed", "-1"], "but got '-1'"),
@@ -237,6 +242,7 @@ def test_settings_have_the_type_of_their_default():
         "bahdanau", settings={"seed": 4, "steps": "7", "hidden": "32", "learning_rate": 1, "training.batch_size": 5, "init": "paper", "train_examples": "9"},
     )  # fmt: skip
     assert config["model"]["hidden"] == 32 and config["model"]["init"] == "paper"
+    assert settings.resolve("mlp", settings={"lr": "0.5"})["training"]["learning_rate"] == 0.5
     assert config["training"]["learning_rate"] == 1.0 and isinstance(
         config["training"]["learning_rate"], float
     )

@@ -41,7 +41,8 @@ class Parser(argparse.ArgumentParser):
         """The error for words that no argument takes."""
         options = re.findall(r"--[a-z-]+", self.format_help())
         hints = (_hint(word.partition("=")[0], options) for word in words if word.startswith("--"))
-        self.error(f"unrecognized arguments: {' '.join(words)}{next(filter(None, hints), '')}")
+        hint = next(filter(None, hints), "") or (_as_setting(words) if "--set" in options else "")
+        self.error(f"unrecognized arguments: {' '.join(words)}{hint}")
 
 
 def _hint(word: str, known: Sequence[str]) -> str:
@@ -49,6 +50,15 @@ def _hint(word: str, known: Sequence[str]) -> str:
 
     close = near(word.lower(), known)
     return f"; did you mean {close}?" if close else ""
+
+
+def _as_setting(words: Sequence[str]) -> str:
+    """What someone means who writes ``--hidden 128``."""
+    name, _, value = words[0].partition("=")
+    value = value or next((word for word in words[1:2] if not word.startswith("-")), "…")
+    return (
+        f"; settings are written --set {name[2:].replace('-', '_')}={value}" if name.startswith("--") else ""
+    )
 
 
 def _natural(text: str, least: int = 0) -> int:
@@ -191,7 +201,11 @@ def parser() -> Parser:
         threads(one)
     evaluate.add_argument("--split", default="test", choices=("validation", "test"), help="default: test")
     sample.add_argument(
-        "text", nargs="*", metavar="TEXT", help="one example each (default: lines of stdin, or held-out ones)"
+        "text",
+        nargs="*",
+        default=[],
+        metavar="TEXT",
+        help="one example each (default: lines of stdin, or held-out ones)",
     )
 
     draw = command("draw", "draw.draw", "draw the computation graph of a model, forward and backward")

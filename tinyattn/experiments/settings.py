@@ -290,8 +290,14 @@ def _table(config: Config, key: str) -> str:
     return found[0]
 
 
+ALSO = {"lr": "learning_rate"}
+"""What a setting is called, too: as in ``ta.optim``."""
+
+
 def _assign(config: Config, key: str, value: Any) -> None:
-    prefix, _, rest = key.rpartition(".")
+    prefix, dot, rest = key.rpartition(".")
+    rest = ALSO.get(rest, rest)
+    key = prefix + dot + rest
     if prefix and prefix in config and rest in config[prefix]:
         table, key = prefix, rest
     else:
