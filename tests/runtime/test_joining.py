@@ -79,3 +79,29 @@ def test_a_state_that_is_joined_of_parts(reverse):
     for t, (old, new) in states.items():
         np.testing.assert_allclose(before[t], old, rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(after[t], new, rtol=1e-5, atol=1e-6)
+
+
+def test_gradients_are_written_one_after_the_other():
+    """In the shapes of their weights, though the products make transposes of them, and some are joined before."""
+    random = np.random.default_rng(0)
+    x, y = (random.integers(-3, 4, (5, 3 + k)).astype(np.float32) for k in range(2))
+
+    @ta.function
+    def flat(x, y):
+        parts = [(x.T @ x[:, :2]).T, x.T @ x, ta.sum(x * y[:, :3], 0), ta.concat([(y.T @ x), x * 2])]
+        return ta.concat([ta.reshape(part, (-1,)) for part in parts])
+
+    parts = [x[:, :2].T @ x, x.T @ x, (x * y[:, :3]).sum(0), y.T @ x, x * 2]
+    np.testing.assert_array_equal(flat(x, y), np.concatenate([part.ravel() for part in parts]))
+    assert "copy.strided" not in kernels(flat, x, y)
+
+
+@pytest.mark.parametrize("inner", [0, 1, 9])
+def test_a_product_writes_its_transpose(inner):
+    random = np.random.default_rng(inner)
+    a, b = random.integers(-3, 4, (2, inner, 7)).astype(np.float64)
+    np.testing.assert_array_equal(
+        ta.function(lambda a, b: ta.concat([(a.T @ b).T, b.T @ b]))(a, b), np.concatenate([b.T @ a, b.T @ b])
+    )
+    wide = ta.function(lambda a, b: ta.concat([ta.reshape((a.T @ b[:, :5]).T, (-1,)), b[:1, 0]]))
+    np.testing.assert_array_equal(wide(a, b), np.concatenate([(b[:, :5].T @ a).ravel(), b[:1, 0]]))

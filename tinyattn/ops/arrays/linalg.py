@@ -170,6 +170,9 @@ def lower_product(emit, a, b, c, scale: float = 1.0, added=None, function: str =
     """
     if c.size == 0:
         return
+    if c.strides[-1] != 1 and c.strides[-2] == 1 and c.shape[-1] > 1:  # Cᵀ = Bᵀ Aᵀ has contiguous rows
+        turned = None if added is None else added.broadcast(c.shape).swapped()
+        return lower_product(emit, b.swapped(), a.swapped(), c.swapped(), scale, turned, function)
     if a.shape[-1] == 0 and not function:
         emit.copy(added if added is not None else emit.constant(np.zeros((), c.dtype)), c)
         return
