@@ -3,15 +3,22 @@
     python -m benchmarks.ranks [--only gpt] [--rounds 7] [--steps 12] [--json]
 
 Measured: a training step in one process of two threads, the batch in one piece; on one rank of one thread and on two,
-in shards; and the exchange of arrays between two ranks. All take turns for several rounds; what counts is the median of
-the ratios of a round. The exchange is fitted by
+in shards, the latter also without sending anything before a shard is done; and the exchange of arrays between two
+ranks. All take turns for several rounds; what counts is the median of the ratios of a round. The exchange of n bytes
+is fitted by
 
-    t(N, n) = 3 (N − 1) α + 2 (N − 1)/N n β        α seconds a message, β seconds a byte, n bytes
+    c(N, n) = 2 (N − 1) α + 2 (N − 1)/N n β        α seconds a message, β seconds a byte
 
-(an Alltoallv, an Allgatherv, and an Allgather of a few numbers; see tinyattn/ranks/exchange.py). Predicted from one
-rank's step T₁, of which the update U isn't shared, and S shards with sums of A seconds each:
+(an Alltoallv and an Allgatherv; see tinyattn/ranks/exchange.py). Predicted from one rank's step T₁, of which the update
+U isn't shared, and S shards with sums of A seconds each:
 
-    T_N = (T₁ − U − (S − 1) A) / N + (S/N − 1) A + (N − 1)/N A + U + t(N, n)
+    T_N = (T₁ − U − (S − 1) A) / N + (S/N − 1) A + (N − 1)/N A + U + (N − 1) α + E
+
+(N − 1) α is the exchange of a few numbers, and E what the exchange of the gradients takes longer than the rest of the
+backward pass. Bucket k of nₖ bytes can go when the last shard of a rank has wₖ seconds left, so
+
+    E = maxₖ ( Σ_{j ≥ k} c(N, n_j) − wₖ )        where the network moves the bytes by itself,
+    E = Σ_k c(N, nₖ)                             where the processors do, as between the ranks of one machine.
 
 Two ranks must come out as measured. For 8, 64 and 512 ranks on networks, each rank has as many rows as here and one
 shard.
@@ -29,6 +36,8 @@ from typing import Any
 
 import numpy as np
 
+from tinyattn.train.layout import MOST
+
 MODELS = {"gpt": "tinyshakespeare", "transformer": "tiny-mt"}
 SHARDS = 2, 8
 SIZES = tuple(1 << k for k in range(12, 25, 2))
@@ -38,6 +47,9 @@ NETWORKS = {"10 Gbit/s": (20e-6, 8 / 10e9), "100 Gbit/s": (3e-6, 8 / 100e9)}
 LARGE = {"GPT-2, 124 M": 124e6, "Transformer base, 65 M": 65e6}
 TOKENS = 8192
 """Of a rank and a step, of the large models."""
+BACKWARD = 2 / 3
+"""The share of their steps that the backward pass is."""
+LATE = "nothing sent before the end"
 NEEDED, ERROR = 0.95, 0.1
 """Two ranks beside two threads, and how far a prediction may be off."""
 
@@ -45,8 +57,10 @@ NEEDED, ERROR = 0.95, 0.1
 # What the ranks do: for each line that the first is given, a number of steps, it answers with a line of JSON.
 
 
-def steps_of(name: str, shards: int) -> Callable[[int], dict[str, float]]:
-    """What takes so many training steps, and says how long each took, the update, and a sum of two gradients."""
+def steps_of(name: str, shards: int, soon: bool) -> Callable[[int], dict[str, Any]]:
+    """What takes so many training steps, and says how long each took, the update, a sum of two gradients, and how long
+    before the end of a shard each bucket is there. Without ``soon`` nothing is sent before.
+    """
     import tinyattn as ta
     from tinyattn.experiments import settings
     from tinyattn.train.loop import Pursuit
@@ -55,12 +69,29 @@ def steps_of(name: str, shards: int) -> Callable[[int], dict[str, float]]:
     config, model = settings.training(experiment.config), experiment.model
     model.train()
     pursuit = Pursuit(model.objectives()[0], config)
+    there: list[float] = []
+    if pursuit.sharded:
+        buckets = pursuit.sharded._buckets
+        told, close = buckets.told, buckets.close
+
+        def stamped(k: int) -> None:
+            there.append(time.perf_counter())
+            if soon:
+                told(k)
+
+        def closed() -> None:
+            there[:] = [time.perf_counter() - moment for moment in there[-len(buckets.spans) :]]
+            buckets.told = told  # type: ignore[method-assign]  # (close tells what nobody has been told)
+            close()
+            buckets.told = stamped  # type: ignore[method-assign]
+
+        buckets.told, buckets.close = stamped, closed  # type: ignore[method-assign]
     batches = experiment.task.batches("train", config.batch_size, seed=0)
     several = [next(batches) for _ in range(4)]
     for batch in several:
         pursuit.take(batch, lambda: False)
 
-    def measured(count: int) -> dict[str, float]:
+    def measured(count: int) -> dict[str, Any]:
         took = _times(lambda: [pursuit.take(batch, lambda: False) for batch in several], count // 4)
         found = {"step": statistics.median(took) / 4, "parameters": model.num_parameters()}
         if pursuit.sharded:
@@ -68,7 +99,8 @@ def steps_of(name: str, shards: int) -> Callable[[int], dict[str, float]]:
             other = gradient.copy()
             found["update"] = statistics.median(_times(lambda: update(gradient), 8))
             found["sum"] = statistics.median(_times(lambda: np.add(gradient, other, out=gradient), 8))
-            found["bytes"] = gradient.nbytes
+            found["bytes"] = [(span.stop - span.start) * gradient.itemsize for span in buckets.spans]
+            found["left"] = sorted(there, reverse=True)
         else:
             found["flops"] = pursuit.step.program(type(several[0]), vars(several[0])).flops
         return found
@@ -79,17 +111,17 @@ def steps_of(name: str, shards: int) -> Callable[[int], dict[str, float]]:
 def exchange(count: int) -> dict[str, list[float]]:
     """Seconds of an exchange for each of the sizes."""
     from tinyattn import ranks
-    from tinyattn.ranks.exchange import Slices, everywhere
+    from tinyattn.ranks.exchange import Slices, Sum
 
     found = []
     for size in SIZES:
-        slices = Slices(size // 1024, 256)
-        array, few = np.zeros(size // 4, np.float32), np.zeros(4, np.float32)
+        slices, array = Slices(size // 1024, 256), np.zeros(size // 4, np.float32)
+        total = Sum(slices, ranks.size(), array.dtype)
 
-        def once(slices=slices, array=array, few=few) -> None:
-            everywhere(ranks.size(), [((ranks.rank(), 1), few)])
-            array[slices.mine] = slices.total(ranks.size(), [((ranks.rank(), 1), array)])
-            slices.gather(array)
+        def once(slices=slices, array=array, total=total) -> None:
+            total.begin([((ranks.rank(), 1), array)])
+            array[slices.mine] = total.end()
+            slices.gather(array).Wait()
 
         found.append(statistics.median(_times(once, count)))
     return {"exchange": found}
@@ -109,7 +141,9 @@ def answer(words: list[str]) -> None:
     """Serve until there are no more lines. Ranks that wait sleep, so that others can be measured meanwhile."""
     from tinyattn import ranks
 
-    work = exchange if words[0] == "exchange" else steps_of(words[1], int(words[2]))
+    work: Any = exchange
+    if words[0] != "exchange":
+        work = steps_of(words[1], int(words[2]), words[0] == "soon")
     number = np.zeros(1, np.int64)
     while True:
         if ranks.rank() == 0:
@@ -154,22 +188,30 @@ class Ranks:
 
 def fitted(times: list[float]) -> tuple[float, float]:
     """α and β of two ranks, by least squares of relative errors."""
-    rows = np.array([[3.0, size] for size in SIZES]) / np.array(times)[:, None]
+    rows = np.array([[2.0, size] for size in SIZES]) / np.array(times)[:, None]
     (alpha, beta), *_ = np.linalg.lstsq(rows, np.ones(len(SIZES)), rcond=None)
     return float(alpha), float(beta)
 
 
 def cost(ranks: int, size: float, alpha: float, beta: float) -> float:
-    """Seconds of an exchange: t(N, n) above."""
-    return 3 * (ranks - 1) * alpha + 2 * (ranks - 1) / ranks * size * beta
+    """Seconds of an exchange: c(N, n) above."""
+    return 2 * (ranks - 1) * alpha + 2 * (ranks - 1) / ranks * size * beta
 
 
-def predicted(one: dict[str, float], ranks: int, shards: int, alpha: float, beta: float) -> float:
-    """Seconds of a step on so many ranks: T_N above."""
+def exposed(ranks: int, sizes: list[float], left: list[float], alpha: float, beta: float) -> float:
+    """Seconds of the exchange of buckets that the rest of a backward pass doesn't hide: E above. left: how long it
+    takes after each."""
+    taken = [cost(ranks, size, alpha, beta) for size in sizes]
+    return max(sum(taken[k:]) - rest for k, rest in enumerate(left))
+
+
+def predicted(one: dict[str, Any], ranks: int, shards: int, alpha: float, beta: float) -> float:
+    """Seconds of a step on so many ranks of one machine: T_N above."""
     added = one["sum"]
     alike = one["step"] - one["update"] - (shards - 1) * added
     sums = (shards / ranks - 1) * added + (ranks - 1) / ranks * added
-    return alike / ranks + sums + one["update"] + cost(ranks, one["bytes"], alpha, beta)
+    exchanged = exposed(ranks, one["bytes"], [0.0] * len(one["bytes"]), alpha, beta)
+    return alike / ranks + sums + one["update"] + (ranks - 1) * alpha + exchanged
 
 
 def main() -> None:
@@ -186,8 +228,9 @@ def main() -> None:
     found: dict[str, Any] = {"models": {}}
     for name in options.only or MODELS:
         between = Ranks(2, 1, "exchange")
-        groups = {"threads": Ranks(0, 2, "step", name, 0)}
-        groups |= {f"{n} ranks, {s} shards": Ranks(n, 1, "step", name, s) for s in SHARDS for n in (1, 2)}
+        groups = {"threads": Ranks(0, 2, "soon", name, 0)}
+        groups |= {f"{n} ranks, {s} shards": Ranks(n, 1, "soon", name, s) for s in SHARDS for n in (1, 2)}
+        groups |= {f"2 ranks, {s} shards, {LATE}": Ranks(2, 1, "late", name, s) for s in SHARDS[1:]}
         every: dict[str, list[Any]] = {kind: [] for kind in ("exchange", *groups)}
         for group in groups.values():
             group.ask(4)
@@ -203,7 +246,7 @@ def main() -> None:
             zip(("alpha", "beta"), fitted(list(np.median(every.pop("exchange"), axis=0))), strict=True)
         )
         figures = {
-            kind: {key: statistics.median(one[key] for one in each) for key in each[0]}
+            kind: {key: np.median([one[key] for one in each], axis=0).tolist() for key in each[0]}
             for kind, each in every.items()
         }
         for shards in SHARDS:
@@ -212,10 +255,12 @@ def main() -> None:
             figures[f"2 ranks, {shards} shards"] |= {
                 "predicted": statistics.median(guesses),
                 "off": statistics.median(g / each["step"] - 1 for g, each in zip(guesses, two, strict=True)),
-                "beside threads": statistics.median(
-                    whole["step"] / each["step"] for whole, each in zip(every["threads"], two, strict=True)
-                ),
             }
+            for kind in [kind for kind in figures if kind.startswith(f"2 ranks, {shards} shards")]:
+                pairs = zip(every["threads"], every[kind], strict=True)
+                figures[kind]["beside threads"] = statistics.median(
+                    whole["step"] / each["step"] for whole, each in pairs
+                )
         found["models"][name] = figures
     if options.json:
         print(json.dumps(found))
@@ -231,9 +276,10 @@ def table(found: dict[str, Any]) -> str:
         for kind, one in figures.items():
             what = "1 process, 2 threads" if kind == "threads" else kind
             line = f"{f'{name}, {what}':<34}{one['step'] * 1e3:>6.2f} ms"
-            if "predicted" in one:
-                off = one["off"]
-                line += f"{one['predicted'] * 1e3:>8.2f} ms{off:>+7.0%}{one['beside threads']:>18.2f}"
+            if "beside threads" in one:
+                off = one.get("off", 0.0)
+                said = f"{one['predicted'] * 1e3:>8.2f} ms{off:>+7.0%}" if "off" in one else ""
+                line += f"{said:<18}{one['beside threads']:>18.2f}"
                 line += "" if one["beside threads"] >= NEEDED else f"  (wanted: {NEEDED})"
                 line += "" if abs(off) <= ERROR else f"  (wanted: ±{ERROR:.0%})"
             lines.append(line)
@@ -244,23 +290,21 @@ def table(found: dict[str, Any]) -> str:
         for model, figures in found["models"].items():
             one, whole = figures["1 ranks, 2 shards"], figures["threads"]
             rates.append(whole["flops"] / one["step"])
-            lines.append(
-                _scaling(
-                    f"{model}, {one['parameters'] / 1e6:.1f} M, as here",
-                    one["step"],
-                    one["bytes"],
-                    alpha,
-                    beta,
-                )
-            )
+            what = f"{model}, {one['parameters'] / 1e6:.1f} M, as here"
+            lines.append(_scaling(what, one["step"], one["bytes"], one["left"], alpha, beta))
         for model, parameters in LARGE.items():
             seconds = 6 * parameters * TOKENS / statistics.median(rates)
-            lines.append(_scaling(f"{model}, {TOKENS:,} tokens a rank", seconds, 4 * parameters, alpha, beta))
+            sizes = [4 * parameters / MOST] * MOST
+            left = [seconds * BACKWARD * (1 - (k + 1) / MOST) for k in range(MOST)]
+            lines.append(_scaling(f"{model}, {TOKENS:,} tokens a rank", seconds, sizes, left, alpha, beta))
     return "\n".join(lines)
 
 
-def _scaling(name: str, seconds: float, size: float, alpha: float, beta: float) -> str:
-    shares = [seconds / (seconds + cost(ranks, size, alpha, beta)) for ranks in (8, 64, 512)]
+def _scaling(name: str, seconds: float, sizes: Any, left: Any, alpha: float, beta: float) -> str:
+    shares = []
+    for ranks in (8, 64, 512):
+        beside = (ranks - 1) * alpha + exposed(ranks, sizes, left, alpha, beta)
+        shares.append(seconds / (seconds + beside))
     return f"{name:<34}" + "".join(f"{share:>8.0%}" for share in shares)
 
 

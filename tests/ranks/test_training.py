@@ -194,3 +194,55 @@ def test_what_all_ranks_refuse_is_said_once(tmp_path):
         == 1
     )
     assert "Abort" not in err
+
+
+def test_buckets_are_added_up_while_the_backward_pass_goes_on():
+    _, step = _step(3)
+    seen = []
+    told = step._buckets.told
+
+    def note(k):
+        buckets = step._buckets
+        room = buckets._rooms[buckets._term]
+        seen.append((buckets._term, k, [bool(np.isnan(room[span]).any()) for span in buckets.spans]))
+        told(k)
+
+    room = step._buckets.room
+    step._buckets.told = note
+    step._buckets.room = lambda term: [part.fill(np.nan) or part for part in room(term)]
+    step.take(next(ranks_job.Stream(5)), lambda: False)
+    count = len(step._buckets.spans)
+    assert count > 1
+    assert [(term, k) for term, k, _ in seen] == [(term, k) for term in range(3) for k in range(count)]
+    for _, k, unwritten in seen:
+        assert unwritten == [other > k for other in range(count)]
+
+
+ALONE = """
+from tinyattn import ranks
+if ranks.rank() == 1:
+    raise ValueError("only I")
+ranks.group().Barrier()
+"""
+
+
+@needs_mpi
+def test_a_rank_that_fails_alone_has_the_last_word(tmp_path):
+    process = start(3, "-c", ALONE)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert err.count("Traceback") == 1 and err.strip().splitlines()[-1] == "ValueError: only I"
+
+
+@needs_mpi
+def test_without_mpi4py_a_machine_says_so_once(tmp_path):
+    (tmp_path / "mpi4py").mkdir()
+    (tmp_path / "mpi4py" / "__init__.py").write_text("raise ImportError('there is none')")
+    blind = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from tinyattn.cli import main; sys.exit(main())"
+    )
+    process = start(2, "-c", blind, "train", "mlp", "--out", tmp_path / "run")
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    must = "[distributed] mpirun has started this process, so mpi4py and an MPI library must be installed, but got: there is none."
+    assert err.strip().splitlines() == [must, "  pip install 'tinyattn[mpi]' brings both."]

@@ -17,7 +17,7 @@ import numpy as np
 import tinyattn as ta
 from tinyattn import nn, ranks
 from tinyattn.models import model as protocol
-from tinyattn.train import checkpoint
+from tinyattn.train import checkpoint, layout
 from tinyattn.train.config import TrainingConfig
 from tinyattn.train.loop import Interrupted, Trainer
 from tinyattn.train.run import Run
@@ -86,6 +86,7 @@ class Model(protocol.Model):
         return [batch.weight, len(batch.bit)]
 
 
+layout.LEAST = 1 << 11  # (several buckets, though the model is small)
 CONFIG = {"shards": 8, "batch_size": ROWS, "validate_every": 5, "checkpoint_every": 5, "log_every": 5, "optimizer": "adamw", "schedule": "constant",
           "learning_rate": 0.01, "weight_decay": 0.1, "clip_norm": 0.5}  # fmt: skip
 

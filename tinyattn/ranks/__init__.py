@@ -23,6 +23,8 @@ Thing = TypeVar("Thing")
 
 LAUNCHERS = ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK")
 """Variables of the environment that MPICH and its kin, Slurm and Open MPI give to the processes they start."""
+NEIGHBOURS = ("MPI_LOCALRANKID", "OMPI_COMM_WORLD_LOCAL_RANK", "SLURM_LOCALID")
+"""Their variables for the number of a process among those on its machine."""
 PATIENCE = 1.0
 """Seconds that a rank that fails waits for the others to fail as well."""
 
@@ -35,8 +37,8 @@ def launched() -> bool:
 
 
 @functools.cache
-def _world() -> tuple[Any, Any]:
-    """Two groups of all ranks: for the work, and for the end."""
+def _world() -> tuple[Any, Any, Any]:
+    """Groups of all ranks: for the work, for what goes on aside, and for the end."""
     try:
         from mpi4py import MPI
     except (ImportError, RuntimeError, OSError) as error:  # no package, or no library that it finds
@@ -44,15 +46,16 @@ def _world() -> tuple[Any, Any]:
         raise TinyattnError(
             f"[distributed] {must}, but got: {error}.\n  pip install 'tinyattn[mpi]' brings both."
         ) from None
-    found = MPI.COMM_WORLD.Dup(), MPI.COMM_WORLD.Dup()
+    found = MPI.COMM_WORLD.Dup(), MPI.COMM_WORLD.Dup(), MPI.COMM_WORLD.Dup()
     if MPI.COMM_WORLD.Get_size() > 1:
         sys.excepthook = _report
     return found
 
 
-def group() -> Any:
-    """The communicator of all ranks; None where there is one process."""
-    return _world()[0] if launched() else None
+def group(aside: bool = False) -> Any:
+    """The communicator of all ranks; None where there is one process. ``aside``: another, for what may begin sooner or
+    later than what goes on in the first."""
+    return _world()[aside] if launched() else None
 
 
 def rank() -> int:
@@ -146,23 +149,29 @@ def _kept(outcome: tuple[Any, BaseException | None]) -> Any:
 
 
 def fail(code: int, tell: Callable[[], None]) -> None:
-    """This process fails: ``tell`` why, once if all ranks fail; if only some do, end the whole job with this code."""
+    """This process fails: ``tell`` why, once if all ranks fail; if only some do, end the whole job with this code.
+    Without MPI ranks know nothing of each other, and the first of each machine tells.
+    """
     try:
         several = size() > 1
     except TinyattnError:  # there is no MPI, which is what is to be told
         several = False
+        if any(os.environ.get(name, "0") != "0" for name in NEIGHBOURS):
+            return
     if not several:
         tell()
         return
     if rank() == 0:
         tell()
-    everyone, deadline = _world()[1].Ibarrier(), time.monotonic() + PATIENCE
+    everyone, deadline = _world()[-1].Ibarrier(), time.monotonic() + PATIENCE
     while not (alike := everyone.Test()) and time.monotonic() < deadline:
         time.sleep(0.01)
     if not alike:
         if rank():
             tell()
         sys.stderr.flush()
+        with contextlib.suppress(OSError):  # the library's own words, after ours, would say less
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
         group().Abort(code)
 
 

@@ -7,6 +7,7 @@ array.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -19,66 +20,69 @@ class Slices:
     """Which part of an array of ``count`` blocks of ``block`` elements is whose."""
 
     def __init__(self, count: int, block: int = 1):
-        self.count = count
-        self.parts = [tree.share(count, k, ranks.size()) for k in range(ranks.size())]
-        self.lengths = [len(part) * block for part in self.parts]
-        self.starts = [part.start * block for part in self.parts]
-        self.blocks = self.parts[ranks.rank()]
-        self.mine = slice(self.starts[ranks.rank()], self.starts[ranks.rank()] + self.lengths[ranks.rank()])
+        parts = [tree.share(count, k, ranks.size()) for k in range(ranks.size())]
+        self.lengths = [len(part) * block for part in parts]
+        self.starts = [part.start * block for part in parts]
+        self.of = [slice(at, at + length) for at, length in zip(self.starts, self.lengths, strict=True)]
+        self.mine = self.of[ranks.rank()]
 
-    def of_blocks(self) -> "Slices":
-        """The same slices of an array that has one element for each block."""
-        return Slices(self.count)
-
-    def gather(self, array: np.ndarray) -> None:
-        """Fill in the slices of the others, each of which has its own."""
-        group = ranks.group()
-        if group is not None:
-            from mpi4py import MPI
-
-            kind = MPI._typedict[array.dtype.char]
-            group.Allgatherv(MPI.IN_PLACE, [array, self.lengths, self.starts, kind])
-
-    def total(self, terms: int, owned: Sequence[tuple[Node, np.ndarray]]) -> np.ndarray:
-        """The own slice of the sum of ``terms`` arrays. owned: the nodes that this rank has added up, of the terms that
-        are its share; they may be overwritten."""
-        group = ranks.group()
-        if group is None or ranks.size() == 1:
-            return tree.total(owned)
+    def gather(self, array: np.ndarray) -> Any:
+        """Begin to fill in the slices of the others, each of which has its own; the request to wait for. It may begin
+        while what is given in other ways is on its way."""
         from mpi4py import MPI
 
-        whose = [list(tree.nodes(tree.share(terms, k, ranks.size()))) for k in range(ranks.size())]
-        ends = [slice(at, at + length) for at, length in zip(self.starts, self.lengths, strict=True)]
-        given = owned[0][1] if len(owned) == 1 else None
-        if given is None:
-            given = np.concatenate([array[part] for part in ends for _, array in owned] or [_NOTHING])
-        length, kind = self.lengths[ranks.rank()], MPI._typedict[given.dtype.char]
-        got = np.empty((sum(map(len, whose)), length), given.dtype)
-        sent = np.multiply(self.lengths, len(owned))
-        taken = np.multiply([len(each) for each in whose], length)
-        group.Alltoallv(
-            [given, sent, np.cumsum(sent) - sent, kind], [got, taken, np.cumsum(taken) - taken, kind]
-        )
-        return tree.total(zip((node for each in whose for node in each), got, strict=True))
+        place = [array, self.lengths, self.starts, MPI._typedict[array.dtype.char]]
+        return ranks.group(aside=True).Iallgatherv(MPI.IN_PLACE, place)
+
+
+class Sum:
+    """The own slice of the sum of ``terms`` arrays of which each rank has its share, for one sum after the other."""
+
+    def __init__(self, slices: Slices, terms: int, dtype: np.dtype):
+        self._slices = slices
+        self._nodes, counts = _nodes(terms)
+        length = slices.lengths[ranks.rank()]
+        self._got = np.empty((len(self._nodes), length), dtype)
+        self._taken = _places(np.multiply(counts, length))
+        self._request: Any = None
+
+    def begin(self, owned: Sequence[tuple[Node, np.ndarray]]) -> None:
+        """Give and take. owned: the nodes that this rank has added up, of the terms that are its share; they must stay
+        as they are until the sum is there."""
+        from mpi4py import MPI
+
+        given, sent = owned[0][1] if owned else self._got, _places(self._slices.lengths, self._slices.starts)
+        if len(owned) != 1:
+            given = np.concatenate(
+                [array[part] for part in self._slices.of for _, array in owned] or [given[:0, 0]]
+            )
+            sent = _places(np.multiply(self._slices.lengths, len(owned)))
+        kind = MPI._typedict[self._got.dtype.char]
+        self._request = ranks.group().Ialltoallv([given, sent, kind], [self._got, self._taken, kind])
+
+    def here(self) -> bool:
+        """Whether all has come. (This is also when the library moves what is on its way.)"""
+        return self._request.Test()
+
+    def end(self) -> np.ndarray:
+        """The sum, in memory that is used again for the next."""
+        self._request.Wait()
+        return tree.total(zip(self._nodes, self._got, strict=True))
 
 
 def everywhere(terms: int, owned: Sequence[tuple[Node, np.ndarray]]) -> np.ndarray:
-    """The sum of ``terms`` small arrays, on all ranks: see Slices.total."""
-    group = ranks.group()
-    if group is None or ranks.size() == 1:
+    """The sum of ``terms`` small arrays, on all ranks."""
+    if ranks.size() == 1:
         return tree.total(owned)
     from mpi4py import MPI
 
-    whose = [list(tree.nodes(tree.share(terms, k, ranks.size()))) for k in range(ranks.size())]
+    nodes, counts = _nodes(terms)
     given = np.stack([array for _, array in owned])
-    length, kind = given.shape[1], MPI._typedict[given.dtype.char]
-    got = np.empty((sum(map(len, whose)), length), given.dtype)
-    taken = np.multiply([len(each) for each in whose], length)
-    group.Allgatherv([given, given.size, kind], [got, taken, np.cumsum(taken) - taken, kind])
-    return tree.total(zip((node for each in whose for node in each), got, strict=True))
-
-
-_NOTHING = np.empty(0, np.float32)
+    got = np.empty((len(nodes), given.shape[1]), given.dtype)
+    kind = MPI._typedict[given.dtype.char]
+    taken = _places(np.multiply(counts, given.shape[1]))
+    ranks.group().Allgatherv([given, given.size, kind], [got, taken, kind])
+    return tree.total(zip(nodes, got, strict=True))
 
 
 def all_reduce(array: np.ndarray) -> np.ndarray:
@@ -87,7 +91,19 @@ def all_reduce(array: np.ndarray) -> np.ndarray:
         return array
     result = array.flatten()
     slices = Slices(result.size)
-    mine = ((ranks.rank(), 1), result)
-    result[slices.mine] = slices.total(ranks.size(), [mine])
-    slices.gather(result)
+    total = Sum(slices, ranks.size(), result.dtype)
+    total.begin([((ranks.rank(), 1), result)])
+    result[slices.mine] = total.end()
+    slices.gather(result).Wait()
     return result.reshape(array.shape)
+
+
+def _nodes(terms: int) -> tuple[list[Node], list[int]]:
+    """The nodes that all ranks have added up, in order, and how many are those of each."""
+    whose = [list(tree.nodes(tree.share(terms, k, ranks.size()))) for k in range(ranks.size())]
+    return [node for each in whose for node in each], [len(each) for each in whose]
+
+
+def _places(lengths: Any, starts: Any = None) -> tuple[Any, Any]:
+    """Lengths, and where what is for each rank begins: by default one after the other."""
+    return lengths, np.cumsum(lengths) - lengths if starts is None else starts

@@ -112,7 +112,7 @@ class Compiled:
     used = 0
     """When it was last called, by the clock of its function."""
 
-    def __init__(self, fn: Callable, signature):
+    def __init__(self, fn: Callable, signature, told: Callable[[int], None] | None):
         self.inputs = [placeholder(kind, f"input{k}") for k, kind in enumerate(_types(signature))]
         args, kwargs = _rebuild(signature, iter(self.inputs))
         self.conversions = len(leaf.conversions)
@@ -124,7 +124,7 @@ class Compiled:
         self.updates = record.updates
         self.guards = record.guards
         printed = [x for _, x in record.printed]
-        self.program = Program([*self.outputs, *printed], self.inputs, self.updates)
+        self.program = Program([*self.outputs, *printed], self.inputs, self.updates, told=told)
 
     def outdated(self) -> bool:
         """Whether a leaf that the trace may have seen has got another element type: any that there was by then, as
@@ -199,11 +199,12 @@ def _names(fn: Callable) -> list[str]:
 class Function:
     """``fn``, a Python function, compiled for each signature of its arguments. Call it with arrays; it returns new
     arrays. With ``out=``, an array or a tree of arrays like what the function returns (None where a new array is
-    wanted), results are written there, unless the function has a parameter of that name itself.
+    wanted), results are written there, unless the function has a parameter of that name itself. ``told``: who is told
+    of each result (see ``tinyattn/runtime/announce.py``).
     """
 
-    def __init__(self, fn: Callable):
-        self.fn = fn
+    def __init__(self, fn: Callable, told: Callable[[int], None] | None = None):
+        self.fn, self._told = fn, told
         self._compiled: dict[Any, list[Compiled]] = {}
         self._clock = itertools.count()
         self._traces: list[
@@ -220,7 +221,7 @@ class Function:
             if entry.holds():
                 entry.used = next(self._clock)
                 return entry, arrays
-        entry = Compiled(self.fn, signature)
+        entry = Compiled(self.fn, signature, self._told)
         entry.used = next(self._clock)
         self._compiled.setdefault(signature, []).append(entry)
         self._drop()

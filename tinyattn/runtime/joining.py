@@ -3,8 +3,8 @@
     y = [f(x); g(x); z]         f(x) and g(x) are written right into y, and only z is copied
 
 Elementwise kernels can write rows at any distance; what they make is placed so if nothing but concatenations reads it,
-as other kernels may want what they read in one piece. Any other kernel can write what is in one piece in the whole, too,
-as parts along the first axis are: so are gradients that leave a program one after the other, which are seen in another
+as other kernels may want what they read in one piece. Any other kernel can write what is in one piece in the whole, as
+parts along the first axis are: so are gradients that leave a program one after the other, which are seen in another
 shape there. (A matrix product can also write its transpose: the gradient of W in x Wᵀ is one.)
 """
 
@@ -38,13 +38,13 @@ def place_parts(
         for starts, part in zip(pieces, join.inputs, strict=True):
             place = whole.sliced(starts, (1,) * len(starts), part.shape)
             node, seen = _below_views(part, place, lambda x: free(x) and len(users[x]) == 1)
-            fits = seen is not None and node.inputs and len(users[node]) == 1 and node.op.view is None
+            fits = seen and node.inputs and len(users[node]) == 1 and node.op.view is None
             if not fits and part.shape[-1] > 1:  # (of single numbers each would lie apart)
                 node, seen = part, place
                 fits = (
                     node.op.name == "output" and node.inputs[0].op.name == "fused" and node not in elsewhere
                 )
-            if fits and free(node):
+            if fits and free(node) and seen is not None:
                 placed[join] = whole
                 placed[node] = seen
 

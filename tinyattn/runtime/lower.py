@@ -20,6 +20,7 @@ from tinyattn.graph.types import FLOAT32, FLOAT64, SHORT
 from tinyattn.kernels.calls.words import WORDS
 from tinyattn.kernels.language.chains import Chain
 from tinyattn.kernels.language.row_chains import RowChain
+from tinyattn.runtime.announce import Listener
 from tinyattn.runtime.copies import emit_copy, emit_fill
 from tinyattn.runtime.joining import place_parts
 from tinyattn.runtime.kinds import check_kinds
@@ -273,9 +274,12 @@ class Emitter:
 
 
 def lower_graph(
-    outputs: Sequence[Tensor], inputs: Sequence[Tensor], updates: dict[Tensor, Tensor]
+    outputs: Sequence[Tensor],
+    inputs: Sequence[Tensor],
+    updates: dict[Tensor, Tensor],
+    listener: Listener | None = None,
 ) -> Lowered:
-    """Lower a whole rewritten graph: its outputs, and the leaves it updates."""
+    """Lower a whole rewritten graph: its outputs, which the ``listener`` is told of, and the leaves it updates."""
     emit = Emitter()
     values: dict[Tensor, Ref] = {}
     given = []
@@ -311,4 +315,6 @@ def lower_graph(
             count = len(emit.main.items)
             emit.copy(source, target)
             result.stores += emit.main.items[count:]
+    if listener is not None:
+        listener.announce(emit, results)
     return result

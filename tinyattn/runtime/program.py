@@ -3,7 +3,7 @@
 import os
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,6 +22,7 @@ from tinyattn.rewrite.fuse import fuse
 from tinyattn.rewrite.recompute import recompute
 from tinyattn.rewrite.rule import Log, Rewriter
 from tinyattn.runtime import nans
+from tinyattn.runtime.announce import Listener
 from tinyattn.runtime.arena import address_of, arenas
 from tinyattn.runtime.assemble import Assembly
 from tinyattn.runtime.border import Border, Out
@@ -48,7 +49,8 @@ class Program:
     ``updates`` of leaves.
 
     Compiled when it is made; ``run`` then costs one native call. ``rewriting=False`` leaves out all rules
-    but the ones needed to find kernels.
+    but the ones needed to find kernels. ``told``: who is told of each output, by its number, as soon as it is written,
+    while the program goes on.
     """
 
     def __init__(
@@ -57,8 +59,10 @@ class Program:
         inputs: Sequence[Tensor] = (),
         updates: dict[Tensor, Tensor] | None = None,
         rewriting: bool = True,
+        told: Callable[[int], None] | None = None,
     ):
         self.outputs, self.inputs, self.updates = list(outputs), list(inputs), dict(updates or {})
+        self.listener = None if told is None else Listener(told)
         self.conversions = len(conversions)
         with _compiling, resting():
             self._compile(rewriting)
@@ -72,7 +76,7 @@ class Program:
         self.graph = optimize(roots, self.log, rewriting)
         count = len(self.outputs)
         new_updates = dict(zip(self.updates, self.graph[count:], strict=True))
-        self.lowered = lower_graph(self.graph[:count], self.inputs, new_updates)
+        self.lowered = lower_graph(self.graph[:count], self.inputs, new_updates, self.listener)
         self.plan = plan_memory(self.lowered)
         self.assembly = Assembly(self.lowered)
         self.native = native.function("executor.program")

@@ -5,14 +5,15 @@ or by several, and added up in one fixed order. The result is the same, bit for 
     gradient                  g = Σ_s (w_s / W) ∇ L_s      L_s is the mean of w_s of all W predictions of the batch
     random numbers            those of a counter that begins at s 2³² / S in each step
 
-Of each shard one program makes the gradients, one contiguous array in the order in which backward finds them (the last
-layer's first); and what is beside them: the new values of buffers such as running averages, which become their mean
-over shards, and the loss. What is to be done once (clipping, schedule, update) is a second program, which reads the
-sums.
+Of each shard one program makes the gradients, in the order in which backward finds them (see ``layout.py``), and is
+told of each bucket as soon as it is there: it is added to those of other shards and, in the last shard of a rank, sent,
+while the backward pass goes on (see ``ranks/buckets.py``). Beside them it makes the new values of buffers such as
+running averages, which become their mean over shards, and the loss. What is to be done once (clipping, schedule,
+update) is a second program, which reads the sums.
 
-With ``share_optimizer`` a rank keeps moments of its slice of the parameters alone, updates it, and gets the rest from
-the others (Rajbhandari et al. 2020, ZeRO, stage 1). A norm of gradients is a sum, too, so its order is fixed as well:
-squares are added up in chunks, and slices consist of whole chunks.
+With ``share_optimizer`` a rank keeps moments of its slices of the parameters alone, updates them, and gets the rest
+from the others (Rajbhandari et al. 2020, ZeRO, stage 1). A norm of gradients is a sum, too, so its order is fixed as
+well: squares are added up in chunks, and slices consist of whole chunks.
 """
 
 import dataclasses
@@ -33,13 +34,13 @@ from tinyattn.ops.arrays.elementwise import cast, sqrt, square
 from tinyattn.ops.arrays.reduce import sum as sum_of
 from tinyattn.ops.arrays.shape import concat, reshape
 from tinyattn.ranks import tree
-from tinyattn.ranks.exchange import Slices, everywhere
-from tinyattn.runtime.function import function
+from tinyattn.ranks.buckets import Buckets
+from tinyattn.ranks.exchange import everywhere
+from tinyattn.runtime.function import Function, function
+from tinyattn.train.layout import CHUNK, Layout
 from tinyattn.train.optimizer import Optimizer, names_of
 from tinyattn.train.pieces import Pieces
 
-CHUNK = 4096
-"""Elements whose squares are added up at once."""
 COUNTERS = 1 << 32
 """What the counter of random numbers moves on by in a step."""
 
@@ -52,53 +53,62 @@ class ShardedStep:
         self, objective: Any, shards: int, make: Callable[..., Optimizer], share_optimizer: bool = False
     ):
         self.objective, self.shards = objective, shards
-        self._mine = tree.share(shards, ranks.rank(), ranks.size())
-        self._order: list[Tensor] = list(reversed(objective.parameters))
-        kinds = sorted({str(w.dtype) for w in self._order})
+        kinds = sorted({str(w.dtype) for w in objective.parameters})
         if len(kinds) > 1:
             must = "parameters must have one element type to be trained in shards"
             raise TinyattnError(f"[train] {must}, but got {' and '.join(kinds)}.")
-        count = sum(w.size for w in self._order)
-        chunks = -(-count // CHUNK)
-        self._padding = chunks * CHUNK - count
-        self._slices = Slices(chunks, CHUNK)
-        names = dict(zip(objective.parameters, names_of(objective.parameters), strict=True))
+        self._layout = layout = Layout(objective.parameters)
         shared = share_optimizer and ranks.size() > 1
-        self._pieces = Pieces({w: names[w] for w in self._order}, self._slices.mine) if shared else None
+        self._real = objective.parameters[0].dtype
+        self._buckets = Buckets(layout.chunks, CHUNK, shards, self._real, whole=not shared)
+        names = dict(zip(objective.parameters, names_of(objective.parameters), strict=True))
+        self._pieces = Pieces(names, layout, self._buckets) if shared else None
         axes = [w.ndim for w in objective.parameters]
         self.optimizer = self._pieces.make(make) if self._pieces else make(objective.parameters, axes)
         self._states: list[Tensor] = []  # buffers that a step changes: means over shards,
         self._others: list[Tensor] = []  # and those of integers, which are the same in all
-        self._shard, self._finish = function(self._of_shard), function(self._of_sum)
+        self._shard, self._finish = Function(self._of_shard, self._told), function(self._of_sum)
         self._squares = function(_squares)
+
+    def _told(self, result: int) -> None:
+        """Results are buckets first."""
+        if result < len(self._layout.buckets):
+            self._buckets.told(result)
 
     # The programs.
 
-    def _of_shard(self, kind: type, arrays: dict, shares: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
-        """Gradients; new buffers and the loss; and the new values of other leaves."""
+    def _of_shard(
+        self, kind: type, arrays: dict, shares: Tensor
+    ) -> tuple[list[Tensor], Tensor, list[Tensor]]:
+        """Gradients, in buckets; new buffers and the loss; and the new values of other leaves."""
         parts = self.objective.parts(kind(**arrays))
         loss = sum(part * cast(shares[k], part.dtype) for k, part in enumerate(parts))
-        gradients = [reshape(g, (-1,)) for g in grad(loss, self._order)]
+        order = self._layout.parameters
+        gradients = dict(zip(order, grad(loss, order), strict=True))
+        buckets = []
+        for bucket, padding in zip(self._layout.buckets, self._layout.padding, strict=True):
+            flat = [reshape(gradients[w], (-1,)) for w in bucket]
+            buckets.append(concat([*flat, zeros((padding,), self._real)]))
         left = trace.withdraw()
         left.pop(default_generator.state, None)
-        real = self._order[0].dtype
-        self._states = [leaf for leaf in left if leaf.dtype == real]
-        self._others = [leaf for leaf in left if leaf.dtype != real]
+        self._states = [leaf for leaf in left if leaf.dtype == self._real]
+        self._others = [leaf for leaf in left if leaf.dtype != self._real]
         states = [reshape(left[leaf] * (1 / self.shards), (-1,)) for leaf in self._states]
-        asked = zeros((1,), real)  # who is asked to stop: filled in after the run
-        beside = [*states, cast(reshape(loss, (1,)), real), asked]
-        padding = [zeros((self._padding,), real)] if self._padding else []
-        return concat([*gradients, *padding]), concat(beside), [left[leaf] for leaf in self._others]
+        asked = zeros((1,), self._real)  # who is asked to stop: filled in after the run
+        beside = [*states, cast(reshape(loss, (1,)), self._real), asked]
+        return buckets, concat(beside), [left[leaf] for leaf in self._others]
 
-    def _of_sum(self, total: Tensor, squares: Tensor | None) -> Tensor:
-        """The update, from the own slice of the gradients if the optimizer is shared, else from all; the norm."""
-        norm = sqrt(sum_of(_squares(total) if squares is None else squares))
+    def _of_sum(self, totals: list[Tensor], squares: Tensor | None) -> Tensor:
+        """The update, from the own slices of the gradients if the optimizer is shared, else from all; the norm."""
+        norm = sqrt(sum_of(concat([_squares(total) for total in totals]) if squares is None else squares))
         if self._pieces:
-            return self.optimizer.update(self._pieces.gradients(total, self.optimizer), norm)
-        start, found = 0, {}
-        for w in self._order:
-            found[w] = reshape(total[start : start + w.size], w.shape)
-            start += w.size
+            return self.optimizer.update(self._pieces.gradients(totals, self.optimizer), norm)
+        found = {}
+        for bucket, total in zip(self._layout.buckets, totals, strict=True):
+            start = 0
+            for w in bucket:
+                found[w] = reshape(total[start : start + w.size], w.shape)
+                start += w.size
         return self.optimizer.update([found[w] for w in self.optimizer.parameters], norm)
 
     # A step.
@@ -107,18 +117,20 @@ class ShardedStep:
         """Update the parameters: the loss, the norm of its gradient, and whether some rank is ``asked`` to stop."""
         whole = np.maximum(self.objective.weights(batch), 1)
         words = random_state()
-        gradients, beside = tree.Stack(), tree.Stack()
-        for shard in self._mine:
+        buckets, beside = self._buckets, tree.Stack()
+        buckets.begin()
+        for shard in buckets.terms:
             part = rows(batch, shard, self.shards)
             shares = (np.asarray(self.objective.weights(part)) / whole).astype(np.float64)
             default_generator.state.storage.write(words + [0, shard * (COUNTERS // self.shards)])
-            found, rest, others = self._shard(type(part), vars(part), shares)
+            out = buckets.room(shard), None, None
+            _, rest, others = self._shard(type(part), vars(part), shares, out=out)
+            buckets.close()
             rest[-1] = asked()
-            gradients.push((shard, 1), found)
             beside.push((shard, 1), rest)
         default_generator.state.storage.write(words + [0, COUNTERS])
         rest = everywhere(self.shards, beside.found)
-        norm = self._update(self._slices.total(self.shards, gradients.found))
+        norm = self._update(buckets.end())
         start = 0
         for leaf in self._states:
             leaf.storage.write(rest[start : start + leaf.size].reshape(leaf.shape))
@@ -127,45 +139,35 @@ class ShardedStep:
             leaf.storage.write(value)
         return float(rest[-2]), norm, bool(rest[-1])
 
-    def _update(self, part: np.ndarray) -> float:
-        """From the own slice of the sum of gradients; the norm."""
-        slices = self._slices
-        if self._pieces:
-            squares = np.zeros(slices.count)
-            squares[slices.blocks.start : slices.blocks.stop] = self._squares(part) if part.size else ()
-            slices.of_blocks().gather(squares)
-            self._pieces.take()
-            norm = float(self._finish(part, squares))
-            self._pieces.give(slices)
-            return norm
-        if ranks.size() > 1:
-            whole = np.empty(slices.count * CHUNK, part.dtype)
-            whole[slices.mine] = part
-            slices.gather(whole)
-            part = whole
-        return float(self._finish(part, None))
+    def _update(self, sums: np.ndarray) -> float:
+        """From the sums of gradients; the norm."""
+        if not self._pieces:
+            return float(self._finish([sums[span] for span in self._buckets.spans], None))
+        squares = np.zeros(self._layout.size // CHUNK)
+        own = [sums[mine] for mine in self._buckets.mine]
+        for mine, part in zip(self._buckets.mine, own, strict=True):
+            squares[mine.start // CHUNK : mine.stop // CHUNK] = self._squares(part)
+        self._buckets.gather(squares)
+        self._pieces.take()
+        norm = float(self._finish(own, squares))
+        self._pieces.give()
+        return norm
 
     def example(self) -> tuple[np.ndarray, Callable[[np.ndarray], float]]:
         """For measuring: a gradient, and what updates the parameters with one when all ranks are done."""
-        return np.zeros(self._slices.count * CHUNK, self._order[0].dtype), lambda g: float(
-            self._finish(g, None)
-        )
+        return np.zeros(self._layout.size, self._real), self._update
 
     # State.
 
     def moments(self) -> tuple[int, int]:
         """Bytes of the optimizer's moments on this rank, and of those of all parameters."""
         own = sum(m.storage.array.nbytes for each in self.optimizer.moments_of.values() for m in each)
-        whole = sum(w.storage.array.nbytes for w in self._order) * len(self.optimizer.moments)
+        whole = sum(w.storage.array.nbytes for w in self._layout.parameters) * len(self.optimizer.moments)
         return own, whole
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """That of the optimizer of whole parameters. All ranks must ask for it at once."""
-        return (
-            self._pieces.state_dict(self.optimizer, self._slices)
-            if self._pieces
-            else self.optimizer.state_dict()
-        )
+        return self._pieces.state_dict(self.optimizer) if self._pieces else self.optimizer.state_dict()
 
     def load_state_dict(self, given: dict[str, np.ndarray]) -> None:
         """Restore it."""
