@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 import ranks_job
-from under_mpi import job, needs_mpi, said, start
+from under_mpi import is_open_mpi, job, needs_mpi, ours, said, start
 
 import tinyattn as ta
 from tinyattn.errors import TinyattnError
@@ -172,6 +172,8 @@ def test_a_rank_that_dies_ends_the_job_and_leaves_a_whole_checkpoint(tmp_path, v
 
 @needs_mpi
 def test_ctrl_c_saves_once_and_all_stop_after_the_same_step(tmp_path):
+    if is_open_mpi():
+        pytest.skip("Open MPI's mpirun kills its ranks a fifth of a second after Ctrl-C")
     folder = tmp_path / "run"
     process = job(2, folder, 100_000, "checkpoint_every=100000")
     _until(folder, "best.safetensors")
@@ -231,7 +233,7 @@ def test_a_rank_that_fails_alone_has_the_last_word(tmp_path):
     process = start(3, "-c", ALONE)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert err.count("Traceback") == 1 and err.strip().splitlines()[-1] == "ValueError: only I"
+    assert err.count("Traceback") == 1 and ours(err)[-1] == "ValueError: only I"
 
 
 @needs_mpi
@@ -245,4 +247,4 @@ def test_without_mpi4py_a_machine_says_so_once(tmp_path):
     _, err = process.communicate(timeout=60)
     assert process.returncode == 1
     must = "[distributed] mpirun has started this process, so mpi4py and an MPI library must be installed, but got: there is none."
-    assert err.strip().splitlines() == [must, "  pip install 'tinyattn[mpi]' brings both."]
+    assert ours(err) == [must, "  pip install 'tinyattn[mpi]' brings both."]
