@@ -13,7 +13,8 @@ from tinyattn.graph import grad as grad_module
 from tinyattn.graph.op import OPS, ZERO, NotDifferentiable
 from tinyattn.graph.traverse import topological
 
-BREAK = {"sign": lambda g: -g, "one percent": lambda g: g * 1.01, "missing": lambda g: None}
+BREAK = {"one percent": lambda g: g * 1.01, "missing": lambda g: None}
+"""The least there is to notice, and no derivative at all."""
 DIFFERENTIABLE = [
     name
     for name, op in OPS.items()
@@ -23,21 +24,22 @@ ENGINE = {"output"}
 """Picked apart by the walk itself; its row of the table is never asked."""
 
 
+def _fit():
+    """The samples of the table that have derivatives by something, with their rows."""
+    for row in ROWS:
+        for sample in row.samples:
+            empty = any(0 in spec.shape for spec in sample.inputs)
+            if not (row.constant or not sample.smooth or sample.size < 2 or empty):
+                yield row, sample
+
+
 def _samples():
     """For each operation, the samples of the table whose forward graph has it, as (order, call, arrays): its own row first, then by size."""
     found = {}
-    for row in ROWS:
-        for sample in row.samples:
-            if (
-                row.constant
-                or not sample.smooth
-                or sample.size < 2
-                or any(0 in spec.shape for spec in sample.inputs)
-            ):
-                continue
-            call = lambda *x, r=row, s=sample: r.call(*x, **s.attrs)
-            for name in op_names(row.results([ta.tensor(a) for a in sample.arrays()], sample.attrs)):
-                found.setdefault(name, []).append(((row.name != name, sample.size), call, sample.arrays()))
+    for row, sample in _fit():
+        call = lambda *x, r=row, s=sample: r.call(*x, **s.attrs)
+        for name in op_names(row.results([ta.tensor(a) for a in sample.arrays()], sample.attrs)):
+            found.setdefault(name, []).append(((row.name != name, sample.size), call, sample.arrays()))
     return {name: sorted(rows, key=lambda row: row[0]) for name, rows in found.items()}
 
 
@@ -123,28 +125,20 @@ def _first_instead_of_sum(cotangent, shape):
 def _broadcasting_samples():
     """For each operation whose inputs broadcast in some sample: that sample."""
     found = {}
-    for row in ROWS:
-        for sample in row.samples:
-            if (
-                row.constant
-                or not sample.smooth
-                or sample.size < 2
-                or any(0 in spec.shape for spec in sample.inputs)
-            ):
-                continue
-            inputs = [ta.tensor(a) for a in sample.arrays()]
-            for node in topological(row.results(inputs, sample.attrs)):
-                if node.op.elementwise or node.op.name in ("broadcast_to", "matmul", "dot_score"):
-                    spread = any(
-                        s.dtype.kind == "f" and s.op.name == "tensor" and s.shape != node.shape
-                        for s in node.inputs
-                    )
-                    if spread and (
-                        node.op.elementwise
-                        or node.op.name == "broadcast_to"
-                        or len({s.ndim for s in node.inputs}) > 1
-                    ):
-                        found.setdefault(node.op.name, (row, sample))
+    for row, sample in _fit():
+        inputs = [ta.tensor(a) for a in sample.arrays()]
+        for node in topological(row.results(inputs, sample.attrs)):
+            if node.op.elementwise or node.op.name in ("broadcast_to", "matmul", "dot_score"):
+                spread = any(
+                    s.dtype.kind == "f" and s.op.name == "tensor" and s.shape != node.shape
+                    for s in node.inputs
+                )
+                if spread and (
+                    node.op.elementwise
+                    or node.op.name == "broadcast_to"
+                    or len({s.ndim for s in node.inputs}) > 1
+                ):
+                    found.setdefault(node.op.name, (row, sample))
     return found
 
 

@@ -42,7 +42,7 @@ def gradcheck(
     ``evaluate``: what computes values, and ``seed``: of the random directions in which the second order is checked.
     """
     if evaluate is reference.evaluate:
-        evaluate = functools.partial(evaluate, definitions={})
+        evaluate = functools.partial(evaluate, memory={})
     leaves = [_as_leaf(x) for x in inputs]
     rng = np.random.default_rng(seed)
     _check(fn, leaves, atol, rtol, evaluate, rng, "first")

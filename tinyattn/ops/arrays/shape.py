@@ -151,11 +151,17 @@ def slice_(x: Tensor, starts, steps, shape) -> Tensor:
     return make("slice", x, starts=starts, steps=steps, shape=shape)
 
 
+def _slices(starts, steps, shape) -> tuple[slice, ...]:
+    """NumPy's slices of these elements (a step of 0 can only be of one)."""
+    found = []
+    for start, step, size in zip(starts, steps, shape, strict=True):
+        stop = start + step * size
+        found.append(slice(start, stop if size and stop >= 0 else None if size else start, step or 1))
+    return tuple(found)
+
+
 def _reference_slice(x, *, starts, steps, shape):
-    index = tuple(
-        np.arange(size) * step + start for start, step, size in zip(starts, steps, shape, strict=True)
-    )
-    return x[np.ix_(*index)] if index else x
+    return x[_slices(starts, steps, shape)]
 
 
 register(
@@ -181,8 +187,7 @@ register(
 
 def _reference_unslice(x, *, starts, steps, shape):
     result = np.zeros(shape, x.dtype)
-    index = tuple(np.arange(n) * step + start for start, step, n in zip(starts, steps, x.shape, strict=True))
-    result[np.ix_(*index) if index else ()] = x
+    result[_slices(starts, steps, x.shape)] = x
     return result
 
 
