@@ -55,6 +55,14 @@ def test_the_commands_of_a_page_parse(page):
             cli.parser().parse_args(shlex.split(line, comments=True)[1:])
 
 
+def test_every_table_has_a_head():
+    """A row behind an empty line would be shown as text."""
+    for path in [*DOCS.glob("**/*.md"), DOCS.parent / "README.md"]:
+        text = re.sub(r"^```.*?^```", "", path.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+        for first, second in re.findall(r"\n\n(\|.*)\n(.*)", text):
+            assert re.fullmatch(r"\|[-:| ]+\|", second), f"{path.name}: {first}"
+
+
 def test_the_reference_holds_every_public_name_once():
     text = "\n".join(path.read_text("utf-8") for path in (DOCS / "reference").glob("*.md"))
     found = entry.ENTRY.findall(text)

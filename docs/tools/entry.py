@@ -135,9 +135,15 @@ def _config(value: type) -> str:
 
 
 def _methods(value: type) -> str:
-    """Public methods and properties of the class itself, one after the other: signature, and what it does."""
+    """Public methods and properties of the class itself, and those of private ones that it is made from, one after the
+    other: signature, and what it does.
+    """
     lines = []
-    for name, member in vars(value).items():
+    members: dict[str, Any] = {}
+    for kind in value.__mro__:
+        if kind is value or kind.__name__.startswith("_"):
+            members = vars(kind) | members
+    for name, member in members.items():
         is_property = isinstance(member, property) or inspect.isgetsetdescriptor(member)
         function = getattr(member, "__func__", member)
         if name.startswith("_") or not (is_property or inspect.isfunction(function)):

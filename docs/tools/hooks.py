@@ -12,6 +12,8 @@ import pages
 import sources
 from mkdocs.structure.files import File, InclusionLevel
 
+FOUND = {"reference/": 4, "howto/": 2, "derivations": 0.2, "source/": 0.1, "gallery/": 0.5}
+"""How far in front the search puts a page: names before how-to, sources last."""
 _texts: dict[str, str] = {}
 
 
@@ -33,4 +35,6 @@ def on_files(files, config):
 
 
 def on_page_markdown(markdown, page, config, files):
+    weight = next((w for place, w in FOUND.items() if page.file.src_uri.startswith(place)), 1)
+    page.meta.setdefault("search", {"boost": weight})
     return _texts[page.file.src_uri]

@@ -58,7 +58,7 @@ class Entry:
 
 
 def list() -> builtins.list[Entry]:
-    """All models."""
+    """All models: of each its name, paper, documents, default task and baseline."""
     classes = [(name, get(name)) for name in MODELS]
     return [
         Entry(name, cls.paper, cls.documents, cls.recipes[0].task, cls.recipes[0].baseline)

@@ -8,8 +8,7 @@ average weighted by how well they match:
     e_ij = v_aᵀ tanh(W_a s_{i-1} + U_a h_j)     how well position j fits what comes next      (appendix A.1.2)
     α_ij = softmax_j e_ij                       over the words of the source, not its padding (eq. 6)
     c_i  = Σ_j α_ij h_j                         the context                                   (eq. 5)
-    s_i  = GRU(s_{i-1}, E y_{i-1}, c_i)         p(y_i | y_<i, x) from s_{i-1}, E y_{i-1}, c_i (appendices
-    A.1.1, A.2.2)
+    s_i  = GRU(s_{i-1}, E y_{i-1}, c_i)         what is said is said from these three         (A.1.1, A.2.2)
 
 The matrix α is an alignment nobody has given: it can be drawn, and compared with a gold one. All U_a h_j are
 computed once; a step of the loop costs one product with the state for the queries, one for the gates and one
