@@ -44,12 +44,12 @@ def difference(
     """Σ ⟨weight, ∂result/∂leaf⟩ by finite differences, and where there is no such number."""
     base = leaf.storage.array
     found, unsmooth = np.zeros(base.shape), np.zeros(base.shape, bool)
-    definitions: dict[Tensor, object] = {}
+    memory: dict[Tensor, object] = {}
     array = base.copy()
 
     def values() -> list[np.ndarray]:
         """Those of the results that a cotangent comes back to (copies: some are views of what changes next)."""
-        made = reference.evaluate(results, {leaf: array}, definitions=definitions)
+        made = reference.evaluate(results, {leaf: array}, memory=memory)
         return [np.array(value)[w != 0] for value, w in zip(made, weights, strict=True)]
 
     kept = [w[w != 0] for w in weights]
