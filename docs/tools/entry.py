@@ -148,7 +148,7 @@ def _methods(value: type) -> str:
         function = getattr(member, "__func__", member)
         if name.startswith("_") or not (is_property or inspect.isfunction(function)):
             continue
-        doc = inspect.getdoc(function)
+        doc = inspect.cleandoc(function.__doc__ or "")  # (what only overrides a method says nothing new)
         if isinstance(member, enum.Enum) or not doc:
             continue
         shown = name if is_property else signature(name, function).replace("\n    ", " ").replace("\n", "")
