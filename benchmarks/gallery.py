@@ -27,7 +27,7 @@ from tinyattn.tasks.pointing import Pointing
 FOLDER = Path(__file__).parents[1] / "docs" / "gallery"
 DEPTHS = {0: "closed", 1: "one level open", 2: "two levels open"}
 LARGEST = 180_000
-"""Bytes of a picture that is kept."""
+"""Bytes of a picture that is a page of a book; where one would have more, the forward graph alone is kept."""
 
 
 def graphs(folder: Path) -> list[str]:
@@ -37,11 +37,13 @@ def graphs(folder: Path) -> list[str]:
         experiment, cells = Experiment(name), []
         for depth in DEPTHS:
             path = folder / f"{name}-{depth}.svg"
-            view = experiment.graph(depth=depth)
-            picture = light(view.svg)
-            if len(picture) <= LARGEST:
-                path.write_text(picture)
-            cells.append(f"[{len(view.drawn.nodes)} nodes]({path.name})" if path.exists() else "too large")
+            for direction, said in (("both", ""), ("forward", ", forward alone")):
+                view = experiment.graph(direction, depth)
+                picture = light(view.svg)
+                if len(picture) <= LARGEST:
+                    break
+            path.write_text(picture)
+            cells.append(f"[{len(view.drawn.nodes)} nodes{said}]({path.name})")
         rows.append(f"| {name} | " + " | ".join(cells) + " |")
         print(rows[-1], flush=True)
     return rows
@@ -207,12 +209,15 @@ def main() -> None:
     page += [
         "## Graphs of models",
         "",
-        "The loss and its derivative, on two tiny examples. Blue: inputs; grey: operations;",
+        "The loss and its derivative, as a step of the training computes them, on two tiny examples. Blue: inputs;",
+        "grey: operations; green: the loss; orange border: kept for the derivative; orange: the derivative; yellow: what",
+        "it computes of forward values; a solid box: a module that is closed; blue words: parameters. A second call of a",
+        "module is closed where the first one is open. With formulas and numbers to walk through:",
+        "`tinyattn draw MODEL -o graph.html`.",
+        "",
+        *graphs(FOLDER),
+        "",
     ]
-    page += [
-        "green: the loss; orange border: kept for the derivative; orange: the derivative. With formulas and numbers to"
-    ]
-    page += ["walk through: `tinyattn draw MODEL -o graph.html`.", "", *graphs(FOLDER), ""]
     (FOLDER / "README.md").write_text("\n".join(page))
 
 

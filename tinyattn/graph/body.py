@@ -18,9 +18,11 @@ def argument(index: int, kind: Type, place: tuple[str, ...] = ()) -> Tensor:
 
 
 class Body:
-    """``outputs`` as expressions of ``arguments`` (nodes made by :func:`argument`, numbered from 0)."""
+    """``outputs`` as expressions of ``arguments`` (nodes made by :func:`argument`, numbered from 0). ``names``: what
+    pictures call the first arguments, "" where nobody has said it; bodies that differ in them are equal.
+    """
 
-    __slots__ = ("arguments", "outputs", "types", "_key", "verified", "__weakref__")
+    __slots__ = ("arguments", "outputs", "types", "names", "_key", "verified", "__weakref__")
 
     def __init__(self, arguments: Sequence[Tensor], outputs: Sequence[Tensor]):
         self.arguments, self.outputs = tuple(arguments), tuple(outputs)
@@ -28,6 +30,7 @@ class Body:
         self._key = (tuple(map(id, self.arguments)), tuple(map(id, self.outputs)))
         self.types = tuple([y.type for y in self.outputs])
         self.verified = False
+        self.names: Sequence[str] = ()
 
     @classmethod
     def closing(

@@ -23,14 +23,16 @@ _PICTURES = frozenset(("draw", "make_dot", "plot_model"))
 
 
 def names(roots: Sequence[Tensor]) -> dict[Tensor, str]:
-    """Names of the nodes below ``roots`` that have one, each name once: ``x``, and the next to be called so ``x₂``."""
+    """Names of the nodes below ``roots`` that have one, each name once: ``x``, and the next to be called so ``x₂``;
+    names given by hand before those of variables.
+    """
     given: dict[Tensor, str] = {}
     lines: dict[Line, list[Tensor]] = {}
     order = topological(roots)
     for node in order:
         if node.name:
             given[node] = node.name
-        elif node.inputs and node.origin is None and node.line is not None:
+        elif (node.inputs or node.op.name == "tensor") and node.origin is None and node.line is not None:
             lines.setdefault(node.line, []).append(node)
     for line, group in lines.items():
         used = {source for node in group for source in node.inputs}
@@ -38,11 +40,11 @@ def names(roots: Sequence[Tensor]) -> dict[Tensor, str]:
         variable = _assigned(line) if last else None
         if isinstance(variable, list):
             given |= _of_outputs(last, variable)
-        elif variable and len(last) == 1:
-            given[last[0]] = variable
+        elif variable and (len(last) == 1 or all(node.op.name == "tensor" for node in last)):
+            given |= dict.fromkeys(last, variable)
     found: dict[Tensor, str] = {}
     count: dict[str, int] = {}
-    for node in order:
+    for node in sorted(order, key=lambda node: not node.name):
         if node in given:
             name = given[node]
             count[name] = count.get(name, 0) + 1

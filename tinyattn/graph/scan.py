@@ -43,6 +43,16 @@ def flatten(tree: Tree) -> list[Tensor]:
     return [] if tree is None else [as_tensor(tree)]
 
 
+def fields(tree: Tree, name: str = "") -> list[str]:
+    """What the Tensors of a tree are called in it: by the keys of dicts and the fields of named tuples, else ""."""
+    if isinstance(tree, dict):
+        return [found for key, part in tree.items() for found in fields(part, str(key))]
+    if isinstance(tree, (tuple, list)):
+        called = getattr(tree, "_fields", ("",) * len(tree))
+        return [found for key, part in zip(called, tree, strict=True) for found in fields(part, key)]
+    return [] if tree is None else [name]
+
+
 def unflatten(tree: Tree, leaves: Sequence[Tensor]) -> Tree:
     """A tree of the form of ``tree`` with other leaves."""
     iterator = iter(leaves)
@@ -112,6 +122,7 @@ def scan(
             "Check the shapes and element types of init.",
         )
     node, mapping = loop(steps, carries, inputs, carry_vars, x_vars, next_carries, emitted, reverse)
+    node.attrs["body"].names = node.attrs["body"].names or fields(init)
     if drawn and scope.state.drawn is not None:
         scope.state.drawn.append(node)
     final = [output(node, ("final", k)) for k in range(len(carries))]

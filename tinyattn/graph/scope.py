@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _MODELS = _PACKAGE + "models" + os.sep
+_EXPERIMENTS = _PACKAGE + "experiments" + os.sep
 _BETWEEN = (functools.__file__, contextlib.__file__)
 """Python's own files that may stand between the user's line and ours."""
 _GENERATED = "<string>"
@@ -127,7 +128,9 @@ class on_behalf_of:  # (a class, because it is entered for every node that is re
 
 
 def user_line() -> Line | None:
-    """The innermost line outside the package; failing that, the innermost line of a model."""
+    """The innermost line outside the package; failing that, or where an experiment runs a model of the package, the
+    innermost line of that model.
+    """
     if state.line is not None:
         return state.line
     frame: FrameType | None = sys._getframe(1)
@@ -140,5 +143,7 @@ def user_line() -> Line | None:
                 return Line(file, frame.f_lineno)
         elif model is None and file.startswith(_MODELS):
             model = Line(file, frame.f_lineno)
+        elif model is not None and file.startswith(_EXPERIMENTS):
+            return model
         frame = frame.f_back
     return model

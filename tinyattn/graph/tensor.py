@@ -304,18 +304,22 @@ def make(name: str, *inputs: Tensor, **attrs) -> Tensor:
     return node
 
 
+_CALLS = 8
+"""Calls of one module that a node remembers to have been built in."""
+
+
 def _note_place(node: Tensor) -> None:
-    """Somebody has built an expression that there was already: keep in which module, unless it was built by a rule, on
-    behalf of a node.
+    """Somebody has built an expression that there was already: keep in which module, and in which call of it, unless
+    it was built by a rule, on behalf of a node.
     """
     state = scope.state
-    if (
-        state.line is None
-        and state.scope != node.scope
-        and node.origin is state.origin is None
-        and state.scope not in node.elsewhere
-    ):
-        node.elsewhere += (state.scope,)
+    if state.line is None and node.origin is state.origin is None:
+        place = state.scope
+        if any(other is place for other in node.elsewhere):
+            return
+        same = [other for other in node.elsewhere if other == place]
+        kept = [other for other in node.elsewhere if len(same) < _CALLS or other is not same[0]]
+        node.elsewhere = (*kept, place)
 
 
 def distinct(node: Tensor) -> Tensor:

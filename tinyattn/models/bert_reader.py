@@ -62,11 +62,11 @@ class BERTForSpans(FineTuned):
 
     def _judge(self, tokens: Any, segments: Any, length: Any, start: Any, end: Any) -> tuple[ta.Tensor, ...]:
         first, last = self(tokens, segments, length)
-        loss = sum(
+        nats = [
             ta.cross_entropy(scores, place, ignore_index=NOTHING)
             for scores, place in ((first, start), (last, end))
-        )
-        return first, last, loss / 2
+        ]
+        return first, last, (nats[0] + nats[1]) / 2
 
     def answer(self, batch: Any) -> Answers:
         """The part with the highest score of each row, first and last place, and the surprise at the right ones."""

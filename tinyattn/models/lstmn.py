@@ -27,6 +27,7 @@ import numpy as np
 
 import tinyattn as ta
 from tinyattn import nn
+from tinyattn.graph.scope import scope
 from tinyattn.models.lstm_lm import AGREEMENT
 from tinyattn.models.model import Recipe
 from tinyattn.models.parts.language import RecurrentConfig, RecurrentLanguageModel
@@ -103,13 +104,14 @@ class LSTMNLayer(nn.Module):
 
     def look(self, tapes: Tapes, word: Given) -> ta.Tensor:
         """The weights s (B, 1, T): eq. 4 and 5. Nothing is written at the first word, and all of them are 0."""
-        query = word.query + self.before(tapes.summary)
-        scores = additive_alignment(query.reshape(query.shape[0], 1, -1), tapes.keys, self.v)
-        slots = ta.arange(tapes.keys.shape[1], dtype=np.int32)
-        written = slots < word.place
-        if self.tape:
-            written = ta.logical_and(written, slots >= word.place - self.tape)
-        return ta.softmax(scores, mask=written)
+        with scope("look"):
+            query = word.query + self.before(tapes.summary)
+            scores = additive_alignment(query.reshape(query.shape[0], 1, -1), tapes.keys, self.v)
+            slots = ta.arange(tapes.keys.shape[1], dtype=np.int32)
+            written = slots < word.place
+            if self.tape:
+                written = ta.logical_and(written, slots >= word.place - self.tape)
+            return ta.softmax(scores, mask=written)
 
     def read(
         self, tapes: Tapes, word: Given, added: ta.Tensor | None = None
@@ -130,9 +132,10 @@ class LSTMNLayer(nn.Module):
         self, tapes: Tapes, word: Given, hidden: ta.Tensor, memory: ta.Tensor, summary: ta.Tensor
     ) -> Tapes:
         """The tapes with h_t and c_t at place t, and h̃_t."""
-        here = (ta.arange(tapes.keys.shape[1], dtype=np.int32) == word.place).reshape(1, -1, 1)
-        pairs = (tapes.hidden, hidden), (tapes.memory, memory), (tapes.keys, self.key(hidden))
-        new = (ta.where(here, value.reshape(value.shape[0], 1, -1), tape) for tape, value in pairs)
+        with scope("write"):
+            here = (ta.arange(tapes.keys.shape[1], dtype=np.int32) == word.place).reshape(1, -1, 1)
+            pairs = (tapes.hidden, hidden), (tapes.memory, memory), (tapes.keys, self.key(hidden))
+            new = [ta.where(here, value.reshape(value.shape[0], 1, -1), tape) for tape, value in pairs]
         return Tapes._make([*new, summary])
 
     def step(self, tapes: Tapes, word: Given) -> tuple[Tapes, tuple[ta.Tensor, ta.Tensor]]:

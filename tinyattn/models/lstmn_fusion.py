@@ -162,7 +162,8 @@ class LSTMNFusion(TranslationModel):
             hidden, cell, summary, _ = self.decoder.read(writing.tapes, word.given, added)
         if self.config.fusion == "shallow":
             seen, _, weights = self.inter(source, self.query(hidden))
-        tapes = self.decoder.write(writing.tapes, word.given, hidden, cell, summary)
+        with scope("decoder"):
+            tapes = self.decoder.write(writing.tapes, word.given, hidden, cell, summary)
         return Writing(tapes, seen), (hidden, seen, weights)
 
     def begin(self, rows: int, length: int, dtype: Any) -> Writing:
@@ -172,7 +173,8 @@ class LSTMNFusion(TranslationModel):
     def words(self, said: ta.Tensor) -> Word:
         """Ids (T, R) → what steps need of each."""
         x = self.dropout(self.target_embedding(said))  # (T, R, m)
-        given = self.decoder.given(x)
+        with scope("decoder"):
+            given = self.decoder.given(x)
         if self.config.fusion == "deep":
             return Word(given, self.query(x), self.gate_word(x))
         return Word(given, given.query, given.query)  # (not needed)
@@ -183,12 +185,16 @@ class LSTMNFusion(TranslationModel):
 
     def forward(self, source: Any, lengths: Any, target_in: Any) -> tuple[ta.Tensor, ta.Tensor]:
         """Logits (B, T, K) and weights (B, T, S), with <bos> y given."""
-        encoded = self.encode(as_tensor(source), as_tensor(lengths))
-        words = self.words(as_tensor(target_in).T)
-        rows, length = target_in.shape
-        begin = self.begin(rows, length, encoded.hidden.dtype)
-        _, (hidden, seen, weights) = ta.scan(lambda state, word: self.say(encoded, state, word), begin, words)
-        return self.output(hidden, seen).transpose(1, 0, 2), weights.transpose(1, 0, 2)
+        with scope("source"):
+            encoded = self.encode(as_tensor(source), as_tensor(lengths))
+        with scope("target"):
+            words = self.words(as_tensor(target_in).T)
+            rows, length = target_in.shape
+            begin = self.begin(rows, length, encoded.hidden.dtype)
+            _, (hidden, seen, weights) = ta.scan(
+                lambda state, word: self.say(encoded, state, word), begin, words
+            )
+            return self.output(hidden, seen).transpose(1, 0, 2), weights.transpose(1, 0, 2)
 
     def loss(self, batch: Any) -> ta.Tensor:
         """Mean −log p(y_i | y_<i, x) over the target words of a batch, <eos> included: a scalar in nats."""

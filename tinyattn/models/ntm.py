@@ -131,11 +131,12 @@ class NTM(BitsModel):
         c, dtype = self.config, self.emit.weight.dtype
         first = np.zeros((batch, 2 * c.heads, c.places), dtype)
         first[:, :, 0] = 1
+        first_place = ta.tensor(first)
         zeros = ta.zeros((batch, c.hidden), dtype)
         return Machine(
             (zeros, zeros) if c.controller == "lstm" else (),
             ta.full((batch, c.places, c.width), EMPTY, dtype),
-            ta.tensor(first),
+            first_place,
             ta.zeros((batch, c.heads * c.width), dtype),
         )
 

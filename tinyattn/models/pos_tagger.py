@@ -164,7 +164,8 @@ class SelfAttention(nn.Module):
         """As PerToken. The map of a block is the mean over its heads."""
         steps, maps = x.shape[1], {}
         if self.positions:
-            x = x + ta.tensor(sinusoidal_positions(steps, self.width, x.dtype))
+            codes = ta.tensor(sinusoidal_positions(steps, self.width, x.dtype))
+            x = x + codes
         for number, block in enumerate(self.blocks, 1):
             x, weights = block(x, inside(length, steps))
             maps[f"block {number}"] = ta.mean(weights, axis=1)

@@ -149,7 +149,8 @@ class Transformer(TranslationModel):
     def places(self, length: int) -> ta.Tensor:
         """PE of the places 0 … length − 1: (length, d)."""
         dtype = self.output.weight.dtype
-        return as_tensor(nn.sinusoidal_positions(length, self.config.d_model, dtype))
+        positions = as_tensor(nn.sinusoidal_positions(length, self.config.d_model, dtype))
+        return positions
 
     def encode(self, source: Any, lengths: Any) -> tuple[ta.Tensor, ta.Tensor]:
         """The memory (B, S, d) of ids (B, S), and which positions are padding, as bool (B, S)."""

@@ -265,6 +265,7 @@ class Builder:
                     after = body.outputs[k]
                     known = dict(enumerate(self.carries.get(node.origin, ())))  # type: ignore[arg-type]
                     name = symbols.derivative_of(Symbol(known[k]), room.order[node]) if k in known else ""
+                    name = name or "".join(body.names[k : k + 1])
                     name = name or named.get(after) or self.names.carry(after)
                     name = name or (
                         given_names[k] if given_names else "carry" + (subscript(k) if carries > 1 else "")

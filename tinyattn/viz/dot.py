@@ -22,7 +22,11 @@ WIDEST, LONGEST = 48, 240
 DETAILED = 40
 """Pictures of more nodes don't write on arrows that only the shape changes; it is in their tooltips."""
 SIGN = 3
-"""Letters of what stands at an arrow's head without asking for room."""
+"""Letters of what stands at an arrow's head. More of them would lie on those of its neighbours: they have room of their own
+beside the arrow, or, where arrows are many or don't rank, where dot finds some when everything else has its place.
+"""
+SHAPE, STACK = "→ ", "all t"
+"""What begins a word on a shape, and what is said of a value of all steps."""
 QUICK_NODES, QUICK_SECONDS = 600, 1.0
 """Above this many nodes, or predicted seconds, dot's slow phases are limited."""
 
@@ -55,7 +59,7 @@ def digraph(picture: Picture, room: Mapping[str, int] = MappingProxyType({})) ->
             "fontname": style.FONT,
             "fontsize": "10",
             "fontcolor": style.INK,
-            "margin": "0.09,0.04",
+            "margin": "0.11,0.04",
             "height": "0.2",
             "width": "0.3",
         },
@@ -64,8 +68,8 @@ def digraph(picture: Picture, room: Mapping[str, int] = MappingProxyType({})) ->
             "fontname": style.FONT,
             "fontsize": "9",
             "fontcolor": style.INK,
-            "labeldistance": "1.6",
-            "labelangle": "-32",
+            "labeldistance": "2.2",
+            "labelangle": "-18",
         },
     )
     _fill(graph, picture, (), _rooms(picture), room)
@@ -159,7 +163,7 @@ def label(node: Node, room: int = 0) -> str:
     if node.kind in ("group", "carry", "input", "parameter") and node.attrs:
         small = [node.attrs, *small]
     if node.shared:
-        small.append(f"shared by {node.shared}")
+        small += textwrap.wrap(f"shared by {node.shared}", WIDEST * 3 // 4)
     lines = "".join(f'<br/><font point-size="8" color="{style.FADED}">{text(line)}</font>' for line in small)
     lines = (
         "".join(f'<br/><font point-size="8" color="{style.BLUE}">{text(row)}</font>' for row in node.held)
@@ -173,7 +177,8 @@ def _types(node: Node) -> list[str]:
     """Shapes of what comes out, of a group those of what comes in, too; and how much memory it takes."""
     rows = [*node.types[:2], *(["…"] if len(node.types) > 2 else [])]
     if node.takes:
-        rows = [f"{', '.join(node.takes[:2])}{', …' if len(node.takes) > 2 else ''} → {', '.join(rows)}"]
+        taken = f"{', '.join(node.takes[:2])}{', …' if len(node.takes) > 2 else ''}"
+        rows = [f"{taken} → {', '.join(rows)}" if rows else taken]
     if rows and node.bytes >= 1024:
         rows[-1] += f" · {labels.size(node.bytes)}"
     return rows
@@ -217,15 +222,15 @@ def _edge(graph, edge: Edge, picture: Picture) -> None:
     look = style.edge_style(edge, picture.nodes[edge.target])
     if edge.kind == "saved":
         look |= {"minlen": "0"} if layout.is_long(picture) else {"constraint": "false"}
-    if edge.label and (len(picture.nodes) <= DETAILED or not edge.label.startswith("→ ")):
-        shape = edge.label.startswith("→ ")
-        if len(edge.label) > SIGN and len(picture.nodes) <= DETAILED:
-            # Words get room of their own, beside the arrow; at its head they would lie on those of its neighbours.
-            look["label"] = f"<{text(edge.label)}>"
-            look |= {"fontsize": "8", "fontcolor": style.GREY} if shape else {}
-        else:
-            look["headlabel"] = f"<{text(edge.label)}>"
-            look |= {"labelfontsize": "14"} if edge.label == "ᵀ" else {}  # (a small sign)
+    said = _said_on(edge, picture)
+    if said and len(said) <= SIGN:
+        look["headlabel"] = f"<{text(said)}>"
+        look |= {"labelfontsize": "14"} if said == "ᵀ" else {}  # (a small sign)
+    elif said and len(picture.nodes) <= DETAILED and edge.kind != "saved":
+        look["label"] = f"<{text(said)}>"
+        look |= {"fontsize": "8", "fontcolor": style.GREY} if said.startswith(SHAPE) else {}
+    elif said:
+        look["xlabel"] = f"<{text(said)}>"
     look |= {
         "id": edge_id(edge),
         "class": f"{edge.kind} {edge.change}".rstrip(),
@@ -238,6 +243,13 @@ def _edge(graph, edge: Edge, picture: Picture) -> None:
         graph.edge(edge.target, edge.source, style="invis")
     else:
         graph.edge(edge.source, edge.target, **look)
+
+
+def _said_on(edge: Edge, picture: Picture) -> str:
+    """What stands on an arrow: of a shape only where there is room, and nothing where the target is it, step by step."""
+    if edge.label == STACK and picture.nodes[edge.target].kind == "element":
+        return ""
+    return edge.label if len(picture.nodes) <= DETAILED else edge.label.partition(SHAPE)[0].rstrip(": ")
 
 
 def edge_id(edge: Edge) -> str:

@@ -42,7 +42,7 @@ def draw(
     values: bool = False,
     *,
     views: bool = False,
-    parameters: bool = False,
+    parameters: bool | None = False,
     repeats: bool = False,
 ) -> GraphView:
     """Draw the graph of ``y``, and of its gradient, in one picture.
@@ -58,7 +58,7 @@ def draw(
     derivative beside it, and ``("attention", "softmax", "softmax_backward")`` down to the numbers. ``values``: write out values of at most 8
     elements. ``views``: draw transposes, slices, reshapes, broadcasts and casts as nodes, not as words on the arrows
     that go through them. ``parameters``: draw parameters of modules as nodes, not as lines of their layers' nodes; those
-    in ``wrt`` always are nodes. ``repeats``: with a ``depth``, draw each of several equal modules in a row, not one frame
+    in ``wrt`` are nodes anyway, unless it is None. ``repeats``: with a ``depth``, draw each of several equal modules in a row, not one frame
     "Block × 12" for all.
 
     Raises DTypeError for a ``wrt`` that isn't a floating-point Tensor, ShapeError for a wrong direction,
@@ -81,7 +81,7 @@ def _drawn(
     values: bool = False,
     names: Mapping[Tensor, str] = MappingProxyType({}),
     views: bool = False,
-    parameters: bool = False,
+    parameters: bool | None = False,
 ) -> tuple[Picture, Shown]:
     if direction not in DIRECTIONS:
         fail(
@@ -128,7 +128,7 @@ def _drawn(
     if not views:
         picture = draw_through_views(picture)
     if not parameters and direction != "backward":
-        asked = leaves if wrt is not None else []
+        asked = leaves if wrt is not None and parameters is not None else []
         picture = draw_in_layers(
             picture, [at.node for leaf in asked if isinstance(at := where.get(leaf), Source)]
         )
@@ -329,7 +329,7 @@ def _finish(builder: Builder, where: Where, ids, outputs, gradients, updates) ->
 
 
 def _assign_leaves_to_modules(builder: Builder) -> None:
-    """Put parameters and tables of numbers that have no module of their own into the innermost module that
+    """Put parameters, buffers and tables of numbers that have no module of their own into the innermost module that
     holds all of their users.
     """
     picture = builder.picture
@@ -337,7 +337,10 @@ def _assign_leaves_to_modules(builder: Builder) -> None:
     seen: dict[str, str] = {}  # a view of a leaf → the leaf
     for edge in picture.edges:
         target, source = picture.nodes[edge.target], seen.get(edge.source, edge.source)
-        if edge.kind == "data" and picture.nodes[source].kind in ("parameter", "constant"):
+        kind = picture.nodes[source].kind
+        if edge.kind == "data" and (
+            kind in ("parameter", "constant") or kind == "input" and "." in picture.nodes[source].title
+        ):
             if target.kind == "view":
                 seen[target.id] = source
             else:
@@ -349,6 +352,9 @@ def _assign_leaves_to_modules(builder: Builder) -> None:
                 break
             shared.append(steps[0])
         node = picture.nodes[ident]
+        if node.kind == "input":  # (a buffer has the name of its module; other inputs come from outside)
+            while shared and not node.title.startswith(f"{picture.clusters[shared[-1]].dotted}."):
+                shared.pop()
         if not node.path:
             node.path = tuple(shared)
         if node.path:  # (what a parameter's name shares with that of its module goes without saying)

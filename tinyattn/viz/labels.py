@@ -137,7 +137,7 @@ def swaps(node: Tensor) -> bool:
 def size(bytes: int) -> str:
     """``2 KB``: bytes in a word."""
     power = min((max(bytes, 1).bit_length() - 1) // 10, 3)
-    return f"{bytes / 1024**power:.3g} {('B', 'KB', 'MB', 'GB')[power]}"
+    return f"{bytes / 1024**power:{'.0f' if bytes >= 999.5 * 1024**power else '.3g'}} {('B', 'KB', 'MB', 'GB')[power]}"
 
 
 def shape_text(shape: Sequence[int]) -> str:

@@ -80,6 +80,8 @@ class Node:
     """How many of these there are."""
     change: str = ""
     """In a comparison: "added", "removed" or "changed"."""
+    call: str = ""
+    """Of a group: the module, ``transformer.h.0``, that it is a call of."""
 
     def __post_init__(self) -> None:
         self.title = markup.label(self.title)
@@ -143,6 +145,8 @@ class Cluster:
     """Of a module: its name in those of its parameters, ``transformer.h.0``."""
     times: int = 1
     """How many equal modules it stands for."""
+    again: int = 1
+    """Of a module: which call of it this is."""
 
     def __post_init__(self) -> None:
         self.label, self.dotted = markup.label(self.label), markup.label(self.dotted)

@@ -53,13 +53,13 @@ def shared(order: Sequence[Tensor], owner: Mapping[Tensor, Tensor]) -> dict[Tens
     made = {
         node.scope[: depth + 1]
         for node in forward
-        if node.inputs and not node.elsewhere and node not in owner
+        if node.inputs and node not in owner and set(node.elsewhere) <= {node.scope}
         for depth in range(len(node.scope))
     }
     users = users_of(order)
     found: dict[Tensor, tuple[Scope, ...]] = {}
     for node in reversed(forward):
-        if not node.elsewhere:
+        if set(node.elsewhere) <= {node.scope}:
             continue
         around = {
             place for user in users[node] if user.origin is None for place in found.get(user, (user.scope,))
@@ -67,7 +67,7 @@ def shared(order: Sequence[Tensor], owner: Mapping[Tensor, Tensor]) -> dict[Tens
         around |= set() if users[node] else {()}
         places = tuple(
             place
-            for place in (node.scope, *node.elsewhere)
+            for place in dict.fromkeys((node.scope, *node.elsewhere))
             if place in made or place in around or _caller(place) in around
         )
         if places and places != (node.scope,):

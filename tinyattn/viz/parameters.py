@@ -1,4 +1,4 @@
-"""Parameters drawn inside of the node of their layer, as a line of its label, and their gradients inside of the node that
+"""Parameters and buffers drawn inside of the node of their layer, as a line of its label, and their gradients inside of the node that
 makes them. Parameters that lie in no module, or that several operations use, stay nodes of their own, so that sharing is
 seen.
 """
@@ -21,7 +21,7 @@ def draw_in_layers(picture: Picture, apart: Collection[str]) -> Picture:
     home: dict[str, str] = {}
     for ident, node in picture.nodes.items():
         if (
-            node.kind != "parameter"
+            node.kind not in ("parameter", "input")
             or not node.path
             or node.value is not None
             or node.output
@@ -32,7 +32,7 @@ def draw_in_layers(picture: Picture, apart: Collection[str]) -> Picture:
         if len(found) == 1 and nodes[found[0]].path[: len(node.path)] == node.path:
             home[ident] = user = found[0]
             nodes[user].held.append(_row(node))
-            nodes[user].parameters += 1
+            nodes[user].parameters += node.kind == "parameter"
     gone = set(home)
     for ident, node in picture.nodes.items():
         if node.kind == "result" and node.origin in home and len(makers.get(ident, ())) == 1:

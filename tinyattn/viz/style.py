@@ -71,6 +71,7 @@ def node_style(node: Node) -> dict[str, str]:
         look |= {"color": BLUE, "penwidth": "2" if node.kind == "parameter" else "1"}
     if node.kind == "group":
         look |= {"shape": "box3d", "style": "filled", "margin": "0.12,0.06"}
+        look |= {"fillcolor": _FILLS["parameter"], "color": BLUE} if node.op == "parameters" else {}
     if node.kind == "view" and node.phase == "forward":
         look |= {"margin": "0.06,0.02"}
     if node.operand:

@@ -38,8 +38,8 @@ def _check_widths(own: np.ndarray, given: np.ndarray) -> None:
 
 def enclosed(tokens: ta.Tensor, length: ta.Tensor, first: int, last: int) -> tuple[ta.Tensor, ta.Tensor]:
     """Texts (B, T) and their lengths (B,) → first x last (B, T + 2), 0 behind the end, and the lengths of that."""
-    column = ta.zeros((tokens.shape[0], 1), tokens.dtype)
-    whole = ta.concat([column + first, tokens, column], axis=1)
+    column = tokens.shape[0], 1
+    whole = ta.concat([ta.full(column, first, tokens.dtype), tokens, ta.zeros(column, tokens.dtype)], axis=1)
     places = ta.arange(whole.shape[1], dtype=length.dtype).reshape(1, -1)
     end = (length + 1).reshape(-1, 1)
     return ta.where(places == end, last, ta.where(places < end, whole, 0)), length + 2

@@ -45,12 +45,12 @@ class Words(nn.Module):
 
     def forward(self, batch: Any) -> ta.Tensor:
         """A batch's tokens (B, T), and features (B, T, F) if words are spelled → (B, T, m), 0 at padding."""
-        x = self.word(batch.tokens)
+        words = self.word(batch.tokens)
         if self.part is not None:
-            x = x + ta.sum(self.part(batch.features), axis=2)
+            words = words + ta.sum(self.part(batch.features), axis=2)
         column = (*batch.tokens.shape, 1)
-        x = self.dropout(x) * self.missing(ta.ones(column, x.dtype))
-        return ta.where(inside(batch.length, column[1]).reshape(column), x, 0)
+        words = self.dropout(words) * self.missing(ta.ones(column, words.dtype))
+        return ta.where(inside(batch.length, column[1]).reshape(column), words, 0)
 
 
 class SelfAttention(nn.Module):

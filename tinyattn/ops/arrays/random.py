@@ -152,8 +152,10 @@ def random_normal(shape, mean: float = 0.0, std: float = 1.0, dtype=np.float32) 
     2πv. Of ``shape`` and ``dtype``, floating-point. Raises ShapeError for a negative size, DTypeError for another
     type.
     """
-    u, v = random_uniform(shape, dtype=dtype), random_uniform(shape, dtype=dtype)
-    return sqrt(-2.0 * log(1.0 - u)) * cos(2 * math.pi * v) * std + mean
+    (name,) = scope.call(("normal",), "Box–Muller")
+    with scope.scope(name):  # (in pictures a frame, or one node)
+        u, v = random_uniform(shape, dtype=dtype), random_uniform(shape, dtype=dtype)
+        return sqrt(-2.0 * log(1.0 - u)) * cos(2 * math.pi * v) * std + mean
 
 
 @public(constant="a choice")
