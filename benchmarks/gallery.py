@@ -8,6 +8,7 @@ derivative of its own. What the folder held before is replaced, but for where th
 """
 
 import argparse
+import base64
 import re
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,9 @@ from tinyattn.graph.public import POINTS
 from tinyattn.graph.traverse import topological
 from tinyattn.tasks.images import on_page
 from tinyattn.tasks.pointing import Pointing
+from tinyattn.viz import output
+from tinyattn.viz.figures import FigureView
+from tinyattn.viz.report import grid_of
 
 FOLDER = Path(__file__).parents[1] / "docs" / "gallery"
 DEPTHS = {0: "closed", 1: "one level open", 2: "two levels open"}
@@ -37,12 +41,10 @@ def graphs(folder: Path) -> list[str]:
         experiment, cells = Experiment(name), []
         for depth in DEPTHS:
             path = folder / f"{name}-{depth}.svg"
-            for direction, said in (("both", ""), ("forward", ", forward alone")):
-                view = experiment.graph(direction, depth)
-                picture = light(view.svg)
-                if len(picture) <= LARGEST:
-                    break
-            path.write_text(picture)
+            view, said = experiment.graph(depth=depth), ""
+            if len(light(view.svg)) > LARGEST:
+                view, said = experiment.graph("forward", depth), ", forward alone"
+            path.write_text(light(view.svg))
             cells.append(f"[{len(view.drawn.nodes)} nodes{said}]({path.name})")
         rows.append(f"| {name} | " + " | ".join(cells) + " |")
         print(rows[-1], flush=True)
@@ -154,9 +156,22 @@ def _of_section(part: sections.Section) -> Any:
         return ta.viz.film(part.addresses, part.steps)
     if isinstance(part, sections.Arcs) and part.texts:
         return ta.viz.arcs(*max(part.texts, key=lambda text: len(text[0])))
+    if isinstance(part, sections.Images) and part.title.startswith("Where"):
+        return _enlarged(part.title, grid_of(part.images, part.columns))
     if isinstance(part, sections.Looks):
         return ta.viz.overlay(part.image, part.weights, part.words)
     return None
+
+
+def _enlarged(title: str, pixels: np.ndarray, times: int = 6) -> FigureView:
+    """Small pictures in sharp squares."""
+    height, width = (times * side for side in pixels.shape[:2])
+    data = base64.b64encode(output.png(pixels)).decode()
+    return FigureView(
+        title,
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}"><image width="{width}" '
+        f'height="{height}" style="image-rendering:pixelated" href="data:image/png;base64,{data}"/></svg>',
+    )
 
 
 def derivations(folder: Path) -> list[str]:
@@ -210,9 +225,9 @@ def main() -> None:
         "## Graphs of models",
         "",
         "The loss and its derivative, as a step of the training computes them, on two tiny examples. Blue: inputs;",
-        "grey: operations; green: the loss; orange border: kept for the derivative; orange: the derivative; yellow: what",
-        "it computes of forward values; a solid box: a module that is closed; blue words: parameters. A second call of a",
-        "module is closed where the first one is open. With formulas and numbers to walk through:",
+        "grey: operations; green: the loss; orange border: kept for the derivative; orange: the derivative; yellow:",
+        "what it computes of forward values; a solid box: a closed module; blue words: parameters. A second call",
+        "of a module is closed where the first one is open. With formulas and numbers to walk through:",
         "`tinyattn draw MODEL -o graph.html`.",
         "",
         *graphs(FOLDER),

@@ -91,8 +91,8 @@ def _normaliser(node: Tensor) -> Tensor | None:
 
 
 def _path(scope: tuple[str, ...], modules: Collection[str]) -> str:
-    """The path of the module that a scope is in; scopes that are no modules may stand around it."""
-    paths = (".".join(scope[k:]) for k in range(len(scope)))
+    """The path of the module that a scope is in; scopes that are no modules may stand around it, and in it."""
+    paths = (".".join(scope[k:end]) for end in range(len(scope), 0, -1) for k in range(end))
     return next((path for path in paths if path in modules), ".".join(scope))
 
 
