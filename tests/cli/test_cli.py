@@ -5,11 +5,12 @@ import os
 import shutil
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
 from tinyattn import models
-from tinyattn.cli import main, tools
+from tinyattn.cli import main, tools, train
 from tinyattn.errors import UsageError
 from tinyattn.experiments import settings
 from tinyattn.graph.op import OPS
@@ -430,6 +431,17 @@ def test_gradcheck_says_why_there_is_no_derivative(capsys):
 def test_gradcheck_of_networks(name, capsys):
     code, out, _ = run(capsys, "gradcheck", name)
     assert code == 0 and "1 of 1 derivatives agree" in out and out.endswith(" s)\n")
+
+
+@pytest.mark.parametrize(
+    ("example", "line"), [("ab cd", "runs/x 'ab cd'"), ("1 " * 200, "runs/x < /dev/null")]
+)
+def test_what_to_try_next_is_a_line_that_one_might_type(example, line, capsys):
+    task = SimpleNamespace(suggestions=lambda count: [example])
+    model = SimpleNamespace(search=dict)
+    outcome = SimpleNamespace(folder="runs/x", report="", task=task, models=[SimpleNamespace(model=model)])
+    train._show(outcome)
+    assert f"next:   tinyattn sample {line}\n" in capsys.readouterr().out
 
 
 def test_warmup(capsys):

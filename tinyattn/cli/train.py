@@ -67,6 +67,8 @@ def _resumed(arguments: argparse.Namespace) -> Experiment:
     return experiment
 
 
+LONGEST = 200
+"""Characters of an example that one might type."""
 _OPTIONS = {
     "model": "choose the model with MODEL.", "task": "choose the task with --task.",
     "data": "name the task's files with --data.", "baseline": "leave it out with --no-baseline.",
@@ -91,7 +93,10 @@ def _show(outcome: Outcome) -> None:
     folder = outcome.folder
     print(f"\n{outcome}\n\nreport: {outcome.report}")
     example = outcome.task.suggestions(1)
-    words: list[tuple[Any, ...]] = [("sample", folder, *example), ("draw", folder, "-o", "graph.svg")]
+    fits = all(len(text) <= LONGEST for text in example)
+    words: list[tuple[Any, ...]] = [("sample", folder, *(example if fits else ()))]
+    words.append(("draw", folder, "-o", "graph.svg"))
     words.append(("eval", folder, *(("--beam", "4") if "beam" in outcome.models[0].model.search() else ())))
     for number, one in enumerate(words):
-        print(f"{'next:' if number == 0 else '':<8}{command(*one)}")
+        held_out = " < /dev/null" if number == 0 and not fits else ""  # (it answers a few of its own, then)
+        print(f"{'next:' if number == 0 else '':<8}{command(*one)}{held_out}")
