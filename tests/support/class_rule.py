@@ -1,6 +1,6 @@
 """What the docstrings of public names beside operations must say, held against them.
 
-Arguments: each is named, in the docstring or in one that it refers to. Errors: those of ``wrong_calls.py``, no more and
+Arguments: each is named, in the docstring or in one that it refers to, and those of methods, too. Errors: those of ``wrong_calls.py``, no more and
 no fewer; and what a function raises itself is named. Layers are made and called: every entry of the state dict has its
 shape in the text, letter by letter, and so have what goes in and what comes out. Models name the paper, and the place in
 it; of their batches they say shapes, which are those of the task's; and their settings are explained one by one.
@@ -59,6 +59,7 @@ def lacking(name: str, value: Any) -> list[str]:
     return [
         *_arguments(name, value, said),
         *_errors(name, value),
+        *_methods(value),
         *_layer(name, value, words(value, whole=False)),
         *_model(value, said),
     ]
@@ -99,6 +100,37 @@ def _raised(function: Any) -> set[str]:
         n.args[0] for n in ast.walk(tree) if isinstance(n, ast.Call) and getattr(n.func, "id", "") == "fail"
     ]
     return {kind for k in kinds if (kind := getattr(k, "attr", getattr(k, "id", ""))).endswith("Error")}
+
+
+# Methods.
+
+OF_METHODS = {"x", "indices", "path", "keepdims", "dtype"}
+"""Arguments of methods that say by their name what they are."""
+
+
+def _methods(value: Any) -> list[str]:
+    """Public methods without a docstring; and of those of the engine, arguments that aren't named."""
+    wrong = []
+    for key, member in vars(value).items() if inspect.isclass(value) else ():
+        function = member.fget if isinstance(member, property) else getattr(member, "__func__", member)
+        if key.startswith("_") or not inspect.isfunction(function):
+            continue
+        if not inspect.getdoc(getattr(value, key)):
+            wrong.append(f"method: {key} has no docstring")
+        elif (
+            function.__doc__
+            and not isinstance(member, property)
+            and not issubclass(value, (ta.models.Model, ta.tasks.task.Task))
+        ):
+            kinds = inspect.signature(function).parameters.values()
+            named = {p.name for p in kinds if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)} - {
+                "self",
+                "cls",
+            }
+            said = f"{flat(function)} {flat(value)}"
+            missing = sorted(n for n in named - OF_METHODS if not re.search(rf"\b{n}\b", said))
+            wrong += [f"method: {key} doesn't name {', '.join(missing)}"] if missing else []
+    return wrong
 
 
 # Layers.

@@ -132,7 +132,8 @@ class Experiment:
         progress: Callable[[int, int], None] = lambda done, total: None,
         **search: Any,
     ) -> Scores:
-        """Measure the trained model on a split. search: options of its answers, such as beam=4.
+        """Measure the trained model on a split. search: options of its answers, such as beam=4. progress: called
+        with how many examples are done, and of how many.
 
         Raises UsageError for options that the model doesn't have, DataError for a split that there is none of.
         """
@@ -166,8 +167,8 @@ class Experiment:
     def graph(
         self, direction: str = "both", depth: int | None = None, objective: str | None = None, **options: Any
     ) -> Any:
-        """The computation graph of the loss, forward and backward, drawn for two tiny examples; of a model with
-        several objectives that of the one that is named, or else of the first. ``options``: others of ``ta.viz.draw``.
-        Raises UsageError.
+        """The computation graph of the loss, forward and backward, drawn for two tiny examples. ``objective``:
+        which of several a model has, by default the first; ``direction``, ``depth`` and other ``options`` as for
+        ``ta.viz.draw``. Raises UsageError.
         """
         return graph_of(self.model, self.task, direction, depth, objective, **options)

@@ -64,14 +64,17 @@ class Tensor(Values):
 
     @property
     def ndim(self) -> int:
+        """How many axes there are."""
         return len(self.shape)
 
     @property
     def size(self) -> int:
+        """How many elements there are."""
         return math.prod(self.shape)
 
     @property
     def type(self) -> Type:
+        """Shape and element type."""
         return Type(self.shape, self.dtype)
 
     @property

@@ -154,16 +154,16 @@ class Module:
         return state.save(dict(self._named_leaves()))
 
     def load_state_dict(self, given: Mapping[str, Any], strict: bool = True) -> state.Loaded:
-        """Overwrite parameters and buffers with arrays by the names of ``state_dict``.
+        """Overwrite parameters and buffers with arrays, ``given`` by the names of ``state_dict``.
 
-        Each array is converted to the element type of its leaf. Raises CheckpointError, before anything is
-        written, when a shape differs or, if ``strict``, when a name is missing or unexpected. Returns the
-        missing and unexpected names.
+        Each array is converted to the element type of its leaf. Raises CheckpointError, before anything is written,
+        when a shape differs or, if ``strict``, when a name is missing or unexpected. Returns the missing and
+        unexpected names.
         """
         return state.load(type(self).__name__, dict(self._named_leaves()), given, strict)
 
     def to(self, dtype: Any) -> "Module":
-        """Give every floating-point parameter and buffer another element type, float32 or float64.
+        """Give every floating-point parameter and buffer another element type, ``dtype``: float32 or float64.
 
         They stay the same leaves, and the moments of optimizers follow them. Compiled functions that may have read
         them are traced again; expressions of them have to be built again. TinyattnError inside a compiled function,

@@ -118,8 +118,8 @@ class TransformerEncoderLayer(_Layer):
         src_key_padding_mask: Tensor | None = None,
         is_causal: bool = False,
     ) -> Tensor:
-        """src (S, N, E), (N, S, E) with ``batch_first``, or (S, E) → the same; masks as in
-        MultiheadAttention.
+        """src (S, N, E), (N, S, E) with ``batch_first``, or (S, E) → the same. ``src_mask`` (S, S),
+        ``src_key_padding_mask`` (N, S) and ``is_causal`` as in MultiheadAttention.
         """
 
         def attend(x: Tensor) -> Tensor:
@@ -168,9 +168,12 @@ class TransformerDecoderLayer(_Layer):
     ) -> Any:
         """tgt (T, N, E) and memory (S, N, E), or batch first, or without a batch → as tgt.
 
-        With a ``cache`` tgt are the positions from ``position`` on of a sequence, the cache holds the
-        positions before and the memory, and the result is (output, new cache); tgt_key_padding_mask is then
-        (N, length of the cache).
+        With a ``cache`` tgt are the positions from ``position`` on of a sequence, the cache holds the positions
+        before and the memory, and the result is (output, new cache); tgt_key_padding_mask is then (N, length of the
+        cache).
+
+        ``tgt_mask`` (T, T) and ``memory_mask`` (T, S), ``tgt_key_padding_mask`` (N, T) and
+        ``memory_key_padding_mask`` (N, S), ``tgt_is_causal`` and ``memory_is_causal`` as in MultiheadAttention.
         """
         past: dict[str, Any] = {} if cache is None else {"cache": cache.past, "position": position}
         known: dict[str, Any] = {} if cache is None else {"cache": cache.memory}
@@ -224,7 +227,9 @@ class TransformerEncoder(_Stack):
         src_key_padding_mask: Tensor | None = None,
         is_causal: bool | None = None,
     ) -> Tensor:
-        """All layers in order; the masks are the same for all."""
+        """All layers in order: src as for a layer; ``mask``, ``src_key_padding_mask`` and ``is_causal`` are the
+        same for all.
+        """
         for layer in self.layers:
             src = layer(src, mask, src_key_padding_mask, bool(is_causal))
         return self._end(src)
@@ -260,7 +265,9 @@ class TransformerDecoder(_Stack):
         cache: tuple[DecoderCache, ...] | None = None,
         position: Position = 0,
     ) -> Any:
-        """All layers in order; the masks and the memory are the same for all."""
+        """All layers in order; the memory and the masks, ``tgt_mask``, ``memory_mask``, ``tgt_key_padding_mask``,
+        ``memory_key_padding_mask``, ``tgt_is_causal`` and ``memory_is_causal``, are the same for all.
+        """
         kept: list[DecoderCache] = []
         masks = (tgt_mask, memory_mask, tgt_key_padding_mask, memory_key_padding_mask)
         for number, layer in enumerate(self.layers):
@@ -340,7 +347,12 @@ class Transformer(Module):
         tgt_is_causal: bool | None = None,
         memory_is_causal: bool = False,
     ) -> Tensor:
-        """src (S, N, E) and tgt (T, N, E), or batch first, or without a batch → as tgt."""
+        """src (S, N, E) and tgt (T, N, E), or batch first, or without a batch → as tgt.
+
+        ``src_mask`` (S, S), ``tgt_mask`` (T, T) and ``memory_mask`` (T, S); ``src_key_padding_mask`` (N, S),
+        ``tgt_key_padding_mask`` (N, T) and ``memory_key_padding_mask`` (N, S); ``src_is_causal``, ``tgt_is_causal``
+        and ``memory_is_causal``: all as in MultiheadAttention.
+        """
         src, tgt = as_tensor(src), as_tensor(tgt)
         for name, x in (("src", src), ("tgt", tgt)):
             if x.shape[-1:] != (self.d_model,):

@@ -121,22 +121,26 @@ class Program:
         return self.run_native(arrays, out)
 
     def run_native(self, arrays: Sequence[np.ndarray], out: Out = None) -> list[np.ndarray]:
-        """``run`` without looking for NaNs."""
+        """``run``, of ``arrays``, without looking for NaNs."""
         call = self.bind(arrays, out)
         call()
         return call.end()
 
     def bind(self, arrays: Sequence[np.ndarray] = (), out: Out = None) -> "Call":
-        """A call to be repeated: ``call()`` runs the program on these inputs, ``call.results`` are its outputs."""
+        """A call to be repeated: ``call()`` runs the program on ``arrays``, ``call.results`` are its outputs (those of
+        ``out``, if given).
+        """
         return Call(self, arrays, out)
 
     # What a user can ask.
     def explain(self, limit: int | None = None) -> str:
-        """Each rewriting step: the rule that fired, before and after."""
+        """Each rewriting step, or the first ``limit``: the rule that fired, before and after."""
         return self.log.explain(limit)
 
     def profile(self, arrays: Sequence[np.ndarray] = (), steps: int = 10) -> "Profile":
-        """Run ``steps`` steps and say where the time goes: ``print`` it. Leaves keep the values they had."""
+        """Run ``steps`` steps on ``arrays`` and say where the time goes: ``print`` it. Leaves keep the values they
+        had.
+        """
         from tinyattn.runtime.profile import profile
 
         return profile(self, arrays, steps)

@@ -185,7 +185,9 @@ class Optimizer:
         return (lr,)
 
     def rule(self, w: Tensor, g: Tensor, moments: Moments, scalars: Scalars) -> tuple[Tensor, Moments]:
-        """New values of a parameter and its moments."""
+        """New values of a parameter ``w`` and its ``moments``, by its gradient ``g`` and ``scalars``, such as the
+        rate.
+        """
         raise NotImplementedError
 
     def _refuse_other_model(self) -> NoReturn:
@@ -238,7 +240,9 @@ class Optimizer:
         return state.save(self._leaves())
 
     def load_state_dict(self, given: Mapping[str, Any]) -> None:
-        """Restore what ``state_dict`` returned. CheckpointError, with nothing changed, if it does not fit."""
+        """Restore what ``state_dict`` returned, ``given``. CheckpointError, with nothing changed, if it does not
+        fit.
+        """
         state.load(self._name, self._leaves(), given)
 
     def __repr__(self) -> str:

@@ -109,7 +109,9 @@ class GraphView:
         return bundle
 
     def render(self, kind: str, room: Mapping[str, int] = MappingProxyType({})) -> bytes:
-        """Run dot; if it can't finish, on a collapsed picture. ``room``: see :func:`dot.digraph`."""
+        """Run dot for a ``kind`` of file, such as "svg"; if it can't finish, on a collapsed picture. ``room``: see
+        :func:`dot.digraph`.
+        """
         sharp = max(60, min(120, round(120 * (80 / max(len(self.drawn.nodes), 1)) ** 0.5)))
         sharp = self.picture.dpi or sharp
         options = {"png": ["-Gbgcolor=white", f"-Gdpi={sharp}"], "pdf": ["-Gbgcolor=white"]}.get(kind, [])
