@@ -17,6 +17,8 @@ GALLERY = ROOT / "docs" / "gallery"
 ENTRY = re.compile(r"^::: (ta\.[\w.]+)$", re.MULTILINE)
 """Where a page of the reference wants the entry of a name."""
 WIDTH = 88
+COLUMN = 86
+"""Letters that a column of the site has room for."""
 
 
 def entry(name: str) -> str:
@@ -90,7 +92,9 @@ def prose(text: str) -> str:
 
 
 def _indented(part: str) -> str:
-    return "```text\n" + inspect.cleandoc(part) + "\n```"
+    text = inspect.cleandoc(part)
+    kind = "{ .text .wide }" if max(map(len, text.split("\n"))) > COLUMN else "text"
+    return f"```{kind}\n{text}\n```"
 
 
 def _paragraph(part: str) -> str:
