@@ -262,3 +262,13 @@ def test_a_factor_beside_a_call_is_wrapped(capsys):
     x, w = leaf("x", 2, 2), leaf("w", 2, 2)
     assert str(ta.show(ta.gelu(x @ w + w) / 2)) == "(x·w + w) Φ(x·w + w) / 2"
     assert str(ta.show(ta.gelu(x @ w))) == "x·w Φ(x·w)"
+
+
+def test_a_fused_chain_is_written_out():
+    def chains(roots):
+        return [n.equation for n in viz.compare(roots).picture.nodes.values() if n.title == "+ fused"]
+
+    x, w, b = leaf("x", 4, 4), leaf("w", 4, 4), leaf("b", 4)
+    assert chains([ta.gelu(x @ w + b) / 2 + x]) == ["y = (x·w + b) Φ(x·w + b) / 2 + x"]
+    y = ta.tanh(x)
+    assert "chain(x, b)" in str(chains([y, y + b])), "of two results"

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from tinyattn.graph.tensor import Tensor
+from tinyattn.graph.traverse import topological
 from tinyattn.rewrite import rules
 
 
@@ -30,7 +31,29 @@ def template(node: Tensor) -> str:
         rank = node.ndim
         if node.attrs["axes"] != (*range(rank - 2), rank - 1, rank - 2):
             return f"transpose({{0}}, {', '.join(map(str, node.attrs['axes']))})"
+    if name == "fused":
+        return _chain(node) or f"chain({', '.join(places)})"
     return node.op.formula or f"{name}({', '.join(places)})"
+
+
+MOST_LETTERS = 60
+"""Of the formula of a chain; longer ones are not written out."""
+
+
+def _chain(node: Tensor) -> str:
+    """The formula of a fused chain that has one result, of what it reads; nothing if it is too long."""
+    body = node.attrs["body"]
+    if len(body.outputs) > 1 or len(body.arguments) > 9:
+        return ""
+    known = {argument: (f"{{{k}}}", 9) for k, argument in enumerate(body.arguments)}
+    for inner in topological(body.outputs):
+        if inner not in known:
+            value = rules.number(inner)
+            form = template(inner)
+            text = fill(form, [known[source] for source in inner.inputs])
+            known[inner] = (text, level(form)) if value is None else (f"{value:.4g}", 9)
+    text = known[body.outputs[0]][0]
+    return text if len(text) <= MOST_LETTERS else ""
 
 
 def _outer(template: str) -> str:
