@@ -172,6 +172,19 @@ def test_pages_of_graphs_stand_in_a_report(browser, tmp_path, width, dark):
         assert page.locator(".graph svg").first.is_visible() and not page.locator("iframe").first.is_visible()
 
 
+@pytest.mark.parametrize("media", ["screen", "print"])
+def test_large_maps_fit_a_window_at_200_percent_and_a_sheet(browser, tmp_path, media):
+    """A zoom of 200 % halves the window's own pixels; what is too wide scrolls there in its box, and shrinks on paper."""
+    maps = [sections.Map(np.ones((60, 40)) / 40, [f"row {k}" for k in range(60)], ["column"] * 40)]
+    report.write(tmp_path / "report.html", "t", "a", [sections.Heat("h", maps)])
+    with opened(browser, tmp_path / "report.html", "figure", 550, height=400, device_scale_factor=2) as page:
+        page.emulate_media(media=media)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 550
+        if media == "print":
+            box = page.locator(".scroll svg").bounding_box()
+            assert box["x"] + box["width"] <= 550 and box["height"] <= 400
+
+
 def test_no_words_of_a_page_in_a_report_allow_a_script():
     """Only the policy of the page itself says which script may run."""
     inside = "<title>script-src &#x27;sha256-AAAA=&#x27;</title>"

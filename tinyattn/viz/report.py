@@ -43,7 +43,8 @@ table.sample { margin-bottom: 1.5rem; } table.sample td { white-space: pre-wrap;
 iframe { display: block; width: 100%; height: min(80vh, 56rem); border: 1px solid var(--rule); }
 @media (min-width: 64rem) { figure.wide { width: min(94vw, 100rem); margin-left: calc(50% - min(94vw, 100rem) / 2); } }
 @media screen { iframe + .graph { display: none; } } @media print { iframe { display: none; } .graph { border: 0; max-height: none; overflow: visible; }
-  .graph svg { max-height: 90vh; } figure { break-inside: avoid; } h2 { break-after: avoid; } }
+  .scroll { overflow: visible; } .scroll svg { max-width: 100%; height: auto; } .scroll svg, .graph svg { max-height: 88vh; }
+  figure, .scroll { break-inside: avoid; } h2 { break-after: avoid; } }
 img { image-rendering: pixelated; max-width: 100%; }
 pre { overflow-x: auto; white-space: pre-wrap; border: 1px solid var(--rule); padding: .7rem; font-size: .85rem; }
 .tick { font: 12px system-ui, sans-serif; fill: var(--soft); } .grid { stroke: var(--rule); }
