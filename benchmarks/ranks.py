@@ -1,11 +1,13 @@
 """Training on several ranks: measured here, and predicted for more than there are here.
 
-    python -m benchmarks.ranks [--only gpt] [--rounds 7] [--steps 12] [--json]
+    python -m benchmarks.ranks [--only gpt] [--shards 2 8] [--beside late split] [--rounds 7] [--steps 12] [--json]
 
 Measured: a training step in one process of two threads, the batch in one piece; on one rank of one thread and on two,
-in shards, the latter also without sending anything before a shard is done; and the exchange of arrays between two
-ranks. All take turns for several rounds; what counts is the median of the ratios of a round. The exchange of n bytes
-is fitted by
+in shards, the latter also in other ways: "late", nothing is sent before a shard is done, or "split", each rank updates
+its part of the parameters; and the exchange of arrays between two ranks. All take turns for several rounds; what counts
+is the median of the ratios of a round. One rank is measured by itself, and while another one is at work beside it that
+it has nothing to do with: two busy processors may be slower than one, and then no way of sharing the work can make up
+for it. The exchange of n bytes is fitted by
 
     c(N, n) = 2 (N − 1) α + 2 (N − 1)/N n β        α seconds a message, β seconds a byte
 
@@ -49,7 +51,7 @@ TOKENS = 8192
 """Of a rank and a step, of the large models."""
 BACKWARD = 2 / 3
 """The share of their steps that the backward pass is."""
-LATE = "nothing sent before the end"
+BESIDE = {"late": "nothing sent before the end", "split": "the optimizer shared"}
 NEEDED, ERROR = 0.95, 0.1
 """Two ranks beside two threads, and how far a prediction may be off."""
 
@@ -57,15 +59,16 @@ NEEDED, ERROR = 0.95, 0.1
 # What the ranks do: for each line that the first is given, a number of steps, it answers with a line of JSON.
 
 
-def steps_of(name: str, shards: int, soon: bool) -> Callable[[int], dict[str, Any]]:
+def steps_of(name: str, shards: int, how: str) -> Callable[[int], dict[str, Any]]:
     """What takes so many training steps, and says how long each took, the update, a sum of two gradients, and how long
-    before the end of a shard each bucket is there. Without ``soon`` nothing is sent before.
+    before the end of a shard each bucket is there. how: "soon", "late" if nothing is to be sent before, or "split" if
+    each rank is to have its part of the optimizer.
     """
     import tinyattn as ta
     from tinyattn.experiments import settings
     from tinyattn.train.loop import Pursuit
 
-    experiment = ta.Experiment(name, MODELS[name], shards=shards)
+    experiment = ta.Experiment(name, MODELS[name], shards=shards, share_optimizer=how == "split")
     config, model = settings.training(experiment.config), experiment.model
     model.train()
     pursuit = Pursuit(model.objectives()[0], config)
@@ -76,7 +79,7 @@ def steps_of(name: str, shards: int, soon: bool) -> Callable[[int], dict[str, An
 
         def stamped(k: int) -> None:
             there.append(time.perf_counter())
-            if soon:
+            if how != "late":
                 told(k)
 
         def closed() -> None:
@@ -143,7 +146,7 @@ def answer(words: list[str]) -> None:
 
     work: Any = exchange
     if words[0] != "exchange":
-        work = steps_of(words[1], int(words[2]), words[0] == "soon")
+        work = steps_of(words[1], int(words[2]), words[0])
     number = np.zeros(1, np.int64)
     while True:
         if ranks.rank() == 0:
@@ -172,18 +175,32 @@ class Ranks:
         pipe = subprocess.PIPE
         self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment)
 
-    def ask(self, count: int) -> dict[str, Any]:
-        """What the first of them answers to a number."""
-        assert self.process.stdin and self.process.stdout
+    def tell(self, count: int) -> None:
+        """Let them work."""
+        assert self.process.stdin
         self.process.stdin.write(f"{count}\n")
         self.process.stdin.flush()
+
+    def answer(self) -> dict[str, Any]:
+        """What the first of them found."""
+        assert self.process.stdout
         return json.loads(self.process.stdout.readline())
+
+    def ask(self, count: int) -> dict[str, Any]:
+        """Both."""
+        self.tell(count)
+        return self.answer()
 
     def end(self) -> None:
         """Let them go."""
         assert self.process.stdin
         self.process.stdin.close()
         self.process.wait()
+
+
+def beside_another(shards: int) -> str:
+    """The name of what one rank does beside another."""
+    return f"1 ranks, {shards} shards, beside another"
 
 
 def fitted(times: list[float]) -> tuple[float, float]:
@@ -219,20 +236,26 @@ def main() -> None:
     parser.add_argument("--only", choices=MODELS, action="append")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--steps", type=int, default=12)
+    parser.add_argument("--shards", type=int, nargs="+", default=SHARDS)
+    parser.add_argument("--beside", choices=BESIDE, nargs="*", default=["late"])
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--child", nargs="+")
     options = parser.parse_args()
     if options.child:
         answer(options.child)
         return
-    found: dict[str, Any] = {"models": {}}
+    found: dict[str, Any] = {"models": {}, "shards": options.shards}
     for name in options.only or MODELS:
         between = Ranks(2, 1, "exchange")
         groups = {"threads": Ranks(0, 2, "soon", name, 0)}
-        groups |= {f"{n} ranks, {s} shards": Ranks(n, 1, "soon", name, s) for s in SHARDS for n in (1, 2)}
-        groups |= {f"2 ranks, {s} shards, {LATE}": Ranks(2, 1, "late", name, s) for s in SHARDS[1:]}
+        shards = options.shards
+        groups |= {f"{n} ranks, {s} shards": Ranks(n, 1, "soon", name, s) for s in shards for n in (1, 2)}
+        for how in options.beside:
+            groups |= {f"2 ranks, {s} shards, {BESIDE[how]}": Ranks(2, 1, how, name, s) for s in shards}
+        others = {s: Ranks(1, 1, "soon", name, s) for s in shards}
         every: dict[str, list[Any]] = {kind: [] for kind in ("exchange", *groups)}
-        for group in groups.values():
+        every |= {beside_another(s): [] for s in shards}
+        for group in (*groups.values(), *others.values()):
             group.ask(4)
         for _ in range(
             options.rounds
@@ -240,7 +263,14 @@ def main() -> None:
             every["exchange"].append(between.ask(15)["exchange"])
             for kind, group in groups.items():
                 every[kind].append(group.ask(options.steps))
-        for group in (between, *groups.values()):
+            for s, other in others.items():
+                pair = groups[f"1 ranks, {s} shards"], other
+                for one in pair:
+                    one.tell(options.steps)
+                every[beside_another(s)].append(
+                    max((one.answer() for one in pair), key=lambda found: found["step"])
+                )
+        for group in (between, *groups.values(), *others.values()):
             group.end()
         found |= dict(
             zip(("alpha", "beta"), fitted(list(np.median(every.pop("exchange"), axis=0))), strict=True)
@@ -249,8 +279,8 @@ def main() -> None:
             kind: {key: np.median([one[key] for one in each], axis=0).tolist() for key in each[0]}
             for kind, each in every.items()
         }
-        for shards in SHARDS:
-            one, two = (every[f"{n} ranks, {shards} shards"] for n in (1, 2))
+        for shards in options.shards:
+            one, two = every[beside_another(shards)], every[f"2 ranks, {shards} shards"]
             guesses = [predicted(each, 2, shards, found["alpha"], found["beta"]) for each in one]
             figures[f"2 ranks, {shards} shards"] |= {
                 "predicted": statistics.median(guesses),
@@ -288,7 +318,7 @@ def table(found: dict[str, Any]) -> str:
         lines.append(f"{'':<34}{'8':>8}{'64':>8}{'512':>8} ranks")
         rates = []
         for model, figures in found["models"].items():
-            one, whole = figures["1 ranks, 2 shards"], figures["threads"]
+            one, whole = figures[f"1 ranks, {min(found['shards'])} shards"], figures["threads"]
             rates.append(whole["flops"] / one["step"])
             what = f"{model}, {one['parameters'] / 1e6:.1f} M, as here"
             lines.append(_scaling(what, one["step"], one["bytes"], one["left"], alpha, beta))

@@ -21,6 +21,24 @@ Out = Sequence[np.ndarray | None] | None
 _PLAIN = 0x1 | 0x100  # ndarray.flags.num of arrays that are row-major and aligned
 
 
+class _Places:
+    """Where arrays are in memory."""
+
+    def __init__(self, arrays: Sequence[np.ndarray]):
+        self._spans = sorted((address_of(array), array.nbytes) for array in arrays if array.size)
+        self._starts = [start for start, _ in self._spans]
+        self._longest = max((size for _, size in self._spans), default=0)
+
+    def meet(self, array: np.ndarray) -> bool:
+        """Whether one of them shares memory with a contiguous array."""
+        if not self._starts:
+            return False
+        start = address_of(array)
+        first = bisect.bisect_right(self._starts, start - self._longest)
+        last = bisect.bisect_left(self._starts, start + array.nbytes)
+        return any(at + size > start for at, size in self._spans[first:last])
+
+
 class Border:
     """What a program takes and gives: types of inputs and outputs; and the memory of leaves, those it reads and those
     it updates.
@@ -30,10 +48,7 @@ class Border:
         self.inputs, self.outputs = (
             [Type(ref.shape, ref.dtype) for ref in refs] for refs in (lowered.inputs, lowered.outputs)
         )
-        self._read = read
-        self._updated = sorted((address_of(array), array.nbytes) for array in updated if array.size)
-        self._starts = [start for start, _ in self._updated]
-        self._longest = max((size for _, size in self._updated), default=0)
+        self._read, self._updated = _Places(read), _Places(updated)
 
     def readable(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
         """The inputs as kernels read them: the arrays themselves where that is possible, else copies."""
@@ -47,7 +62,7 @@ class Border:
                 isinstance(array, np.ndarray)  # (a NumPy scalar's memory is not for keeps)
                 and array.dtype == dtype
                 and array.flags.num & _PLAIN == _PLAIN
-                and not (self._starts and self._changes(array))
+                and not self._updated.meet(array)
             )
             if not plain:
                 copy = np.empty(shape, dtype)
@@ -59,13 +74,6 @@ class Border:
     def _refuse(self, arrays: Sequence[np.ndarray]) -> NoReturn:
         wanted, got = ([x.shape for x in group] for group in (self.inputs, arrays))
         fail(errors.ShapeError, "program", f"the inputs must have the shapes {wanted}", f"got {got}")
-
-    def _changes(self, array: np.ndarray) -> bool:
-        """Whether the program writes into the array's memory."""
-        start = address_of(array)
-        first = bisect.bisect_right(self._starts, start - self._longest)
-        last = bisect.bisect_left(self._starts, start + array.nbytes)
-        return any(at + size > start for at, size in self._updated[first:last])
 
     def writable(self, out: Out, arrays: Sequence[np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """The results, and the arrays that the program writes them into: the same, but where one of ``out``
@@ -81,8 +89,10 @@ class Border:
         written: list[np.ndarray] = []
         for given, kind in zip(out, self.outputs, strict=True):
             result = results.array(*kind) if given is None else _checked(given, kind)
-            others = () if given is None else (*arrays, *self._read, *found)
-            taken = any(np.may_share_memory(result, other) for other in others)
+            taken = given is not None and (
+                self._read.meet(result)
+                or any(np.may_share_memory(result, other) for other in (*arrays, *found))
+            )
             found.append(result)
             written.append(np.empty(*kind) if taken else result)
         return found, written

@@ -15,7 +15,7 @@ from tinyattn.graph.tensor import Tensor
 
 CHUNK = 4096
 """Elements whose squares are added up at once."""
-LEAST, MOST = 1 << 19, 8
+LEAST, MOST = 1 << 20, 8
 """Bytes from which a bucket is full, so that it is worth a message to everyone; and how many buckets there are at most,
 more or less, since each costs as many messages."""
 

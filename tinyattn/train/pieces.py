@@ -26,6 +26,8 @@ class Pieces:
 
     def __init__(self, names: Mapping[Tensor, str], layout: Layout, buckets: Buckets):
         self._names, self._layout, self._buckets = names, layout, buckets
+        self._values = np.empty(layout.size, layout.parameters[0].dtype)
+        """An array for what is gathered. (New memory would take longer than the gathering.)"""
         self._found: list[tuple[Tensor, slice, Tensor, int]] = []
         """Of each piece the whole, where in it, the piece itself, and where it is in the layout."""
         for mine in buckets.mine:
@@ -85,7 +87,7 @@ class Pieces:
 
     def _gathered(self, own: Sequence[np.ndarray]) -> dict[Tensor, np.ndarray]:
         """The arrays of all parameters, from those of the pieces of all ranks."""
-        values = np.empty(self._layout.size, self._layout.parameters[0].dtype)
+        values = self._values
         for array, (_, _, _, at) in zip(own, self._found, strict=True):
             values[at : at + array.size] = array
         self._buckets.gather(values)
