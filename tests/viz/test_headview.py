@@ -254,8 +254,8 @@ def test_maps_of_a_model_go_in_as_they_are():
          "[model_view] include_heads must be from 0 to 3, but got []."),
         (lambda: viz.head_view(P, WORDS, gradients=D_P[:2]), errors.ShapeError,
          "[head_view] gradients must have the attention's shape (layers, heads, rows, columns) = (3, 4, 6, 6), but got (2, 4, 6, 6)."),
-        (lambda: viz.head_view(P, WORDS).save("a.png"), errors.DataError,
-         "[save] the file's name must end in .html, but got 'a.png'."),
+        (lambda: viz.head_view(P, WORDS).save("a.pdf"), errors.DataError,
+         "[save] the file's name must end in .html, .svg, .png, but got 'a.pdf'."),
     ],
 )  # fmt: skip
 def test_wrong_input_is_told_in_one_sentence(make, error, text):

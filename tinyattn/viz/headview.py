@@ -15,7 +15,7 @@ import numpy as np
 from tinyattn import errors
 from tinyattn.graph.tensor import Tensor
 from tinyattn.graph.types import as_integer, fail
-from tinyattn.viz import mapspage, output
+from tinyattn.viz import mapspage, output, raster, snapshot
 
 
 def head_view(
@@ -102,10 +102,20 @@ class AttentionView:
         return self.html()
 
     def save(self, path: str | os.PathLike) -> "AttentionView":
-        """Write the page to a .html file. Raises DataError for other names and places."""
-        output.kind_of(path, ("html",))
-        output.write(path, self.html())
+        """Write the page to a .html file; or the maps that it shows first, those of all heads, to a .svg or .png file.
+        Raises DataError for other names and places, TinyattnError for a .png where no program is there to make it.
+        """
+        kind = output.kind_of(path, ("html", "svg", "png"))
+        if kind == "png":
+            output.write(path, raster.png_of(self.svg))
+        else:
+            output.write(path, self.svg + "\n" if kind == "svg" else self.html())
         return self
+
+    @property
+    def svg(self) -> str:
+        """The maps that the page shows first as an ``<svg>`` element."""
+        return snapshot.svg(self.contents)
 
     def show(self) -> None:
         """Display the page in the notebook or in a browser."""

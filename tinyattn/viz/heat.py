@@ -117,8 +117,8 @@ class Heatmap:
         """The picture as an ``<svg>`` element."""
         n, m = self.weights.shape
         cell = max(2 if self._large else 6, min(34, 1600 // max(n, m)))
-        wide = max(map(_width, self.rows))
-        left, slope = wide + 12, max(map(_width, self.columns)) * 0.77
+        wide = max(map(width_of, self.rows))
+        left, slope = wide + 12, max(map(width_of, self.columns)) * 0.77
         top = slope + 14
         width, height = left + m * cell + max(slope, 76) + 8, top + max(n * cell, 80) + 8
         parts = self._image(left, top, cell) if self._large else self._drawn_cells(left, top, cell)
@@ -187,10 +187,7 @@ class Heatmap:
 
     def _pixels(self) -> np.ndarray:
         """The colours of the cells, (queries, keys, 3) uint8."""
-        part = np.where(np.isfinite(self.weights), self.weights, 0.0) / self.high
-        index = np.where(np.isfinite(self.weights), np.rint(part * style.SHADES) + style.SHADES, -1)
-        colours = np.array([[*bytes.fromhex(colour[1:])] for colour in style.PALETTE], np.uint8)
-        return colours[index.astype(int)]
+        return style.pixels(self.weights, self.high)
 
     def _scale(self, x: float, y: float) -> str:
         """The colour scale with its two ends, and 0 between them if there are negative values."""
@@ -209,7 +206,7 @@ class Heatmap:
         """The same cells as DOT text: one node that is a table."""
         n, m = self.weights.shape
         values = max(n, m) <= 40
-        wide = max(28, *map(_width, self.columns)) if values else 8
+        wide = max(28, *map(width_of, self.columns)) if values else 8
         rows: list[list[str]] = [[] for _ in range(n)]
         for i, _, value, fill, ink in self._cells():
             number = f'<font point-size="8" color="{ink}">{_short(value)}</font>' if values else ""
@@ -252,13 +249,13 @@ class Heatmap:
         tall, wide = (max(2, min(12, 1600 // size)) for size in (n, m))
         sharp = [-(-side * _DPI // 72) for side in (tall, wide)]  # dot makes an image smaller, but not larger
         output.write(file, output.png(self._pixels().repeat(sharp[0], axis=0).repeat(sharp[1], axis=1)))
-        down, across = -(-12 // tall), math.ceil(max(map(_width, self.columns)) / wide)
+        down, across = -(-12 // tall), math.ceil(max(map(width_of, self.columns)) / wide)
         table = '<table border="0" cellborder="0" cellspacing="0" cellpadding="0">{}</table>'
 
         def fixed(width: int, height: int, content: str, align: str) -> str:
             return f'<td fixedsize="true" width="{width}" height="{height}" align="{align}" valign="top">{content}</td>'
 
-        left = math.ceil(max(map(_width, self.rows))) + 8
+        left = math.ceil(max(map(width_of, self.rows))) + 8
         rows = [
             fixed(left, min(down, n - i) * tall, escape(self.rows[i]) if i + down <= n else "", "right")
             for i in range(0, n, down)
@@ -327,7 +324,7 @@ def _digraph(table: str) -> str:
     )
 
 
-def _width(text: str) -> float:
+def width_of(text: str) -> float:
     """About how wide a label is: Chinese, Japanese and Korean signs are as wide as they are high."""
     return sum(12 if unicodedata.east_asian_width(letter) in "WF" else 7 for letter in text)
 

@@ -7,6 +7,8 @@ white and on black pages.
 
 import math
 
+import numpy as np
+
 from tinyattn.viz.model import Cluster, Edge, Node
 
 BLUE, ORANGE, GREEN, VERMILLION, PURPLE, GREY = (
@@ -43,6 +45,14 @@ SHADES = 120
 """Steps of the colour scale from 0 to its ends."""
 PALETTE = [*(shade(k / SHADES) for k in range(-SHADES, SHADES + 1)), shade(math.nan)]
 """From −1 to 1, and last what isn't a number."""
+
+
+def pixels(values: np.ndarray, most: float) -> np.ndarray:
+    """The colours of numbers (rows, columns) from −``most`` to ``most``: (rows, columns, 3) uint8."""
+    known = np.isfinite(values)
+    index = np.where(known, np.rint(np.where(known, values, 0.0) / most * SHADES) + SHADES, -1)
+    colours = np.array([[*bytes.fromhex(colour[1:])] for colour in PALETTE], np.uint8)
+    return colours[index.astype(int)]
 
 
 def node_style(node: Node) -> dict[str, str]:
