@@ -94,6 +94,20 @@ def test_results_can_be_written_into_given_arrays():
     assert single(x, out=x) is x and np.array_equal(x, wanted)  # over what it reads
 
 
+def test_a_result_may_be_given_the_memory_of_a_leaf_that_is_read_later():
+    w = ta.parameter(np.arange(9, dtype=np.float32).reshape(3, 3))
+    old = w.numpy().copy()
+
+    @ta.function
+    def both(x):
+        first = x @ x
+        return first, first @ w
+
+    x = np.ones((3, 3), np.float32)
+    _, second = both(x, out=(w.storage.array, None))
+    assert np.array_equal(second, x @ x @ old)
+
+
 def test_a_parameter_named_out_is_the_functions_own():
     assert ta.function(lambda x, out: x + out)(np.ones(2), out=np.ones(2)).tolist() == [2, 2]
 

@@ -105,3 +105,13 @@ def test_a_product_writes_its_transpose(inner):
     )
     wide = ta.function(lambda a, b: ta.concat([ta.reshape((a.T @ b[:, :5]).T, (-1,)), b[:1, 0]]))
     np.testing.assert_array_equal(wide(a, b), np.concatenate([(b[:, :5].T @ a).ravel(), b[:1, 0]]))
+
+
+def test_what_no_kernel_writes_turned_is_copied():
+    random = np.random.default_rng(0)
+    x = random.standard_normal((4, 6)).astype(np.float32)
+    given = ta.function(
+        lambda x: ta.concat([ta.cumsum(x, 1).T, ta.softmax(x, -1).T, x[ta.tensor([2, 0, 1, 1])].T])
+    )
+    alone = [ta.cumsum(x, 1).numpy().T, ta.softmax(x, -1).numpy().T, x[[2, 0, 1, 1]].T]
+    np.testing.assert_array_equal(given(x), np.concatenate(alone))
