@@ -29,8 +29,8 @@ FEATURES = (
     ("derivation, checked with numbers", "yes", "no", "no", "no", "no", "no"),
     ("modules as frames, opened to a depth", "yes", "no", "yes", "yes", "yes", "no"),
     ("equal blocks folded", "yes", "no", "no", "yes", "no", "no"),
-    ("loops drawn rolled", "yes", "no", "no", "no", "no", "no"),
-    ("shapes", "yes", "of saved tensors", "yes", "yes", "yes", "no"),
+    ("loops drawn rolled", "yes", "no", "if asked to", "if asked to", "no", "no"),
+    ("shapes", "yes", "of parameters, saved tensors", "yes", "yes", "yes", "no"),
     ("bytes", "yes", "no", "no", "yes", "no", "no"),
     ("what is kept for the derivative", "yes", "yes", "no", "no", "no", "no"),
     ("attention of heads and layers", "yes", "no", "no", "no", "no", "yes"),
@@ -169,7 +169,9 @@ def _keras(layers: int, folder: Path):
         x = x + L.Dense(WIDTH)(L.Dense(4 * WIDTH, activation="gelu")(L.LayerNormalization()(x)))
     model = keras.Model(tokens, L.Dense(WORDS, use_bias=False)(L.LayerNormalization()(x)))
     start = _spent()
-    keras.utils.plot_model(model, str(folder / "graph.svg"), show_shapes=True, expand_nested=True)
+    # (What plot_model does, which then fails to show an SVG where IPython is installed.)
+    graph = keras.utils.model_to_dot(model, show_shapes=True, expand_nested=True)
+    graph.write(str(folder / "graph.svg"), format="svg")
     return _spent() - start, _nodes(folder)
 
 

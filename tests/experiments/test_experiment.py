@@ -199,3 +199,18 @@ def test_variants_have_recipes_and_records_of_their_own(place):
     curves = {path.name for path in (place / "results").glob("*.jsonl")}
     assert curves == {f"Sharp-{name}parallel-0.jsonl" for name in ("", "16-", "12-")}
     assert "Sharp 16" in str(outcomes[1]) and "Sharp 16" in outcomes[1].report.read_text()
+
+
+def test_a_graph_is_that_of_a_training_step_and_leaves_the_model_as_it_is():
+    model = ta.Experiment("captioner", hidden=8, width=2)
+    state = {name: np.array(array) for name, array in model.model.state_dict().items()}
+    for training in (True, False):
+        model.model.train(training)
+        picture = model.graph(depth=9).whole
+        operations = {node.op for node in picture.nodes.values()}
+        assert "batch_norm" in operations and "batch_norm_backward" in operations
+        derivatives = [node.title for node in picture.nodes.values() if node.kind == "result"]
+        assert not [title for title in derivatives if "images" in title or "running" in title]
+        assert model.model.training is training
+    for name, array in model.model.state_dict().items():
+        np.testing.assert_array_equal(np.array(array), state[name])
