@@ -4,7 +4,10 @@ it isn't there.
 dot works on ranks, and an arrow over r ranks costs r points, so the cost of a picture is predicted from the
 number of points, its nodes and arrows counted with their spans. Seconds grow like points^1.6; modules, which
 become clusters, divide them by about four. Without modules most of them go into the routing of curves, so that large
-pictures have straight arrows, whose seconds grow like points. dot also crashes: on some large pictures its router of curved
+pictures have straight arrows, whose seconds grow like points. From some 2,000 nodes without modules on most of the
+time goes into the end of ranking, where dot 2.43 holds each arrow that ranks against all arrows: a chain of 2,956 nodes
+ranks in a third of the time without its invisible arrows, but by these a derivative lies beside its value. dot also
+crashes: on some large pictures its router of curved
 arrows overflows the stack, and straight arrows (``splines=line``) go another way.
 """
 
