@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from dice import tried
 from engine import agree
 from hypothesis import given, settings
 from random_graphs import COLUMNS, PROFILE, ROWS, STEPS, Theirs, build, interpret, recipes
@@ -33,6 +34,7 @@ def test_programs_agree_with_the_interpreter_and_torch(recipe):
     for value, right in zip(found, expected, strict=True):
         right = right.detach().numpy()
         np.testing.assert_allclose(value, right, rtol=1e-9, atol=1e-9 * max(1.0, np.abs(right).max()))
+    tried("random graphs")
 
 
 @given(recipes)

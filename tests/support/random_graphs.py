@@ -4,6 +4,7 @@ A *recipe* is a list of steps, each an operation on earlier values; it is interp
 """
 
 import numpy as np
+from dice import EXAMPLES, SEED
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
@@ -12,7 +13,7 @@ from tinyattn.rewrite import rules as _rules  # noqa: F401  (fills the list)
 
 ROWS, COLUMNS = 3, 4  # every value of a recipe has this shape
 PROFILE = settings(
-    max_examples=60, deadline=None, derandomize=True, database=None,
+    max_examples=EXAMPLES or 60, deadline=None, derandomize=not SEED, database=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
 )  # fmt: skip
 
