@@ -98,9 +98,8 @@ def main() -> None:
     parser.add_argument("--graphs", type=int, default=10_000)
     parser.add_argument("--files", type=int, default=3000)
     options = parser.parse_args()
-    print(
-        f"{date.today().isoformat()}, seed {options.seed}\n\n| part | tried | without a fault | time |\n|---|---|---|---|"
-    )
+    print(f"{date.today().isoformat()}, seed {options.seed}\n")
+    print("| part | tried | without a fault | time |\n|---|---|---|---|", flush=True)
     well = True
     for name in options.parts or PARTS:
         started = time.monotonic()

@@ -157,7 +157,7 @@ class SAGAN(Adversarial):
         Recipe(
             "mirror-shapes",
             sizes={"width": 32, "smallest": 2} | LEARNING,
-            training=TRAINING | {"steps": 6000},
+            training=TRAINING | {"steps": 15_000},
             targets={"match_rate": 0.8},
         ),
         Recipe(
