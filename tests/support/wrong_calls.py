@@ -46,6 +46,11 @@ def _masked_cache() -> object:
     return attention(x, attn_mask=np.ones((3, 3), bool), cache=attention.project(x))
 
 
+def _no_folder_of_a_tokenizer() -> None:
+    with mock.patch.dict(sys.modules, tokenizers=mock.MagicMock()):  # (it may not be installed)
+        ta.models.tokenizer("/nowhere")
+
+
 def _no_tokenizers() -> None:
     with mock.patch.dict(sys.modules, tokenizers=None):
         ta.models.tokenizer("/nowhere")
@@ -184,7 +189,7 @@ WRONG: dict[str, dict[str, Callable]] = {
     "ta.optim.Optimizer": {"TinyattnError": lambda: ta.optim.Adam([])},
     "ta.models.get": {"TinyattnError": lambda: ta.models.get("bahdanow")},
     "ta.models.tokenizer": {
-        "CheckpointError": lambda: ta.models.tokenizer("/nowhere"),
+        "CheckpointError": _no_folder_of_a_tokenizer,
         "TinyattnError": _no_tokenizers,
     },
     "ta.tasks.get": {"DataError": lambda: ta.tasks.get("digitz")},
