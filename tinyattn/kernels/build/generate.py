@@ -187,9 +187,9 @@ def _table(real: str) -> dict:
 def _target():
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
-    features = llvm.get_host_cpu_features().flatten()
+    cpu, features = processor.target()
     return llvm.Target.from_default_triple().create_target_machine(
-        cpu=llvm.get_host_cpu_name(), features=features, opt=1, jit=True
+        cpu=cpu, features=features, opt=1, jit=True
     )
 
 

@@ -51,8 +51,6 @@ def fingerprint() -> str:
     """Digest of all that a kernel's machine code depends on."""
     import importlib.metadata
 
-    import llvmlite.binding as llvm
-
     from tinyattn.kernels.language import processor
 
     digest = hashlib.sha256()
@@ -61,7 +59,7 @@ def fingerprint() -> str:
         digest.update(str(path.relative_to(kernels)).encode() + b"\0" + path.read_bytes() + b"\0")
     for package in ("numba", "llvmlite"):
         digest.update(importlib.metadata.version(package).encode() + b"\0")
-    digest.update(llvm.get_host_cpu_name().encode() + llvm.get_host_cpu_features().flatten().encode())
+    digest.update("".join(processor.target()).encode())
     digest.update(f"{sys.platform} {processor.VECTOR_BYTES}".encode())
     return digest.hexdigest()[:24]
 

@@ -10,6 +10,15 @@ from tinyattn.environment import number
 from tinyattn.kernels.language.opcodes import SIZES
 
 
+def target() -> tuple[str, str]:
+    """The processor that machine code is made for, and its features: this one, or as for Numba's own kernels what
+    ``$NUMBA_CPU_NAME`` and ``$NUMBA_CPU_FEATURES`` say.
+    """
+    name, features = (os.environ.get(f"NUMBA_CPU_{key}") for key in ("NAME", "FEATURES"))
+    own = llvm.get_host_cpu_features().flatten()
+    return name or llvm.get_host_cpu_name(), own if features is None else features
+
+
 def _vector_bytes() -> int:
     features = llvm.get_host_cpu_features()
     if features.get("avx512f") and features.get("avx512vl"):
