@@ -11,14 +11,16 @@ Prints a table. A quarter of an hour of one processor for all.
 """
 
 import argparse
+import functools
 import json
 import os
 import re
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
+
+from benchmarks import parts
 
 ROOT = Path(__file__).parents[1]
 TESTS = ("tests/kernels", "tests/ops/test_ops.py", "tests/rewrite")
@@ -38,7 +40,7 @@ def restricted(size: str, processor: str, cache: str) -> dict[str, str]:
 def tested(name: str) -> tuple[bool, str]:
     """Run the tests on the older processor."""
     size, processor = OLDER[name]
-    words = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", *TESTS]
+    words = [sys.executable, "-m", "pytest", "-n", "0", "-p", "no:cacheprovider", *TESTS]
     with tempfile.TemporaryDirectory() as cache:
         environment = restricted(size, processor, cache)
         done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True)
@@ -47,7 +49,7 @@ def tested(name: str) -> tuple[bool, str]:
     return done.returncode == 0, f"{processor}, {size} bytes: {done.stdout.strip().splitlines()[-1]}"
 
 
-def translated(_: str) -> tuple[bool, str]:
+def translated() -> tuple[bool, str]:
     """Translate the kernels, in a process that writes them for narrow vectors."""
     with tempfile.TemporaryDirectory() as cache:
         environment = restricted("16", "x86-64", cache)
@@ -88,21 +90,15 @@ def translate() -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join([*OLDER, "aarch64"]))
+    names = [*OLDER, "aarch64"]
+    parser.add_argument("parts", nargs="*", choices=[*names, []], metavar="PART", help=", ".join(names))
     parser.add_argument("--arm", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.arm:
         translate()
         return
-    print("| processor | what was done | without a fault | time |\n|---|---|---|---|", flush=True)
-    well = True
-    for name in options.parts or [*OLDER, "aarch64"]:
-        started = time.monotonic()
-        good, text = (tested if name in OLDER else translated)(name)
-        took = time.monotonic() - started
-        print(f"| {name} | {text} | {'yes' if good else 'NO'} | {took:.0f} s |", flush=True)
-        well = well and good
-    raise SystemExit(not well)
+    known = {name: functools.partial(tested, name) for name in OLDER} | {"aarch64": translated}
+    parts.run(known, options.parts, "what was done")
 
 
 if __name__ == "__main__":

@@ -12,15 +12,17 @@ Prints a table. Half an hour of one processor for all of them; a part that fails
 """
 
 import argparse
+import functools
 import os
 import re
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
+
+from benchmarks import parts
 
 ROOT = Path(__file__).parents[1]
 DAMAGED = "tests/experiments/test_damaged.py::test_a_damaged_file_is_one_sentence_or_does_no_harm"
@@ -38,7 +40,7 @@ def tested(tests: Sequence[str], seed: int, **environment: object) -> tuple[bool
         tally = Path(place) / "tally"
         dice = {"SEED": seed, "TALLY": tally, **environment}
         told = {f"TINYATTN_DICE_{key.upper()}": str(value) for key, value in dice.items()}
-        words = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider"]
+        words = [sys.executable, "-m", "pytest", "-n", "0", "-p", "no:cacheprovider"]
         words += [f"--hypothesis-seed={seed}", *tests]
         done = subprocess.run(words, cwd=ROOT, env=os.environ | told, capture_output=True, text=True)
         tried = sum(int(line.split()[0]) for line in tally.read_text().splitlines()) if tally.exists() else 0
@@ -99,15 +101,8 @@ def main() -> None:
     parser.add_argument("--files", type=int, default=3000)
     options = parser.parse_args()
     print(f"{date.today().isoformat()}, seed {options.seed}\n")
-    print("| part | tried | without a fault | time |\n|---|---|---|---|", flush=True)
-    well = True
-    for name in options.parts or PARTS:
-        started = time.monotonic()
-        good, text = PARTS[name](options)
-        took = time.monotonic() - started
-        print(f"| {name} | {text} | {'yes' if good else 'NO'} | {took:.0f} s |", flush=True)
-        well = well and good
-    raise SystemExit(not well)
+    known = {name: functools.partial(part, options) for name, part in PARTS.items()}
+    parts.run(known, options.parts, "tried")
 
 
 if __name__ == "__main__":
