@@ -185,6 +185,17 @@ def test_large_maps_fit_a_window_at_200_percent_and_a_sheet(browser, tmp_path, m
             assert box["x"] + box["width"] <= 550 and box["height"] <= 400
 
 
+@pytest.mark.parametrize(("width", "zoom"), [(1100, 1), (1400, 2), (2400, 2), (3840, 1)])
+def test_a_wide_figure_keeps_inside_a_window_that_css_zooms(browser, tmp_path, width, zoom):
+    report.write(tmp_path / "report.html", "t", "a", [sections.Graph("g", "<svg></svg>", inside="<p>page</p>")])
+    with opened(browser, tmp_path / "report.html", "figure.wide", width) as page:
+        page.evaluate("zoom => document.documentElement.style.zoom = zoom", zoom)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        figure, body = page.locator("figure.wide").bounding_box(), page.locator("body").bounding_box()
+        assert figure["x"] >= 0 and figure["x"] + figure["width"] <= width + 1
+        assert figure["width"] > body["width"] if width / zoom > 1050 else figure["width"] <= body["width"]
+
+
 def test_no_words_of_a_page_in_a_report_allow_a_script():
     """Only the policy of the page itself says which script may run."""
     inside = "<title>script-src &#x27;sha256-AAAA=&#x27;</title>"

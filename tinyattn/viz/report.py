@@ -26,7 +26,7 @@ STYLE = """
   --c0: #0072b2; --c1: #d55e00; --c2: #009e73; --c3: #cc79a7; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e8e8ee; --paper: #17171b; --soft: #a0a0ac; --rule: #3a3a44;
   --c0: #56b4e9; --c1: #e69f00; --c2: #2fc79a; --c3: #e0a0c4; } }
-* { box-sizing: border-box; }
+* { box-sizing: border-box; } html { container-type: inline-size; }
 body { margin: 0 auto; padding: 1rem; max-width: 60rem; color: var(--ink); background: var(--paper);
   font: 1rem/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
 @media (min-width: 2200px) { :root { font-size: 24px; } }
@@ -41,7 +41,7 @@ table.sample { margin-bottom: 1.5rem; } table.sample td { white-space: pre-wrap;
 .graph { background: #fff; border: 1px solid var(--rule); padding: .5rem; max-height: 80vh; overflow: auto; }
 .graph svg { max-width: 100%; height: auto; }
 iframe { display: block; width: 100%; height: min(80vh, 56rem); border: 1px solid var(--rule); }
-@media (min-width: 64rem) { figure.wide { width: min(94vw, 100rem); margin-left: calc(50% - min(94vw, 100rem) / 2); } }
+@container (min-width: 64rem) { figure.wide { width: min(94cqi, 100rem); margin-left: calc(50% - min(94cqi, 100rem) / 2); } }
 @media screen { iframe + .graph { display: none; } } @media print { iframe { display: none; } .graph { border: 0; max-height: none; overflow: visible; }
   .scroll { overflow: visible; } .scroll svg { max-width: 100%; height: auto; } .scroll svg, .graph svg { max-height: 88vh; }
   figure, .scroll { break-inside: avoid; } h2 { break-after: avoid; } }

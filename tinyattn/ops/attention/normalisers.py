@@ -89,7 +89,7 @@ def relu_norm(scores, axis: int = -1, mask=None, by: str = "length", eps: float 
 
     ``mask``: bool (True = may attend) or additive, broadcast to the scores' shape. A row without a positive score
     gives zeros. Same shape and type as ``scores``; integers and bools become float32. Raises ShapeError for a mask
-    that doesn't broadcast, TinyattnError for another ``by``. Wortsman et al. 2023, section 2.
+    that doesn't broadcast, TinyattnError for another ``by``. Wortsman et al. 2023, section 3.
     """
     if by not in ("length", "sum", "none"):
         fail(errors.TinyattnError, "relu_norm", 'by must be "length", "sum" or "none"', f"got {by!r}")
