@@ -60,7 +60,7 @@ def test_what_names_have_in_common_stands_on_their_page():
         ("reshape", "ShapeError", "an error", "errors: ShapeError isn't named"),
         ("exp", "DTypeError", "ShapeError or DTypeError", "errors: ShapeError was never raised"),
         ("round", "decimals", "some", "arguments: decimals"),
-        ("softmax", "Bridle 1990", "", "source: no paper"),
+        ("softmax", "Bridle 1990; Goodfellow, Bengio & Courville 2016, equation 4.1", "", "source: no paper"),
         ("additive_score", "appendix A.1.2", "somewhere", "source: no equation"),
     ],
 )

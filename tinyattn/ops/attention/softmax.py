@@ -175,7 +175,8 @@ def softmax(x, axis: int = -1, mask=None) -> Tensor:
     broadcast to x's shape.
 
     A fully masked row gives zeros. Same shape and type as ``x``; integers and bools become float32. Raises
-    ShapeError for a scalar, an axis that isn't there or a mask that doesn't broadcast. Bridle 1990.
+    ShapeError for a scalar, an axis that isn't there or a mask that doesn't broadcast. Bridle 1990;
+    Goodfellow, Bengio & Courville 2016, equation 4.1.
     """
     x, masks, undo = prepare("softmax", x, axis, mask)
     return transpose(call("softmax", x, *masks), undo)
