@@ -1,5 +1,7 @@
 """Array operations as users write them: methods, and derivatives where a formula would divide by zero."""
 
+import itertools
+
 import numpy as np
 import pytest
 from engine import compiled
@@ -104,3 +106,17 @@ def test_whole_numbers_are_rounded_exactly(decimals):
 def test_too_many_decimals_are_refused():
     with pytest.raises(ta.TinyattnError, match=r"^\[round\] decimals must lie in −37..37, but got 400"):
         ta.round(np.float32(1.5), 400)
+
+
+@pytest.mark.parametrize("shape", list(itertools.product((1, 2, 3), repeat=3)))
+def test_entries_along_an_axis_are_numpys(shape):
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal(shape).astype(np.float32)
+    for axis, count, *single in itertools.product(
+        range(3), (1, 2), (False, True), (False, True), (False, True)
+    ):
+        sizes = [1 if one else size for one, size in zip(single, shape, strict=True)]
+        sizes[axis] = count
+        places = rng.integers(-shape[axis], shape[axis], sizes)
+        whole = np.broadcast_to(places, [count if a == axis else size for a, size in enumerate(shape)])
+        assert np.array_equal(ta.take_along_axis(x, places, axis).numpy(), np.take_along_axis(x, whole, axis))

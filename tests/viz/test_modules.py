@@ -64,6 +64,26 @@ def test_a_list_of_layers_is_no_level_of_depth():
     )
 
 
+class Words(nn.Module):
+    """Its variables are called as the module that holds it."""
+
+    def __init__(self):
+        self.words = nn.Linear(4, 4)
+
+    def forward(self, x, length):
+        words = self.words(x)
+        words = words * ta.tanh(words)
+        return ta.where(ta.arange(4) < length, words, 0)
+
+
+def test_names_that_are_invented_are_nobody_elses():
+    net = nn.ModuleDict({"words": Words()})
+    out = net["words"](leaf("x", 3, 4), ta.tensor(2, name="length"))
+    picture = viz.draw(out).picture
+    called = [node.name for node in picture.nodes.values() if node.name]
+    assert {"words", "words₂"} <= set(called) and len(called) == len(set(called))
+
+
 def test_a_module_called_three_times_is_three_passes():
     net = Net(0, passes=3)
     y = net(leaf("x", 2, 4)).sum()

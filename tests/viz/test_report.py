@@ -187,7 +187,9 @@ def test_large_maps_fit_a_window_at_200_percent_and_a_sheet(browser, tmp_path, m
 
 @pytest.mark.parametrize(("width", "zoom"), [(1100, 1), (1400, 2), (2160, 2), (3840, 1)])
 def test_a_wide_figure_keeps_inside_a_window_that_css_zooms(browser, tmp_path, width, zoom):
-    report.write(tmp_path / "report.html", "t", "a", [sections.Graph("g", "<svg></svg>", inside="<p>page</p>")])
+    report.write(
+        tmp_path / "report.html", "t", "a", [sections.Graph("g", "<svg></svg>", inside="<p>page</p>")]
+    )
     with opened(browser, tmp_path / "report.html", "figure.wide", width) as page:
         page.evaluate("zoom => document.documentElement.style.zoom = zoom", zoom)
         assert page.evaluate("document.documentElement.scrollWidth") <= width

@@ -27,11 +27,11 @@ from tinyattn.viz.symbols import Names, Symbol, Written
 class Builder:
     """Draws levels into one picture."""
 
-    def __init__(self, title: str, expand: frozenset[str], taken: Iterable[str], order: Iterable[Tensor]):
+    def __init__(self, title: str, expand: frozenset[str], order: Iterable[Tensor]):
         self.picture = Picture(title)
         self.places = Places(self.picture, order)
         self.expand = expand
-        self.names = Names(taken)
+        self.names = Names()
         self.drawn: dict[Tensor, str] = {}
         """The node or cluster of each Tensor of the outermost level."""
         self.pages: dict[tuple, textbook.Page] = {}
@@ -48,6 +48,7 @@ class Builder:
     def level(self, roots: Sequence[Tensor], room: Room, bound: Where) -> Where:
         """Draw everything below ``roots`` but what is ``bound`` already; return where each Tensor is."""
         where = dict(bound)
+        self.names.taken.update(room.names.values())
         order = topological(roots, where)
         owner = owners(order)
         several = shared(order, owner)

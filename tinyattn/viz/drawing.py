@@ -114,9 +114,8 @@ def _drawn(
         called.setdefault(
             outputs[0], next(name for name in ("y", "loss", "result", "the result") if name not in taken)
         )
-    builder = Builder(
-        _title(outputs, leaves if gradients else [], called), opened, called.values(), topological(roots)
-    )
+    title = _title(outputs, leaves if gradients else [], called)
+    builder = Builder(title, opened, topological(roots))
     builder.seeds = {seed: output for output, seed in seeds.items()}
     where = builder.level(roots, Room(ids, "", (), (), phases, called), {})
     builder.begin([y for y in outputs if phases(y) == "forward"], where)

@@ -7,7 +7,7 @@ operation.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from tinyattn import markup
@@ -136,9 +136,9 @@ def rule(node: Tensor, operands: Sequence[Symbol], result: str, cotangent: str) 
 class Names:
     """Gives each value of one picture its name."""
 
-    def __init__(self, taken: Iterable[str]) -> None:
-        taken = set(taken)
-        self.letters = [letter for letter in _LETTERS if letter not in taken]
+    def __init__(self) -> None:
+        self.taken: set[str] = set()
+        """Names that the user gave: no other value has them."""
         self.count: dict[str, int] = {}
         self.known: dict[Tensor, Symbol] = {}
         """Of all forward values that are drawn, those inside of loops, too."""
@@ -183,11 +183,14 @@ class Names:
 
     def invented(self, order: int, place: Scope) -> str:
         """A name for a value that has none, in the module ``place``."""
+        return next(name for name in self._proposals(order, place) if name not in self.taken)
+
+    def _proposals(self, order: int, place: Scope) -> Iterator[str]:
         module = next((step for step in reversed(place) if not step.isdigit()), "")
-        if not order and not module:  # a, b, c, …, and after the last letter a₂, b₂, …
-            count = self.count["a"] = self.count.get("a", -1) + 1
-            round, letter = divmod(count, len(self.letters))
-            return self.letters[letter] + (subscript(round + 1) if round else "")
-        key = "t" if order else "/".join(place)
-        count = self.count[key] = self.count.get(key, 0) + 1
-        return ("t" if order else cleaned(module)) + (subscript(count) if count > 1 else "")
+        letters = not order and not module  # a, b, c, …, and after the last letter a₂, b₂, …
+        key = "" if letters else "t" if order else "/".join(place)
+        while True:
+            count = self.count[key] = self.count.get(key, -1) + 1
+            round, letter = divmod(count, len(_LETTERS)) if letters else (count, 0)
+            name = _LETTERS[letter] if letters else "t" if order else cleaned(module)
+            yield name + (subscript(round + 1) if round else "")

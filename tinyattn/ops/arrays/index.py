@@ -203,10 +203,11 @@ def take_along_axis(x, indices, axis: int) -> Tensor:
     if indices.ndim != x.ndim:
         fail(errors.ShapeError, op, f"indices must have {x.ndim} axes, as x has", f"got {indices.type}")
     indices = within(op, f"indices of axis {axis}", indices, x.shape[axis])
-    grid = [
-        reshape(arange(size), tuple(-1 if b == a else 1 for b in range(x.ndim))) if a != axis else indices
+    grid: list = [
+        0 if size == 1 else reshape(arange(size), tuple(-1 if b == a else 1 for b in range(x.ndim)))
         for a, size in enumerate(x.shape)
     ]
+    grid[axis] = indices
     return x[tuple(grid)]
 
 
