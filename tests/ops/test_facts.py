@@ -244,3 +244,22 @@ def test_points_reach_every_derivative(monkeypatch):
     }
     reached = {node.op.name for node in nodes_at_points(monkeypatch)}
     assert differentiable - reached == set()
+
+
+@pytest.mark.parametrize(
+    "name",
+    sorted(
+        {
+            case.values[0]
+            for case in CASES
+            if not isinstance(OPS[case.values[0]].derivative, NotDifferentiable)
+        }
+    ),
+)
+def test_every_result_of_an_operation_has_a_name(name):
+    _, *call = next(case.values for case in CASES if case.values[0] == name)
+    inputs, results, _ = build(name, *call)
+    for node in topological([*results, *gradients(inputs, results, 0)]):
+        if node.dtype is None and node.op.name != "scan":
+            count = len(node.op.infer(*node.inputs, **node.attrs))
+            assert len(node.op.results) == len(set(node.op.results)) == count, node.op.name

@@ -66,6 +66,10 @@ class Op:
     reference: Callable[..., Any] | None = None
     lower: Callable[..., None] | None = None
     definition: Callable[..., Any] | None = None
+    results: tuple[str, ...] = ()
+    """What its outputs are called, if there are several ("": as the value itself); of a derivative, the operands whose
+    cotangents they are.
+    """
     formula: str = ""
     vjp_formula: str = ""
     elementwise: str = ""

@@ -18,22 +18,10 @@ LARGEST_VALUE = 8
 _MISSING = ["…"] * 8
 """Stands for optional operands (a mask) that a formula names and a node doesn't have."""
 
-_OUTPUTS = {
-    "attention": ("", "maximum", "log-sum"),
-    "cross_entropy": ("", "maximum", "log-sum"),
-    "linear_cross_entropy": ("", "maximum", "log-sum"),
-    "layer_norm": ("", "mean", "ρ"),
-    "attention_backward": ("query", "keys", "values", "mask"),
-    "batch_norm": ("", "mean", "variance"),
-    "lstm_cell": ("h", "c"),
-    "memory_write_backward": ("memory", "weights", "erase", "add"),
-}
-"""What the outputs of an operation are, or, for a derivative, what they are the cotangents of."""
-
 
 def output_name(node: Tensor, key) -> str:
     """What one of several outputs is called; its number where there is no name."""
-    names = _OUTPUTS.get(node.op.name, ("",))
+    names = node.op.results or ("",)
     return names[key] if isinstance(key, int) and key < len(names) else str(key)
 
 

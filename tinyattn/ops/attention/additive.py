@@ -115,6 +115,7 @@ hand_derived(
     _additive_backward_definition,
     lower=_lower_additive_backward,
     formula="the derivative of the additive score",
+    results=("query", "keys", "v"),
 )
 
 

@@ -147,6 +147,7 @@ hand_derived(
     lower=lower_attention,
     formula="softmax(τ·{0}·{1}ᵀ)·{2}",
     vjp_formula="τ·S̄·{1}, τ·S̄ᵀ·{0}, Pᵀ·ḡ with S̄ = P ⊙ (ḡ·{2}ᵀ − ⟨ḡ, y⟩)",
+    results=("", "maximum", "log-sum"),
 )
 hand_derived(
     "attention_backward",
@@ -154,6 +155,7 @@ hand_derived(
     _backward_definition,
     lower=lower_attention_backward,
     formula="the derivative of attention",
+    results=("query", "keys", "values", "mask"),
 )
 
 

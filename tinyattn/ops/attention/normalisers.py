@@ -73,6 +73,7 @@ hand_derived(
     formula="relu({0}) / n, or / (Σ relu({0}) + ε), or alone",
     vjp_formula="[{0} > 0] s ḡ, by sum [{0} > 0] s (ḡ − ⟨y, ḡ⟩)",
     kinks=lambda scores, *mask, **attrs: scores,
+    results=("", "sum"),
 )
 hand_derived(
     "relu_norm_backward",

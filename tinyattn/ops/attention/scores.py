@@ -199,6 +199,7 @@ hand_derived(
     _infer_cosine_backward,
     _cosine_backward_definition,
     formula="the derivative of the cosine score",
+    results=("query", "keys"),
 )
 
 

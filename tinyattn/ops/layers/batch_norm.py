@@ -128,6 +128,7 @@ hand_derived(
     lower=_lower,
     formula="({0} − mean {0}) / √(var {0} + ε)",
     vjp_formula="ρ (ḡ − mean ḡ − x̂ mean(ḡ x̂)), Σ ḡ x̂, Σ ḡ",
+    results=("", "mean", "variance"),
 )
 hand_derived(
     "batch_norm_backward",
@@ -135,6 +136,7 @@ hand_derived(
     _backward_definition,
     lower=_lower_backward,
     formula="ρ ({3} − mean {3} − x̂ mean({3} x̂)), Σ {3} x̂, Σ {3}",
+    results=("x", "weight", "bias"),
 )
 
 

@@ -74,12 +74,14 @@ hand_derived(
     _lstm_derivative,
     formula="LSTM({0}, {1})",
     vjp_formula="c̄' f, and c̄' g i(1−i), c̄' c f(1−f), c̄' i(1−g²), h̄' tanh(c') o(1−o) for the gates",
+    results=("h", "c"),
 )
 hand_derived(
     "lstm_cell_backward",
     lambda gates, c, dh, dc, *mask: (gates.type, c.type),
     _lstm_backward_definition,
     formula="the derivative of the LSTM cell",
+    results=("gates", "c"),
 )
 
 
@@ -123,6 +125,7 @@ hand_derived(
     lambda xp, hp, h, g, *mask: (xp.type, hp.type, h.type),
     _gru_backward_definition,
     formula="the derivative of the GRU cell",
+    results=("xp", "hp", "h"),
 )
 
 

@@ -95,6 +95,7 @@ for _name, _centred, _formula in (
         _derivative(_name),
         recompute=True,  # its kernel costs no more than an elementwise one; the first result is what counts
         lower=by_rows(),
+        results=("", "mean", "ρ"),
         formula=_formula,
         vjp_formula=f"ρ (ḡ{_mean} − x̂ mean(ḡ x̂)), Σ ḡ x̂" + (", Σ ḡ" if _centred else ""),
     )
@@ -103,6 +104,7 @@ for _name, _centred, _formula in (
         _infer_backward,
         _backward_definition(_centred),
         lower=by_rows(),
+        results=("x", "weight", "bias"),
         formula=f"ρ ({{3}}{_mean.replace('ḡ', '{3}')} − x̂ mean({{3}} x̂)), Σ {{3}} x̂, Σ {{3}}",
     )
 

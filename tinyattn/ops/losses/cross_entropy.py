@@ -81,6 +81,7 @@ hand_derived(
     lower=by_rows(weights=True),
     formula="−log softmax({0})[{1}]",
     vjp_formula="(softmax({0}) − onehot({1}))·ḡ",
+    results=("", "maximum", "log-sum"),
 )
 hand_derived(
     "cross_entropy_backward",

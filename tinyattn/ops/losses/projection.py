@@ -131,6 +131,7 @@ hand_derived(
     lower=_lower,
     formula="−log softmax({0}·{1}ᵀ)[{2}]",
     vjp_formula="s̄·{1}, s̄ᵀ·{0} with s̄ = (softmax({0}·{1}ᵀ) − onehot({2}))·ḡ",
+    results=("", "maximum", "log-sum"),
 )
 hand_derived(
     "linear_cross_entropy_backward",
@@ -138,6 +139,7 @@ hand_derived(
     _backward_definition,
     lower=_lower_backward,
     formula="s̄·{1}, s̄ᵀ·{0}, Σ s̄ with s̄ = (softmax({0}·{1}ᵀ) − onehot({2}))·{5}",
+    results=("hidden", "weight", "bias"),
 )
 
 

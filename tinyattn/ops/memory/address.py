@@ -133,6 +133,7 @@ hand_derived(
     lower=_lower("address.forward", 2),
     formula="sharpen(shift(interpolate(content({0}, {1}), {2})))",
     vjp_formula="the derivatives of sharpening, shift, interpolation and content addressing, in this order",
+    results=("", "cosines"),
 )
 hand_derived(
     "memory_address_backward",
@@ -140,6 +141,7 @@ hand_derived(
     _backward_definition,
     lower=_lower("address.backward", 3),
     formula="the derivative of addressing",
+    results=("emitted", "memory", "weights"),
 )
 
 

@@ -293,6 +293,7 @@ hand_derived(
     lambda weights, gamma, y, g: (weights.type, gamma.type),
     _sharpen_backward_definition,
     formula="the derivative of sharpening",
+    results=("weights", "γ"),
 )
 
 

@@ -151,6 +151,7 @@ hand_derived(
     _write_backward_definition,
     lower=_lower_write_backward,
     formula="the derivative of writing to the memory",
+    results=("memory", "weights", "erase", "add"),
 )
 
 
