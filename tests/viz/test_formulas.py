@@ -13,6 +13,7 @@ import tinyattn as ta
 from tinyattn import viz
 from tinyattn.graph.names import names
 from tinyattn.graph.traverse import topological
+from tinyattn.viz.through import _joined
 
 rng = np.random.default_rng(0)
 
@@ -119,6 +120,20 @@ def test_slices_and_shapes_stand_on_arrows():
     view = viz.draw(y, direction="forward")
     assert arrows(view) == [("x", "left: [:, :3]", "y"), ("x", "[:, 3:] → (3, 4)", "y")]
     assert equations(view) == ["y = left·x[:, 3:]"]
+
+
+@pytest.mark.parametrize("shapes", [False, True])
+@pytest.mark.parametrize(
+    ("views", "with_shapes", "without"),
+    [
+        (["ᵀ", "ᵀ"], "", ""),
+        (["ᵀ", "→ (6,)", "ᵀ"], "ᵀ → (6,) ᵀ", ""),
+        (["ᵀ", "[1]", "ᵀ"], "ᵀ [1] ᵀ", "ᵀ [1] ᵀ"),
+        (["[1]", "as f32", "axes 1, 0, 2", "→ (3,)", "→ (6,)"], "[1] as f32 → (6,)", "[1]"),
+    ],
+)
+def test_what_a_chain_of_views_is_on_an_arrow(views, with_shapes, without, shapes):
+    assert " ".join(_joined(views, shapes)) == (with_shapes if shapes else without)
 
 
 def test_two_arrows_between_the_same_nodes_stay_two():

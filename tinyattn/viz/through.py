@@ -65,6 +65,8 @@ def _joined(done: tuple[str, ...], shapes: bool) -> tuple[str, ...]:
     """
     words: list[str] = []
     for word in done:
+        if not shapes and word.startswith(_FORMS):
+            continue
         if word == "ᵀ" and words[-1:] == ["ᵀ"]:
             words.pop()
             continue
@@ -72,4 +74,4 @@ def _joined(done: tuple[str, ...], shapes: bool) -> tuple[str, ...]:
             while words and words[-1].startswith(("→ ", "axes ")):
                 words.pop()
         words.append(word)
-    return tuple(word for word in words if shapes or not word.startswith(_FORMS))
+    return tuple(words)
