@@ -1,5 +1,7 @@
 """Loops as nodes: what they compute, and their derivatives."""
 
+from collections import namedtuple
+
 import numpy as np
 import pytest
 from engine import agree, first_line
@@ -8,6 +10,8 @@ import tinyattn as ta
 from tinyattn import errors
 from tinyattn.graph.traverse import topological
 from tinyattn.graph.verify import verify
+
+Pair = namedtuple("Pair", ["a", "b"])
 
 
 def numbers(*shape, seed=0):
@@ -193,3 +197,48 @@ def test_scan_says_what_does_not_fit():
     )
     with pytest.raises(errors.ShapeError, match=r"\[scan\] all xs must have the same first axis"):
         ta.scan(lambda c, a: (c, a), x[0])
+
+
+@pytest.mark.parametrize("form", [dict, lambda **x: Pair(**x)], ids=["dict", "named tuple"])
+def test_parts_of_a_carry_are_told_apart_by_their_names(form):
+    """Whatever the order in which the step writes them down."""
+    get = (lambda c, k: c[k]) if form is dict else getattr
+    step = lambda c, _: (form(b=get(c, "b") * 10, a=get(c, "a") + 1), None)
+    final, _ = ta.scan(step, form(a=ta.tensor(1.0), b=ta.tensor(2.0)), length=2)
+    assert get(final, "a").item() == 3 and get(final, "b").item() == 200
+
+
+@pytest.mark.parametrize(
+    "returned", [{"g": 1.0}, [1.0], {"h": [1.0]}, {"h": None}, {}, {"h": 1.0, "g": 1.0}], ids=str
+)
+def test_a_carry_keeps_its_form(returned):
+    with pytest.raises(
+        errors.ShapeError, match=r"\[scan\] the carry must keep its form \{'h': '·'\}, but fn returned "
+    ):
+        ta.scan(lambda c, _: (returned, None), {"h": ta.tensor(1.0)}, length=2)
+
+
+def test_a_step_may_have_any_number_of_additions():
+    w, xs = ta.parameter(np.ones(2), name="w"), ta.tensor(np.arange(6.0).reshape(3, 2))
+
+    def step(c, x):
+        for i in range(1500):
+            c = c + w * (x + float(i))
+        return c, None
+
+    slope = ta.grad(ta.scan(step, ta.zeros(2, np.float64), xs)[0].sum(), w).numpy()
+    assert np.array_equal(slope, sum(x + 1500 * 1499 / 2 / 1500 for x in np.arange(6.0).reshape(3, 2)) * 1500)
+
+
+def test_a_step_may_double_what_it_adds():
+    """Thirty sums of two equal things are thirty nodes, not 2³⁰."""
+    w = ta.parameter(np.ones(2), name="w")
+
+    def step(c, _):
+        total = w + c
+        for _ in range(30):
+            total = total + total
+        return total * 2.0**-30, None
+
+    slope = ta.grad(ta.scan(step, ta.zeros(2, np.float64), length=3)[0].sum(), w).numpy()
+    assert np.array_equal(slope, [3, 3])

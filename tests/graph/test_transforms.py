@@ -1,6 +1,11 @@
 """Functions made of functions: value_and_grad, jacobian, hessian, vmap, custom_vjp and ta.print, against torch, loops and finite
 differences."""
 
+import os
+import subprocess
+import sys
+from collections import namedtuple
+
 import numpy as np
 import pytest
 
@@ -211,3 +216,87 @@ def test_printing_happens_at_each_call_and_in_loops(capsys):
     x = ta.tensor([1.0])
     assert ta.print(x) is x
     assert capsys.readouterr().out == "[1.]\n"
+
+
+# What derivatives are given.
+
+Two = namedtuple("Two", ["a", "b"])
+
+
+def test_one_input_may_stand_alone():
+    x, v = ta.tensor(B, name="x"), np.array([1.0, 0.0, 2.0])
+    cube = lambda x: (x**3).sum()
+    value, product = ta.hvp(cube, x, v)
+    assert np.allclose(product.numpy(), 6 * B * v) and value.shape == ()
+    assert np.allclose(ta.jvp(cube, x, v)[1].numpy(), (3 * B**2 * v).sum())
+    assert np.allclose(ta.vjp(ta.tanh, B, v)[1].numpy(), (1 - np.tanh(B) ** 2) * v)
+    assert ta.gradcheck(cube, B)
+
+
+def test_results_are_in_what_the_function_returned():
+    x = ta.tensor(B, name="x")
+    pair = lambda x: Two(x * 2, x * x)
+    assert type(ta.grad((x * x).sum(), Two(x, x))) is Two
+    assert type(ta.jvp(pair, [x], [x])[1]) is Two and type(ta.jacobian(pair, x)) is Two
+    assert np.allclose(ta.jacobian(pair, x).b.numpy(), np.diag(2 * B))
+
+
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        (lambda x: ta.vjp(lambda x: (x, x), [x], [x]), "[vjp] there must be 2 cotangents, but got 1."),
+        (lambda x: ta.vjp(lambda x: x, [x], np.ones(2)), "[vjp] a cotangent must have the type f64[3] of what it belongs to, but got f64[2]."),
+        (lambda x: ta.jvp(ta.exp, [x], [x, x]), "[jvp] there must be 1 tangents, but got 2."),
+        (lambda x: ta.hvp(lambda x: (x * x).sum(), [x], []), "[hvp] there must be 1 vectors, but got 0."),
+        (lambda x: ta.gradcheck(lambda x: None, [x]), "[gradcheck] the function must return a Tensor of floating-point numbers, or a tuple of them, but got None."),
+        (lambda x: ta.gradcheck(lambda x: {"y": x}, [x]), "[gradcheck] the function must return a Tensor of floating-point numbers, or a tuple of them, but got {"),
+        (lambda x: ta.gradcheck(lambda x: x * x, [np.arange(3)]), "[gradcheck] one input at least must be of floating-point numbers, but got ['i64[3]']."),
+        (lambda x: ta.evaluate(3), "[evaluate] the argument must be a list of Tensors, but got 3."),
+        (lambda x: ta.assign(3.0, x), "[assign] only a leaf, made by ta.tensor or ta.parameter, can be given a value, but got 3.0."),
+        (lambda x: ta.assign(x, np.ones(3)), "[assign] a leaf of type f64[3] takes a Tensor of its own type, but got array([1., 1., 1.])."),
+        (lambda x: ta.tensor([1, 2]).assign([1.9, np.nan]), "[assign] a leaf of int64 takes whole numbers, but got an array of float64."),
+    ],
+)  # fmt: skip
+def test_wrong_arguments_are_told(call, text):
+    with pytest.raises(errors.TinyattnError) as error:
+        call(ta.tensor(B, name="x"))
+    assert str(error.value).startswith(text)
+
+
+def test_values_may_come_out_of_a_generator():
+    x = ta.tensor(B, name="x")
+    one, two = ta.evaluate(x * k for k in (1, 2))
+    assert np.array_equal(2 * one, two)
+
+
+def test_an_array_of_values_is_always_a_copy():
+    x = ta.tensor(B, name="x")
+    assert np.array(x, copy=True) is not x.storage.array
+    with pytest.raises(ValueError, match="always a copy"):
+        np.array(x, copy=False)
+
+
+def test_a_compiled_function_in_a_loop_is_part_of_the_loop():
+    half = ta.function(lambda x: x / 2)
+    final, _ = ta.scan(lambda c, _: (half(c, out=None), None), ta.tensor(8.0), length=3)
+    assert final.item() == 1
+
+
+def test_padding_keeps_the_sign_of_zero():
+    x = ta.tensor(B)
+    assert np.signbit(ta.pad(x, 1, value=-0.0).numpy()[[0, -1]]).all()
+    assert not np.signbit(ta.pad(x, 1).numpy()[[0, -1]]).any()
+
+
+def test_a_mistake_is_told_where_the_working_directory_is_gone(tmp_path):
+    code = (
+        "import os, tempfile; d = tempfile.mkdtemp(); os.chdir(d); os.rmdir(d); import tinyattn as ta\n"
+        "try: ta.ones((2, 3)) @ ta.ones((2, 3))\nexcept ta.ShapeError as error: print('told', error)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": os.getcwd()},
+    )
+    assert done.stdout.startswith("told"), done.stderr

@@ -145,7 +145,24 @@ def test_threads_that_run_one_program_have_memory_of_their_own():
     one, two = program.bind([x]), program.bind([x * 2])
     assert one.assembly is not two.assembly and one.arena is not two.arena
     one(), two()
-    assert np.array_equal(one.end()[0], step(x)) and np.array_equal(two.end()[0], step(x * 2))
+    assert np.array_equal(one.results[0], step(x)) and np.array_equal(two.results[0], step(x * 2))
+    one.end(), two.end()
+
+
+def test_a_call_that_failed_keeps_its_memory_to_itself():
+    x = placeholder(Type((2,), np.dtype(np.int64)))
+    program = ta.Program([ta.tensor([5.0, 6.0, 7.0, 8.0])[x]], [x])
+    bad = program.bind([np.array([0, 9])])
+    for _ in range(2):
+        with pytest.raises(errors.ShapeError):
+            bad()
+    assert not program.idle
+    one, two = program.bind([np.array([1, 1])]), program.bind([np.array([2, 2])])
+    two(), one()
+    assert one.results[0].tolist() == [6, 6] and two.results[0].tolist() == [7, 7]
+    with pytest.raises(errors.ShapeError):
+        program.run([np.array([0, 9])])
+    assert len(program.idle) == 1, "run gives the memory back"
 
 
 def test_numpy_scalars_are_inputs_too():

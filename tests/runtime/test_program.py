@@ -124,7 +124,7 @@ def test_assigning_outside_of_a_function_is_done_at_once():
     with pytest.raises(errors.ShapeError) as error:
         ta.assign(w, ta.tensor(np.ones(3)))
     assert (
-        first_line(error) == "[assign] a leaf of type f64[2] takes a value of its own type, but got f64[3]."
+        first_line(error) == "[assign] a leaf of type f64[2] takes a Tensor of its own type, but got f64[3]."
     )
 
 
@@ -333,6 +333,24 @@ def microscope():
     ta.debug_nans(True)
     yield
     ta.debug_nans(False)
+
+
+def test_infinities_that_are_meant_leave_the_update_done(microscope):
+    w = ta.parameter(np.zeros(2), name="w")
+
+    @ta.function
+    def step(x):
+        ta.assign(w, w + x)
+        return ta.where(ta.tensor([True, False]), x, -np.inf)
+
+    assert step(np.ones(2)).tolist() == [1, -np.inf] and w.numpy().tolist() == [1, 1]
+    assert step(np.ones(2)).tolist() == [1, -np.inf] and w.numpy().tolist() == [2, 2]
+
+
+def test_the_numbers_that_are_named_are_those_that_came_in(microscope):
+    a = np.array([1.0, -1.0, 0.0])
+    with pytest.raises(ta.NonFiniteError, match=r"1 of 3 elements[^$]*inputs: \(3,\) in -1 … 1"):
+        ta.function(lambda x: ta.sqrt(x))(a, out=a)
 
 
 def test_the_first_value_that_is_not_finite_is_named(microscope):

@@ -294,6 +294,20 @@ def test_optimizers_refuse_what_cannot_be():
         lambda: optim.SGD([w], nesterov=True),
     )
     refused(r"\[SGD\] clip_norm must be positive, but got 0\.", lambda: optim.SGD([w], clip_norm=0))
+    for name, make in {
+        "SGD": lambda: optim.SGD([w], weight_decay=-5.0),
+        "Adam": lambda: optim.Adam([w], eps=-1.0),
+        "AdamW": lambda: optim.AdamW([w], betas=(0.9,)),
+        "RMSprop": lambda: optim.RMSprop([w], momentum="1"),
+        "Adadelta": lambda: optim.Adadelta([w], rho=np.nan),
+        "GravesRMSprop": lambda: optim.GravesRMSprop([w], momentum=-1),
+    }.items():
+        refused(rf"\[{name}\] (weight_decay|eps|betas|momentum|rho) must be ", make)
+    refused(r"\[Adam\] betas must be two numbers, but got 0\.9", lambda: optim.Adam([w], betas=0.9))
+    refused(r"\[Adam\] clip_norm must be positive, but got '1'", lambda: optim.Adam([w], clip_norm="1"))
+    refused(r"\[Adam\] lr must be a number, but got 'a'", lambda: setattr(optim.Adam([w]), "lr", "a"))
+    decaying = {"params": [w], "weight_decay": lambda step: 0.1}
+    refused(r"\[AdamW\] weight_decay must be a number, but got <function", lambda: optim.AdamW([decaying]))
     refused(
         r"\[SGD\] clip_norm or clip_value must be left out, but got 1 and 2\.",
         lambda: optim.SGD([w], clip_norm=1, clip_value=2),

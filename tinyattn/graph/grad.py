@@ -17,7 +17,7 @@ import numpy as np
 from tinyattn import errors
 from tinyattn.graph import scope, trace
 from tinyattn.graph.collecting import resting
-from tinyattn.graph.leaf import constant, tensor
+from tinyattn.graph.leaf import as_tensor, constant, tensor
 from tinyattn.graph.op import ZERO, NotDifferentiable
 from tinyattn.graph.tensor import Tensor, distinct, make
 from tinyattn.graph.traverse import depends_on, topological
@@ -162,7 +162,19 @@ def grad(y: Tensor, xs=None):
     found = pull_back({y: constant(1, y.dtype)}, leaves)
     _check_on_the_way(y, [x for x, g in zip(leaves, found, strict=True) if g is None and x.inputs])
     result = [zeros_like(leaf) if g is None else g for leaf, g in zip(leaves, found, strict=True)]
-    return result[0] if single else type(xs)(result) if isinstance(xs, (list, tuple)) else result
+    return result[0] if single else as_given(xs, result)
+
+
+def as_given(given: Any, values: Sequence[Any]) -> Any:
+    """Values in a list, tuple or named tuple like ``given``; in a list for what else there is."""
+    if hasattr(given, "_fields"):
+        return type(given)(*values)
+    return type(given)(values) if isinstance(given, (list, tuple)) else list(values)
+
+
+def several(given: Any) -> list[Any]:
+    """What is in a list or tuple; or the one thing that is given instead of it."""
+    return list(given) if isinstance(given, (list, tuple)) else [given]
 
 
 def _check_on_the_way(y: Tensor, aside: Sequence[Tensor]) -> None:
@@ -240,16 +252,16 @@ def backward(y: Tensor) -> None:
         leaf.grad = gradient
 
 
-def vjp(fn: Callable, inputs: Sequence[Tensor], cotangents):
-    """``(outputs, cotangents pulled back to the inputs)`` of ``fn(*inputs)``: v ↦ vᵀJ."""
-    result = fn(*inputs)
-    many = isinstance(result, (list, tuple))
-    results = list(result) if many else [result]
-    seeds = list(cotangents) if isinstance(cotangents, (list, tuple)) else [cotangents]
-    for value, seed in zip(results, seeds, strict=True):
-        _check_like("vjp", "cotangent", seed, value)
-    pulled = _pull(results, seeds, inputs)
-    return result, pulled
+def vjp(fn: Callable, inputs: Tensor | Sequence[Tensor], cotangents):
+    """``(outputs, cotangents pulled back to the inputs)`` of ``fn(*inputs)``: v ↦ vᵀJ. ``inputs``, and ``cotangents``
+    of the outputs' shapes and types: a list, or one alone. Raises ShapeError if there are too few or too many
+    cotangents, or one has another type.
+    """
+    leaves = list(map(as_tensor, several(inputs)))
+    result = fn(*leaves)
+    results = several(result)
+    pulled = _pull(results, _alike("vjp", "cotangent", cotangents, results), leaves)
+    return result, pulled if isinstance(inputs, (list, tuple)) else pulled[0]
 
 
 def _pull(results, seeds, inputs) -> list[Tensor]:
@@ -260,31 +272,32 @@ def _pull(results, seeds, inputs) -> list[Tensor]:
     return [zeros_like(x) if g is None else g for x, g in zip(inputs, found, strict=True)]
 
 
-def _check_like(op: str, what: str, value: Tensor, like: Tensor) -> None:
-    if value.shape != like.shape or value.dtype != like.dtype:
-        fail(
-            errors.ShapeError,
-            op,
-            f"a {what} must have the type {like.type} of what it belongs to",
-            f"got {value.type}",
-        )
+def _alike(op: str, what: str, given: Any, values: Sequence[Tensor]) -> list[Tensor]:
+    """What is given for each of some values, of its type."""
+    found = [as_tensor(one) for one in several(given)]
+    if len(found) != len(values):
+        fail(errors.ShapeError, op, f"there must be {len(values)} {what}s", f"got {len(found)}")
+    for one, value in zip(found, values, strict=True):
+        if one.type != value.type:
+            must = f"a {what} must have the type {value.type} of what it belongs to"
+            fail(errors.ShapeError, op, must, f"got {one.type}")
+    return found
 
 
-def jvp(fn: Callable, inputs: Sequence[Tensor], tangents: Sequence[Tensor]):
-    """``(outputs, their tangents)`` of ``fn(*inputs)``: v ↦ Jv.
+def jvp(fn: Callable, inputs: Tensor | Sequence[Tensor], tangents: Tensor | Sequence[Tensor]):
+    """``(outputs, their tangents)`` of ``fn(*inputs)``: v ↦ Jv. ``inputs``, and ``tangents`` of their shapes and
+    types: a list, or one alone. Raises ShapeError if there are too few or too many tangents, or one has another type.
 
     The pull-back u ↦ uᵀJ is linear in u, so pulling ``tangents`` back through *it* gives Jv: one table of
     rules serves both modes.
     """
-    for x, v in zip(inputs, tangents, strict=True):
-        _check_like("jvp", "tangent", v, x)
-    result = fn(*inputs)
-    many = isinstance(result, (list, tuple))
-    results = list(result) if many else [result]
+    leaves = list(map(as_tensor, several(inputs)))
+    directions = _alike("jvp", "tangent", tangents, leaves)
+    result = fn(*leaves)
+    results = several(result)
     dummies = [zeros_like(value) + _dummy(value, k) for k, value in enumerate(results)]
-    pulled = _pull(results, dummies, inputs)
-    pushed = _pull(pulled, list(tangents), dummies)
-    return result, (type(result)(pushed) if many else pushed[0])
+    pushed = _pull(_pull(results, dummies, leaves), directions, dummies)
+    return result, as_given(result, pushed) if isinstance(result, (list, tuple)) else pushed[0]
 
 
 def _dummy(value: Tensor, index: int) -> Tensor:
@@ -292,14 +305,15 @@ def _dummy(value: Tensor, index: int) -> Tensor:
     return tensor(np.zeros(value.shape, value.dtype), name=f"cotangent{index}")
 
 
-def hvp(fn: Callable, inputs: Sequence[Tensor], vectors: Sequence[Tensor]):
+def hvp(fn: Callable, inputs: Tensor | Sequence[Tensor], vectors: Tensor | Sequence[Tensor]):
     """``(value, H·v)`` for the scalar function ``fn`` of ``inputs``, v being ``vectors``, of their shapes: the
-    gradient of ⟨∇f, v⟩. Raises ShapeError if the value isn't a scalar or a vector has another shape.
+    gradient of ⟨∇f, v⟩. Both a list, or one alone. Raises ShapeError if the value isn't a scalar, there are too few or
+    too many vectors, or one has another type.
     """
-    y = fn(*inputs)
-    gradients = grad(y, list(inputs))
+    leaves = list(map(as_tensor, several(inputs)))
+    y = fn(*leaves)
+    gradients = grad(y, leaves)
     inner = constant(0, y.dtype)
-    for g, v in zip(gradients, vectors, strict=True):
-        _check_like("hvp", "vector", v, g)
+    for g, v in zip(gradients, _alike("hvp", "vector", vectors, gradients), strict=True):
         inner = _add(inner, make("sum", make("mul", g, v), axes=tuple(range(g.ndim)), keepdims=False))
-    return y, grad(inner, list(inputs))
+    return y, grad(inner, leaves if isinstance(inputs, (list, tuple)) else leaves[0])

@@ -43,6 +43,22 @@ def flatten(tree: Tree) -> list[Tensor]:
     return [] if tree is None else [as_tensor(tree)]
 
 
+def flatten_like(model: Tree, tree: Tree) -> list[Tensor] | None:
+    """The Tensors of ``tree`` in the order of those of ``model``; None if the two have not the same form."""
+    if isinstance(model, dict):
+        alike = isinstance(tree, dict) and tree.keys() == model.keys()
+        pairs = [(model[key], tree[key]) for key in model] if alike else []
+    elif isinstance(model, (tuple, list)):
+        alike = isinstance(tree, (tuple, list)) and len(tree) == len(model)
+        pairs = list(zip(model, tree, strict=True)) if alike else []
+    elif model is None or tree is None or isinstance(tree, (dict, tuple, list)):
+        return [] if model is tree is None else None
+    else:
+        return [as_tensor(tree)]
+    found = [flatten_like(*pair) for pair in pairs]
+    return None if not alike or None in found else [leaf for part in found for leaf in part or ()]
+
+
 def fields(tree: Tree, name: str = "") -> list[str]:
     """What the Tensors of a tree are called in it: by the keys of dicts and the fields of named tuples, else ""."""
     if isinstance(tree, dict):
@@ -53,7 +69,7 @@ def fields(tree: Tree, name: str = "") -> list[str]:
     return [] if tree is None else [name]
 
 
-def unflatten(tree: Tree, leaves: Sequence[Tensor]) -> Tree:
+def unflatten(tree: Tree, leaves: Sequence[Any]) -> Tree:
     """A tree of the form of ``tree`` with other leaves."""
     iterator = iter(leaves)
 
@@ -81,7 +97,7 @@ def scan(
     ``init``, ``xs`` and what ``fn`` returns are trees (tuples, lists, dicts) of Tensors; the carry keeps its
     shapes and types. ``length`` is needed only without ``xs``. With ``reverse`` the steps run from the last
     to the first (ys keep the order of xs). Differentiable; scans may be nested. Raises ShapeError when
-    lengths differ or the carry changes its type.
+    lengths differ or the carry changes its form or type.
     """
     carries, inputs = flatten(init), flatten(xs)
     lengths = {x.shape[0] for x in inputs if x.shape}
@@ -109,7 +125,10 @@ def scan(
             "Return (carry, None) when there is nothing to stack.",
         )
     new_carry, ys = returned
-    next_carries, emitted = flatten(new_carry), [*flatten(ys), *(x for _, x in printed)]
+    next_carries, emitted = flatten_like(init, new_carry), [*flatten(ys), *(x for _, x in printed)]
+    if next_carries is None:
+        forms = [unflatten(tree, "·" * len(flatten(tree))) for tree in (init, new_carry)]
+        fail(errors.ShapeError, "scan", f"the carry must keep its form {forms[0]}", f"fn returned {forms[1]}")
     steps = lengths.pop()
     if drawn:
         next_carries, emitted = _vary_randomness(steps, drawn, inputs, x_vars, next_carries, emitted)
@@ -335,24 +354,43 @@ class _Sum:
     def __init__(self, root: Tensor):
         self.stacked: list[Tensor] = []
         self.carried: list[Tensor] = []
-        self._build = self._plan(root)
+        self._root = root
+        self._plan: dict[Tensor, Callable] = {}
+        """Of each value that is taken apart, those it is made of first: how it is put together, of stacks, carries and
+        the values before it.
+        """
+        stack = [(root, False)]
+        while stack:
+            node, opened = stack.pop()
+            parts = self._linear(node)
+            if node in self._plan:
+                continue
+            if parts and not opened:
+                stack += [(node, True), *((part, False) for part in reversed(parts))]
+            else:
+                self._plan[node] = self._outside(node, parts)
 
     def _stack(self, value: Tensor) -> int:
         self.stacked.append(value)
         return len(self.stacked) - 1
 
-    def _plan(self, node: Tensor):
+    @staticmethod
+    def _linear(node: Tensor) -> tuple[Tensor, ...]:
+        """The values of whose sums over t that of ``node`` is made, by ``node``'s own operation."""
         name = node.op.name
-        if name == "add" and all(s.shape == node.shape for s in node.inputs):
-            left, right = map(self._plan, node.inputs)
-            return lambda s, c: make("add", left(s, c), right(s, c))
-        if name in ("reshape", "transpose"):
-            inner, attrs = self._plan(node.inputs[0]), node.attrs
-            return lambda s, c: make(name, inner(s, c), **attrs)
+        if name == "add" and any(s.shape != node.shape for s in node.inputs):
+            return ()
+        return node.inputs if name in ("add", "reshape", "transpose") else ()
+
+    def _outside(self, node: Tensor, parts: tuple[Tensor, ...]) -> Callable:
+        """``(stacks, carries, totals) -> Σ_t of a value``."""
+        name = node.op.name
+        if parts:
+            return lambda s, c, totals: make(name, *(totals[part] for part in parts), **node.attrs)
         if name == "sum":
             k, axes, keep = self._stack(node.inputs[0]), node.attrs["axes"], node.attrs["keepdims"]
 
-            def total(s, c):
+            def total(s, c, _):
                 outer = make("sum", s[k], axes=(0, *(a + 1 for a in axes)), keepdims=keep)
                 return make("reshape", outer, shape=node.shape) if keep else outer
 
@@ -363,7 +401,7 @@ class _Sum:
                 return self._product(a, b)
         k = len(self.carried)
         self.carried.append(node)
-        return lambda s, c: c[k]
+        return lambda s, c, _: c[k]
 
     def _product(self, a: Tensor, b: Tensor):
         # (T, …, n, k)·(T, …, k, m) → join T with k. A transpose is undone before stacking, so that the stack
@@ -375,7 +413,7 @@ class _Sum:
         left, right = self._stack(base), self._stack(b)
         batch = tuple(range(1, rank - 1))
 
-        def total(s, c):
+        def total(s, c, _):
             x, y = s[left], s[right]
             rows = x.shape[-1] if swap else x.shape[-2]
             # x → (…, rows, T, k) → (…, rows, T·k);  y → (…, T, k, m) → (…, T·k, m)
@@ -394,7 +432,10 @@ class _Sum:
     def value(self, stacks, finals) -> Tensor:
         s = [next(stacks) for _ in self.stacked]
         c = [next(finals) for _ in self.carried]
-        return self._build(s, c)
+        totals: dict[Tensor, Tensor] = {}
+        for node, build in self._plan.items():
+            totals[node] = build(s, c, totals)
+        return totals[self._root]
 
 
 def _three_steps(state: Tensor, w: Tensor) -> Tensor:

@@ -30,9 +30,11 @@ class Line(NamedTuple):
     number: int
 
     def __str__(self) -> str:
-        return (
-            f"{os.path.relpath(self.file) if self.file.startswith(os.getcwd()) else self.file}:{self.number}"
-        )
+        file = self.file
+        with contextlib.suppress(OSError, ValueError):  # (the working directory is gone, or on another drive)
+            if file.startswith(os.getcwd() + os.sep):
+                file = os.path.relpath(file)
+        return f"{file}:{self.number}"
 
 
 class Call(str):

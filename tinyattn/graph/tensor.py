@@ -195,6 +195,9 @@ class Tensor(Values):
         if array.dtype.kind not in "fiub":
             got = f"got an array of {array.dtype}"
             fail(errors.DTypeError, "assign", "the value must be made of numbers", got)
+        if array.dtype.kind == "f" and self.dtype.kind != "f":
+            must = f"a leaf of {self.dtype} takes whole numbers"
+            fail(errors.DTypeError, "assign", must, f"got an array of {array.dtype}")
         if array.shape != self.shape:
             fail(
                 errors.ShapeError,
@@ -233,7 +236,9 @@ def outdate(leaves: Iterable[Tensor]) -> None:
     """Take all living expressions of ``leaves`` out of the table, as the types of these are about to change."""
     below = set(leaves)
     oldest = min(leaf.storage.age for leaf in below)
-    younger = list(itertools.takewhile(lambda entry: entry.age > oldest, reversed(_nodes.values())))
+    younger = list(
+        itertools.takewhile(lambda entry: entry.age > oldest, reversed(list(_nodes.values())))
+    )  # (others may go on building)
     for entry in reversed(younger):  # (the table is in the order in which nodes were made)
         node = entry()
         if node is not None and not below.isdisjoint(node.inputs):

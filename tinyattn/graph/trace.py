@@ -49,16 +49,13 @@ def assign(leaf: "Tensor", value: "Tensor") -> None:
     """``leaf`` holds ``value`` after this step: recorded while tracing, done at once otherwise. Raises ShapeError
     for a value of another shape or element type, TinyattnError for what is no leaf.
     """
-    if leaf.storage is None:
+    if getattr(leaf, "storage", None) is None:
         must = "only a leaf, made by ta.tensor or ta.parameter, can be given a value"
         fail(errors.TinyattnError, "assign", must, f"got {leaf!r}")
-    if value.type != leaf.type:
-        fail(
-            errors.ShapeError,
-            "assign",
-            f"a leaf of type {leaf.type} takes a value of its own type",
-            f"got {value.type}",
-        )
+    kind = getattr(value, "type", None)
+    if kind != leaf.type:
+        must = f"a leaf of type {leaf.type} takes a Tensor of its own type"
+        fail(errors.ShapeError, "assign", must, f"got {value!r}" if kind is None else f"got {kind}")
     record = current()
     if record is None or scope.state.printed is not None:
         leaf.assign(value)

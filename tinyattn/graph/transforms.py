@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tinyattn import errors
-from tinyattn.graph.grad import check_float, grad, pull_back, zeros_like
+from tinyattn.graph.grad import as_given, check_float, grad, pull_back, zeros_like
 from tinyattn.graph.leaf import as_tensor, constant
 from tinyattn.graph.scan import flatten, scan, unflatten
 from tinyattn.graph.tensor import Tensor, make
@@ -71,7 +71,7 @@ def jacobian(fn: Callable, inputs: Tensor | Sequence[Tensor]) -> Any:
         check_float("jacobian", value)
     found = [_rows(y, leaves) for y in parts]
     per_output = [rows[0] if single else rows for rows in found]
-    return type(result)(per_output) if isinstance(result, (tuple, list)) else per_output[0]
+    return as_given(result, per_output) if isinstance(result, (tuple, list)) else per_output[0]
 
 
 def _rows(y: Tensor, leaves: Sequence[Tensor]) -> list[Tensor]:

@@ -44,14 +44,13 @@ def settings_of(config: type) -> dict[str, Any]:
 class Objective:
     """One compiled step: what is minimised, and over which parameters.
 
-    every: it is taken at every so-manieth step. rate: its learning rate, as a share of the run's. settings: other
+    rate: its learning rate, as a share of the run's. settings: other
     training settings of its own. means, counts: see those of Model, for a loss that is a sum of means.
     """
 
     name: str
     parameters: list[Tensor]
     loss: Callable[[Any], Tensor]
-    every: int = 1
     rate: float = 1.0
     settings: Mapping[str, Any] = field(default_factory=dict)
     means: Callable[[Any], Sequence[Tensor]] | None = None

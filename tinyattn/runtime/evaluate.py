@@ -6,7 +6,7 @@ structure as one before runs the same program: leaves, remembered values and num
 """
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -62,16 +62,17 @@ def evaluate(node: Tensor) -> np.ndarray:
     return node._memo[0]
 
 
-def values(tensors: Sequence[Tensor]) -> list[np.ndarray]:
+def values(tensors: Iterable[Tensor]) -> list[np.ndarray]:
     """The values of several Tensors, computed by one program: what they have in common is computed once.
 
-    ``tensors``: a list or tuple. Returns NumPy arrays of their shapes and element types. Raises DTypeError for what
-    isn't a Tensor, and TinyattnError for Tensors of a function or loop that is being traced.
+    ``tensors``: a list, or whatever else they come out of. Returns NumPy arrays of their shapes and element types.
+    Raises DTypeError for what isn't a Tensor, and TinyattnError for Tensors of a function or loop that is being
+    traced.
     """
-    if isinstance(tensors, Tensor) or not all(isinstance(x, Tensor) for x in tensors):
-        wrong = (
-            tensors if isinstance(tensors, Tensor) else next(x for x in tensors if not isinstance(x, Tensor))
-        )
+    if isinstance(tensors, Tensor) or not isinstance(tensors, Iterable):
+        fail(errors.DTypeError, "evaluate", "the argument must be a list of Tensors", f"got {tensors!r}")
+    tensors = list(tensors)
+    for wrong in (x for x in tensors if not isinstance(x, Tensor)):
         fail(errors.DTypeError, "evaluate", "the argument must be a list of Tensors", f"got {wrong!r}")
     for node in tensors:
         if isinstance(node._memo, Promise):

@@ -255,9 +255,14 @@ class Function:
             self._traces = [(None, [])] * (RETRACES + 1)
 
     def __call__(self, *args, **kwargs):
-        if trace.current() is not None:  # called while another function is traced: part of its graph
-            return self.fn(*args, **kwargs)
         out = None if self._takes_out else kwargs.pop("out", None)
+        if (
+            trace.current() is not None or scope.state.built is not None
+        ):  # in what is traced: part of its graph
+            if out is not None:
+                must = "out must be left out where another function or loop is traced"
+                fail(errors.TinyattnError, "function", must, f"got {type(out).__name__}")
+            return self.fn(*args, **kwargs)
         entry, arrays = self._find(args, kwargs)
         return entry(arrays, out)
 

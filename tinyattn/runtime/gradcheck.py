@@ -11,10 +11,12 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from tinyattn import errors
 from tinyattn.errors import GradcheckError
-from tinyattn.graph.grad import pull_back, zeros_like
+from tinyattn.graph.grad import pull_back, several, zeros_like
 from tinyattn.graph.leaf import tensor
 from tinyattn.graph.tensor import Tensor
+from tinyattn.graph.types import fail
 from tinyattn.runtime import reference
 
 _STEP = 1e-5
@@ -34,16 +36,19 @@ def gradcheck(
     """Compare the derivatives of ``fn(*inputs)`` (a Tensor or a tuple of them) with central differences; True, or
     GradcheckError.
 
-    ``inputs``: arrays or Tensors, taken as float64 (integer and bool ones are held fixed). ``order`` 2 also checks
-    the derivative of the derivative. The error names the input, the element and both numbers, or the operation at
-    whose kink the point lies.
+    ``inputs``: arrays or Tensors, or one of them, taken as float64 (integer and bool ones are held fixed; DTypeError
+    if all are). ``order`` 2 also checks the derivative of the derivative. The error names the input, the element and
+    both numbers, or the operation at whose kink the point lies.
 
     ``atol``, ``rtol``: how far a derivative may be from its difference, in absolute numbers and as a share of it.
     ``evaluate``: what computes values, and ``seed``: of the random directions in which the second order is checked.
     """
     if evaluate is reference.evaluate:
         evaluate = functools.partial(evaluate, memory={})
-    leaves = [_as_leaf(x) for x in inputs]
+    leaves = [_as_leaf(x) for x in several(inputs)]
+    if not any(x.dtype.kind == "f" for x in leaves):
+        got = f"got {[str(x.type) for x in leaves]}"
+        fail(errors.DTypeError, "gradcheck", "one input at least must be of floating-point numbers", got)
     rng = np.random.default_rng(seed)
     _check(fn, leaves, atol, rtol, evaluate, rng, "first")
     if order >= 2:
@@ -64,8 +69,11 @@ def gradcheck(
 
 def _reals(value) -> list[Tensor]:
     """Of what a function returned, the Tensors that have a derivative."""
-    results = value if isinstance(value, (tuple, list)) else [value]
-    return [y for y in results if y is not None and y.dtype.kind == "f"]
+    found = [y for y in several(value) if y is not None]
+    if not all(isinstance(y, Tensor) for y in found) or not any(y.dtype.kind == "f" for y in found):
+        must = "the function must return a Tensor of floating-point numbers, or a tuple of them"
+        fail(errors.DTypeError, "gradcheck", must, f"got {value!r}")
+    return [y for y in found if y.dtype.kind == "f"]
 
 
 def _as_leaf(x) -> Tensor:

@@ -26,16 +26,26 @@ def debug_nans(on: bool = True) -> None:
 
 
 def run(program, arrays: Sequence[np.ndarray], out=None) -> list[np.ndarray]:
-    """Run a program and look at what it made; restore the leaves and raise if something isn't finite."""
+    """Run a program and look at what it made; if an operation made something that isn't finite, restore the leaves and
+    raise.
+    """
+    if out is not None:  # (which may lie where the arguments do)
+        arrays = [array.copy() for array in arrays]
     before = [leaf.storage.array.copy() for leaf in program.updates]
     results = program.run_native(arrays, out)
-    made = [*results, *(leaf.storage.array for leaf in program.updates)]
-    if all(_finite(value) for value in made):
+    after = [leaf.storage.array for leaf in program.updates]
+    if all(_finite(value) for value in (*results, *after)):
         return results
-    for leaf, value in zip(program.updates, before, strict=True):
-        leaf.storage.assign(value)
+    after = [value.copy() for value in after]
+    _assign(program.updates, before)
     find(program, arrays)
+    _assign(program.updates, after)
     return results
+
+
+def _assign(leaves, values: Sequence[np.ndarray]) -> None:
+    for leaf, value in zip(leaves, values, strict=True):
+        leaf.storage.assign(value)
 
 
 def _finite(value: np.ndarray) -> bool:

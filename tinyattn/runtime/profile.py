@@ -15,8 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from tinyattn import errors
 from tinyattn.graph.tensor import Tensor
 from tinyattn.graph.traverse import topological
+from tinyattn.graph.types import as_integer, fail
 from tinyattn.runtime.lower import Row
 from tinyattn.runtime.machine import Machine, measured
 from tinyattn.runtime.memory import Region
@@ -170,6 +172,8 @@ def profile(program: Any, arrays: Sequence[np.ndarray], steps: int = 10) -> Prof
     kernel. The fastest step counts, because what else runs on the machine can only make it longer. Leaves get
     their values back.
     """
+    if (as_integer(steps) or 0) < 1:
+        fail(errors.TinyattnError, "profile", "steps must be an integer ≥ 1", f"got {steps!r}")
     machine = measured()
     before = [leaf.storage.array.copy() for leaf in program.updates]
     call = program.bind(arrays)
@@ -188,7 +192,7 @@ def profile(program: Any, arrays: Sequence[np.ndarray], steps: int = 10) -> Prof
     finally:
         for leaf, value in zip(program.updates, before, strict=True):
             leaf.storage.assign(value)
-    call.end()
+        call.end()
     seconds = min(ticks, key=np.sum) / machine.frequency
     phase = _phases(program)
     rows = [

@@ -123,8 +123,11 @@ class Program:
     def run_native(self, arrays: Sequence[np.ndarray], out: Out = None) -> list[np.ndarray]:
         """``run``, of ``arrays``, without looking for NaNs."""
         call = self.bind(arrays, out)
-        call()
-        return call.end()
+        try:
+            call()
+        finally:
+            call.end()
+        return call.results
 
     def bind(self, arrays: Sequence[np.ndarray] = (), out: Out = None) -> "Call":
         """A call to be repeated: ``call()`` runs the program on ``arrays``, ``call.results`` are its outputs (those of
@@ -183,10 +186,7 @@ class Call:
         else:
             self._update(program.turn, profile)
         if self.assembly.checks and self.assembly.fault[0]:
-            try:
-                raise_fault(self.assembly)
-            finally:
-                self.end()
+            raise_fault(self.assembly)
         if self.results is not self.fresh:
             for result, fresh in zip(self.results, self.fresh, strict=True):
                 if result is not fresh:
@@ -210,11 +210,10 @@ class Call:
                 for storage in program.stored:
                     storage.version += 1
 
-    def end(self) -> list[np.ndarray]:
-        """Give the memory back, and the results."""
+    def end(self) -> None:
+        """Give the memory back; once."""
         arenas.give(self.arena)
         self.program.idle.append(self.assembly)
-        return self.results
 
 
 def optimize(roots: Sequence[Tensor], log: Log, rewriting: bool = True) -> list[Tensor]:

@@ -61,6 +61,8 @@ def as_bool(x: Tensor) -> bool:
 
 def as_array(x: Tensor, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
     """``np.asarray(x)``"""
+    if copy is False:  # (the word of NumPy's protocol)
+        raise ValueError("[array] an array of a Tensor's values is always a copy.")
     value = numpy(x)
     return value if dtype is None else value.astype(dtype)
 

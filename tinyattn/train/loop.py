@@ -61,12 +61,8 @@ class Pursuit:
     """An objective at work: its optimizer, and its compiled step."""
 
     def __init__(self, objective: Any, config: TrainingConfig):
-        self.name, self.every = objective.name, objective.every
-        own = {
-            "steps": max(1, config.steps // self.every),
-            "learning_rate": objective.rate * config.learning_rate,
-        }
-        own |= objective.settings
+        self.name = objective.name
+        own = {"learning_rate": objective.rate * config.learning_rate} | objective.settings
         make = replace(config, **own).check().make_optimizer
         self.sharded = None
         if config.pieces:
@@ -225,10 +221,8 @@ class Trainer:
         batch = next(self.batches)
         step = standing.step + 1
         losses: dict[str, float] = {}
-        agreed = None
+        norm, agreed = math.nan, None
         for number, pursuit in enumerate(self.pursuits):
-            if step % pursuit.every:
-                continue
             loss, norm, agreed = pursuit.take(batch, lambda: self._asked)
             standing.step = step
             if not (math.isfinite(loss) and math.isfinite(norm)):
@@ -240,10 +234,7 @@ class Trainer:
         self.progress.update(standing.step, batch.weight, **losses, lr=rate, grad=norm)
         if standing.step % config.log_every == 0 or standing.step == config.steps:
             *sums, count = standing.window
-            means = {
-                pursuit.name: total / max(1, count // pursuit.every)
-                for pursuit, total in zip(self.pursuits, sums, strict=True)
-            }
+            means = {pursuit.name: total / count for pursuit, total in zip(self.pursuits, sums, strict=True)}
             self.run.log(
                 {"step": standing.step, **means, "grad_norm": norm, "lr": rate}
                 | {"predictions_per_second": round(self.progress.predictions_per_second, 1)}

@@ -30,9 +30,8 @@ class SGD(Optimizer):
     ):
         self.momentum, self.nesterov, self.weight_decay = momentum, nesterov, weight_decay
         self.moments = ("momentum_buffer",) if momentum else ()
-        self._check("momentum", momentum >= 0, "at least 0", momentum)
-        self._check("momentum", momentum > 0 or not nesterov, "positive with nesterov", momentum)
         super().__init__(parameters, lr, **options)
+        self._check("momentum", momentum > 0 or not nesterov, "positive with nesterov", momentum)
 
     def rule(self, w, g, moments, scalars):
         (lr,) = scalars
@@ -65,7 +64,6 @@ class Adam(Optimizer):
         **options: Any,
     ):
         self.betas, self.eps, self.weight_decay = betas, eps, weight_decay
-        self._check("betas", all(0 <= beta < 1 for beta in betas), "in [0, 1)", betas)
         super().__init__(parameters, lr, **options)
 
     def scalars(self, lr, step):
@@ -131,8 +129,6 @@ class RMSprop(Optimizer):
         self.alpha, self.eps, self.weight_decay = alpha, eps, weight_decay
         self.momentum, self.centered = momentum, centered
         self.moments = ("square_avg", *["grad_avg"] * bool(centered), *["momentum_buffer"] * bool(momentum))
-        self._check("alpha", 0 <= alpha < 1, "in [0, 1)", alpha)
-        self._check("momentum", momentum >= 0, "at least 0", momentum)
         super().__init__(parameters, lr, **options)
 
     def rule(self, w, g, moments, scalars):
@@ -171,7 +167,6 @@ class Adadelta(Optimizer):
         **options: Any,
     ):
         self.rho, self.eps, self.weight_decay = rho, eps, weight_decay
-        self._check("rho", 0 <= rho < 1, "in [0, 1)", rho)
         super().__init__(parameters, lr, **options)
 
     def rule(self, w, g, moments, scalars):
@@ -203,7 +198,6 @@ class GravesRMSprop(Optimizer):
         **options: Any,
     ):
         self.rho, self.momentum, self.eps = rho, momentum, eps
-        self._check("rho", 0 <= rho < 1, "in [0, 1)", rho)
         super().__init__(parameters, lr, **options)
 
     def rule(self, w, g, moments, scalars):

@@ -72,8 +72,11 @@ class Optimizer:
         if clip_norm is not None and clip_value is not None:
             got = f"got {clip_norm} and {clip_value}"
             fail(errors.TinyattnError, self._name, "clip_norm or clip_value must be left out", got)
-        self._check("clip_norm", clip_norm is None or clip_norm > 0, "positive", clip_norm)
-        self._check("clip_value", clip_value is None or clip_value > 0, "positive", clip_value)
+        for name, limit in (("clip_norm", clip_norm), ("clip_value", clip_value)):
+            self._check(
+                name, limit is None or schedules.is_number(limit) and limit > 0, "positive", repr(limit)
+            )
+        self._check_options()
         self._lr = tensor(np.array(self._first("lr", lr), np.float64), name="lr")
         self.steps = tensor(np.zeros((), np.int64), name="steps")
         """The number of updates done."""
@@ -89,7 +92,7 @@ class Optimizer:
     def _with(self, options: dict[str, Any]) -> tuple["Optimizer", Any]:
         """For one parameter: whose rule it follows, and its own learning rate or None."""
         for name, value in options.items():
-            self._first(name, value)
+            (self._first if name == "lr" else self._in_range)(name, value)
         variant = copy.copy(self) if options else self
         vars(variant).update({name: value for name, value in options.items() if name != "lr"})
         return variant, options.get("lr")
@@ -98,8 +101,23 @@ class Optimizer:
         """The value of an option, or of its schedule at the first step."""
         first = schedules.rate_at(self._name, given, 0).item() if callable(given) else given
         self._check(name, schedules.is_number(first), "a number or a schedule", repr(first))
-        self._check(name, math.isfinite(first) and first >= 0, "at least 0", first)
-        return first
+        return self._in_range(name, first)
+
+    def _check_options(self) -> None:
+        """Every option is a number where it may lie, whichever optimizer has it."""
+        for name in ("momentum", "weight_decay", "eps"):
+            self._in_range(name, vars(self).get(name, 0))
+        for name in ("alpha", "rho"):
+            self._in_range(name, vars(self).get(name, 0), 1)
+        betas = vars(self).get("betas", (0, 0))
+        self._check("betas", isinstance(betas, (tuple, list)) and len(betas) == 2, "two numbers", repr(betas))
+        good = all(schedules.is_number(beta) and 0 <= beta < 1 for beta in betas)
+        self._check("betas", good, "in [0, 1)", betas)
+
+    def _in_range(self, name: str, value: Any, below: float = math.inf) -> Any:
+        self._check(name, schedules.is_number(value), "a number", repr(value))
+        self._check(name, 0 <= value < below, "at least 0" if below > 1 else "in [0, 1)", value)
+        return value
 
     @property
     def _name(self) -> str:
@@ -122,8 +140,7 @@ class Optimizer:
         if self.schedule is not None:
             got = f"got an assignment of {value}"
             fail(errors.TinyattnError, self._name, "the learning rate must be set by the schedule", got)
-        self._check("lr", math.isfinite(value) and value >= 0, "at least 0", value)
-        self._lr.assign(float(value))
+        self._lr.assign(float(self._in_range("lr", value)))
 
     # The update.
 

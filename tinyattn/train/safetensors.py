@@ -68,6 +68,10 @@ def write(
     for name, array in arrays.items():
         array = np.asarray(array)
         array = np.require(array, array.dtype.newbyteorder("<"), ["C"])
+        if name == METADATA:
+            raise CheckpointError(
+                f"[checkpoint] arrays must have names of their own, but one is {METADATA!r}."
+            )
         if array.dtype not in names:
             raise CheckpointError(
                 f"[checkpoint] arrays must be numbers or bools, but {name!r} is {array.dtype}."

@@ -387,7 +387,7 @@ def pad(x, widths, value: float = 0.0) -> Tensor:
     shape = tuple(b + s + a for (b, a), s in zip(pairs, x.shape, strict=True))
     starts = tuple(b for b, _ in pairs)
     padded = make("unslice", x, starts=starts, steps=(1,) * x.ndim, shape=shape)
-    if value == 0 or shape == x.shape:
+    if shape == x.shape or value == 0 and math.copysign(1, value) > 0:
         return padded
     if not is_float(x.dtype) and not math.isfinite(value):
         fail(errors.DTypeError, "pad", f"{SHORT[x.dtype]} must be padded with an integer", f"got {value!r}")
