@@ -84,10 +84,13 @@ WRONG: dict[str, dict[str, Callable]] = {
         "TinyattnError": _sideways,
     },
     "ta.gradcheck": {
+        "DTypeError": lambda: ta.gradcheck(ta.exp, [np.arange(3)]),
         "GradcheckError": lambda: ta.gradcheck(
             ta.custom_vjp(lambda x: x * x, lambda g, y, x: g * x), [np.ones(2)]
         )
     },
+    "ta.jvp": {"ShapeError": lambda: ta.jvp(ta.exp, [_X], [])},
+    "ta.vjp": {"ShapeError": lambda: ta.vjp(ta.exp, [_X], [])},
     "ta.hvp": {"ShapeError": lambda: ta.hvp(lambda x: x * 2, [_X], [_X])},
     "ta.load": {"CheckpointError": lambda: ta.load("/nowhere", nn.Linear(1, 1))},
     "ta.manual_seed": {"TinyattnError": lambda: ta.manual_seed("seven")},
