@@ -87,7 +87,7 @@ WRONG: dict[str, dict[str, Callable]] = {
         "DTypeError": lambda: ta.gradcheck(ta.exp, [np.arange(3)]),
         "GradcheckError": lambda: ta.gradcheck(
             ta.custom_vjp(lambda x: x * x, lambda g, y, x: g * x), [np.ones(2)]
-        )
+        ),
     },
     "ta.jvp": {"ShapeError": lambda: ta.jvp(ta.exp, [_X], [])},
     "ta.vjp": {"ShapeError": lambda: ta.vjp(ta.exp, [_X], [])},

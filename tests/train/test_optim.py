@@ -279,9 +279,9 @@ def test_optimizers_refuse_what_cannot_be():
         with pytest.raises(error, match=match):
             make()
 
-    refused(r"\[optimizer\] there must be parameters to update, but got none\.", lambda: optim.SGD([]))
+    refused(r"\[SGD\] there must be parameters to update, but got none\.", lambda: optim.SGD([]))
     refused(
-        r"\[optimizer\] parameters must come from ta\.parameter, but",
+        r"\[SGD\] parameters must come from ta\.parameter, but",
         lambda: optim.SGD([ta.tensor(np.zeros(2))]),
     )
     refused(r"\[Adam\] lr must be at least 0, but got -1\.", lambda: optim.Adam([w], lr=-1))
@@ -446,7 +446,7 @@ def test_groups_share_the_norm_and_the_state():
         (lambda w: [{"params": [w], "lr": -1.0}], "[AdamW] lr must be at least 0, but got -1.0."),
         (lambda w: [{"params": [w]}, {"params": [w]}],
          "[AdamW] a parameter must be in one group only, but got <Tensor 'w' f64[3] = parameter> twice."),
-        (lambda w: [{"params": []}], "[optimizer] there must be parameters to update, but got none."),
+        (lambda w: [{"params": []}], "[AdamW] there must be parameters to update, but got none."),
     ],
 )  # fmt: skip
 def test_groups_say_what_must_hold(groups, text):

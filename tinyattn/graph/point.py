@@ -56,7 +56,7 @@ def weighting(*shape: int) -> Numbers:
 
 
 def apart(*shape: int) -> Numbers:
-    """Numbers at least 0.1 from each other and from whole numbers: no ties, no kinks nearby."""
+    """Numbers 0.37 or more from each other, and none whole: no ties, and no kink within a step of a difference."""
 
     def draw(g, s):
         size = int(np.prod(s))

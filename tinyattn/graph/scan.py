@@ -278,7 +278,7 @@ def _derivative(cotangents: dict, node: Tensor):
     # stacks.
     const_of = dict(zip(const_args, node.inputs[n_carries + n_xs :], strict=True))
     x_of = dict(zip(x_args, node.inputs[n_carries : n_carries + n_xs], strict=True))
-    saved = _saved_values(roots, forward, set(const_args), set(x_args))
+    saved = _saved_values(roots, forward, set(const_args))
     sequences = [x_of[v] if v in x_of else output(node, ("stack", v)) for v in saved] + list(stacked.values())
     sequence_vars = [placeholder(v.type) for v in saved] + list(g_vars.values())
     mapping = {**dict(zip(saved, sequence_vars, strict=False)), **const_of}
@@ -320,7 +320,7 @@ def _adds_to_product(node: Tensor) -> bool:
     return any(s.op.name == "matmul" for s in below)
 
 
-def _saved_values(roots, forward: set[Tensor], constants: set[Tensor], xs: set[Tensor]) -> list[Tensor]:
+def _saved_values(roots, forward: set[Tensor], constants: set[Tensor]) -> list[Tensor]:
     """The forward values to keep: cheap operations and views are done again from what is kept, everything else is
     kept.
     """

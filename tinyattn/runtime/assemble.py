@@ -33,7 +33,7 @@ def _wanted(region: Region) -> Iterator[together.Wanted]:
         for word in words:
             if isinstance(word, list):
                 words.extend(word)
-            elif isinstance(word, str) and word is not faults.FAULT:
+            elif isinstance(word, str):
                 yield word, item.dtype
 
 
@@ -187,7 +187,7 @@ class Assembly:
             for k, value in enumerate(row):
                 if isinstance(value, tuple):
                     row[k] = self._counters.ctypes.data + 8 * value[1]
-        self._fixups, self._base_cells, self._start = fixups, base_cells, start
+        self._fixups, self._base_cells = fixups, base_cells
         return table
 
     def _resolve(self, start: int) -> None:

@@ -90,8 +90,10 @@ def _check(fn, leaves, atol, rtol, evaluate, rng, order):
         leaf = leaves[k]
         if leaf.size * size_out == 0:
             continue
-        compare = _full if leaf.size * size_out <= _SMALL else _projected
-        compare(results, leaf, k, atol, rtol, evaluate, rng, order)
+        if leaf.size * size_out <= _SMALL:
+            _full(results, leaf, k, atol, rtol, evaluate, order)
+        else:
+            _projected(results, leaf, k, atol, rtol, evaluate, rng, order)
 
 
 def _flat(arrays) -> np.ndarray:
@@ -112,7 +114,7 @@ def _difference(results, leaf: Tensor, direction: np.ndarray, evaluate) -> np.nd
     return (values[0] - values[1]) / (2 * size)
 
 
-def _full(results, leaf, number, atol, rtol, evaluate, rng, order):
+def _full(results, leaf, number, atol, rtol, evaluate, order):
     columns = []
     for i in range(leaf.size):
         direction = np.zeros(leaf.size)

@@ -69,15 +69,12 @@ def _spans(main: Region) -> dict[Region, tuple[int, int]]:
 
 
 def _touch(lives: dict[Buffer, Life], spans, buffer: Buffer, region: Region | None, position: int) -> None:
-    if not buffer.planned:
-        first = last = position
-    else:
+    first = last = position
+    while buffer.planned and region is not buffer.home and region is not None:
         # Outside its own region a buffer is alive for the whole of the loop that touches it.
-        first = last = position
-        while region is not buffer.home and region is not None:
-            start, end = spans[region]
-            first, last = min(first, start), max(last, end - 1)
-            region = region.parent
+        start, end = spans[region]
+        first, last = min(first, start), max(last, end - 1)
+        region = region.parent
     life = lives.get(buffer)
     if life is None:
         lives[buffer] = Life(first, last)
@@ -89,7 +86,7 @@ def plan_memory(lowered: Lowered) -> MemoryPlan:
     """Give every arena buffer its offset."""
     rows = list(rows_of(lowered.main))
     lives = _lives(lowered, rows)
-    removed = _store_in_leaves(lowered, rows, lives)
+    removed = _store_in_leaves(lowered, rows)
     shared = _reuse_inputs(rows, lives) + removed
     groups = _groups(lives)
     alive = _most_alive(groups)
@@ -125,7 +122,7 @@ def planned(lowered: Lowered) -> dict[Buffer, Life]:
     return _groups(_lives(lowered, list(rows_of(lowered.main))))
 
 
-def _store_in_leaves(lowered: Lowered, rows: list[Row], lives: dict[Buffer, Life]) -> int:
+def _store_in_leaves(lowered: Lowered, rows: list[Row]) -> int:
     """Let the new value of a leaf be made where the leaf is, when nothing reads the old value later and all indices
     have been looked at (a step with a wrong one updates nothing); drops the copy at the end.
     """

@@ -44,20 +44,20 @@ def split_groups(
             dict.fromkeys([members] if isinstance(members, Tensor) else members)
         )  # tied ones count once
         for w in members:
-            _check(w)
+            _check(optimizer, w)
             if w in found:
                 must = "a parameter must be in one group only"
                 fail(errors.TinyattnError, optimizer, must, f"got {w!r} twice")
         found |= dict.fromkeys(members, options)
     if not found:
-        fail(errors.TinyattnError, "optimizer", "there must be parameters to update", "got none", _HINT)
+        fail(errors.TinyattnError, optimizer, "there must be parameters to update", "got none", _HINT)
     return [*found], [*found.values()]
 
 
 _HINT = "For a module pass its parameters()."
 
 
-def _check(w: Any) -> None:
+def _check(optimizer: str, w: Any) -> None:
     if not isinstance(w, Tensor) or w.op.name != "parameter":
         must = "parameters must come from ta.parameter"
-        fail(errors.TinyattnError, "optimizer", must, f"got {w!r}", _HINT)
+        fail(errors.TinyattnError, optimizer, must, f"got {w!r}", _HINT)
