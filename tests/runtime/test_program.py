@@ -415,7 +415,9 @@ def test_programs_say_how_many_inputs_they_take():
     for wrong, got in (([], []), ([np.zeros(2)] * 2, [(2,), (2,)]), ([np.zeros(())], [()])):
         with pytest.raises(errors.ShapeError) as error:
             program.run(wrong)
-        assert first_line(error) == f"[program] the inputs must have the shapes [(2,)], but got {got}."
+        assert (
+            first_line(error) == f"[program] the inputs must be arrays of the shapes [(2,)], but got {got}."
+        )
     assert program.run([np.ones(2)])[0].tolist() == [2, 2]
 
 

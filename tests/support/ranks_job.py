@@ -32,6 +32,10 @@ class Rows:
     bit: np.ndarray  # (B,)
 
     @property
+    def valid(self):
+        return np.ones(len(self.x), bool)
+
+    @property
     def weight(self):
         return int((self.label >= 0).sum())
 

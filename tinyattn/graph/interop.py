@@ -2,7 +2,7 @@
 
 NumPy's operators (``array + x``) come to the Tensor's own. NumPy's functions would compute a value behind which
 there is no graph any more, and the gradient would be gone without a word: they are refused with what to write, but for
-those that only look at values.
+those that only look at values, and come back with no real numbers.
 """
 
 from typing import Any, NoReturn
@@ -62,10 +62,13 @@ class Values:
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         name = function.__name__
         if name in ("shape", "ndim"):
-            return getattr(args[0], name)
+            return getattr(args[0] if args else kwargs["a"], name)
         if name not in _LOOK and (name in hints.FUNCTIONS or name in hints.HABITS["ta"]):
             _refuse(name)
-        return function(*_arrays(args), **_arrays(kwargs))
+        result = function(*_arrays(args), **_arrays(kwargs))
+        if name not in _LOOK and _has_reals(result):
+            _refuse(name)
+        return result
 
 
 def _number(x: Any, op: str, hint: str) -> float | int:
@@ -85,6 +88,17 @@ def _refuse(name: str) -> NoReturn:
         f"Use {here}; the value of a Tensor is x.numpy()." if here else "The value of a Tensor is x.numpy()."
     )
     fail(errors.DTypeError, f"np.{name}", "NumPy's functions take arrays", "got a Tensor", hint)
+
+
+def _has_reals(tree: Any) -> bool:
+    """Whether what came out holds numbers of which there might have been a derivative."""
+    if isinstance(tree, (tuple, list)):
+        return any(map(_has_reals, tree))
+    return (
+        isinstance(tree, (float, complex, np.inexact))
+        or isinstance(tree, np.ndarray)
+        and tree.dtype.kind in "fc"
+    )
 
 
 def _arrays(tree: Any) -> Any:

@@ -56,7 +56,7 @@ class Border:
             self._refuse(arrays)
         found = []
         for array, (shape, dtype) in zip(arrays, self.inputs, strict=True):
-            if array.shape != shape:
+            if getattr(array, "shape", None) != shape:
                 self._refuse(arrays)
             plain = (
                 isinstance(array, np.ndarray)  # (a NumPy scalar's memory is not for keeps)
@@ -72,8 +72,9 @@ class Border:
         return found
 
     def _refuse(self, arrays: Sequence[np.ndarray]) -> NoReturn:
-        wanted, got = ([x.shape for x in group] for group in (self.inputs, arrays))
-        fail(errors.ShapeError, "program", f"the inputs must have the shapes {wanted}", f"got {got}")
+        wanted = [shape for shape, _ in self.inputs]
+        got = [getattr(array, "shape", type(array).__name__) for array in arrays]
+        fail(errors.ShapeError, "program", f"the inputs must be arrays of the shapes {wanted}", f"got {got}")
 
     def writable(self, out: Out, arrays: Sequence[np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """The results, and the arrays that the program writes them into: the same, but where one of ``out``

@@ -179,7 +179,7 @@ class ShardedStep:
 
 def rows(batch: Any, shard: int, shards: int) -> Any:
     """The rows of a batch, a dataclass of arrays, that belong to a shard."""
-    count = max(len(value) for value in vars(batch).values() if np.ndim(value))
+    count = len(batch.valid)
     part = tree.share(count, shard, shards)
     cut = {
         name: value[part.start : part.stop]
