@@ -27,12 +27,14 @@ def completed(path: str, text: str) -> str:
 
 
 def outward(path: str, text: str, found: set[str] | None = None) -> str:
-    """Links to files outside docs/ lead to their pages under ``source/``; those files are added to ``found``."""
+    """Links to files outside docs/ lead to their pages under ``source/``, and those to notebooks to theirs; the former
+    are added to ``found``.
+    """
 
     def turned(match: re.Match) -> str:
         target = posixpath.normpath(posixpath.join("docs", posixpath.dirname(path), match[2]))
         if target.startswith("docs/") or not (ROOT / target).exists():
-            return match[0]
+            return match[0].replace(".ipynb", ".md")  # (the page that is made of a notebook)
         if found is not None:
             found.add(target)
         up = posixpath.relpath(f"source/{source_page(target)}", posixpath.dirname(path) or ".")

@@ -117,7 +117,9 @@ def parser() -> Parser:
         "--seed", type=_natural, metavar="N", help="of initial values, data and their order (default: 0)"
     )
     threads(train)
-    train.add_argument("--out", metavar="DIR", help="the run folder (default: runs/MODEL-TASK-SEED)")
+    train.add_argument(
+        "--out", metavar="DIR", help="the run folder (default: runs/MODEL-TASK-SEED, or the next free name)"
+    )
     train.add_argument("--resume", metavar="DIR", help="go on with the run in this folder")
     train.add_argument(
         "--no-baseline", action="store_true", help="leave out the model trained for comparison"
@@ -189,7 +191,7 @@ def parser() -> Parser:
             "--beam",
             type=_positive,
             metavar="K",
-            help="hypotheses kept, of models that search (default: 1, greedy)",
+            help="hypotheses kept, of models that search (default: what the model searches with, mostly 1: greedy)",
         )
         one.add_argument(
             "--set", action="append", default=[], metavar="KEY=VALUE", dest="assignments",
