@@ -17,7 +17,7 @@ from tinyattn import nn, ops
 from tinyattn.errors import DTypeError
 from tinyattn.graph.leaf import placeholder
 from tinyattn.graph.op import OPS
-from tinyattn.graph.scan import flatten
+from tinyattn.graph.trees import flatten
 from tinyattn.graph.types import Type
 from tinyattn.kernels.calls.words import WORDS
 from tinyattn.runtime import reference

@@ -29,8 +29,9 @@ from tinyattn.graph.grad import pull_back
 from tinyattn.graph.op import Op, register
 from tinyattn.graph.point import at, real
 from tinyattn.graph.public import POINTS
-from tinyattn.graph.scan import flatten, is_state, unflatten
+from tinyattn.graph.scan import is_state
 from tinyattn.graph.tensor import Tensor, make, outputs
+from tinyattn.graph.trees import flatten, unflatten
 from tinyattn.graph.types import fail, is_float
 
 Function = TypeVar("Function", bound=Callable[..., Any])

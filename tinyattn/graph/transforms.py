@@ -13,8 +13,9 @@ import numpy as np
 from tinyattn import errors
 from tinyattn.graph.grad import as_given, check_float, grad, pull_back, zeros_like
 from tinyattn.graph.leaf import as_tensor, constant
-from tinyattn.graph.scan import flatten, scan, unflatten
+from tinyattn.graph.scan import scan
 from tinyattn.graph.tensor import Tensor, make
+from tinyattn.graph.trees import flatten, unflatten
 from tinyattn.graph.types import fail
 
 

@@ -14,9 +14,9 @@ from tinyattn import errors
 from tinyattn.graph.grad import zeros_like
 from tinyattn.graph.leaf import as_tensor, placeholder
 from tinyattn.graph.op import OPS
-from tinyattn.graph.scan import flatten
 from tinyattn.graph.tensor import Tensor, make, outputs
 from tinyattn.graph.traverse import topological
+from tinyattn.graph.trees import flatten
 from tinyattn.graph.types import fail
 from tinyattn.ops.definition import hand_derived
 

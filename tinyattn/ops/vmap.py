@@ -10,9 +10,10 @@ from typing import Any
 
 from tinyattn import errors
 from tinyattn.graph.leaf import placeholder
-from tinyattn.graph.scan import flatten, scan, unflatten
+from tinyattn.graph.scan import scan
 from tinyattn.graph.tensor import Tensor, make, output
 from tinyattn.graph.traverse import rebuild, topological
+from tinyattn.graph.trees import flatten, unflatten
 from tinyattn.graph.types import Type, fail, normalize_axis
 from tinyattn.ops.arrays.rearrange import moveaxis
 from tinyattn.ops.arrays.shape import broadcast_to, reshape

@@ -19,8 +19,8 @@ import numpy as np
 from tinyattn import errors
 from tinyattn.graph import leaf, prints, scope, trace
 from tinyattn.graph.leaf import placeholder
-from tinyattn.graph.scan import flatten
 from tinyattn.graph.tensor import Tensor
+from tinyattn.graph.trees import flatten
 from tinyattn.graph.types import SHORT, Type, as_array, fail
 from tinyattn.runtime.evaluate import evaluate
 from tinyattn.runtime.program import Program

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 import tinyattn as ta
-from tinyattn.graph.scan import flatten
 from tinyattn.graph.tensor import Tensor, output
 from tinyattn.graph.traverse import topological
+from tinyattn.graph.trees import flatten
 from tinyattn.models.model import Model
 from tinyattn.nn.module import Module
 from tinyattn.ops.attention.attention import weights_of

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import tinyattn as ta
-from tinyattn.graph.scan import flatten, unflatten
+from tinyattn.graph.trees import flatten, unflatten
 from tinyattn.tasks.parts.vocabulary import BOS, EOS, PAD
 
 DEAD = -1e30
