@@ -43,7 +43,7 @@ def run(dtype, shape, inputs, outputs, steps, order=None):
     if config.DISABLE_JIT:
         kernel = generate.pure(chain)
     else:
-        kernel = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 4)(native.chain_address(chain))
+        kernel = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 4)(native.make(chain))
     for first, last in [(0, tiles)] if order is None else [(t, t + 1) for t in order]:
         kernel(words.ctypes.data, first, last, 0)
 

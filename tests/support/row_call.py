@@ -50,7 +50,7 @@ def run(dtype, shape, inputs, steps, outputs, order=None, keeps=True):
     if config.DISABLE_JIT:
         kernel = row_writer.pure(chain)
     else:
-        kernel = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 4)(native.chain_address(chain))
+        kernel = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 4)(native.make(chain))
     _scratch[:] = -1  # rubbish: a kernel may not count on what is there
     scratch = (_scratch.ctypes.data + 63) // 64 * 64
     tiles = tiles_of(dtype, shape, summed)

@@ -110,84 +110,60 @@ class Assembly:
 
     # The program.
     def _table(self, main: Region, args: dict[Row, int], start: int) -> list[list]:
+        """The rows of the program, in the order in which they are run; places of counters stand in them already."""
         table: list[list] = []
-        fixups: list[tuple[int, int, tuple]] = []
-        counters: dict[Region, int] = {}
-        base_cells: dict[tuple[int, Region], int] = {}  # (word, region of its POINT) → row of the table
+        self._fixups: list[tuple[int, int, tuple]] = []
+        self._base_cells: dict[tuple[int, Region], int] = {}  # (word, region of its POINT) → row of the table
         self._outermost: dict[int, int] = {}  # word → row of the table that first points it anew
+        counters: dict[Region, int] = {}
 
-        def counter(region: Region) -> int:
-            if region not in counters:
-                counters[region] = len(counters)
-            return counters[region]
+        def add(*words) -> int:
+            table.append([*words, *[0] * (ROW - len(words))])
+            return len(table) - 1
 
-        def walk(region: Region) -> None:
+        def counter(region: Region) -> tuple[str, int]:
+            return "counter", counters.setdefault(region, len(counters))
+
+        def point(region: Region) -> None:
+            """What moves with a loop gets its address anew at each step."""
             for word, ref in self._points.get(region, ()):
                 moving = next(m for m in ref.moving if m.region is region)
                 inner = [m for m in ref.moving if m.region.depth > region.depth]
-                row = len(table)
-                base_cells[word, region] = row
+                step, last = moving.stride * ref.dtype.itemsize, moving.period - 1
+                row = add(POINT, 0, self._blocks[word], step, counter(region), moving.first, last)
+                self._base_cells[word, region] = row
                 self._outermost.setdefault(word, row)
-                size = ref.dtype.itemsize
-                target = (
-                    ("base", word, min(inner, key=lambda m: m.region.depth).region)
-                    if inner
-                    else ("word", word)
-                )
-                table.append(
-                    [
-                        POINT,
-                        0,
-                        self._blocks[word],
-                        moving.stride * size,
-                        ("counter", counter(region)),
-                        moving.first,
-                        moving.period - 1,
-                        0,
-                    ]
-                )
-                fixups.append((row, 1, target))
+                next_region = min(inner, key=lambda m: m.region.depth).region if inner else None
+                self._fixups.append((row, 1, ("base", word, next_region) if inner else ("word", word)))
+
+        def walk(region: Region) -> None:
+            point(region)
             for item in region.items:
                 if isinstance(item, Region):
-                    opening = len(table)
-                    table.append([LOOP, item.length, 0, ("counter", counter(item)), 0, 0, 0, 0])
+                    opening = add(LOOP, item.length, 0, counter(item))
                     walk(item)
-                    table.append([END, item.length, opening + 1, ("counter", counter(item)), 0, 0, 0, 0])
-                    table[opening][2] = len(table)
+                    table[opening][2] = add(END, item.length, opening + 1, counter(item)) + 1
                 else:
-                    shared = int(item.cost > SHARE_ABOVE and 1 < item.tiles)
-                    function = (
-                        native.address(item.kernel, item.dtype)
-                        if item.chain is None
-                        else native.chain_address(item.chain)
-                    )
-                    table.append(
-                        [
-                            KERNEL,
-                            function,
-                            start + 8 * args[item],
-                            item.tiles,
-                            shared,
-                            0,
-                            0,
-                            0,
-                        ]
-                    )
-                    if item.kernel == faults.CHECK:
-                        self.checks[len(self.rows)] = args[item]
-                        table.append([CHECK, self.fault.ctypes.data, len(self.rows), 0, 0, 0, 0, 0])
-                    self.rows.append(item)
+                    run(item)
+
+        def run(row: Row) -> None:
+            shared = int(row.cost > SHARE_ABOVE and 1 < row.tiles)
+            function = native.make(row.chain or (row.kernel, row.dtype))
+            add(KERNEL, function, start + 8 * args[row], row.tiles, shared)
+            if row.kernel == faults.CHECK:
+                self.checks[len(self.rows)] = args[row]
+                add(CHECK, self.fault.ctypes.data, len(self.rows))
+            self.rows.append(row)
 
         for base in sorted(self._bound):
-            table.append([BIND, self._cells.ctypes.data + 16 * base, 0, len(self._bound[base]), 0, 0, 0, 0])
+            add(BIND, self._cells.ctypes.data + 16 * base, 0, len(self._bound[base]))
         walk(main)
-        table.append([HALT] + [0] * (ROW - 1))
+        add(HALT)
         self._counters: Any = np.zeros(len(counters) + 1, np.int64)
-        for row in table:
-            for k, value in enumerate(row):
+        for words in table:
+            for k, value in enumerate(words):
                 if isinstance(value, tuple):
-                    row[k] = self._counters.ctypes.data + 8 * value[1]
-        self._fixups, self._base_cells = fixups, base_cells
+                    words[k] = self._counters.ctypes.data + 8 * value[1]
         return table
 
     def _resolve(self, start: int) -> None:

@@ -48,8 +48,8 @@ class Optimizer:
     gives one. ``lr``: a number, or a schedule (``ta.optim.schedules``, or a function of yours: ``lambda step: 0.1 /
     (1 + step)``), a function of the number of updates done, a float64 Tensor. ``clip_norm`` limits the norm of all
     gradients together (Pascanu et al. 2013), ``clip_value`` each of their elements. With ``skip_nonfinite`` an
-    update whose gradients hold inf or NaN changes nothing, not even the count of updates: the loop sees the norm,
-    and the parameters are still good.
+    update whose gradients hold inf or NaN, or have a norm beyond what the squares of their type can hold (1.8e19 of
+    float32), changes nothing, not even the count of updates: the loop sees the norm, and the parameters are still good.
 
     Raises TinyattnError for no parameters, for one that is there twice, and for a rate or an option that makes no
     sense.

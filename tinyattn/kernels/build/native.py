@@ -243,11 +243,6 @@ def hand_over(name: str, dtype: str, work: Callable[[int, int, int, int], None])
     _addresses[symbol] = ctypes.cast(_handed_over[symbol], ctypes.c_void_p).value or 0
 
 
-def chain_address(chain: Chain | RowChain) -> int:
-    """Address of the loop of a chain of operations."""
-    return make(chain)
-
-
 def function(name: str, dtype: str = "f32"):
     """The kernel as a Python callable of four integers; the call releases the interpreter lock."""
     return ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 4)(address(name, dtype))
