@@ -49,7 +49,9 @@ class Words(nn.Module):
         if self.part is not None:
             words = words + ta.sum(self.part(batch.features), axis=2)
         column = (*batch.tokens.shape, 1)
-        words = self.dropout(words) * self.missing(ta.ones(column, words.dtype))
+        words = self.dropout(words)
+        if self.missing.p:
+            words = words * self.missing(ta.ones(column, words.dtype))
         return ta.where(inside(batch.length, column[1]).reshape(column), words, 0)
 
 
