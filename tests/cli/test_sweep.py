@@ -62,3 +62,8 @@ def test_wrong_grids_are_one_sentence_and_train_nothing(more, text, tmp_path, mo
     monkeypatch.chdir(tmp_path)
     assert main([*COMMON, *more]) == 2
     assert capsys.readouterr().err.strip() == text and not [*tmp_path.iterdir()]
+
+
+def test_seeds_have_an_option_of_their_own(capsys):
+    assert main([*COMMON, "--grid", "seed=0,1"]) == 2
+    assert "seeds must be given as --seeds N" in capsys.readouterr().err

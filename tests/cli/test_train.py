@@ -7,7 +7,9 @@ from types import SimpleNamespace
 import pytest
 from command_line import SET, run
 
+import tinyattn as ta
 from tinyattn.cli import train
+from tinyattn.errors import UsageError
 from tinyattn.experiments import settings
 from tinyattn.train.run import toml
 
@@ -147,3 +149,44 @@ def test_results_that_cannot_be_written_are_refused_before_training(capsys, tmp_
     code, _, err = run(capsys, "train", "--record", *(["--resume", "x"] if resume else []))
     assert code == 1 and "results must be writable, but it is not" in err
     assert [path.name for path in tmp_path.iterdir()] == ["results"]
+
+
+def test_a_run_goes_on_with_its_own_settings(tmp_path):
+    """What it can't go on with is refused before its folder is touched."""
+    given = {"hidden": 6, "steps": 4, "baseline": False}
+    ta.Experiment("mlp", "spirals", **given).train(tmp_path / "run")
+    before = (tmp_path / "run" / "config.toml").read_bytes()
+    for other, text in [
+        ({"hidden": 7}, "[train] a run must go on with its own settings: model.hidden = 6, but got 7."),
+        ({"learning_rate": 0.5}, "[train] a run must go on with its own settings: training.learning_rate = "),
+        ({"steps": 3}, "[train] steps must be at least the 4 that are done, but got 3."),
+    ]:
+        with pytest.raises(UsageError) as error:
+            ta.Experiment("mlp", "spirals", **given | other).train(tmp_path / "run", resume=True)
+        assert str(error.value).startswith(text)
+        assert (tmp_path / "run" / "config.toml").read_bytes() == before
+    outcome = ta.Experiment("mlp", "spirals", **given | {"steps": 6}).train(tmp_path / "run", resume=True)
+    assert outcome.models[0].steps == 6
+
+
+def test_a_command_that_goes_on_records_its_steps(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run(capsys, "train", "mlp", "--set", "hidden=6", "--set", "steps=4", "--out", "run")[0] == 0
+    code, _, err = run(capsys, "train", "--resume", "run", "--steps", 6, "--record")
+    assert code == 0, err
+    (record, *_) = json.loads((tmp_path / "results" / "results.json").read_text())
+    assert (
+        record["steps"] == 6 and "--set steps=6" in record["command"] and "steps=4" not in record["command"]
+    )
+    assert "must come without --task" in run(capsys, "draw", "run", "--task", "spirals")[2]
+
+
+def test_what_begins_elsewhere_is_told_from_what_begins_at_nothing(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    sizes = [f"--set={text}" for text in ("n_layer=1", "n_head=1", "n_embd=8", "block_size=8")]
+    (tmp_path / "t.txt").write_text("to be or not to be that is the question " * 40)
+    common = ["train", "gpt", "--task", "text", "--data", "t.txt", "--steps", 2, *sizes]
+    assert run(capsys, *common, "--out", "a")[0] == 0
+    code, out, err = run(capsys, *common, "--set", "start=a", "--out", "b", "--json")
+    assert code == 0, err
+    assert list(json.loads(out)["models"]) == ["gpt", "gpt scratch"]

@@ -120,3 +120,47 @@ def test_entries_along_an_axis_are_numpys(shape):
         places = rng.integers(-shape[axis], shape[axis], sizes)
         whole = np.broadcast_to(places, [count if a == axis else size for a, size in enumerate(shape)])
         assert np.array_equal(ta.take_along_axis(x, places, axis).numpy(), np.take_along_axis(x, whole, axis))
+
+
+def test_the_mask_of_a_score_function_gets_the_cotangent_of_the_scores():
+    scores, mask = ta.tensor(np.random.default_rng(0).standard_normal((2, 3))), ta.tensor(np.zeros(3))
+    term = ta.score_function(scores, np.eye(3)[:2], 1.0, mask=mask, entropy_weight=0.1).sum()
+    of_scores, of_mask = (g.numpy() for g in ta.grad(term, [scores, mask]))
+    assert np.allclose(of_mask, of_scores.sum(0)) and np.abs(of_mask).max() > 0.1
+
+
+_ROW, _STATE, _CELL = np.ones((1, 2)), np.ones((3, 4)), (np.ones((16, 2)), np.ones((16, 4)))
+
+
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        (lambda: ta.ones((2, 3))[::0], "[index] start, stop and step of a slice must be integers or None, the step not 0, but got 0."),
+        (lambda: ta.ones((2, 3))[ta.tensor(1) :], "[index] start, stop and step of a slice must be integers or None, the step not 0, but got <Tensor"),
+        (lambda: ta.index_update(ta.ones(3), slice(None, None, 0), 1.0), "[index] start, stop and step"),
+        (lambda: ta.bernoulli(np.full((3, 1), 0.5), (3,)), "[broadcast_to] (3, 1) must broadcast"),
+        (lambda: ta.lstm_cell(_ROW, (_STATE, _STATE), *_CELL), "[lstm_cell] x (B, I), h (B, H)"),
+        (lambda: ta.lstm_cell(_ROW, (_STATE[:1], _STATE), *_CELL), "[lstm_cell] h and c must have one shape, but got (1, 4) and (3, 4)."),
+        (lambda: ta.gru_cell(_ROW, _STATE, np.ones((12, 2)), np.ones((12, 4))), "[gru_cell] x (B, I), h (B, H)"),
+        (lambda: ta.pad(ta.tensor([1, 2]), ((1, 1),), 0.5), "[pad] i64 must be padded with an integer, but got 0.5."),
+        (lambda: ta.nn.spectral_norm(ta.nn.Linear(3, 4), dim=7), "[spectral_norm] the axis must be an integer from -2 to 1, but got 7."),
+        (lambda: ta.nn.MultiheadAttention(4, 2)(None, _STATE, _STATE), "[MultiheadAttention] query must be given"),
+        (lambda: ta.nn.Embedding(10, 4, padding_idx=1.5), "[Embedding] padding_idx must lie in 0..9, but got 1.5."),
+        (lambda: ta.nn.Linear(3, 4).load_state_dict(None), "[load_state_dict] the state must be a dict of arrays, but got NoneType."),
+    ],
+)  # fmt: skip
+def test_wrong_arguments_are_one_sentence(call, text):
+    with pytest.raises(ta.TinyattnError) as error:
+        call()
+    assert str(error.value).startswith(text)
+
+
+def test_a_module_that_was_refused_its_norm_is_whole():
+    layer = ta.nn.Linear(3, 4)
+    with pytest.raises(ta.ShapeError):
+        ta.nn.spectral_norm(layer, dim=7)
+    assert [name for name, _ in layer.named_parameters()] == ["weight", "bias"]
+
+
+def test_whole_numbers_between_bounds_are_numpys():
+    assert ta.linspace(-1.5, 1.5, 4, dtype=np.int64).numpy().tolist() == [-2, -1, 0, 1]

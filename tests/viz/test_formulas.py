@@ -287,3 +287,25 @@ def test_a_fused_chain_is_written_out():
     assert chains([ta.gelu(x @ w + b) / 2 + x]) == ["y = (x·w + b) Φ(x·w + b) / 2 + x"]
     y = ta.tanh(x)
     assert "chain(x, b)" in str(chains([y, y + b])), "of two results"
+
+
+def test_parentheses_are_where_the_value_needs_them(capsys):
+    x, y, z, a = leaf("x", 3), leaf("y", 3), leaf("z", 3), leaf("A", 2, 3)
+    for value in ((x + y) % z, x % (y + z), ta.sum(a * a) * x, ta.sum(a * a) / x, ta.sum(a * a) * 2.0):
+        ta.show(value)
+    assert capsys.readouterr().out.splitlines() == [
+        "(x + y) mod z", "x mod (y + z)", "(Σ A²) · x", "(Σ A²) / x", "2 Σ A²",
+    ]  # fmt: skip
+
+
+def test_a_derivation_names_the_cotangent_that_it_uses():
+    text = ta.derive(lambda x: (x * x, ta.sum(x * x))).text()
+    assert "dx = (∂y / ∂x)ᵀ dy′\n     → dx = 2 dy′ ∘ x" in text
+    assert "(∂y / ∂dx)ᵀ dy" in ta.derive(lambda dx, x: ta.sum(dx * x)).text()
+    latex = ta.derive(lambda x: (x * x, ta.sum(x * x))).latex()
+    assert "∂" not in latex and "∘" not in latex
+
+
+def test_two_digits_of_a_cell_are_those_of_its_number():
+    shown = str(ta.viz.heatmap([[10.5, 20.25, 0.5], [-0.5, 90.4, 100.7]]))
+    assert shown.split() == ["0", "10.5", "20.2", ".50", "1", "−.50", "90.4", "101"]

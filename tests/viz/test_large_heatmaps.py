@@ -131,7 +131,7 @@ def test_blocks_of_a_large_map_tell_their_largest_weight():
     found = [float(text.rpartition(": ")[2]) for text in told]
     np.testing.assert_allclose(found, expected, rtol=1e-5)
     i, j = np.argwhere(weights == expected[7])[0]
-    assert told[7].startswith(f"at most {i} → {j}: ")
+    assert told[7].startswith(f"largest: {i} → {j}: ")
 
 
 @pytest.mark.skipif(shutil.which("dot") is None, reason="needs Graphviz's program dot")

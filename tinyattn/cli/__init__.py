@@ -360,6 +360,8 @@ def _outcome(
         must = "what is asked for must fit into the memory"
         return 1, f"[{arguments.command}] {must}, but it does not: {error}."
     except Exception as error:  # a fault of ours
+        if type(error).__name__ == "Interrupted":
+            return STOPPED, f"{error}, and saved. The same command goes on."
         if arguments.debug:
             raise
         text = str(error) or "no message"

@@ -16,7 +16,9 @@ def draw(arguments: argparse.Namespace) -> None:
         raise UsageError(f"[draw] FILE must end in {', '.join(FORMATS)}, but got {arguments.output!r}.")
     what = Path(arguments.what)
     if what.is_dir():
-        experiment = Experiment.open(what)
+        if arguments.task:
+            raise UsageError("[draw] RUN must come without --task: the run has its own.")
+        experiment = Experiment.open(what, arguments.data)
     else:
         experiment = Experiment(arguments.what, arguments.task, data=arguments.data)
     path = Path(arguments.output or f"{experiment.name}.svg")

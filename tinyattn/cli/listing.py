@@ -33,7 +33,8 @@ def _best(entry: model_table.Entry) -> str:
     here = Path(__file__).parents[2]  # a checkout, whatever the working folder is
     places = (path for path in (RESULTS, here / RESULTS) if path.exists())
     for one in read(next(places, RESULTS)):
-        if (one["model"], one["task"], one["metric"]) == (entry.name, entry.task, wanted):
+        found = (one["model"], one["task"], one["metric"]) == (entry.name, entry.task, wanted)
+        if found and one["value"] is not None and one["target"] is not None:
             return f"{wanted} {one['value']:.4g}, target {one['target']:.4g}"
     return ""
 

@@ -39,6 +39,8 @@ def _grid(texts: Sequence[str], common: dict[str, Any]) -> dict[str, list[str]]:
         several = values.split(",")
         if not separator or not key or not all(several):
             raise UsageError(f"[sweep] --grid must be followed by key=value,value, but got {text!r}.")
+        if key == "seed":
+            raise UsageError("[sweep] seeds must be given as --seeds N, but got --grid seed=….")
         if key in grid or key in common or len(set(several)) < len(several):
             raise UsageError(f"[sweep] --grid must name each setting and value once, but got {text!r}.")
         grid[key] = several

@@ -60,6 +60,9 @@ def _resumed(arguments: argparse.Namespace) -> Experiment:
     experiment = Experiment.open(arguments.resume, arguments.data, lock=True)
     if arguments.steps:
         experiment.config["training"]["steps"] = arguments.steps
+        said = experiment.config["run"].get("set", [])
+        experiment.config["run"]["set"] = [text for text in said if not text.startswith("steps=")]
+        experiment.config["run"]["set"] += [f"steps={arguments.steps}"]
     if arguments.shard_optimizer:
         experiment.config["training"]["share_optimizer"] = True
     if arguments.no_baseline:

@@ -276,6 +276,15 @@ def numbers(config: Config) -> str:
     return "-".join(f"{key}-{value}" for key, value in changed.items() if isinstance(value, int))
 
 
+def as_said(table: Mapping[str, Any]) -> dict[str, Any]:
+    """A table as its file has it: without what isn't set, and with lists for tuples."""
+    return {
+        key: list(value) if isinstance(value, tuple) else value
+        for key, value in table.items()
+        if value is not None
+    }
+
+
 def short(name: str) -> str:
     """A model's or task's name as people say it: MyModel for my_models.py:MyModel."""
     return name.rpartition(":")[2]

@@ -16,6 +16,7 @@ from typing import Any
 
 from tinyattn import ranks
 from tinyattn.errors import CheckpointError
+from tinyattn.experiments import settings
 from tinyattn.experiments.experiment import Experiment
 from tinyattn.experiments.reproduce import finish
 from tinyattn.sections import Figure
@@ -89,19 +90,11 @@ class Sweep:
         place = self.folder / "-".join([*(f"{key}={value}" for key, value in case.items()), str(seed)])
         if (place / CONFIG).exists():
             there = Experiment.open(place, self.data).config
-            if any(_said(there[table]) != _said(experiment.config[table]) for table in COMPARED):
+            said = settings.as_said
+            if any(said(there[table]) != said(experiment.config[table]) for table in COMPARED):
                 must = f"{place} must be a run of these settings"
                 raise CheckpointError(
                     f"[sweep] {must}, but it has others: name another folder with --out DIR."
                 )
         figures = finish(experiment, place, self.data)[experiment.name]
         return {figure.key: figure for figure in experiment.task.figures}, figures
-
-
-def _said(table: Mapping[str, Any]) -> dict[str, Any]:
-    """A table as its file has it: without what isn't set, and with lists for tuples."""
-    return {
-        key: list(value) if isinstance(value, tuple) else value
-        for key, value in table.items()
-        if value is not None
-    }

@@ -6,6 +6,7 @@ The baseline is a run of its own, in the folder `baseline` of the run it belongs
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +49,12 @@ def train(
             if folder is None:
                 raise UsageError("[train] the folder of the run must be named to resume it, but got none.")
             experiment.run = Run.open(folder)
+        try:
+            _check_same(experiment.run, config)
+        except UsageError:
+            experiment.run.close()
+            experiment.run = None
+            raise
         if experiment.run.config != config:
             experiment.run.config = config
             experiment.run.save_config()
@@ -70,6 +77,23 @@ def train(
     return outcome
 
 
+_MAY_CHANGE = {"training": ("steps", "share_optimizer"), "task": ("data",)}
+"""Settings that a run may go on with other values of."""
+
+
+def _check_same(run: Run, config: Config) -> None:
+    """Raise UsageError if a run is to go on with settings that aren't its own, or to fewer steps than are done."""
+    for table in ("model", "task", "training"):
+        old, new = (settings.as_said(one[table]) for one in (run.config, config))
+        for key in sorted({*old, *new} - {*_MAY_CHANGE.get(table, ())}):
+            if old.get(key) != new.get(key):
+                must = f"a run must go on with its own settings: {table}.{key} = {old.get(key)!r}"
+                raise UsageError(f"[train] {must}, but got {new.get(key)!r}.")
+    done, steps = checkpoint.last_step(run.folder), config["training"]["steps"]
+    if steps < done:
+        raise UsageError(f"[train] steps must be at least the {done:,} that are done, but got {steps:,}.")
+
+
 def _train(run: Run, task: Task) -> Outcome:
     config = run.config
     trained = [_one(run, config, task)]
@@ -80,9 +104,15 @@ def _train(run: Run, task: Task) -> Outcome:
         other = _run_in(folder, beside)
         other.config = beside  # the steps may have changed
         try:
-            trained.append(_one(other, beside, task))
+            twin = _one(other, beside, task)
         finally:
             other.close()
+        if (twin.name, twin.variant) == (
+            trained[0].name,
+            trained[0].variant,
+        ):  # (only `start` tells them apart)
+            twin = replace(twin, variant=f"{twin.variant}-scratch".strip("-"))
+        trained.append(twin)
     outcome = Outcome(run.folder, task, trained, dict(recipe.targets), config["training"]["seed"])
     if run.writes:
         write_report(outcome, run)

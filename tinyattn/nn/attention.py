@@ -164,8 +164,11 @@ class MultiheadAttention(Module):
             if attn_mask is not None:
                 must = "attn_mask must be left out with a cache, which knows what each query may see"
                 fail(errors.TinyattnError, _NAME, must, "got a mask")
+            if is_causal and position is None:
+                must = "is_causal must be left out where a query attends to all that a cache holds"
+                fail(errors.TinyattnError, _NAME, must, "got is_causal=True")
             return self._decode(inputs, key_padding_mask, cache, position)
-        for name, x in zip(("key", "value"), inputs[1:], strict=True):
+        for name, x in zip(("query", "key", "value"), inputs, strict=True):
             if x is None:
                 must = f"{name} must be given where there is no cache"
                 fail(errors.ShapeError, _NAME, must, "got None")

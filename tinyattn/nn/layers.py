@@ -61,10 +61,13 @@ class Embedding(Module):
         self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
         table = init.normal((num_embeddings, embedding_dim))
         if padding_idx is not None:
-            if not -num_embeddings <= padding_idx < num_embeddings:
+            if (
+                not -num_embeddings <= (place := as_integer(padding_idx) or 0) < num_embeddings
+                or place != padding_idx
+            ):
                 must = f"padding_idx must lie in 0..{num_embeddings - 1}"
                 fail(errors.ShapeError, "Embedding", must, f"got {padding_idx}")
-            padding_idx %= num_embeddings
+            padding_idx = place % num_embeddings
             table[padding_idx] = 0
         self.padding_idx = padding_idx
         self.weight = parameter(table, dtype)

@@ -11,9 +11,10 @@ from tinyattn import errors
 from tinyattn.graph import trace
 from tinyattn.graph.leaf import latest, tensor
 from tinyattn.graph.tensor import Tensor
-from tinyattn.graph.types import fail
+from tinyattn.graph.types import fail, normalize_axis
 from tinyattn.nn import init
 from tinyattn.nn.convolution import ConvTranspose2d
+from tinyattn.nn.layers import check_sizes
 from tinyattn.nn.module import Module
 from tinyattn.ops.layers.spectral_norm import spectral_norm as divided
 
@@ -81,7 +82,9 @@ def spectral_norm(
         must = f"the {type(module).__name__} must have a parameter {name!r} of two axes or more"
         got = f"{weight.type}" if isinstance(weight, Tensor) else f"{weight!r}"
         fail(errors.TinyattnError, "spectral_norm", must, f"got {got}")
-    axis = (1 if isinstance(module, ConvTranspose2d) else 0) if dim is None else dim
+    given = (1 if isinstance(module, ConvTranspose2d) else 0) if dim is None else dim
+    axis = normalize_axis("spectral_norm", given, weight.ndim)
+    check_sizes("spectral_norm", n_power_iterations=n_power_iterations)
     object.__delattr__(module, name)  # it stays a parameter, elsewhere
     weight.name = None  # it takes its new place as its name
     holder = vars(module).get("parametrizations") or Module()

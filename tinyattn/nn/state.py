@@ -37,6 +37,13 @@ def load(owner: str, leaves: Mapping[str, Tensor], given: Mapping[str, Any], str
     A leaf that has several names (tied weights) needs only one of them. Raises CheckpointError, with nothing
     written, when shapes differ and, if ``strict``, when the names do.
     """
+    if not isinstance(given, Mapping):
+        fail(
+            errors.DTypeError,
+            "load_state_dict",
+            "the state must be a dict of arrays",
+            f"got {type(given).__name__}",
+        )
     arrays = {name: _as_array(given[name]) for name in leaves if name in given}
     found = {leaves[name] for name in arrays}
     missing = [name for name, leaf in leaves.items() if leaf not in found]

@@ -205,10 +205,11 @@ class TextTask(Task):
     # For people.
 
     def read(self, text: str) -> TextBatch:
-        """A beginning to continue; an empty one is the end of a line. Characters that the text never has are left
-        out. Raises DataError if none is left.
+        """A beginning to continue; an empty one is the end of a line, or how the text begins if it is all one line.
+        Characters that the text never has are left out. Raises DataError if none is left.
         """
-        codes = np.frombuffer((text or "\n").encode("utf-32-le", "surrogatepass"), np.uint32)
+        empty = "\n" if "\n" in self.alphabet else self.decode(self.tokens["train"][:1])
+        codes = np.frombuffer((text or empty).encode("utf-32-le", "surrogatepass"), np.uint32)
         ids = self._ids[codes]
         ids = ids[ids != NOTHING]
         if not len(ids):

@@ -121,6 +121,11 @@ def _step(path: Path) -> int:
     return int(path.stem.removeprefix("ckpt-"))
 
 
+def last_step(folder: str | Path) -> int:
+    """How many steps the newest numbered checkpoint of a run folder has done; 0 if there is none."""
+    return max(map(_step, saved(folder)), default=0)
+
+
 def prune(folder: str | Path, keep: int) -> None:
     """Remove all numbered checkpoints but the last `keep`, and what interrupted writes left behind."""
     for path in saved(folder)[:-keep]:

@@ -9,6 +9,7 @@ are one image in all of them, for 512 tokens would be a quarter of a million ele
 import base64
 import math
 import os
+import re
 import tempfile
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
@@ -177,7 +178,7 @@ class Heatmap:
                 known = np.where(np.isnan(part), -1.0, np.abs(part))
                 y, x = (int(k) for k in np.unravel_index(known.argmax(), part.shape))
                 says = escape(
-                    f"at most {self.rows[i + y]} → {self.columns[j + x]}: {_exact(float(part[y, x]))}"
+                    f"largest: {self.rows[i + y]} → {self.columns[j + x]}: {_exact(float(part[y, x]))}"
                 )
                 high, wide = part.shape
                 yield (
@@ -334,7 +335,7 @@ def _short(value: float) -> str:
     if not np.isfinite(value) or value == int(value):
         return labels.number(int(value) if np.isfinite(value) else value)
     text = f"{value:.2f}" if abs(value) < 10 else f"{value:.3g}"
-    return "0" if not float(text) else text.replace("0.", ".", 1).replace("-", "−")
+    return "0" if not float(text) else re.sub(r"^(-?)0\.", r"\1.", text).replace("-", "−")
 
 
 def _exact(value: float) -> str:

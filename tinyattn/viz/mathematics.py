@@ -222,6 +222,4 @@ class _Writer:
             return f"scan×{node.attrs['length']}({', '.join(self._operand(s)[0] for s in node.inputs)})", 9
         if name == "slice":
             return f"{notation.wrapped(*self._operand(node.inputs[0]), 9)}{labels.slice_text(node)}", 9
-        template = notation.template(node)
-        level = 4 if name == "matmul" else notation.level(template)
-        return notation.fill(template, [self._operand(s) for s in node.inputs]), level
+        return notation.written(node, [self._operand(s) for s in node.inputs])

@@ -101,6 +101,8 @@ def fill(template: str, operands: Sequence[tuple[str, int]]) -> str:
             least = 3
         elif right in ("²", "³", "^", "ᵀ", "[", "_") or left == "^":
             least = 9
+        elif before.endswith(" mod") or after.startswith("mod "):
+            least = 9 if before else 3
         elif left in "·/⊙∗√" and left or right and right in "·/⊙∗":
             least = 9 if left == "/" else 3
         elif left in ("Σ", "x", "−") or re.match(
@@ -110,6 +112,20 @@ def fill(template: str, operands: Sequence[tuple[str, int]]) -> str:
         return wrapped(*operands[k], least)
 
     return re.sub(r"\{(\d)\}", put, template)
+
+
+def written(node: Tensor, operands: Sequence[tuple[str, int]]) -> tuple[str, int]:
+    """The formula of a node, of its operands' texts, and how tightly it binds."""
+    form = template(node)
+    if form == "{0}":
+        return operands[0]
+    first, *others = operands or [("", 9)]
+    if node.op.name in ("mul", "div", "matmul") and first[0].startswith("Σ ") and node.inputs[1].shape:
+        first = (
+            f"({first[0]})",
+            9,
+        )  # (a number may stand inside of a sum as well as behind it; other factors may not)
+    return fill(form, [first, *others]), 4 if node.op.name == "matmul" else level(form)
 
 
 def with_words(text: str, words: Mapping[str, str]) -> str:

@@ -114,11 +114,7 @@ def view(node: Tensor, seen: Symbol) -> Symbol:
 
 def formula(node: Tensor, operands: Sequence[Symbol]) -> tuple[str, int]:
     """The formula of a node and how tightly it binds."""
-    template = notation.template(node)
-    if template == "{0}":
-        return operands[0]
-    level = 4 if node.op.name == "matmul" else notation.level(template)
-    return notation.fill(template, operands), level
+    return notation.written(node, operands)
 
 
 def rule(node: Tensor, operands: Sequence[Symbol], result: str, cotangent: str) -> str:

@@ -87,4 +87,5 @@ def linspace(start: float, stop: float, num: int = 50, endpoint: bool = True, dt
     if not (math.isfinite(start) and math.isfinite(stop)):
         fail(errors.ShapeError, "linspace", "the bounds must be finite", f"got {start} and {stop}")
     (count,) = as_shape("linspace", num)
-    return constant(np.linspace(start, stop, count, endpoint), as_dtype(dtype, "linspace"))
+    kind = as_dtype(dtype, "linspace")
+    return constant(np.linspace(start, stop, count, endpoint, dtype=kind), kind)

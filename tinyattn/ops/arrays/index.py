@@ -24,6 +24,7 @@ from tinyattn.graph.types import (
     INT64,
     Type,
     as_dtype,
+    as_integer,
     broadcast,
     fail,
     normalize_axis,
@@ -229,6 +230,15 @@ def _normalize(x: Tensor, index) -> list:
             )
         if isinstance(item, np.integer):
             item = int(item)
+        if isinstance(item, slice):
+            given = item.start, item.stop, item.step
+            bounds = [None if part is None else as_integer(part) for part in given]
+            wrong = [part for part, b in zip(given, bounds, strict=True) if part is not None and b is None]
+            if wrong or bounds[2] == 0:
+                must = "start, stop and step of a slice must be integers or None, the step not 0"
+                hint = "Where a place is known only at run time, use ta.take or ta.where."
+                fail(errors.DTypeError, "index", must, f"got {wrong[0] if wrong else 0!r}", hint)
+            item = slice(*bounds)
         if isinstance(item, Tensor) and item.dtype.kind != "i" or isinstance(item, (float, str)):
             fail(
                 errors.DTypeError,

@@ -22,6 +22,7 @@ from tinyattn.graph.tensor import Tensor, make
 from tinyattn.graph.types import FLOAT32, Type, as_dtype, as_shape, fail, is_float
 from tinyattn.kernels.calls.random import tiles_of_random
 from tinyattn.ops.arrays.elementwise import cast, cos, log, sqrt
+from tinyattn.ops.arrays.shape import broadcast_to
 from tinyattn.ops.definition import bits
 
 _MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
@@ -163,7 +164,8 @@ def bernoulli(p, shape, dtype=np.float32) -> Tensor:
     """1 with probability ``p``, a number or a Tensor that broadcasts to ``shape``, else 0. p (…) → ``shape``, of
     ``dtype``. Raises ShapeError where it doesn't broadcast.
     """
-    return cast(random_uniform(shape) < p, dtype)
+    sizes = as_shape("bernoulli", shape)
+    return cast(random_uniform(sizes) < broadcast_to(as_tensor(p), sizes), dtype)
 
 
 def _dropout_definition(x, state, *, p, stream):

@@ -389,7 +389,9 @@ def pad(x, widths, value: float = 0.0) -> Tensor:
     padded = make("unslice", x, starts=starts, steps=(1,) * x.ndim, shape=shape)
     if shape == x.shape or value == 0 and math.copysign(1, value) > 0:
         return padded
-    if not is_float(x.dtype) and not math.isfinite(value):
+    if not is_float(x.dtype) and not (
+        math.isfinite(value) and float(value).is_integer() and abs(value) < 2**63
+    ):
         fail(errors.DTypeError, "pad", f"{SHORT[x.dtype]} must be padded with an integer", f"got {value!r}")
     from tinyattn.ops.arrays.elementwise import where
 

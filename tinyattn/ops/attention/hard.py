@@ -20,7 +20,7 @@ from tinyattn.graph.operands import real_operands
 from tinyattn.graph.point import at, real
 from tinyattn.graph.public import public
 from tinyattn.graph.tensor import Tensor
-from tinyattn.graph.types import Type, fail
+from tinyattn.graph.types import Type, fail, is_float
 from tinyattn.ops.arrays import reduce
 from tinyattn.ops.arrays.creation import full
 from tinyattn.ops.arrays.elementwise import (
@@ -92,13 +92,18 @@ def _backward_definition(scores, sample, advantage, g, mask=None, *, reward_weig
     return expand_dims(g, -1) * (entropy_weight * weights * (surprise + entropy) - rewarded)
 
 
+def _with_mask(found, node):
+    """The mask is added to the scores: its cotangent is theirs, if it is of real numbers."""
+    return *found, *(found[0] if is_float(mask.dtype) else None for mask in node.inputs[3:])
+
+
 hand_derived(
     "score_function",
     lambda scores, sample, advantage, *mask, reward_weight, entropy_weight: Type(
         scores.shape[:-1], scores.dtype
     ),
     _definition,
-    lambda g, node: (*_derivative(g, node), *(None for _ in node.inputs[3:])),
+    lambda g, node: _with_mask(_derivative(g, node), node),
     formula="−λ_r·{2}·log α({1}) − λ_e·H(α), α = softmax({0})",
     vjp_formula="ḡ·(−λ_r {2} ({1} − α) + λ_e α ⊙ (log α + H))",
 )

@@ -173,11 +173,14 @@ def gru_gates_before(xp, h, U, mask=None) -> Tensor:
     return new if mask is None else where(mask, new, h)
 
 
-def _check_cell(op: str, x, h, w_ih, w_hh, count: int) -> None:
+def _check_cell(op: str, x, h, w_ih, w_hh, count: int, c=None) -> None:
     width = h.shape[-1] if h.ndim else 0
+    if c is not None and c.shape != h.shape:
+        fail(errors.ShapeError, op, "h and c must have one shape", f"got {h.shape} and {c.shape}")
     if (
         x.ndim != 2
         or h.ndim != 2
+        or x.shape[0] != h.shape[0]
         or w_ih.shape != (count * width, x.shape[1])
         or w_hh.shape != (count * width, width)
     ):
@@ -205,7 +208,7 @@ def lstm_cell(x, state, w_ih, w_hh, b_ih=None, b_hh=None) -> tuple[Tensor, Tenso
     if not isinstance(state, (tuple, list)) or len(state) != 2:
         fail(errors.ShapeError, "lstm_cell", "the state must be a pair (h, c)", f"got {state!r}")
     x, h, c, w_ih, w_hh, b_ih, b_hh = real_operands(x, *state, w_ih, w_hh, optional=(b_ih, b_hh))
-    _check_cell("lstm_cell", x, h, w_ih, w_hh, 4)
+    _check_cell("lstm_cell", x, h, w_ih, w_hh, 4, c)
     return lstm_gates(_linear(x, w_ih, b_ih) + _linear(h, w_hh, b_hh), h, c)
 
 

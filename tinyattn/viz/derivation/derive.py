@@ -266,6 +266,9 @@ def _result_names(given: Sequence[str | None], taken: set[str]) -> list[str]:
 def _matrix_steps(walk: Walk, wanted, closed, opened, seeds, letters, known, own: bool) -> list[Step]:
     leaf_of = {walk.leaves[x]: x for x in wanted if x in walk.leaves}
     cotangent_of = {walk.cotangents[leaf]: x for leaf, x in leaf_of.items() if leaf in walk.cotangents}
+    called = {
+        cotangent: walk.names[leaf] for leaf, cotangent in walk.cotangents.items() if leaf in walk.names
+    }
     by_hand = [v.nodes[0] for v in walk.values if v.nodes[0].op.definition is not None]
     apart = [n for node in by_hand for n in (node, *node.inputs)] if not own else []
     shown = {walk.cotangents.get(walk.leaves.get(n)) for n in (*known, *apart)}  # type: ignore[arg-type]
@@ -273,7 +276,7 @@ def _matrix_steps(walk: Walk, wanted, closed, opened, seeds, letters, known, own
     for cotangent, equations, numbers in work.matrix_forms(walk, lambda c: c in cotangent_of or c in shown):
         x, text = cotangent_of.get(cotangent), walk.names[cotangent]
         error = close(numbers, cotangent.storage.array)
-        before = Equation(name(text), _by_chain_rule(letters, text[1:]))
+        before = Equation(name(text), _by_chain_rule(letters, called.get(cotangent, text[1:])))
         rule, kinks = "all without a name put in", 0
         if x is not None:
             array, its_own = work.own_rule(walk, closed, opened, seeds, x, own)

@@ -278,7 +278,8 @@ def _settled(walk: Walk, leaf: Tensor, terms: list[tuple[Value, Tensor]]) -> Ste
         right, kinks = right + slopes, kinks | unsmooth
         for _, user in pairs:
             slope = Tree("quotient", (name(f"∂{walk.names[user]}"), name(f"∂{text}")))
-            part = Tree("matmul", (Tree("transpose", (slope,)), name(f"d{walk.names[user]}")))
+            cotangent = walk.names[walk.cotangents[user]]
+            part = Tree("matmul", (Tree("transpose", (slope,)), name(cotangent)))
             before = part if before is None else Tree("add", (before, part))
     assert before is not None
     (found,) = reference.evaluate([formula])

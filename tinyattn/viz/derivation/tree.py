@@ -163,6 +163,7 @@ _SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
 _SPECIAL = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
     "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "−": "-", "…": r"\dots{}",
+    "∂": r"$\partial$", "∘": r"$\circ$",
 }  # fmt: skip
 _SIGNS = {"≠": r"\ne", "≤": r"\le", "≥": r"\ge", "∧": r"\wedge", "∨": r"\vee", "<": "<", ">": ">", "=": "="}
 
