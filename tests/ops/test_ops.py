@@ -109,10 +109,15 @@ def test_special_numbers_are_treated_as_by_numpy(row, dtype):
 # Derivatives.
 
 
+def moves(sample):
+    """Whether a sample has real numbers to differentiate by."""
+    return any(array.dtype.kind == "f" for array in sample.arrays())
+
+
 @pytest.mark.parametrize("row", DIFFERENTIABLE, ids=lambda row: row.name)
 def test_derivatives_are_those_of_finite_differences(row):
     for sample in row.samples:
-        if sample.smooth and sample.size <= 300:
+        if sample.smooth and sample.size <= 300 and moves(sample):
             assert ta.gradcheck(
                 lambda *x, a=sample.attrs: row.call(*x, **a), sample.arrays(), order=sample.order
             )
@@ -121,7 +126,8 @@ def test_derivatives_are_those_of_finite_differences(row):
 @pytest.mark.parametrize("row", DIFFERENTIABLE, ids=lambda row: row.name)
 def test_derivatives_of_compiled_programs_are_those_of_finite_differences(row):
     sample = min(
-        (s for s in row.samples if s.smooth and s.size), key=lambda s: s.size if s.size > 2 else 1000
+        (s for s in row.samples if s.smooth and s.size and moves(s)),
+        key=lambda s: s.size if s.size > 2 else 1000,
     )
     assert ta.gradcheck(
         lambda *x: row.call(*x, **sample.attrs),

@@ -398,8 +398,8 @@ register(
 
 @public(at(real(3, 4), low=-0.5, high=0.7))
 def clip(x, low=None, high=None) -> Tensor:
-    """``x`` limited to [``low``, ``high``], numbers or None, element by element; the result has its shape, and the
-    type that it has in common with the limits.
+    """``x`` limited to [``low``, ``high``], numbers or None, element by element; the result has its shape. Integers
+    and bools become float32, unless the limits are whole numbers, too.
     """
     x = as_tensor(x)
     if low is not None:
