@@ -7,11 +7,15 @@ from tinyattn.kernels.language.simd import i64
 
 
 @inline
+def _wins(other, best):
+    """Whether ``other`` takes the place of ``best``: it is larger (of equals the first stays), or a NaN."""
+    return (other > best) | (other != other)
+
+
+@inline
 def _better(plane, best, other):
-    """The index of the larger pixel, of equals the first, or of a NaN. Without a branch: none could be foreseen."""
-    value = plane[other]
-    wins = (value > plane[best]) | (value != value)
-    return other if wins else best
+    """The index of the pixel that wins. Without a branch: none could be foreseen."""
+    return other if _wins(plane[other], plane[best]) else best
 
 
 @inline
@@ -30,18 +34,15 @@ def _largest(plane, width, top, bottom, left, right):
 
 @inline
 def _larger(best, other):
-    """The larger of two numbers, or a NaN."""
-    return other if (other > best) | (other != other) else best
+    """The number that wins."""
+    return other if _wins(other, best) else best
 
 
 @inline
-def _winner(a, b, c, d):
-    """Whether each of b, c and d is larger than what comes before it, or a NaN."""
-    second = (b > a) | (b != b)
-    larger = b if second else a
-    third = (c > larger) | (c != c)
-    larger = c if third else larger
-    return second, third, (d > larger) | (d != d)
+def _winners(a, b, c, d):
+    """Whether each of b, c and d wins over what comes before it."""
+    two = _larger(a, b)
+    return _wins(b, a), _wins(c, two), _wins(d, _larger(two, c))
 
 
 @inline
@@ -73,13 +74,13 @@ def max_forward(real):
         for p in range(first * tile, min(last * tile, word[w.planes])):
             x = pointer(word[w.x] + p * height * width * size)
             y = pointer(word[w.y] + p * rows * columns * size)
-            above = rows if pairs & (2 * rows <= height) & (2 * columns <= width) else 0
-            for r in range(above):
+            paired = rows if pairs & (2 * rows <= height) & (2 * columns <= width) else 0
+            for r in range(paired):
                 for c in range(columns):
                     at = 2 * (r * width + c)
-                    over_it = _larger(x[at], x[at + 1])
-                    y[r * columns + c] = _larger(_larger(over_it, x[at + width]), x[at + width + 1])
-            for r in range(above, rows):
+                    upper = _larger(x[at], x[at + 1])
+                    y[r * columns + c] = _larger(_larger(upper, x[at + width]), x[at + width + 1])
+            for r in range(paired, rows):
                 top, bottom = _span(r, down, over, high, height)
                 for c in range(columns):
                     left, right = _span(c, along, beside, wide, width)
@@ -105,23 +106,23 @@ def max_backward(real):
             x = pointer(word[w.x] + p * height * width * size)
             dy = pointer(word[w.dy] + p * rows * columns * size)
             dx = pointer(word[w.dx] + p * height * width * size)
-            above = rows if pairs & (2 * rows <= height) & (2 * columns <= width) else 0
-            for i in range(2 * above * width if 2 * columns == width else 0, height * width):
+            paired = rows if pairs & (2 * rows <= height) & (2 * columns <= width) else 0
+            for i in range(2 * paired * width if 2 * columns == width else 0, height * width):
                 dx[i] = zero
-            for r in range(above):
+            for r in range(paired):
                 for c in range(columns):
                     at = 2 * (r * width + c)
-                    second, third, fourth = _winner(x[at], x[at + 1], x[at + width], x[at + width + 1])
+                    second, third, fourth = _winners(x[at], x[at + 1], x[at + width], x[at + width + 1])
                     g = dy[r * columns + c]
                     dx[at] = zero if second | third | fourth else g
                     dx[at + 1] = g if second & (not (third | fourth)) else zero
                 for c in range(columns):
                     at = 2 * (r * width + c)
-                    _, third, fourth = _winner(x[at], x[at + 1], x[at + width], x[at + width + 1])
+                    _, third, fourth = _winners(x[at], x[at + 1], x[at + width], x[at + width + 1])
                     g = dy[r * columns + c]
                     dx[at + width] = g if third & (not fourth) else zero
                     dx[at + width + 1] = g if fourth else zero
-            for r in range(above, rows):
+            for r in range(paired, rows):
                 top, bottom = _span(r, down, over, high, height)
                 for c in range(columns):
                     left, right = _span(c, along, beside, wide, width)
