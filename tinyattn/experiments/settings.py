@@ -276,13 +276,18 @@ def numbers(config: Config) -> str:
     return "-".join(f"{key}-{value}" for key, value in changed.items() if isinstance(value, int))
 
 
-def as_said(table: Mapping[str, Any]) -> dict[str, Any]:
-    """A table as its file has it: without what isn't set, and with lists for tuples."""
-    return {
-        key: list(value) if isinstance(value, tuple) else value
-        for key, value in table.items()
-        if value is not None
-    }
+def differing(one: Config, other: Config) -> Iterator[tuple[str, str, Any, Any]]:
+    """(table, key, value here, value there) of the settings that say what a run is and aren't the same. What isn't set
+    is as if it weren't there, and a tuple is the list that its file has.
+    """
+    for table in ("model", "task", "training"):
+        for key in sorted({*one[table], *other[table]}):
+            here, there = (
+                list(value) if isinstance(value, tuple) else value
+                for value in (config[table].get(key) for config in (one, other))
+            )
+            if here != there:
+                yield table, key, here, there
 
 
 def short(name: str) -> str:

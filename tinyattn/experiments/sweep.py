@@ -22,9 +22,6 @@ from tinyattn.experiments.reproduce import finish
 from tinyattn.sections import Figure
 from tinyattn.train.run import CONFIG
 
-COMPARED = ("model", "task", "training")
-"""The tables of a configuration that say what a run is."""
-
 
 @dataclass
 class Row:
@@ -90,8 +87,7 @@ class Sweep:
         place = self.folder / "-".join([*(f"{key}={value}" for key, value in case.items()), str(seed)])
         if (place / CONFIG).exists():
             there = Experiment.open(place, self.data).config
-            said = settings.as_said
-            if any(said(there[table]) != said(experiment.config[table]) for table in COMPARED):
+            if any(settings.differing(there, experiment.config)):
                 must = f"{place} must be a run of these settings"
                 raise CheckpointError(
                     f"[sweep] {must}, but it has others: name another folder with --out DIR."

@@ -77,18 +77,16 @@ def train(
     return outcome
 
 
-_MAY_CHANGE = {"training": ("steps", "share_optimizer"), "task": ("data",)}
+_MAY_CHANGE = {("training", "steps"), ("training", "share_optimizer"), ("task", "data")}
 """Settings that a run may go on with other values of."""
 
 
 def _check_same(run: Run, config: Config) -> None:
     """Raise UsageError if a run is to go on with settings that aren't its own, or to fewer steps than are done."""
-    for table in ("model", "task", "training"):
-        old, new = (settings.as_said(one[table]) for one in (run.config, config))
-        for key in sorted({*old, *new} - {*_MAY_CHANGE.get(table, ())}):
-            if old.get(key) != new.get(key):
-                must = f"a run must go on with its own settings: {table}.{key} = {old.get(key)!r}"
-                raise UsageError(f"[train] {must}, but got {new.get(key)!r}.")
+    for table, key, own, given in settings.differing(run.config, config):
+        if (table, key) not in _MAY_CHANGE:
+            must = f"a run must go on with its own settings: {table}.{key} = {own!r}"
+            raise UsageError(f"[train] {must}, but got {given!r}.")
     done, steps = checkpoint.last_step(run.folder), config["training"]["steps"]
     if steps < done:
         raise UsageError(f"[train] steps must be at least the {done:,} that are done, but got {steps:,}.")
@@ -107,10 +105,7 @@ def _train(run: Run, task: Task) -> Outcome:
             twin = _one(other, beside, task)
         finally:
             other.close()
-        if (twin.name, twin.variant) == (
-            trained[0].name,
-            trained[0].variant,
-        ):  # (only `start` tells them apart)
+        if twin.label == trained[0].label:  # (only `start` tells them apart)
             twin = replace(twin, variant=f"{twin.variant}-scratch".strip("-"))
         trained.append(twin)
     outcome = Outcome(run.folder, task, trained, dict(recipe.targets), config["training"]["seed"])
