@@ -41,6 +41,14 @@ class GradcheckError(TinyattnError, ValueError):
     """A derivative differs from its finite difference."""
 
 
+class Interrupted(Exception):
+    """The run was asked to stop, and has saved `step`."""
+
+    def __init__(self, step: int):
+        super().__init__(f"stopped after step {step}")
+        self.step = step
+
+
 def near(name: str, known: Iterable[str]) -> str | None:
     """The one of ``known`` that may have been meant by ``name``; None if none is near."""
     close = difflib.get_close_matches(name, list(known), 1, 0.75)

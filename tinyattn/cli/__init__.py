@@ -328,7 +328,7 @@ def _outcome(
     command: Callable[[argparse.Namespace], int | None], arguments: argparse.Namespace
 ) -> tuple[int, str]:
     """A command's exit code, and what is to be said of its failure."""
-    from tinyattn.errors import TinyattnError, UsageError
+    from tinyattn.errors import Interrupted, TinyattnError, UsageError
     from tinyattn.ranks import rank
 
     try:
@@ -343,6 +343,8 @@ def _outcome(
         return 2 if isinstance(error, UsageError) else 1, _without_launcher(str(error))
     except KeyboardInterrupt:
         return STOPPED, "stopped."
+    except Interrupted as stop:
+        return STOPPED, f"{stop}, and saved. The same command goes on."
     except BrokenPipeError:  # the reader has seen enough, as with `| head`
         _silence()
         return 0, ""
@@ -360,8 +362,6 @@ def _outcome(
         must = "what is asked for must fit into the memory"
         return 1, f"[{arguments.command}] {must}, but it does not: {error}."
     except Exception as error:  # a fault of ours
-        if type(error).__name__ == "Interrupted":
-            return STOPPED, f"{error}, and saved. The same command goes on."
         if arguments.debug:
             raise
         text = str(error) or "no message"

@@ -7,12 +7,11 @@ from typing import Any
 import tinyattn as ta
 from tinyattn import files, ranks
 from tinyattn.cli import STOPPED, compiling
-from tinyattn.errors import UsageError
+from tinyattn.errors import Interrupted, UsageError
 from tinyattn.experiments.experiment import Experiment
 from tinyattn.experiments.outcome import Outcome
 from tinyattn.experiments.training import RESULTS
 from tinyattn.train import results
-from tinyattn.train.loop import Interrupted
 from tinyattn.train.run import command
 
 

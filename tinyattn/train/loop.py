@@ -23,7 +23,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from tinyattn import ranks
-from tinyattn.errors import CheckpointError, DataError, TinyattnError, brief
+from tinyattn.errors import CheckpointError, DataError, Interrupted, TinyattnError, brief
 from tinyattn.graph.randomness import default_generator
 from tinyattn.graph.tensor import Tensor
 from tinyattn.runtime.function import function
@@ -34,14 +34,6 @@ from tinyattn.train.optimizer import Optimizer
 from tinyattn.train.progress import Progress
 from tinyattn.train.run import Run
 from tinyattn.train.shards import ShardedStep
-
-
-class Interrupted(Exception):
-    """The run was asked to stop, and has saved `step`."""
-
-    def __init__(self, step: int):
-        super().__init__(f"stopped after step {step}")
-        self.step = step
 
 
 @dataclass

@@ -124,7 +124,7 @@ def written(node: Tensor, operands: Sequence[tuple[str, int]]) -> tuple[str, int
         first = (
             f"({first[0]})",
             9,
-        )  # (a number may stand inside of a sum as well as behind it; other factors may not)
+        )  # (a number may stand inside of a sum as well as behind it, an array may not)
     return fill(form, [first, *others]), 4 if node.op.name == "matmul" else level(form)
 
 
