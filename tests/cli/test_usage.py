@@ -38,6 +38,7 @@ def test_help_and_version(capsys):
     [
         (["fly"], "invalid choice: 'fly'"),
         (["trian"], "did you mean train?"),
+        (["--debug", "models"], "unrecognized arguments: --debug; --debug stands behind the command."),
         (["train", "--stepz", "5"], "[train] unrecognized arguments: --stepz; did you mean --steps?"),
         (["train", "--fly"], "unrecognized arguments: --fly"),
         (

@@ -48,6 +48,8 @@ class Parser(argparse.ArgumentParser):
 def _hint(word: str, known: Sequence[str]) -> str:
     from tinyattn.errors import near
 
+    if word in known:  # (an option of the command, written before it)
+        return f"; {word} stands behind the command."
     close = near(word.lower(), known)
     return f"; did you mean {close}?" if close else ""
 
